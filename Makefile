@@ -1,0 +1,69 @@
+# The project's commands; `make` alone lists them. Needs GNU make, bash and Python 3.11 or newer.
+#   make run PORT=8600           another port
+#   make test PYTHON=python3.12  another Python (for a new environment: make clean first)
+#   make test ARGS="-k spectrum" more options for pytest (or for the benchmark)
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PORT ?= 8501
+ARGS ?=
+PYTHON ?=
+
+# Names tried in this order when PYTHON is not given.
+PYTHONS := python3 python3.13 python3.12 python3.11 python
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2])
+
+.PHONY: help run test bench check clean
+
+help: ## this list
+	@echo "make run     start the dashboard at http://localhost:$(PORT)"
+	@echo "make test    run the tests"
+	@echo "make bench   measure how long the main steps take"
+	@echo "make check   look at style and formatting"
+	@echo "make clean   remove the environment and the tools' caches (results and data stay)"
+	@echo "The first call of each creates the environment $(VENV) and installs what is needed."
+
+run: $(VENV)/.app
+	@exec $(PY) -m streamlit run app.py --server.port $(PORT) $(ARGS)
+
+test: $(VENV)/.dev
+	@$(PY) -m pytest $(ARGS)
+
+bench: $(VENV)/.dev
+	@$(PY) -m bench $(ARGS)
+
+check: $(VENV)/.dev
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m pip check
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# The environment. What is installed is installed again only when the lists have changed.
+
+$(PY):
+	@for python in $(or $(PYTHON),$(PYTHONS)); do \
+	  if "$$python" -c '$(SUITABLE)' > /dev/null 2>&1; then \
+	    echo "Creating $(VENV) with $$("$$python" --version)"; \
+	    "$$python" -m venv $(VENV) && exit 0; \
+	    rm -rf $(VENV); \
+	    echo "$$python cannot create an environment; on Debian and Ubuntu: apt install python3-venv" >&2; \
+	    exit 1; \
+	  fi; \
+	done; \
+	echo "This needs Python 3.11 or newer; tried: $(or $(PYTHON),$(PYTHONS)). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
+	exit 1
+
+$(VENV)/.app: requirements.txt | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements.txt | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

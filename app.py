@@ -1,0 +1,21 @@
+"""The dashboard: page settings, the pages, and the experiment in the sidebar that all pages look at.
+
+Run with ``make run``, or ``streamlit run app.py``.
+"""
+
+import streamlit as st
+
+from pages.ui import sidebar
+from pages.ui.navigation import ABOUT, pages, remember_arrival
+
+st.set_page_config(
+    page_title="NTK and adversarial robustness",
+    page_icon=":material/blur_on:",
+    layout="wide",
+    menu_items={"About": ABOUT},
+)
+remember_arrival()
+page = st.navigation(pages())
+with st.sidebar:
+    sidebar.draw()
+page.run()

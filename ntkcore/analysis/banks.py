@@ -1,0 +1,156 @@
+"""Many predictors on one kernel, attacked together: the work a sweep over all features shares.
+
+A bank holds B predictors of the form ``f_b(x) = (K(x, X) w_b) R_b`` with weights ``w_b [n, r]`` and a readout
+``R_b [r, c]`` (r = 1 for eigenfeatures). Their input gradients at an image x share the per-pair gradient
+``J_j = dK(x, x_j)/dx``, computed once; every predictor's gradient is then a matrix product ``w_b^T J``. The B
+adversarial images of one x are evaluated as one kernel block::
+
+    bank = Bank(weights, readout)                        # [B, n, r], [B, r, c] or None
+    sweep = attack_bank(kernel, x_train, bank, x_test, y_test, attack=fgsm(8 / 255))
+    sweep.right_before, sweep.right_after                # [m, B] bool
+
+Gradients and adversarial kernels are float32; a prediction whose margin lies within the float32 error is evaluated
+again in float64, so the verdicts are those of a float64 evaluation of the same images.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ntkcore.analysis.attacks import Attack
+from ntkcore.analysis.predict import correct, margin
+from ntkcore.errors import SpecError
+from ntkcore.kernels.blocks import KernelFunction, Progress, TiledKernel
+
+# Bound on a float32 error of K(x, X) w, in units of max|K| |w|: some twenty times the largest error that was met
+# (tests/analysis/test_eigenfeatures.py holds it).
+DOUBT = 4e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """B predictors. weights [B, n, r] float64; readout [B, r, c] float64, None for the identity (r = c)."""
+
+    weights: Tensor
+    readout: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def to(self, dtype: torch.dtype) -> "Bank":
+        return Bank(self.weights.to(dtype), None if self.readout is None else self.readout.to(dtype))
+
+    def __getitem__(self, rows: slice | Tensor) -> "Bank":
+        return Bank(self.weights[rows], None if self.readout is None else self.readout[rows])
+
+    def outputs(self, k: Tensor) -> Tensor:
+        """One kernel row per predictor, k [B, n] -> outputs [B, c]."""
+        return self.read(torch.einsum("bn,bnr->br", k, self.weights))  # sum over training images
+
+    def read(self, g: Tensor) -> Tensor:
+        """Inner values g [..., B, r] -> outputs [..., B, c]."""
+        return g if self.readout is None else (g.unsqueeze(-2) @ self.readout).squeeze(-2)
+
+    def all_outputs(self, K: Tensor) -> Tensor:
+        """Every predictor at every image, K [m, n] -> [m, B, c]."""
+        return self.read(torch.einsum("mn,bnr->mbr", K, self.weights))
+
+    def size(self) -> Tensor:
+        """Norm of each predictor's weights as seen by its outputs, [B]."""
+        size = self.weights.flatten(1).norm(dim=1)
+        return size if self.readout is None else size * self.readout.flatten(1).norm(dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class BankSweep:
+    """Verdicts for m images and B predictors: right_before, right_after, zero_gradient, each [m, B] bool."""
+
+    right_before: Tensor
+    right_after: Tensor
+    zero_gradient: Tensor
+
+
+def attack_bank(
+    kernel: KernelFunction,
+    x_train: Tensor,
+    bank: Bank,
+    x_test: Tensor,
+    y_test: Tensor,
+    attack: Attack,
+    progress: Progress | None = None,
+    K_test: Tensor | None = None,
+) -> BankSweep:
+    """Attack every predictor of the bank at every test image, each with its own perturbation.
+
+    x_train [n, C, H, W], x_test [m, C, H, W], y_test [m, c]; K_test: ``kernel(x_test, x_train)`` [m, n] float64 if
+    at hand. progress counts test images. Raises SpecError when the labels do not fit the bank's outputs.
+    """
+    outputs = bank.weights.shape[-1] if bank.readout is None else bank.readout.shape[-1]
+    if y_test.shape != (len(x_test), outputs):
+        raise SpecError(
+            f"y_test must be [{len(x_test)}, {outputs}] for these predictors; got {tuple(y_test.shape)}."
+        )
+    exact_x = x_train.double()
+    if K_test is None:
+        K_test = kernel(x_test.double(), exact_x)
+    right_before = correct(bank.all_outputs(K_test).flatten(0, 1), _spread(y_test.double(), len(bank)))
+    right_after = torch.empty(len(x_test), len(bank), dtype=torch.bool)
+    stuck = torch.empty(len(x_test), len(bank), dtype=torch.bool)
+    shared = _SharedGradient(kernel, x_train.float(), bank.to(torch.float32))
+    tolerance = (DOUBT * K_test.abs().max() * bank.size()).float()
+    for i in range(len(x_test)):
+        if progress is not None:
+            progress(i, len(x_test), "attacking test images")
+        x = x_test[i].float()
+        copies = x.expand(len(bank), *x.shape)
+        y = y_test[i].float().expand(len(bank), outputs)
+        first = shared.at(x, K_test[i]) if not attack.random_start else None
+        z, stuck[i] = attack.perturb(shared.predict, copies, y, attack.eps, first)
+        with torch.no_grad():
+            attacked = shared.predict(z)
+        verdict = correct(attacked, y)
+        doubtful = (margin(attacked, y).abs() < tolerance).nonzero().squeeze(1)
+        if len(doubtful):
+            exact = bank[doubtful].outputs(kernel(z[doubtful].double(), exact_x))
+            verdict[doubtful] = correct(exact, y[doubtful].double())
+        right_after[i] = verdict
+    if progress is not None:
+        progress(len(x_test), len(x_test), "attacking test images")
+    return BankSweep(right_before.view(len(x_test), len(bank)), right_after, stuck)
+
+
+class _SharedGradient:
+    """The bank as one predictor of B images (image b goes to predictor b), and its linear model at one image."""
+
+    def __init__(self, kernel: KernelFunction, x_train: Tensor, bank: Bank):
+        inner = kernel.kernel if isinstance(kernel, TiledKernel) else kernel
+        self.pair_gradients = getattr(inner, "pair_gradients", None)
+        prepare = getattr(inner, "prepare", None)
+        self.kernel, self.bank = kernel, bank
+        self.x_train = prepare(x_train) if prepare else x_train
+        # [n, B r]: laid out once for the gradient's matrix product
+        self.columns = bank.weights.transpose(0, 1).reshape(len(x_train), -1).contiguous()
+
+    def predict(self, z: Tensor) -> Tensor:
+        """z [B, C, H, W] -> outputs [B, c]."""
+        return self.bank.outputs(self.kernel(z, self.x_train))
+
+    def at(self, x: Tensor, k: Tensor):
+        """A predictor with the value and gradient of ``predict`` at B copies of x; k [n] is K(x, X)."""
+        if self.pair_gradients is None:
+            return None
+        bank = self.bank
+        g0 = (k.float() @ self.columns).view(len(bank), -1)  # [B, r]
+        J = self.pair_gradients(x, self.x_train).flatten(1)  # [n, d]
+        G = (self.columns.T @ J).view(len(bank), -1, x.numel())  # [B, r, d]
+
+        def linear(z: Tensor) -> Tensor:
+            return bank.read(g0 + torch.einsum("brd,bd->br", G, (z - x).flatten(1)))
+
+        return linear
+
+
+def _spread(y: Tensor, predictors: int) -> Tensor:
+    """Labels [m, c] repeated for every predictor: [m B, c]."""
+    return y[:, None].expand(-1, predictors, -1).flatten(0, 1)

@@ -1,0 +1,117 @@
+"""Features as pictures, and one image's adversarial perturbation split over the features.
+
+The picture of feature i at an image x is its input gradient ``d f^(i)(x) / dx``: what it looks at there. The
+gradient of the whole predictor is the sum of all pictures, so the perturbation that follows it splits into the
+parts that the robust, the non-robust and the useless features ask for (Tsilivis & Kempe 2022, Figure 1)::
+
+    p = feature_pictures(kernel, s, x, y, image, label, attack, features=(0, 1, 5), classes=classes)
+    p.pictures                  # [3, C, H, W]
+    p.group_gradients           # gradient of the loss, split: robust, non-robust, useless; their sum is the whole
+    p.contributions             # [F]: change of the margin that each feature suffers under the perturbation
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ntkcore.analysis.attacks import Attack, loss
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, feature_bank
+from ntkcore.analysis.predict import margin
+from ntkcore.analysis.spectrum import Spectrum
+from ntkcore.kernels.blocks import KernelFunction, TiledKernel
+
+GROUPS = (ROBUST, NON_ROBUST, USELESS)
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturePictures:
+    """features [k] indices; outputs [k, c] of each at the image; pictures [k, C, H, W], gradient of the feature's
+    own right-side margin; x_adv [C, H, W] of the whole predictor (t = inf); group_gradients [3, C, H, W], the loss
+    gradient split over robust, non-robust and useless features; contributions [F] of every feature to the change of
+    the margin under the perturbation (they sum to margin_after - margin_before); margins before and after.
+    """
+
+    features: Tensor
+    outputs: Tensor
+    pictures: Tensor
+    x_adv: Tensor
+    group_gradients: Tensor
+    contributions: Tensor
+    margin_before: float
+    margin_after: float
+
+
+def feature_pictures(
+    kernel: KernelFunction,
+    s: Spectrum,
+    x: Tensor,
+    y: Tensor,
+    image: Tensor,
+    label: Tensor,
+    attack: Attack,
+    features: Sequence[int],
+    classes: np.ndarray,
+) -> FeaturePictures:
+    """Pictures of ``features`` at ``image`` [C, H, W] with true label ``label`` [c]; classes [F] from ``classify``.
+
+    x [n, C, H, W], y [n, c] are the training set of the spectrum s. Binary: a picture is the gradient of ``y f^(i)``,
+    so red pixels, brightened, help the true class. Multi-class: of the feature's output for the true class.
+    Raises SpecError for a feature that does not exist.
+    """
+    x, image, label = x.double(), image.double(), label.double()
+    bank = feature_bank(s, y)
+    readout = bank.readout[:, 0]  # [F, c]
+    J = pair_gradients(kernel, image, x)  # [n, d]
+    vectors = bank.weights[:, :, 0]  # [F, n]
+    chosen = torch.as_tensor(list(features), dtype=torch.long)
+    feature_bank(s, y, chosen)  # raises for an index that does not exist
+    toward = (readout * label).sum(1)  # change of the true class's output per unit of K(x, X) v_i
+
+    k_row = kernel(image[None], x)[0]
+    g = vectors @ k_row  # [F]
+    whole = (g[:, None] * readout).sum(0)  # [c]
+    with torch.enable_grad():
+        out = whole.clone().requires_grad_()
+        (dloss,) = torch.autograd.grad(loss(out[None], label[None]).sum(), out)
+    pull = readout @ dloss  # [F]: dLoss / d(K v_i)
+    groups = torch.stack([_combine(pull, vectors, classes == kind) @ J for kind in GROUPS])
+
+    alpha = vectors.T @ readout
+
+    def predictor(z: Tensor) -> Tensor:
+        return kernel(z, x) @ alpha
+
+    x_adv = attack(predictor, image[None], label[None]).x_adv[0]
+    change = (vectors @ (kernel(x_adv[None], x)[0] - k_row))[:, None] * readout  # [F, c]
+    after = whole + change.sum(0)
+    return FeaturePictures(
+        features=chosen,
+        outputs=g[chosen, None] * readout[chosen],
+        pictures=((toward[chosen, None] * vectors[chosen]) @ J).view(-1, *image.shape),
+        x_adv=x_adv,
+        group_gradients=groups.view(-1, *image.shape),
+        contributions=_margin_share(change, after, label),
+        margin_before=float(margin(whole[None], label[None])[0]),
+        margin_after=float(margin(after[None], label[None])[0]),
+    )
+
+
+def pair_gradients(kernel: KernelFunction, image: Tensor, x: Tensor) -> Tensor:
+    """``dK(image, x_j)/d image`` for every j, flattened: [n, d]."""
+    inner = kernel.kernel if isinstance(kernel, TiledKernel) else kernel
+    return inner.pair_gradients(image, x).flatten(1)
+
+
+def _combine(pull: Tensor, vectors: Tensor, members: np.ndarray) -> Tensor:
+    return (pull * torch.from_numpy(members).to(pull)) @ vectors  # [n]
+
+
+def _margin_share(change: Tensor, after: Tensor, label: Tensor) -> Tensor:
+    """Each feature's share in the change of the margin, measured against the class that competes after the attack."""
+    if len(label) == 1:
+        return change[:, 0] * label[0]
+    rival = torch.where(label > 0, -torch.inf, after).argmax()
+    return (change * label).sum(1) - change[:, rival]

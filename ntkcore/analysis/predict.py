@@ -1,0 +1,99 @@
+"""Kernel prediction: gradient flow on squared loss from zero output, at any time, with or without a ridge.
+
+``f_t(x) = K(x, X) K^-1 (I - exp(-t K)) Y`` (Tsilivis & Kempe 2022, eq. 3; Jacot et al. 2018), evaluated in the
+eigenbasis: ``alpha = sum_i g_i v_i (v_i^T Y)``, ``g_i = (1 - exp(-t lam_i)) / (lam_i + ridge)``::
+
+    f = fit(k, x, y, time=float("inf"), ridge=0.0)     # x [n, C, H, W], y [n, c]
+    f(x_test)                                          # [m, c], differentiable in x_test
+    f.left_out                                         # numerically zero eigenvalues that were not inverted
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ntkcore.analysis.spectrum import Spectrum, learned_fraction, projections, spectrum
+from ntkcore.errors import SpecError
+from ntkcore.kernels.blocks import KernelFunction
+
+
+@dataclass(frozen=True, eq=False)
+class KernelPredictor:
+    """``f(x) = K(x, X) alpha``: x [m, C, H, W] -> [m, c]. Computes in alpha's dtype, float64 from ``fit``.
+
+    x_train [n, C, H, W], alpha [n, c]. left_out counts eigenvalues that are numerically zero and were left out.
+    """
+
+    kernel: KernelFunction
+    x_train: Tensor
+    alpha: Tensor
+    left_out: int = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.kernel(x.to(self.alpha), self.x_train) @ self.alpha
+
+
+def inverse_weights(s: Spectrum, time: float = float("inf"), ridge: float = 0.0) -> Tensor:
+    """``g_i = (1 - exp(-t lam_i)) / (lam_i + ridge)`` for every mode, [r].
+
+    Where lam_i is numerically zero: its limit t for finite t without ridge, else 0 (minimum-norm solution).
+    Raises SpecError for a negative time or ridge, or one that is not a number.
+    """
+    if not time >= 0:
+        raise SpecError(f"time is {time}; it must be zero, positive or infinite.")
+    if not 0 <= ridge < float("inf"):
+        raise SpecError(f"ridge is {ridge}; it must be zero or positive.")
+    values = s.values.clamp(min=0)
+    null = s.values <= s.floor
+    g = learned_fraction(values, time) / torch.where(null, 1.0, values + ridge)
+    limit = time if ridge == 0 and time < float("inf") else 0.0
+    return torch.where(null, limit, g)
+
+
+def fit(
+    kernel: KernelFunction,
+    x: Tensor,
+    y: Tensor,
+    time: float = float("inf"),
+    ridge: float = 0.0,
+    spectrum_of_train: Spectrum | None = None,
+) -> KernelPredictor:
+    """The kernel predictor after training time ``time`` (in units of 1/eigenvalue), exact.
+
+    x [n, C, H, W] in pixel units; y [n, c], binary -1/+1 or one-hot. time = inf is the ridgeless interpolant,
+    ridge rho replaces K by K + rho I in the inverse. spectrum_of_train: the spectrum of ``kernel(x)``, if at hand.
+    Raises SpecError when shapes do not fit or time or ridge is negative.
+    """
+    if y.ndim != 2 or len(y) != len(x):
+        raise SpecError(f"Labels must be [n, c] with n = {len(x)} images; got shape {tuple(y.shape)}.")
+    x = x.double()
+    s = spectrum_of_train if spectrum_of_train is not None else spectrum(kernel(x))
+    g = inverse_weights(s, time, ridge)
+    alpha = s.vectors @ (g[:, None] * projections(s, y))
+    dropped = 0 if time < float("inf") and ridge == 0 else len(s.values) - s.rank
+    return KernelPredictor(kernel, x, alpha, dropped)
+
+
+def correct(outputs: Tensor, y: Tensor) -> Tensor:
+    """Which predictions are right: [m] bool. Binary: the sign agrees; multi-class: the largest output is the class.
+
+    outputs, y: [m, c]. An output of exactly 0, a tie for the largest, or one that is not finite counts as wrong.
+    """
+    if y.shape[-1] == 1:
+        return (outputs * y > 0).squeeze(-1)
+    return margin(outputs, y) > 0
+
+
+def margin(outputs: Tensor, y: Tensor) -> Tensor:
+    """How far a prediction is on the right side: binary ``y f``; multi-class own output minus the best other. [m]"""
+    if y.shape[-1] == 1:
+        return (outputs * y).squeeze(-1)
+    own = (outputs * y).sum(-1)
+    other = torch.where(y > 0, -torch.inf, outputs).amax(-1)
+    return own - other
+
+
+def accuracy(outputs: Tensor, y: Tensor) -> float:
+    """Share of right predictions, 0 to 1."""
+    return float(correct(outputs, y).double().mean())

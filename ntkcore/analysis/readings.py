@@ -1,0 +1,121 @@
+"""Results read aloud: sentences with the run's own numbers, computed, never written ahead.
+
+Where a data set does not show what the paper claims, the sentence says so::
+
+    read_sweep(sweep, classes, level=0.01)      # "4 of the 20 largest eigenvalues carry robust useful features; ..."
+"""
+
+import numpy as np
+from scipy import stats
+
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, Sweep
+from ntkcore.analysis.spectrum import effective_rank, top_mass
+from ntkcore.analysis.tradeoff import Curve
+
+
+def percent(share: float) -> str:
+    """A share of 1 as whole per cent, with one digit below 10 % and above 90 % where it matters."""
+    value = 100 * share
+    return f"{value:.0f} %" if value == round(value) or 10 <= value <= 90 else f"{value:.1f} %"
+
+
+def read_spectrum(values, energy, n: int) -> str:
+    """Concentration of the spectrum and of the labels."""
+    k = min(10, len(values))
+    first = np.flatnonzero(np.cumsum(np.asarray(energy)) >= 0.5)
+    half = f"half of the labels' energy lies in the first {first[0] + 1} of them" if len(first) else ""
+    return (
+        f"The largest of {n} eigenvalues holds {percent(top_mass(values, 1, 1))} of their sum, the {k} largest "
+        f"{percent(top_mass(values, k, 1))}; the effective rank is {effective_rank(values):.1f}; {half}."
+    )
+
+
+def read_sweep(sweep: Sweep, classes: np.ndarray, level: float, top: int = 20) -> str:
+    """How many features of each class, where they are, and what chance alone would give."""
+    features = len(classes)
+    top = min(top, features)
+    robust, brittle = int((classes == ROBUST).sum()), int((classes == NON_ROBUST).sum())
+    in_top = int((classes[:top] == ROBUST).sum())
+    by_chance = level * features
+    spearman = stats.spearmanr(np.arange(features), sweep.robustness.numpy()).statistic
+    words = (
+        f"{robust} of {features} features are robust and useful, {in_top} of them among the {top} largest eigenvalues; "
+        f"{brittle} are useful but not robust. "
+        f"At this level chance alone would make about {by_chance:.0f} of {features} look useful. "
+    )
+    if np.isfinite(spearman):
+        words += f"Robustness falls along the index: Spearman {spearman:+.2f}." if spearman < -0.1 else (
+            f"Robustness does not fall along the index here: Spearman {spearman:+.2f}."
+        )
+    return words
+
+
+def read_tail(sweep: Sweep, start: int = 20) -> str:
+    """The features beyond ``start`` taken together: are they useful on average, and does anything survive?"""
+    features = len(sweep.usefulness)
+    if features <= start + 1:
+        return ""
+    rho, gamma = sweep.usefulness[start:].numpy(), sweep.robustness[start:].numpy()
+    # features share the test images: the error of the mean is that of per-image means
+    per_image = sweep.right_before[:, start:].double().mean(1).numpy()
+    error = per_image.std(ddof=1) / np.sqrt(len(per_image)) if len(per_image) > 1 else 0.0
+    lift = rho.mean() - sweep.majority
+    verdict = "more than guessing" if lift > 2 * error else "no more than guessing, within the error"
+    return (
+        f"The {features - start} features beyond index {start - 1} are right on {percent(rho.mean())} of the images on "
+        f"average (± {100 * error:.1f} points; {verdict}, which gives {percent(sweep.majority)}), and on "
+        f"{percent(gamma.mean())} under attack."
+    )
+
+
+def read_prediction(clean: float, attacked: float, pgd: float, majority: float, attack: str, m: int) -> str:
+    """The kernel's accuracy before and under attack."""
+    verdict = "" if clean > majority + 2 * np.sqrt(majority * (1 - majority) / m) else (
+        " That is no better than guessing the most frequent label."
+    )
+    return (
+        f"The kernel gets {percent(clean)} of {m} test images right (guessing: {percent(majority)}). Under {attack} "
+        f"{percent(attacked)} are left, under PGD of the same radius {percent(pgd)}; no network was trained.{verdict}"
+    )
+
+
+def read_kept(curves: dict[str, Curve]) -> str:
+    """Accuracy when only robust, or only non-robust, features are kept."""
+    words = []
+    for kind, name in (("robust", "robust"), ("non_robust", "useful non-robust")):
+        curve = curves[kind]
+        if len(curve.k):
+            words.append(
+                f"All {int(curve.k[-1])} {name} features together: {percent(curve.clean[-1])} clean, "
+                f"{percent(curve.attacked[-1])} under attack"
+            )
+    top = curves["top"]
+    best = int(np.argmax(top.attacked)) if len(top.k) else 0
+    words.append(
+        f"the {int(top.k[best])} largest eigenvalues do best under attack: {percent(top.attacked[best])} "
+        f"({percent(top.clean[best])} clean); all features: {percent(top.attacked[-1])} ({percent(top.clean[-1])} clean)"
+    )
+    return ". ".join(words[:-1] + [words[-1][0].upper() + words[-1][1:]]) + "."
+
+
+def read_time(curve: Curve) -> str:
+    """The robust moment of training."""
+    best = int(np.argmax(curve.attacked))
+    return (
+        f"Under attack the prediction is best at t = {curve.k[best]:.3g}: {percent(curve.attacked[best])} "
+        f"(clean {percent(curve.clean[best])}). At the end {percent(curve.attacked[-1])} are left "
+        f"(clean {percent(curve.clean[-1])})."
+    )
+
+
+def read_flip(fgsm: float, pgd: float, right: bool, largest: float, norm: str) -> str:
+    """The smallest radius that flips one image."""
+    if not right:
+        return "The kernel gets this image wrong before any attack."
+
+    def radius(eps: float) -> str:
+        if not np.isfinite(eps):
+            return f"not up to {largest:.3g}"
+        return f"at {255 * eps:.2f}/255" if norm == "linf" else f"at {eps:.3g}"
+
+    return f"The kernel gets this image right. FGSM flips it {radius(fgsm)}, PGD {radius(pgd)}."

@@ -1,0 +1,175 @@
+"""The command line: runs what the app runs and fills the same cache.
+
+::
+
+    python -m ntkcore presets
+    python -m ntkcore run --preset start            # or: run SPEC.json
+    python -m ntkcore cache ls | verify | clear
+    python -m ntkcore kernel SPEC.json out.npz      # K [n, n], K_test [m, n], labels
+    python -m ntkcore data import FILE.npz          # own data: prints the fields for a SPEC
+
+Ctrl-C stops between two tiles and leaves nothing half-written.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ntkcore import data
+from ntkcore.errors import Cancelled, NTKError
+from ntkcore.runs import specs, stages
+from ntkcore.runs.presets import PRESETS
+from ntkcore.runs.store import Store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 a sentence on stderr, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.action(options) or 0
+    except (KeyboardInterrupt, Cancelled):
+        print("\nStopped. What was finished before is kept.", file=sys.stderr)
+        return 130
+    except NTKError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ntkcore", description="Kernels, eigenfeatures and attacks."
+    )
+    parser.add_argument("--cache", help="folder of artifacts (default: NTK_CACHE or cache/)")
+    parser.add_argument("--data", help="data root (default: NTK_DATA or the user's cache folder)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="compute every stage of an experiment")
+    _experiment_options(run)
+    run.set_defaults(action=_run)
+
+    presets = commands.add_parser("presets", help="list the presets")
+    presets.set_defaults(action=_presets)
+
+    cache = commands.add_parser("cache", help="what is in the cache")
+    cache.add_argument("what", choices=("ls", "verify", "clear"))
+    cache.set_defaults(action=_cache)
+
+    kernel = commands.add_parser("kernel", help="write an experiment's kernel matrices to an .npz")
+    _experiment_options(kernel)
+    kernel.add_argument("--out", required=True, help="the .npz to write")
+    kernel.set_defaults(action=_kernel)
+
+    own = commands.add_parser("import", help="check an .npz of your own images and take it in")
+    own.add_argument("file", help="x_train, y_train, x_test, y_test")
+    own.set_defaults(action=_import)
+    return parser
+
+
+def _experiment_options(command: argparse.ArgumentParser) -> None:
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("spec", nargs="?", help="an experiment as JSON (missing fields take their defaults)")
+    which.add_argument("--preset", choices=PRESETS)
+
+
+def _experiment(options: argparse.Namespace) -> specs.Experiment:
+    if options.preset:
+        return PRESETS[options.preset].experiment
+    try:
+        text = Path(options.spec).read_bytes()
+    except OSError as error:
+        raise NTKError(
+            f"Cannot read {options.spec}: {error.strerror}. Give a JSON file, or --preset NAME."
+        ) from None
+    return specs.experiment_from_json(text)
+
+
+def _run(options: argparse.Namespace) -> None:
+    experiment = _experiment(options)
+    print(experiment.in_words())
+    store = Store(options.cache)
+    for spec in experiment.stages():
+        start = time.perf_counter()
+        artifact = stages.result(spec, store, Bar(spec.stage), options.data, options.device)
+        seconds = time.perf_counter() - start
+        print(f"\r{spec.stage:<10} {artifact.bytes / 1e6:8.1f} MB {seconds:8.1f} s  {artifact.path}\033[K")
+    outcome = store.get("predict", specs.key(experiment.predict())).arrays
+    clean, attacked = (float(outcome[name].double().mean()) for name in ("right", "attack_right"))
+    print(f"clean accuracy {clean:.3f}, under {experiment.attack} {attacked:.3f}")
+
+
+def _presets(options: argparse.Namespace) -> None:
+    for preset in PRESETS.values():
+        print(
+            f"{preset.name:<8} {preset.title}\n{'':<9}{preset.experiment.in_words()}\n{'':<9}{preset.look_for}"
+        )
+
+
+def _cache(options: argparse.Namespace) -> int:
+    store = Store(options.cache)
+    if options.what == "clear":
+        print(f"{store.clear()} artifacts deleted.")
+    elif options.what == "verify":
+        report = store.verify(Bar("verify"))
+        print(f"\r{report.checked} artifacts read, {report.bytes / 1e6:.1f} MB.\033[K")
+        for incident in report.broken:
+            print(incident)
+        return 0 if report.ok else 1
+    else:
+        for entry in store.entries():
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created))
+            print(
+                f"{entry.stage:<10} {entry.key} {when} {entry.bytes / 1e6:9.1f} MB  {entry.meta.get('words', '')}"
+            )
+        print(f"{store.size() / 1e6:.1f} MB in {store.root}")
+    return 0
+
+
+def _kernel(options: argparse.Namespace) -> None:
+    experiment = _experiment(options)
+    arrays = stages.result(
+        experiment.kernel(), Store(options.cache), Bar("kernel"), options.data, options.device
+    ).arrays
+    task = data.load(experiment.data, root=options.data)
+    out = Path(options.out)
+    try:
+        with open(out, "wb") as file:
+            np.savez_compressed(
+                file,
+                K=arrays["K"].numpy(),
+                K_test=arrays["K_test"].numpy(),
+                y_train=task.y_train.numpy(),
+                y_test=task.y_test.numpy(),
+                spec=specs.canonical(experiment.kernel()),
+            )
+    except OSError as error:
+        raise NTKError(f"Cannot write {out}: {error.strerror}. Choose another --out.") from None
+    print(f"\r{out}: K {tuple(arrays['K'].shape)}, K_test {tuple(arrays['K_test'].shape)}\033[K")
+
+
+def _import(options: argparse.Namespace) -> None:
+    own = data.import_npz(options.file, root=options.data)
+    print(f'{own}\nUse it as: {{"data": {{"name": "own", "digest": "{own.digest}"}}}}')
+
+
+class Bar:
+    """A one-line progress bar on stderr when it is a terminal, silent elsewhere."""
+
+    def __init__(self, title: str):
+        self.title, self.shown = title, 0.0
+
+    def __call__(self, done: float, total: float, note: str) -> None:
+        now = time.monotonic()
+        if not sys.stderr.isatty() or (now - self.shown < 0.1 and done < total):
+            return
+        self.shown = now
+        share = done / total if total else 1.0
+        filled = round(24 * share)
+        line = f"\r{self.title:<10} {'█' * filled}{'░' * (24 - filled)} {share:4.0%} {note}\033[K"
+        print(line, end="", file=sys.stderr, flush=True)

@@ -1,0 +1,53 @@
+"""Results to plotly figures: numpy arrays in, ``plotly.graph_objects.Figure`` out; one palette, one template.
+
+Every figure function takes ``dark`` where a colour depends on the background, stores a one-sentence alt text
+(``alt_text``) and knows nothing of where it is shown::
+
+    from ntkcore import figures
+    fig = figures.eigenvalues(values, label_energy, dark=False)
+    figures.to_html(fig, "Spectrum"), figures.alt_text(fig)
+"""
+
+from ntkcore.figures.accuracy import Curve, along_time, kept_subsets
+from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
+from ntkcore.figures.attack import contact_sheet, first_flip, margin_along_eps
+from ntkcore.figures.eigenfeatures import usefulness_robustness
+from ntkcore.figures.export import chart_config, directory_files, to_csv, to_frame, to_html
+from ntkcore.figures.images import amplify, data_uri, montage, png, signed_rgb, symmetric_scale, to_rgb
+from ntkcore.figures.kernel import kernel_heatmap
+from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
+from ntkcore.figures.strip import Picture, strip
+from ntkcore.figures.template import alt_text
+
+__all__ = [
+    "Curve",
+    "Picture",
+    "along_time",
+    "alt_text",
+    "amplify",
+    "chart_config",
+    "class_shares",
+    "contact_sheet",
+    "cumulative",
+    "data_uri",
+    "directory_files",
+    "eigenvalues",
+    "eigenvectors",
+    "first_flip",
+    "kept_subsets",
+    "kernel_heatmap",
+    "learned_modes",
+    "margin_along_eps",
+    "montage",
+    "perturbation_split",
+    "png",
+    "shares_along_index",
+    "signed_rgb",
+    "strip",
+    "symmetric_scale",
+    "to_csv",
+    "to_frame",
+    "to_html",
+    "to_rgb",
+    "usefulness_robustness",
+]

@@ -1,0 +1,84 @@
+"""Arguments of the figure functions, checked at the door: each failure is a DataError that names it.
+
+A figure function gets plain arrays from many places; a wrong shape would otherwise be drawn, wrongly::
+
+    rho = vector(usefulness, "usefulness")                   # [F] float64
+    gamma = vector(robustness, "robustness", rho.size)       # the same length, or DataError
+    members = feature_groups(classes, rho.size)              # [(code, indices), ...]
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ntkcore.errors import DataError
+from ntkcore.figures.palette import FEATURES
+
+
+def vector(values: object, name: str, length: int | None = None) -> np.ndarray:
+    """``values`` as a float64 vector of at least one number, of ``length`` where given."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise DataError(f"{name} has shape {array.shape}; a vector with at least one number is needed.")
+    if length is not None and array.size != length:
+        raise DataError(f"{name} has {array.size} numbers; {length} are needed, one for each point.")
+    return array
+
+
+def words(values: object, name: str, length: int, allowed: Sequence[str] | None = None) -> np.ndarray:
+    """``values`` as ``length`` strings, each out of ``allowed`` where given."""
+    array = np.asarray(values, dtype=str)
+    if array.shape != (length,):
+        raise DataError(f"{name} has shape {array.shape}; ({length},) is needed, one word for each point.")
+    unknown = [] if allowed is None else sorted(set(array.tolist()) - set(allowed))
+    if unknown:
+        raise DataError(f"{name} contains {unknown[0]!r}; use {', '.join(map(repr, allowed))}.")
+    return array
+
+
+def class_numbers(labels: object, count: int, length: int) -> np.ndarray:
+    """``labels`` as ``length`` whole numbers from 0 to ``count - 1``, positions in the class names."""
+    array = np.asarray(labels)
+    if array.shape != (length,) or length == 0:
+        raise DataError(f"labels have shape {array.shape}; ({length},) is needed, one class for each image.")
+    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= count:
+        raise DataError(f"labels must be whole numbers from 0 to {count - 1}, positions in the class names.")
+    return array
+
+
+def feature_groups(classes: object | None, count: int) -> list[tuple[int | None, np.ndarray]]:
+    """``(code, ascending indices)`` of each class of features present; ``(None, all)`` without classes.
+
+    Useless features come first, so that they are drawn beneath the others.
+    """
+    if classes is None:
+        return [(None, np.arange(count))]
+    array = np.asarray(classes)
+    if array.shape != (count,) or not np.isin(array, list(FEATURES)).all():
+        raise DataError(
+            f"classes have shape {array.shape}; {count} codes of analysis.eigenfeatures.classify are needed."
+        )
+    groups = [(code, np.flatnonzero(array == code)) for code in reversed(FEATURES)]
+    return [(code, members) for code, members in groups if members.size]
+
+
+def checked_index(index: int, count: int, name: str = "selected") -> int:
+    if not 0 <= index < count:
+        raise DataError(f"{name} is {index}; an index from 0 to {count - 1} is needed.")
+    return int(index)
+
+
+def positive(values: np.ndarray) -> np.ndarray:
+    """float32 copy for a log axis: what is not above zero (rounding in the tail) becomes NaN, not drawn."""
+    values = np.asarray(values, dtype=np.float64)
+    return np.where(values > np.finfo(np.float32).tiny, values, np.nan).astype(np.float32)
+
+
+def thin(values: np.ndarray) -> np.ndarray:
+    """float32 copy: what a screen can show, at half the size."""
+    return np.asarray(values, dtype=np.float32)
+
+
+def plural(count: int, noun: str) -> str:
+    """``"1 feature"``, ``"2 features"``."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,208 @@
+"""Figures of a kernel's spectrum: eigenvalues, label energy, cumulative shares, learned modes, eigenvectors.
+
+With eigenvalues ``lam_i`` (descending) and eigenvectors ``v_i`` of the ``[n, n]`` kernel and labels ``y``:
+label energy ``(v_i . y)^2 / |y|^2``; gradient flow has learned the share ``1 - exp(-t lam_i)`` of mode ``i``
+at time ``t``, so ``1 / lam_i`` is its learning time (Jacot et al. 2018, section 5)::
+
+    fig = eigenvalues(values, energy)                      # numpy arrays in, plotly Figure out
+    fig = learned_modes(values, t=10.0)
+    fig = eigenvectors(v[:, 0], v[:, 1], labels, ["airplane", "automobile"], i=0, j=1)
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+
+from ntkcore.analysis.spectrum import learned_fraction
+from ntkcore.errors import DataError
+from ntkcore.figures.checks import checked_index, class_numbers, feature_groups, positive, thin, vector
+from ntkcore.figures.palette import CLASS_SYMBOLS, FEATURES, ROBUST, TEXT, class_colours
+from ntkcore.figures.template import (
+    add_ring,
+    describe,
+    feature_legend,
+    guide,
+    index_axis,
+    index_coloraxis,
+    index_positions,
+    log_axis,
+    new_figure,
+    short,
+    steady,
+)
+
+
+def eigenvalues(
+    values: np.ndarray,
+    label_energy: np.ndarray,
+    *,
+    classes: np.ndarray | None = None,
+    selected: int | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """Eigenvalues on log-log axes and, in a panel below, the label energy of each.
+
+    Args:
+        values: ``[r]`` eigenvalues, descending. Those not above zero are not drawn; the alt text counts them.
+        label_energy: ``[r]`` shares ``(v_i . y)^2 / |y|^2``.
+        classes: ``[r]`` codes of ``analysis.eigenfeatures.classify``; they colour the dots instead of the
+            index.
+        selected: index to ring in both panels.
+    """
+    values = vector(values, "values")
+    energy = vector(label_energy, "label_energy", values.size)
+    panels = {
+        "eigenvalue λ<sub>i</sub>": (positive(values), "eigenvalue %{y:.3g}"),
+        "label energy": (positive(energy), "label energy %{y:.3g} of the whole"),
+    }
+    fig = _index_panels(panels, classes, selected, dark)
+    fig.update_yaxes(log_axis())
+    above = values[values > 0]
+    alt = f"{values.size} eigenvalues on log axes"
+    if above.size:
+        alt += f", from {above[0]:.3g} down to {above.min():.3g}"
+    if above.size < values.size:
+        alt += f"; {values.size - above.size} are not above zero and not drawn"
+    k = min(10, values.size)
+    return describe(fig, f"{alt}; the {k} largest carry {energy[:k].sum():.0%} of the label energy.")
+
+
+def learned_modes(values: np.ndarray, t: float, *, classes: np.ndarray | None = None, dark: bool = False) -> go.Figure:
+    """What gradient flow has learned of each mode at time ``t``, above each learning time ``1 / lam_i``.
+
+    Args:
+        values: ``[r]`` eigenvalues, descending.
+        t: training time, at least 0; ``inf`` is allowed.
+        classes: ``[r]`` codes of ``analysis.eigenfeatures.classify`` to colour the dots; by index without.
+    """
+    values = vector(values, "values")
+    if not t >= 0:
+        raise DataError(f"t is {t}; a training time of at least 0 is needed.")
+    learned = learned_fraction(torch.from_numpy(values), float(t)).numpy()
+    times = np.divide(1.0, values, out=np.full(values.size, np.nan), where=values > 0)
+    panels = {
+        "learned share": (thin(learned), "learned by now: %{y:.1%}"),
+        "learning time 1/λ<sub>i</sub>": (positive(times), "learning time %{y:.3g}"),
+    }
+    fig = _index_panels(panels, classes, None, dark)
+    fig.update_yaxes(tickformat=".0%", range=[-0.04, 1.06], row=1, col=1)
+    fig.update_yaxes(log_axis(), row=2, col=1)
+    if 0 < t < np.inf:
+        fig.add_hline(y=t, row=2, col=1, line=guide(dark, "dash"))
+        place = {"x": 0.01, "xref": "x2 domain", "xanchor": "left", "y": np.log10(t), "yref": "y2"}
+        fig.add_annotation(text=f"now, t = {t:.3g}", yanchor="bottom", **place)
+    alt = f"At t = {t:.3g}, {np.count_nonzero(learned > 0.5)} of {values.size} modes are more than half learned"
+    if np.isfinite(times).any():
+        alt += f"; learning times run from {np.nanmin(times):.3g} to {np.nanmax(times):.3g}"
+    return describe(fig, alt + ".")
+
+
+def cumulative(
+    values: np.ndarray, label_energy: np.ndarray, *, effective_rank: float | None = None, dark: bool = False
+) -> go.Figure:
+    """Share of the eigenvalue mass ``sum_{j<=i} lam_j / sum lam`` and of the label energy up to each index.
+
+    Args:
+        values: ``[r]`` eigenvalues, descending, with a positive sum.
+        label_energy: ``[r]`` shares ``(v_i . y)^2 / |y|^2``.
+        effective_rank: ``exp(entropy of lam / sum lam)``, marked by a vertical line.
+    """
+    values = vector(values, "values")
+    count = values.size
+    mass = values.cumsum() / values.sum()
+    energy = vector(label_energy, "label_energy", count).cumsum()
+    fig = new_figure(dark=dark, height=340)
+    for words, share, colour, dash in (
+        ("eigenvalue mass", mass, TEXT.colour(dark), "solid"),
+        ("label energy", energy, ROBUST.colour(dark), "dash"),
+    ):
+        trace = go.Scatter(x=index_positions(count), y=thin(share), mode="lines", name=words)
+        trace.update(customdata=np.arange(count, dtype=np.int32), line={"color": colour, "dash": dash, "width": 2.5})
+        hover = f"indices 0 to %{{customdata}} hold<br>%{{y:.1%}} of the {words}<extra></extra>"
+        fig.add_trace(trace.update(hovertemplate=hover))
+    k = min(10, count)
+    alt = f"The {k} largest of {count} eigenvalues hold {mass[k - 1]:.0%} of the eigenvalue mass"
+    alt += f" and {energy[k - 1]:.0%} of the label energy"
+    if effective_rank is not None:
+        fig.add_vline(x=float(effective_rank), line=guide(dark))
+        # on a log axis a line is placed by its value, an annotation by its logarithm
+        place = {"x": np.log10(effective_rank), "xanchor": "left", "xshift": 4, "y": 0.02, "yref": "paper"}
+        fig.add_annotation(text=f"effective rank {effective_rank:.3g}", yanchor="bottom", **place)
+        alt += f"; the effective rank is {effective_rank:.3g}"
+    fig.update_xaxes(index_axis(count))
+    fig.update_yaxes(title_text="cumulative share", tickformat=".0%", range=[0, 1.03])
+    return describe(fig, alt + ".")
+
+
+def eigenvectors(
+    v_i: np.ndarray,
+    v_j: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    i: int,
+    j: int,
+    selected: int | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """Each training image as a dot at its entries in two eigenvectors, coloured by its class.
+
+    A dot's ``customdata`` is the index of its training image, so that a click can be read.
+
+    Args:
+        v_i, v_j: ``[n]`` eigenvectors of the indices ``i`` (across) and ``j`` (up).
+        labels: ``[n]`` class numbers, positions in ``class_names``.
+        selected: training image to ring.
+    """
+    v_i = vector(v_i, "v_i")
+    v_j = vector(v_j, "v_j", v_i.size)
+    labels = class_numbers(labels, len(class_names), v_i.size)
+    fig = new_figure(dark=dark, height=430)
+    counts = []
+    for number, (name, colour) in enumerate(zip(class_names, class_colours(len(class_names), dark), strict=True)):
+        members = np.flatnonzero(labels == number).astype(np.int32)
+        counts.append(f"{members.size} {name}")
+        trace = go.Scatter(x=thin(v_i[members]), y=thin(v_j[members]), mode="markers", name=short(name))
+        marker = {"color": colour, "symbol": CLASS_SYMBOLS[number], "size": 7, "opacity": 0.75}
+        entries = f"v<sub>{i}</sub> %{{x:.3f}}, v<sub>{j}</sub> %{{y:.3f}}"
+        hover = f"%{{fullData.name}}, training image %{{customdata}}<br>{entries}<extra></extra>"
+        fig.add_trace(trace.update(customdata=members, marker=marker, hovertemplate=hover, **steady(0.75)))
+    if selected is not None:
+        selected = checked_index(selected, v_i.size)
+        add_ring(fig, v_i[selected], v_j[selected], dark=dark)
+    fig.update_xaxes(title_text=f"entry in eigenvector {i}", zeroline=True)
+    fig.update_yaxes(title_text=f"entry in eigenvector {j}", zeroline=True)
+    alt = f"{v_i.size} training images ({', '.join(counts)}) at their entries in eigenvectors {i} and {j}."
+    return describe(fig, alt)
+
+
+def _index_panels(
+    panels: dict[str, tuple[np.ndarray, str]], classes: np.ndarray | None, selected: int | None, dark: bool
+) -> go.Figure:
+    """Panels of dots over the index: title -> (heights ``[r]``, hover line); ``customdata`` is the index."""
+    count = len(next(iter(panels.values()))[0])
+    x, groups = index_positions(count), feature_groups(classes, count)
+    fig = new_figure(dark=dark, height=500, panels=[0.55, 0.45])
+    for row, (title, (heights, line)) in enumerate(panels.items(), start=1):
+        for code, members in groups:
+            words = "all features" if code is None else FEATURES[code].words
+            marker = {"size": 5, "color": np.log10(x[members]), "coloraxis": "coloraxis"}
+            if code is not None:
+                marker = {"size": 6, "color": FEATURES[code].colour(dark), "symbol": FEATURES[code].symbol}
+            trace = go.Scatter(x=x[members], y=heights[members], mode="markers", marker=marker, name=words)
+            hover = f"index %{{customdata}}<br>{line}" + (f"<br>{words}" if code is not None else "")
+            trace.update(customdata=members.astype(np.int32), hovertemplate=hover + "<extra></extra>")
+            trace.update(legendgroup=words, showlegend=False, **steady(1.0))
+            fig.add_trace(trace, row=row, col=1)
+        if selected is not None:
+            selected = checked_index(selected, count)
+            add_ring(fig, selected + 1, heights[selected], dark=dark, size=14, row=row, col=1)
+        fig.update_xaxes(index_axis(count, title=row == len(panels)), row=row, col=1)
+        fig.update_yaxes(title_text=title, row=row, col=1)
+    if classes is None:
+        fig.update_layout(coloraxis=index_coloraxis(count, dark=dark, bar=False))
+    else:
+        feature_legend(fig, [code for code, _ in groups], dark=dark)
+    return fig

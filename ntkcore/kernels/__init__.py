@@ -1,0 +1,25 @@
+"""Kernels as functions ``(x1, x2=None) -> [n1, n2]``: closed forms of infinite nets, tangent kernels of finite ones.
+
+Every kernel, closed-form or empirical, tiled or not, has the same shape and is interchangeable downstream::
+
+    k = kernel_fn(fc(1))                   # infinite width, NTK
+    E = empirical_kernel_fn(module)        # any torch module, class-traced
+    K = k(x)                               # [n, n]; k(x1, x2) -> [n1, n2]
+"""
+
+from ntkcore.kernels.blocks import TiledKernel, tiled
+from ntkcore.kernels.empirical import EmpiricalKernel, empirical_kernel_fn, empirical_ntk
+from ntkcore.kernels.infinite import InfiniteKernel, kernel_fn
+from ntkcore.kernels.inputs import InputMap, input_map
+
+__all__ = [
+    "EmpiricalKernel",
+    "InfiniteKernel",
+    "InputMap",
+    "TiledKernel",
+    "empirical_kernel_fn",
+    "empirical_ntk",
+    "input_map",
+    "kernel_fn",
+    "tiled",
+]

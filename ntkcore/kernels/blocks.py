@@ -1,0 +1,131 @@
+"""Tiles: wrap a kernel function and give back one of the same shape, with bounded memory, progress and symmetry.
+
+A square kernel ``k(x)`` is computed on and above the block diagonal only and mirrored, so it is exactly
+symmetric. Under autograd each tile is checkpointed: its inside is computed again in the backward pass, so memory
+stays that of one tile::
+
+    k = tiled(InfiniteKernel(fc(1)), progress=print)
+    k(x1, x2)                              # [n1, n2]
+    k.with_progress(callback)(x)           # same kernel, told where it is; the callback may raise Cancelled
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+Progress = Callable[[float, float, str], None]
+
+
+class KernelFunction(Protocol):
+    """Anything callable as ``(x1, x2=None) -> [n1, n2]``.
+
+    Optional: ``prepare(x)`` (work done once per image; the result is sliceable and accepted in place of images)
+    and ``bytes_per_pair(image_shape, dtype)``.
+    """
+
+    def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class TiledKernel:
+    """``kernel`` evaluated by square tiles of at most ``tile_bytes`` working memory.
+
+    progress(done, total, note) counts image pairs; it may raise ``Cancelled`` to stop between two tiles.
+    """
+
+    kernel: KernelFunction
+    tile_bytes: float = 16e6
+    progress: Progress | None = None
+
+    def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
+        """x1 [n1, C, H, W], x2 [n2, C, H, W] or None for x1 itself -> [n1, n2]."""
+        differentiate = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (x1, x2))
+        side = self.tile_side(x1)
+        rows = list(slices(len(x1), side))
+        if x2 is None:
+            columns, x2, symmetric = rows, x1, True
+        else:
+            columns, symmetric = list(slices(len(x2), side)), False
+        one = x1 if x1.requires_grad and differentiate else self._prepare(x1)
+        two = one if symmetric else (x2 if x2.requires_grad and differentiate else self._prepare(x2))
+        if len(rows) * len(columns) == 1:
+            self._report(0, 1)
+            block = self.kernel(one, None if symmetric else two)
+            self._report(1, 1)
+            return mirror(block) if symmetric else block
+
+        def tile(i: slice, j: slice) -> Tensor:
+            if differentiate:
+                return checkpoint(self.kernel, one[i], two[j], use_reentrant=False)
+            return self.kernel(one[i], two[j])
+
+        work = [(a, b) for a in range(len(rows)) for b in range(len(columns)) if not symmetric or a <= b]
+        total = sum(_size(rows[a]) * _size(columns[b]) for a, b in work)
+        blocks: dict[tuple[int, int], Tensor] = {}
+        out: Tensor | None = None
+        done = 0
+        for a, b in work:
+            self._report(done, total)
+            block = tile(rows[a], columns[b])
+            if symmetric and a == b:
+                block = mirror(block)
+            if differentiate:
+                blocks[a, b] = block
+            else:
+                out = block.new_empty(len(x1), len(x2)) if out is None else out
+                out[rows[a], columns[b]] = block
+                if symmetric and a != b:
+                    out[columns[b], rows[a]] = block.T
+            done += _size(rows[a]) * _size(columns[b])
+        self._report(total, total)
+        if out is not None:
+            return out
+        return torch.cat(
+            [
+                torch.cat(
+                    [blocks[a, b] if (a, b) in blocks else blocks[b, a].T for b in range(len(columns))], 1
+                )
+                for a in range(len(rows))
+            ]
+        )
+
+    def tile_side(self, x: Tensor) -> int:
+        """Images along one side of a tile."""
+        cost = getattr(self.kernel, "bytes_per_pair", None)
+        per_pair = cost(x.shape[1:], x.dtype) if cost else 64.0 * x.element_size()
+        return max(1, int((self.tile_bytes / per_pair) ** 0.5))
+
+    def with_progress(self, progress: Progress | None) -> "TiledKernel":
+        return replace(self, progress=progress)
+
+    def _prepare(self, x: Tensor):
+        prepare = getattr(self.kernel, "prepare", None)
+        return prepare(x) if prepare else x
+
+    def _report(self, done: float, total: float) -> None:
+        if self.progress is not None:
+            self.progress(done, total, "kernel: image pairs")
+
+
+def tiled(kernel: KernelFunction, tile_bytes: float = 16e6, progress: Progress | None = None) -> TiledKernel:
+    """Wrap ``kernel`` so that it runs by tiles; see TiledKernel."""
+    return TiledKernel(kernel, tile_bytes, progress)
+
+
+def mirror(square: Tensor) -> Tensor:
+    """The upper triangle of a square block, mirrored below: exactly symmetric."""
+    return torch.triu(square) + torch.triu(square, 1).T
+
+
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Consecutive slices of at most ``size`` that cover range(n)."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+def _size(rows: slice) -> int:
+    return rows.stop - rows.start

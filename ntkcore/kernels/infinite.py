@@ -1,0 +1,250 @@
+"""Closed-form kernels of infinitely wide nets: the NNGP and the NTK of a ``Net``, differentiable in the images.
+
+Covariances start from the pixels, ``K[p, q] = <x_p, x'_q> / C`` (flattened input: ``<x, x'> / d``), and run
+through the layers' rules (``ntkcore.nets``, ``ntkcore.covariance``; Jacot et al. 2018, Arora et al. 2019). The
+variances at the activations depend on one image alone and are computed once per image (``prepare``)::
+
+    k = kernel_fn(fc(depth=1), kind="ntk")
+    k(x)                                # [n, n], tiled and exactly symmetric; computes in x's dtype
+    k.kernel.pair_gradients(x[0], x)    # [n, C, H, W]: dK(x, x_j)/dx for every j at once
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ntkcore import covariance as cov
+from ntkcore.errors import SpecError
+from ntkcore.kernels.blocks import TiledKernel, slices, tiled
+from ntkcore.kernels.inputs import RAW, InputMap
+from ntkcore.nets import Activation, Net
+
+KernelKind = Literal["ntk", "nngp"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Images after the input map, with their variances at every activation: what a kernel needs of one side.
+
+    images [n, C, H, W]; variances: one tensor [*positions, n] per activation. Sliced like the images.
+    """
+
+    images: Tensor
+    variances: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.images.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.images.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.images.requires_grad
+
+    def __getitem__(self, rows: slice) -> "Prepared":
+        return Prepared(self.images[rows], tuple(q[..., rows] for q in self.variances))
+
+
+@dataclass(frozen=True, eq=False)
+class InfiniteKernel:
+    """The kernel of one infinitely wide net, untiled: ``(x1, x2=None) -> [n1, n2]``.
+
+    x1, x2: float tensors [n, C, H, W] in pixel units, or what ``prepare`` made of them. Raises SpecError when
+    shapes or dtypes do not fit each other or the net.
+    """
+
+    net: Net
+    kind: KernelKind = "ntk"
+    inputs: InputMap = RAW
+
+    def __call__(self, x1: Tensor | Prepared, x2: Tensor | Prepared | None = None) -> Tensor:
+        one = self.prepare(x1)
+        two = one if x2 is None else self.prepare(x2)
+        _check_pair(one.images, two.images)
+        k = self._input_covariance(one.images, two.images)
+        return self._propagate(k, _along(one.variances, -1), _along(two.variances, -2), pair_dims=2)
+
+    def pairs(self, x1: Tensor | Prepared, x2: Tensor | Prepared) -> Tensor:
+        """Matched pairs: ``K(x1_i, x2_i)``, shape [n]."""
+        one, two = self.prepare(x1), self.prepare(x2)
+        _check_pair(one.images, two.images)
+        if len(one) != len(two):
+            raise SpecError(
+                f"Matched pairs need as many images on both sides; got {len(one)} and {len(two)}."
+            )
+        k = self._matched_covariance(one.images, two.images)
+        return self._propagate(k, one.variances, two.variances, pair_dims=1)
+
+    def prepare(self, x: Tensor | Prepared) -> Prepared:
+        """Map the images and run their own variances through the net, in chunks of bounded memory."""
+        if isinstance(x, Prepared):
+            return x
+        if x.ndim != 4 or not x.is_floating_point():
+            raise SpecError(
+                f"Images must be a float tensor [n, C, H, W]; got {x.dtype} of shape {tuple(x.shape)}."
+            )
+        u = self.inputs(x)
+        if not self.net.spatial_pairs:
+            return Prepared(u, self._local_variances(self._squares(u)))
+        rows = max(1, int(64e6 / self.bytes_per_pair(x.shape[1:], x.dtype)))
+        parts = [self._full_variances(u[s]) for s in slices(len(u), rows)]
+        return Prepared(u, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
+
+    def bytes_per_pair(self, image_shape: Sequence[int], dtype: torch.dtype) -> float:
+        """Working memory of one image pair, bytes: about six copies of the largest covariance, k and t."""
+        positions = 1 if self.net.flat_input else image_shape[-1] * image_shape[-2]
+        numbers = positions**2 if self.net.spatial_pairs else positions
+        return 8.0 * numbers * dtype.itemsize
+
+    def pair_gradients(self, x: Tensor, x2: Tensor | Prepared) -> Tensor:
+        """``dK(x, x2_j)/dx`` for one image x [C, H, W] and all j: [n2, C, H, W], in pixel units.
+
+        Without pooling the kernel sees x only through ``k[p] = <x_p, x'_p>/C`` and ``q[p] = |x_p|^2/C``, so the
+        gradient is ``(dK/dk[p] x'_p + 2 dK/dq[p] x_p) / C``: two numbers per position and pair (for FC two
+        scalars, A_j x_j + B_j x). With pooling it is taken by autograd over matched pairs.
+        """
+        two = self.prepare(x2)
+        u = self.inputs(x[None].to(two.images.dtype)).detach()
+        _check_pair(u, two.images)
+        gradients = []
+        per_pair = 4 * self.bytes_per_pair(x.shape, u.dtype) + 8 * x.numel() * u.element_size()
+        rows = max(1, int(256e6 / per_pair))
+        for s in slices(len(two), rows):
+            part = two[s]
+            if self.net.spatial_pairs:
+                gradients.append(self._autograd_pairs(u, part))
+            else:
+                gradients.append(self._local_gradients(u, part))
+        return torch.cat(gradients) / self.inputs.scale
+
+    # -- the recursion -------------------------------------------------------------------------------------------
+
+    def _propagate(self, k: Tensor, q1: Sequence[Tensor], q2: Sequence[Tensor], pair_dims: int) -> Tensor:
+        t, activation = None, 0
+        for layer in self.net.covariance_layers():
+            spatial_pairs = k.ndim - pair_dims == 4
+            if isinstance(layer, Activation):
+                sides = cov.outer_positions(q1[activation], q2[activation], spatial_pairs)
+                k, t = layer.activate(k, t, *sides)
+                activation += 1
+            else:
+                k, t = layer.covariance(k, t, spatial_pairs)
+            if self.kind == "nngp":
+                t = None
+        if k.ndim != pair_dims:
+            raise SpecError(
+                f"{self.net} never flattens its image; end it with Flatten or GlobalAvgPool, then Dense."
+            )
+        return k if self.kind == "nngp" else t
+
+    def _local_variances(self, q: Tensor) -> tuple[Tensor, ...]:
+        """Variances before each activation when only p = q is carried: q [*positions, n]."""
+        out = []
+        for layer in self.net.covariance_layers():
+            if isinstance(layer, Activation):
+                out.append(q)
+            q = layer.variance(q)
+        return tuple(out)
+
+    def _full_variances(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Variances before each activation when every pair of positions is carried, from K(x, x)[p, q]."""
+        out = []
+        k = self._matched_covariance(u, u)
+        for layer in self.net.covariance_layers():
+            spatial_pairs = k.ndim == 5
+            if isinstance(layer, Activation):
+                q = cov.diagonal(k) if spatial_pairs else k
+                out.append(q)
+                if len(out) == self.net.activations:
+                    break
+                k, _ = layer.activate(k, None, *cov.outer_positions(q, q, spatial_pairs))
+            else:
+                k, _ = layer.covariance(k, None, spatial_pairs)
+        return tuple(out)
+
+    # -- from pixels to covariances and back ---------------------------------------------------------------------
+
+    def _input_covariance(self, u1: Tensor, u2: Tensor) -> Tensor:
+        """All pairs: [n1, n2], [H, W, n1, n2] or [H, W, H, W, n1, n2]."""
+        channels = u1.shape[1]
+        if self.net.flat_input:
+            return (u1.flatten(1) / u1[0].numel()) @ u2.flatten(1).T
+        if self.net.spatial_pairs:
+            return torch.einsum("ichw,jcuv->hwuvij", u1 / channels, u2)  # sum over c
+        return torch.einsum("ichw,jchw->hwij", u1 / channels, u2)
+
+    def _matched_covariance(self, u1: Tensor, u2: Tensor) -> Tensor:
+        """Matched pairs: [n], [H, W, n] or [H, W, H, W, n]."""
+        channels = u1.shape[1]
+        if self.net.flat_input:
+            return (u1 * u2).flatten(1).sum(1) / u1[0].numel()
+        if self.net.spatial_pairs:
+            return torch.einsum("nchw,ncuv->hwuvn", u1 / channels, u2)
+        return (u1 * u2).sum(1).permute(1, 2, 0) / channels
+
+    def _squares(self, u: Tensor) -> Tensor:
+        """Variance of the input: ``|u|^2/d`` [n], or ``|u_p|^2/C`` [H, W, n]."""
+        return self._matched_covariance(u, u)
+
+    def _local_gradients(self, u: Tensor, two: Prepared) -> Tensor:
+        """Gradient by the chain rule through k[p] and q[p]; u [1, C, H, W] -> [n2, C, H, W]."""
+        with torch.enable_grad():
+            k = self._matched_covariance(u, two.images).detach().requires_grad_()  # [*positions, n2]
+            q = self._squares(u).detach().expand_as(k).contiguous().requires_grad_()
+            values = self._propagate(k, self._local_variances(q), two.variances, pair_dims=1)
+            dk, dq = torch.autograd.grad(values.sum(), (k, q), allow_unused=True)
+        dq = torch.zeros_like(dk) if dq is None else dq
+        if self.net.flat_input:
+            dk, dq = dk.view(-1, 1, 1, 1) / u.numel(), dq.view(-1, 1, 1, 1) / u.numel()
+        else:
+            dk, dq = dk.permute(2, 0, 1)[:, None] / u.shape[1], dq.permute(2, 0, 1)[:, None] / u.shape[1]
+        return dk * two.images + 2 * dq * u
+
+    def _autograd_pairs(self, u: Tensor, two: Prepared) -> Tensor:
+        """Gradient by autograd over matched pairs, one copy of u for every image of the other side."""
+        with torch.enable_grad():
+            copies = u.expand(len(two), *u.shape[1:]).contiguous().requires_grad_()
+            bare = InfiniteKernel(self.net, self.kind)
+            one = bare.prepare(copies)
+            return torch.autograd.grad(bare.pairs(one, two).sum(), copies)[0]
+
+
+def kernel_fn(net: Net, kind: KernelKind = "ntk", inputs: InputMap | None = None) -> TiledKernel:
+    """The NTK or NNGP kernel of an infinitely wide ``net`` as a function ``(x1, x2=None) -> [n1, n2]``.
+
+    net: from ``fc``, ``conv``, ``myrtle`` or any ``Net``. kind: "ntk" (Jacot et al. 2018) or "nngp" (Lee et al.
+    2018). inputs: an affine map of the pixels (``input_map``), none by default.
+    Images are float tensors [n, C, H, W]; the kernel computes in their dtype and on their device, by tiles of
+    bounded memory, and is differentiable in both arguments. Raises SpecError for what does not fit.
+    """
+    if kind not in ("ntk", "nngp"):
+        raise SpecError(f"kind is {kind!r}; choose 'ntk' or 'nngp'.")
+    return tiled(InfiniteKernel(net, kind, inputs or RAW))
+
+
+def _along(variances: Sequence[Tensor], axis: int) -> list[Tensor]:
+    return [q.unsqueeze(axis) for q in variances]
+
+
+def _check_pair(x1: Tensor, x2: Tensor) -> None:
+    if x1.shape[1:] != x2.shape[1:]:
+        raise SpecError(
+            f"Images of both sides must have one shape; got {tuple(x1.shape[1:])} and {tuple(x2.shape[1:])}."
+        )
+    if x1.dtype != x2.dtype or x1.device != x2.device:
+        raise SpecError(
+            f"Images of both sides must share dtype and device; got {x1.dtype} on {x1.device} "
+            f"and {x2.dtype} on {x2.device}. Convert one with .to()."
+        )
+    if math.prod(x1.shape[1:]) == 0:
+        raise SpecError(f"Images have no pixels: shape {tuple(x1.shape)}.")

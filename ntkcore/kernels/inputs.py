@@ -1,0 +1,57 @@
+"""The fixed affine map through which a kernel or a net sees pixels: ``u = (x - shift) / scale``.
+
+``raw`` is the identity (the paper's choice), ``centre`` subtracts the training mean image, ``standardise`` also
+divides by the global standard deviation of the centred training pixels. Attacks stay in pixel units and
+differentiate through the map::
+
+    inputs = input_map("centre", x_train)        # x_train [n, C, H, W]
+    k = kernel_fn(fc(1), inputs=inputs)
+    k(x_test, x_train)
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ntkcore.errors import SpecError
+
+InputMapName = Literal["raw", "centre", "standardise"]
+
+
+@dataclass(frozen=True, eq=False)
+class InputMap:
+    """``u = (x - shift) / scale`` with ``shift`` [C, H, W] (or None for no shift) and a positive float ``scale``."""
+
+    shift: Tensor | None = None
+    scale: float = 1.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [n, C, H, W] in pixel units -> mapped images of the same shape and dtype."""
+        if self.shift is not None:
+            x = x - self.shift.to(x)
+        return x if self.scale == 1.0 else x / self.scale
+
+
+RAW = InputMap()
+
+
+def input_map(name: InputMapName, x_train: Tensor) -> InputMap:
+    """The map ``name`` fitted to the training images x_train [n, C, H, W].
+
+    Raises SpecError for an unknown name, or for ``standardise`` on images that do not vary.
+    """
+    if name == "raw":
+        return RAW
+    if name not in ("centre", "standardise"):
+        raise SpecError(f"inputs is {name!r}; choose 'raw', 'centre' or 'standardise'.")
+    mean = x_train.double().mean(0)
+    if name == "centre":
+        return InputMap(mean)
+    std = torch.sqrt((x_train.double() - mean).square().mean()).item()
+    if std == 0:
+        raise SpecError(
+            "All training images are the same, so they cannot be standardised. Choose 'raw' or 'centre'."
+        )
+    return InputMap(mean, std)

@@ -1,0 +1,271 @@
+"""Network descriptions with two faces: an infinitely wide net (kernel rules) and its finite torch twin.
+
+A layer is a frozen dataclass with two methods side by side: ``covariance`` pushes the covariances of
+``ntkcore.covariance`` through the layer as its width goes to infinity, ``module`` makes the finite layer in NTK
+parameterisation (weights and biases drawn N(0, 1); the forward pass scales weights by ``W_std / sqrt(fan_in)``
+and biases by ``b_std``; Jacot et al. 2018). Families as in Tsilivis & Kempe 2022 and Shankar et al. 2020.
+
+A ``Net`` is a tuple of layers: printable, comparable, hashable. Width and seed belong to the finite twin::
+
+    net = fc(depth=1, W_std=2**0.5, b_std=0.1)
+    net.module(in_shape=(3, 32, 32), width=512, outputs=1, seed=0)(x)      # x [n, 3, 32, 32] -> [n, 1]
+    ntkcore.kernel_fn(net)(x)                                              # -> [n, n]
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ntkcore import covariance as cov
+from ntkcore.errors import SpecError
+
+Shape = tuple[int, ...]  # of one image or activation: (C, H, W) or (features,)
+ActivationName = Literal["relu", "erf"]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Affine layer. Kernel: ``k <- W^2 k + b^2``, then ``t <- k + W^2 t`` (the new k)."""
+
+    W_std: float
+    b_std: float
+
+    def covariance(self, k: Tensor, t: Tensor | None, spatial_pairs: bool) -> tuple[Tensor, Tensor]:
+        k = self.W_std**2 * k + self.b_std**2
+        return k, (k if t is None else k + self.W_std**2 * t)
+
+    def variance(self, q: Tensor) -> Tensor:
+        return self.W_std**2 * q + self.b_std**2
+
+    def module(self, shape: Shape, width: int, generator: torch.Generator) -> tuple[nn.Module, Shape]:
+        return NTKDense(shape[0], width, self.W_std, self.b_std, generator), (width,)
+
+
+@dataclass(frozen=True)
+class Conv:
+    """3x3 SAME convolution with zero padding. Kernel: as Dense with ``(W^2 / 9) sum_delta k[p+delta, q+delta]``."""
+
+    W_std: float
+    b_std: float
+
+    def covariance(self, k: Tensor, t: Tensor | None, spatial_pairs: bool) -> tuple[Tensor, Tensor]:
+        weight = self.W_std**2 / 9
+        k = weight * cov.box_sum(k, spatial_pairs) + self.b_std**2
+        return k, (k if t is None else k + weight * cov.box_sum(t, spatial_pairs))
+
+    def variance(self, q: Tensor) -> Tensor:
+        return self.W_std**2 / 9 * cov.box_sum(q, False) + self.b_std**2
+
+    def module(self, shape: Shape, width: int, generator: torch.Generator) -> tuple[nn.Module, Shape]:
+        return NTKConv(shape[0], width, self.W_std, self.b_std, generator), (width, *shape[1:])
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Pointwise nonlinearity, ``relu`` or ``erf``; the only layer that needs the variances."""
+
+    name: ActivationName = "relu"
+
+    def activate(self, k: Tensor, t: Tensor | None, q1: Tensor, q2: Tensor) -> tuple[Tensor, Tensor | None]:
+        return (cov.relu if self.name == "relu" else cov.erf)(k, t, q1, q2)
+
+    def variance(self, q: Tensor) -> Tensor:
+        return (cov.relu_variance if self.name == "relu" else cov.erf_variance)(q)
+
+    def module(self, shape: Shape, width: int, generator: torch.Generator) -> tuple[nn.Module, Shape]:
+        return (nn.ReLU() if self.name == "relu" else Erf()), shape
+
+
+@dataclass(frozen=True)
+class AvgPool:
+    """2x2 mean with stride 2. Kernel: mean over the window of p and, independently, of q."""
+
+    def covariance(self, k: Tensor, t: Tensor | None, spatial_pairs: bool) -> tuple[Tensor, Tensor | None]:
+        return cov.pool_pairs(k), (None if t is None else cov.pool_pairs(t))
+
+    def module(self, shape: Shape, width: int, generator: torch.Generator) -> tuple[nn.Module, Shape]:
+        if min(shape[1:]) < 2:
+            raise SpecError(
+                f"An image of {shape[1]}x{shape[2]} positions cannot be pooled 2x2. Use larger images or fewer pools."
+            )
+        return nn.AvgPool2d(2), (shape[0], shape[1] // 2, shape[2] // 2)
+
+
+@dataclass(frozen=True)
+class GlobalAvgPool:
+    """Mean over all positions. Kernel: mean over all p and q."""
+
+    def covariance(self, k: Tensor, t: Tensor | None, spatial_pairs: bool) -> tuple[Tensor, Tensor | None]:
+        return k.mean((0, 1, 2, 3)), (None if t is None else t.mean((0, 1, 2, 3)))
+
+    def module(self, shape: Shape, width: int, generator: torch.Generator) -> tuple[nn.Module, Shape]:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), (shape[0],)
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """All positions into one vector. Kernel: mean over p = q."""
+
+    def covariance(self, k: Tensor, t: Tensor | None, spatial_pairs: bool) -> tuple[Tensor, Tensor | None]:
+        return cov.diagonal_mean(k, spatial_pairs), (
+            None if t is None else cov.diagonal_mean(t, spatial_pairs)
+        )
+
+    def variance(self, q: Tensor) -> Tensor:
+        return q.mean((0, 1))
+
+    def module(self, shape: Shape, width: int, generator: torch.Generator) -> tuple[nn.Module, Shape]:
+        size = 1
+        for side in shape:
+            size *= side
+        return nn.Flatten(), (size,)
+
+
+Layer = Dense | Conv | Activation | AvgPool | GlobalAvgPool | Flatten
+
+
+@dataclass(frozen=True)
+class Net:
+    """A tuple of layers, from the image to one output; ``name`` says it in words and is not part of equality."""
+
+    layers: tuple[Layer, ...]
+    name: str = "net"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Net) and self.layers == other.layers
+
+    def __hash__(self) -> int:
+        return hash(self.layers)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def flat_input(self) -> bool:
+        """True when the image is flattened before anything else: only the inner product of two images matters."""
+        return isinstance(self.layers[0], Flatten)
+
+    @property
+    def spatial_pairs(self) -> bool:
+        """True when pooling makes every pair of positions necessary, not only p = q."""
+        return any(isinstance(layer, AvgPool | GlobalAvgPool) for layer in self.layers)
+
+    @property
+    def activations(self) -> int:
+        return sum(isinstance(layer, Activation) for layer in self.layers)
+
+    def covariance_layers(self) -> Iterator[Layer]:
+        """The layers a covariance passes through: without the leading Flatten, which the inner product does."""
+        return iter(self.layers[1:] if self.flat_input else self.layers)
+
+    def module(self, in_shape: Shape, width: int, outputs: int = 1, seed: int = 0) -> nn.Sequential:
+        """The finite twin in NTK parameterisation, float32.
+
+        in_shape: (C, H, W). width: hidden units or channels of every hidden layer. outputs: size of the last
+        layer. seed: of the initialisation; the same seed gives the same weights on every machine.
+        Its expected tangent kernel tends to ``kernel_fn(net)`` as width grows, with an error ~ 1/sqrt(width).
+        Raises SpecError for a shape, width or number of outputs that makes no net.
+        """
+        if len(in_shape) != 3 or min(in_shape) < 1:
+            raise SpecError(
+                f"in_shape is {tuple(in_shape)}; give (channels, height, width), each at least 1."
+            )
+        if width < 1 or outputs < 1:
+            raise SpecError(f"width is {width} and outputs is {outputs}; both must be at least 1.")
+        generator = torch.Generator().manual_seed(seed)
+        last = max((i for i, layer in enumerate(self.layers) if isinstance(layer, Dense | Conv)), default=-1)
+        shape, modules = tuple(in_shape), []
+        for i, layer in enumerate(self.layers):
+            module, shape = layer.module(shape, outputs if i == last else width, generator)
+            modules.append(module)
+        return nn.Sequential(*modules)
+
+
+# -- the families of the paper -----------------------------------------------------------------------------------
+
+
+def fc(depth: int = 1, W_std: float = 2**0.5, b_std: float = 0.1, activation: ActivationName = "relu") -> Net:
+    """Fully connected: Flatten, depth x (Dense, activation), Dense. depth counts hidden layers."""
+    _check(depth, W_std, b_std, activation)
+    dense = Dense(W_std, b_std)
+    return Net((Flatten(), *(dense, Activation(activation)) * depth, dense), f"FC({depth})")
+
+
+def conv(
+    depth: int = 2, W_std: float = 2**0.5, b_std: float = 0.1, activation: ActivationName = "relu"
+) -> Net:
+    """Convolutional: depth x (Conv 3x3, activation), Flatten, Dense."""
+    _check(depth, W_std, b_std, activation)
+    layers = (Conv(W_std, b_std), Activation(activation)) * depth
+    return Net((*layers, Flatten(), Dense(W_std, b_std)), f"Conv({depth})")
+
+
+MYRTLE_BLOCKS = {5: (1, 1, 1), 7: (1, 2, 2), 10: (2, 3, 3)}
+
+
+def myrtle(
+    depth: int = 5, W_std: float = 2**0.5, b_std: float = 0.1, activation: ActivationName = "relu"
+) -> Net:
+    """Myrtle-5, -7, -10 (Shankar et al. 2020): Conv, then three blocks of convolutions with 2x2 pools between."""
+    if depth not in MYRTLE_BLOCKS:
+        raise SpecError(f"Myrtle has depth 5, 7 or 10; got {depth}.")
+    _check(depth, W_std, b_std, activation)
+    one = (Conv(W_std, b_std), Activation(activation))
+    first, second, third = MYRTLE_BLOCKS[depth]
+    layers = (*one, *one * first, AvgPool(), *one * second, AvgPool(), *one * third, GlobalAvgPool())
+    return Net((*layers, Dense(W_std, b_std)), f"Myrtle-{depth}")
+
+
+def _check(depth: int, W_std: float, b_std: float, activation: str) -> None:
+    if depth < 1 or int(depth) != depth:
+        raise SpecError(
+            f"depth is {depth}; it counts hidden layers and must be a whole number of at least 1."
+        )
+    if not 0 < W_std < float("inf"):
+        raise SpecError(f"W_std is {W_std}; it must be positive (sqrt(2) keeps the scale of a ReLU net).")
+    if not 0 <= b_std < float("inf"):
+        raise SpecError(f"b_std is {b_std}; it must be zero or positive.")
+    if activation not in ("relu", "erf"):
+        raise SpecError(f"activation is {activation!r}; choose 'relu' or 'erf'.")
+
+
+# -- finite layers in NTK parameterisation -----------------------------------------------------------------------
+
+
+class Erf(nn.Module):
+    """erf as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.erf(x)
+
+
+class NTKDense(nn.Module):
+    """``x -> (W_std / sqrt(fan_in)) x weight^T + b_std bias`` with weight, bias ~ N(0, 1)."""
+
+    def __init__(self, inputs: int, outputs: int, W_std: float, b_std: float, generator: torch.Generator):
+        super().__init__()
+        self.weight_scale, self.bias_scale = W_std / inputs**0.5, b_std
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, generator=generator))
+        self.bias = nn.Parameter(torch.randn(outputs, generator=generator)) if b_std else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias * self.bias_scale
+        return F.linear(x, self.weight * self.weight_scale, bias)
+
+
+class NTKConv(nn.Module):
+    """3x3 SAME convolution, ``weight [out, in, 3, 3]`` scaled by ``W_std / sqrt(9 in)``."""
+
+    def __init__(self, inputs: int, outputs: int, W_std: float, b_std: float, generator: torch.Generator):
+        super().__init__()
+        self.weight_scale, self.bias_scale = W_std / (9 * inputs) ** 0.5, b_std
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3, generator=generator))
+        self.bias = nn.Parameter(torch.randn(outputs, generator=generator)) if b_std else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias * self.bias_scale
+        return F.conv2d(x, self.weight * self.weight_scale, bias, padding=1)

@@ -1,0 +1,1 @@
+"""What an experiment is and how it gets done: specs, the store of results, stages, the worker process."""

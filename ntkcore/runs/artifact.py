@@ -1,0 +1,267 @@
+"""One artifact on disk: a folder with ``arrays.safetensors`` and ``meta.json``, and how to know it is whole.
+
+``meta.json`` is a sealed envelope: its field ``sha256`` is the SHA-256 of the same text with that field left
+out, and ``arrays_sha256`` is that of the arrays file. A reader rebuilds the text from what it parsed and
+compares it with the file byte for byte, so a changed byte anywhere in either file is noticed. Nothing is ever
+unpickled: the arrays are in the safetensors format (a JSON table of names, types and shapes, then the raw
+little-endian numbers; https://github.com/huggingface/safetensors#format).
+
+Arrays come back as CPU tensors of the shape and type they were stored with::
+
+    write(folder, "kernel", key, {"k": torch.eye(3)}, {"seconds": 0.1})
+    artifact = read(folder, "kernel", key)          # raises Broken when anything does not match
+    artifact.arrays["k"]                            # read from disk here, not before
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import safetensors
+
+from ntkcore.errors import StoreError
+
+if TYPE_CHECKING:
+    import torch
+
+ARRAYS = "arrays.safetensors"
+META = "meta.json"
+FORMAT = 1
+
+
+class Signature(NamedTuple):
+    """Equal for two looks at a file when it is the same file and has not been written to in between."""
+
+    inode: int
+    mtime_ns: int
+    size: int
+
+
+class Broken(Exception):
+    """The files of an artifact are not what was written; ``str(error)`` says which and how."""
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """The result of one stage for one key.
+
+    ``created`` and ``used`` are seconds since the epoch, ``bytes`` is the size of both files, ``shapes`` has
+    the shape of each array by name; ``arrays`` are the tensors by name, read when first asked for.
+    """
+
+    stage: str
+    key: str
+    meta: Mapping[str, Any]
+    created: float
+    used: float
+    bytes: int
+    path: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    arrays: Arrays
+
+
+class Arrays(Mapping[str, "torch.Tensor"]):
+    """Read-only mapping of names to CPU tensors; each is read from the file once, at first use.
+
+    The tensors are copies of the file's content, shared by all readers of this mapping: clone before changing
+    one in place. Raises :class:`StoreError` when the file was dropped or changed since it was opened.
+    """
+
+    def __init__(self, path: Path, names: tuple[str, ...], signature: Signature, sha256: str):
+        self.path, self.signature, self.sha256 = path, signature, sha256
+        self.verified = False
+        self._names = names
+        self._loaded: dict[str, torch.Tensor] = {}
+
+    def verify(self) -> None:
+        """Read the whole file; raises :class:`Broken` if it is not what was written, OSError if gone."""
+        if digest(self.path) != self.sha256:
+            raise Broken(f"{ARRAYS} does not match its checksum")
+        self.verified = True
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._loaded:
+            self._loaded[name] = self._read(name)
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"Arrays({', '.join(self._names)})"
+
+    def _read(self, name: str) -> torch.Tensor:
+        try:
+            if signature(self.path) != self.signature:
+                raise Broken("it changed after it was opened")
+            if not self.verified:
+                self.verify()
+            # "pread", not a memory map: a mapped file that somebody truncates ends the process (SIGBUS).
+            with safetensors.safe_open(self.path, framework="pt", backend="pread") as file:
+                return file.get_tensor(name)
+        except (Broken, OSError, safetensors.SafetensorError) as error:
+            raise StoreError(f"{self.path} can no longer be read: {error}. Run it again.") from error
+
+
+def write(
+    folder: Path,
+    stage: str,
+    key: str,
+    arrays: Mapping[str, torch.Tensor | np.ndarray],
+    meta: Mapping[str, Any],
+) -> None:
+    """Write both files into the existing, empty ``folder`` and flush them to the disk.
+
+    ``meta`` must be JSON (Python's: NaN and Infinity allowed). Raises :class:`StoreError` for what cannot be
+    represented, OSError or SafetensorError for what the disk refuses.
+    """
+    try:
+        meta = json.loads(json.dumps(dict(meta)))
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"The meta of {stage}/{key} is not JSON: {error}. Use text, numbers, lists and dicts of them."
+        ) from error
+    table = _save(folder / ARRAYS, f"{stage}/{key}", arrays)
+    _sync(folder / ARRAYS)
+    body = {
+        "format": FORMAT,
+        "stage": stage,
+        "key": key,
+        "created": time.time(),
+        "arrays": table,
+        "arrays_bytes": (folder / ARRAYS).stat().st_size,
+        "arrays_sha256": digest(folder / ARRAYS),
+        "meta": meta,
+    }
+    with open(folder / META, "wb") as file:
+        file.write(_seal(body))
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def read(folder: Path, stage: str, key: str) -> Artifact:
+    """The artifact in ``folder``, its envelope checked; the arrays are checked by ``verify()`` or when read.
+
+    Raises :class:`Broken`, or OSError as the file system gives it.
+    """
+    raw = (folder / META).read_bytes()
+    body = _open_seal(raw)
+    if (body["stage"], body["key"]) != (stage, key):
+        raise Broken(f"{META} belongs to {body['stage']}/{body['key']}")
+    now = signature(folder / ARRAYS)
+    if now.size != body["arrays_bytes"]:
+        raise Broken(f"{ARRAYS} has {now.size} bytes instead of {body['arrays_bytes']}")
+    return Artifact(
+        stage=stage,
+        key=key,
+        meta=body["meta"],
+        created=body["created"],
+        used=folder.stat().st_mtime,
+        bytes=now.size + len(raw),
+        path=folder,
+        shapes={name: tuple(row["shape"]) for name, row in body["arrays"].items()},
+        arrays=Arrays(folder / ARRAYS, tuple(body["arrays"]), now, body["arrays_sha256"]),
+    )
+
+
+def signature(file: Path) -> Signature:
+    """The :class:`Signature` of ``file`` as it is now."""
+    stat = file.stat()
+    return Signature(stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal (about 0.6 GB/s)."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk, where the system can (POSIX)."""
+    if os.name == "posix":
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _seal(body: dict[str, Any]) -> bytes:
+    """The text of ``meta.json`` for an envelope without its seal."""
+    seal = hashlib.sha256(_text(body)).hexdigest()
+    return _text({**body, "sha256": seal})
+
+
+def _text(body: dict[str, Any]) -> bytes:
+    return (json.dumps(body, indent=1) + "\n").encode("ascii")
+
+
+def _open_seal(raw: bytes) -> dict[str, Any]:
+    """The envelope in ``raw``, without its seal; raises Broken when it is not exactly what was written."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise Broken(f"{META} is not JSON ({error})") from error
+    if not isinstance(body, dict) or body.pop("sha256", None) is None or _seal(body) != raw:
+        raise Broken(f"{META} does not match its checksum")
+    if body.get("format") != FORMAT:
+        raise Broken(f"{META} is of format {body.get('format')}; this version reads format {FORMAT}")
+    return body
+
+
+def _save(
+    file: Path, name: str, arrays: Mapping[str, torch.Tensor | np.ndarray]
+) -> dict[str, dict[str, Any]]:
+    """Write ``arrays`` as safetensors; returns the table of types and shapes for the envelope."""
+    ready = {label: _plain(value, label, name) for label, value in arrays.items()}
+    specs = {
+        label: safetensors.TensorSpec(
+            dtype=str(value.dtype).removeprefix("torch."),
+            shape=tuple(value.shape),
+            data_ptr=value.ctypes.data if isinstance(value, np.ndarray) else value.data_ptr(),
+            data_len=value.nbytes,
+        )
+        for label, value in ready.items()
+    }
+    try:
+        safetensors.serialize_file(specs, file)
+    except safetensors.SafetensorError as error:
+        if "Unknown dtype" in str(error):
+            raise StoreError(f"{name} has an array of a type that cannot be stored: {error}") from error
+        raise
+    return {label: {"dtype": spec.dtype, "shape": list(spec.shape)} for label, spec in specs.items()}
+
+
+def _plain(value: torch.Tensor | np.ndarray, label: str, name: str) -> torch.Tensor | np.ndarray:
+    """``value`` in CPU memory, dense, in C order and little-endian: its bytes lie as they go to the file."""
+    if not isinstance(label, str) or label in ("", "__metadata__"):
+        raise StoreError(f"An array of {name} is called {label!r}; a non-empty text is needed.")
+    if isinstance(value, np.ndarray):
+        return np.asarray(value, dtype=value.dtype.newbyteorder("<"), order="C")
+    torch = sys.modules.get(
+        "torch"
+    )  # a caller with tensors has imported it; a caller without need not wait for it
+    if torch is None or not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        raise StoreError(
+            f"Array {label!r} of {name} is a {type(value).__name__}; a dense tensor or NumPy array is needed."
+        )
+    return value.detach().cpu().resolve_conj().resolve_neg().contiguous()

@@ -1,0 +1,99 @@
+"""One test image at a time: what the attack adds, what the kernel then says, and how little it takes."""
+
+import streamlit as st
+
+from ntkcore.analysis.readings import read_flip
+from ntkcore.figures.attack import contact_sheet, margin_along_eps
+from ntkcore.figures.strip import Picture, strip
+from pages.ui.code import lines
+from pages.ui.page import page
+from pages.ui.results import need
+from pages.ui.samples import said
+from pages.ui.services import task_of
+from pages.ui.show import chart, clicked, dark, downloads, explain
+
+experiment = page("Attack", "How little must one image change before the kernel is wrong?")
+task, night, figures = task_of(experiment), dark(), {}
+result = need(experiment.predict(), "the kernel's prediction, clean and under attack")
+if result is None:
+    st.stop()
+a = result.arrays
+
+
+def _pick() -> None:
+    index = clicked(st.session_state.get("sheet"))
+    if index is not None:
+        st.session_state.image = index
+
+
+left, right = st.columns([2, 1], vertical_alignment="bottom")
+index = left.number_input("Test image", 0, task.m - 1, 0, key="image", bind="query-params")
+factor = right.select_slider("Amplify the perturbation", [1, 2, 5, 10, 20, 50], 10, key="amplify", bind="query-params")
+
+eps_max = 0.2 if experiment.attack.norm == "linf" else max(4.0, 2 * experiment.attack.eps)
+flip = need(experiment.flip(index, eps_max=eps_max), "this image's margin along eps")
+if flip is not None:
+    f = flip.arrays
+    image, x_adv = f["image"].numpy(), f["x_adv"].numpy()
+    before, after = said(f["outputs"][None], task)[0], said(f["attacked"][None], task)[0]
+    truth = task.classes[int(task.labels_test[index])]
+    left, right = st.columns(2, gap="large")
+    with left:
+        figures["Images"] = strip(
+            [
+                Picture(image, f"original<br>kernel: {before}"),
+                Picture((x_adv - image) * factor, f"perturbation<br>x {factor}", signed=True, scale=1.0),
+                Picture(x_adv, f"adversarial<br>kernel: {after}"),
+            ],
+            row_height=230,
+            dark=night,
+        )
+        chart(figures["Images"], "attack-images", key="images")
+        norm = experiment.attack.norm
+        st.markdown(
+            f"True class: **{truth}**. "
+            + read_flip(float(f["fgsm_flip"]), float(f["pgd_flip"]), before == truth, eps_max, norm)
+        )
+        if bool(f["fgsm_zero_gradient"]):
+            st.warning("The gradient is exactly zero at this image: no attack was possible, which is not robustness.")
+    with right:
+        figures["Margin along eps"] = margin_along_eps(
+            f["eps"].numpy(),
+            {"fgsm": f["fgsm_margin"].numpy(), "pgd": f["pgd_margin"].numpy()},
+            norm=norm,
+            eps_mark=experiment.attack.eps if experiment.attack.eps <= eps_max else None,
+            dark=night,
+        )
+        chart(figures["Margin along eps"], "margin-along-eps", key="margins")
+
+st.subheader("All test images: click one", anchor=False)
+right_before, right_after = a["right"], a["attack_right"]
+status = ["wrong" if not b else "right" if c else "flipped" for b, c in zip(right_before, right_after, strict=True)]
+captions = [
+    f"{task.classes[int(label)]}, margin {float(m0):+.2f} to {float(m1):+.2f}"
+    for label, m0, m1 in zip(task.labels_test, a["margin"], a["attack_margin"], strict=True)
+]
+shown = min(task.m, 300)
+sheet = contact_sheet(
+    task.x_test[:shown].numpy(),
+    status[:shown],
+    captions[:shown],
+    columns=25,
+    selected=index if index < shown else None,
+    dark=night,
+)
+chart(sheet, "test-images", key="sheet", on_click=_pick)
+if shown < task.m:
+    st.caption(f"The first {shown} of {task.m} test images.")
+
+explain(
+    r"x'=\mathrm{clip}\big(x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f(x),y),\,0,\,1\big),\qquad \nabla_x f=\sum_j\alpha_j\,\partial K(x,x_j)/\partial x",
+    experiment.predict(),
+    lines(
+        experiment,
+        f"f = ntk.fit(k, task.x_train, task.y_train, ridge={experiment.ridge})\nresult = attack(f, task.x_test[{index}:{index + 1}], task.y_test[{index}:{index + 1}])\nresult.x_adv, result.attacked",
+    ),
+)
+downloads(
+    "attack", figures, {name: a[name].numpy() for name in ("outputs", "attack_outputs", "pgd_outputs", "attack_images")}
+)

@@ -1,0 +1,178 @@
+"""Every eigenfeature of the kernel: how useful, how robust, what it looks like, and what is left when some are kept."""
+
+import numpy as np
+import streamlit as st
+
+from ntkcore.analysis.eigenfeatures import classify, useful_threshold
+from ntkcore.analysis.readings import percent, read_kept, read_sweep, read_tail, read_time
+from ntkcore.analysis.tradeoff import KEPT, Curve
+from ntkcore.figures.accuracy import along_time, kept_subsets
+from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
+from ntkcore.figures.eigenfeatures import usefulness_robustness
+from ntkcore.figures.strip import strip
+from ntkcore.runs.stages import read_sweep as load_sweep
+from pages.ui.code import lines
+from pages.ui.page import page
+from pages.ui.pictures import feature_rows, perturbation_row
+from pages.ui.results import need
+from pages.ui.samples import examples
+from pages.ui.services import task_of
+from pages.ui.show import chart, clicked, dark, downloads, explain
+
+experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
+task, night, figures = task_of(experiment), dark(), {}
+swept = need(experiment.sweep(), f"every feature under {experiment.attack}")
+if swept is None:
+    st.stop()
+sweep = load_sweep(swept, need(experiment.spectrum(), "the spectrum"), experiment.sweep())
+rule = experiment.rule
+classes = classify(sweep, rule.level, rule.keep)
+count = len(classes)
+
+
+def _open_feature() -> None:
+    index = clicked(st.session_state.get("scatter"))
+    if index is not None:
+        st.session_state.feature = index
+
+
+left, right = st.columns([3, 2], gap="large")
+with right:
+    feature = st.number_input(
+        "Feature (index from the largest eigenvalue)", 0, count - 1, 0, key="feature", bind="query-params"
+    )
+    colour = st.segmented_control(
+        "Colour by", ["index", "class"], default="index", required=True, key="colour", bind="query-params"
+    )
+    name = ("useless", "useful non-robust", "robust useful")[classes[feature]]
+    useful, robust = float(sweep.usefulness[feature]), float(sweep.robustness[feature])
+    st.markdown(
+        f"**Feature {feature}** ({name}): eigenvalue {float(sweep.spectrum.values[feature]):.3g}; right on "
+        f"{percent(useful)} of the test images, on {percent(robust)} under attack."
+    )
+    st.markdown(read_sweep(sweep, classes, rule.level))
+    st.markdown(read_tail(sweep))
+    stuck = float(sweep.zero_gradient.double().mean())
+    if stuck > 0:
+        st.caption(
+            f"At {percent(stuck)} of all (feature, image) pairs the gradient is exactly zero: no attack was possible."
+        )
+with left:
+    figures["Usefulness and robustness"] = usefulness_robustness(
+        sweep.usefulness.numpy(),
+        sweep.robustness.numpy(),
+        classes=classes,
+        colour=colour,
+        selected=feature,
+        m=sweep.m,
+        chance=sweep.majority,
+        useful_from=useful_threshold(sweep.m, sweep.majority, rule.level),
+        keep=rule.keep,
+        attack=str(experiment.attack),
+        dark=night,
+    )
+    chart(figures["Usefulness and robustness"], "usefulness-robustness", key="scatter", on_click=_open_feature)
+
+left, right = st.columns(2, gap="large")
+with left:
+    st.subheader("Along the index", anchor=False)
+    figures["Along the index"] = shares_along_index(
+        sweep.usefulness.numpy(),
+        sweep.robustness.numpy(),
+        m=sweep.m,
+        chance=sweep.majority,
+        selected=feature,
+        dark=night,
+    )
+    chart(figures["Along the index"], "along-index", key="along-index")
+with right:
+    st.subheader("Classes of features along the index", anchor=False)
+    figures["Classes along the index"] = class_shares(classes, dark=night)
+    chart(figures["Classes along the index"], "classes-along-index", key="class-shares")
+
+st.subheader("What the features look at", anchor=False)
+a, b, c = st.columns([2, 1, 2])
+wanted = a.multiselect(
+    "Features beside the chosen one",
+    list(range(min(count, 200))),
+    default=list(range(min(count, 4))),
+    key="features",
+    bind="query-params",
+    max_selections=7,
+)
+nth = b.number_input("Test image of each class", 0, max(0, task.m - 1), 0, key="nth", bind="query-params")
+shown = c.multiselect(
+    "Classes of images", task.classes, default=task.classes[:2], key="shown", bind="query-params", max_selections=4
+)
+chosen = tuple(sorted({*wanted, feature}))
+pictures = {}
+for label, index in examples(task, nth).items():
+    if label in shown:
+        pictures[label] = need(experiment.pictures(index, chosen), f"pictures of the features at a {label}")
+ready = {label: artifact.arrays for label, artifact in pictures.items() if artifact is not None}
+if ready:
+    figures["Feature pictures"] = strip(
+        feature_rows(ready, chosen), columns=len(chosen) + 1, row_height=150, dark=night
+    )
+    chart(figures["Feature pictures"], "feature-pictures", key="pictures")
+    st.caption(
+        "The gradient of each feature for the true class: red pixels, made brighter, help it; blue ones hurt. "
+        "Each picture has its own scale."
+    )
+    st.subheader("One perturbation, split over the features", anchor=False)
+    label, arrays = next(iter(ready.items()))
+    figures["Perturbation"] = strip(perturbation_row(arrays, label), row_height=150, dark=night)
+    chart(figures["Perturbation"], "perturbation", key="perturbation")
+    parts = arrays["contributions"].numpy()
+    figures["Perturbation over features"] = perturbation_split(
+        parts, classes=arrays["classes"].numpy(), quantity="change of the margin", dark=night
+    )
+    chart(figures["Perturbation over features"], "perturbation-split", key="split")
+    before, after = arrays["margins"].tolist()
+    worst = int(np.argmin(parts))
+    st.markdown(
+        f"The attack moves the margin of this {label} from {before:+.2f} to {after:+.2f}. The first 20 features account "
+        f"for {parts[:20].sum():+.2f} of that, the rest for {parts[20:].sum():+.2f}; feature {worst} alone for {parts[worst]:+.3f}."
+    )
+
+curves = need(experiment.curves(), "accuracy of kept features and along training time")
+if curves is not None:
+    a = {name: value.numpy() for name, value in curves.arrays.items()}
+    kept = {kind: Curve(a[f"{kind}_k"], a[f"{kind}_clean"], a[f"{kind}_attacked"]) for kind in KEPT}
+    flow = Curve(a["time_k"], a["time_clean"], a["time_attacked"])
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Keep only some features", anchor=False)
+        k = st.number_input("Features kept, k", 1, count, min(20, count), key="k", bind="query-params")
+        figures["Kept features"] = kept_subsets(
+            kept, k=k, chance=sweep.majority, attack=str(experiment.attack), dark=night
+        )
+        chart(figures["Kept features"], "kept-features", key="kept")
+        st.markdown(read_kept(kept))
+    with right:
+        st.subheader("Stop training early", anchor=False)
+        figures["Along training time"] = along_time(
+            flow.k, flow.clean, flow.attacked, chance=sweep.majority, attack=str(experiment.attack), dark=night
+        )
+        chart(figures["Along training time"], "along-time", key="time")
+        st.markdown(read_time(flow))
+
+explain(
+    r"f^{(i)}(x)=\lambda_i^{-1}K(x,X)\,v_iv_i^\top Y,\qquad \sum_i f^{(i)}=f_\infty",
+    experiment.sweep(),
+    lines(
+        experiment,
+        "sweep = ntk.eigenfeatures(k, task.x_train, task.y_train, task.x_test, task.y_test, attack=attack)\n"
+        f"sweep.usefulness, sweep.robustness\nntk.classify(sweep, level={rule.level}, keep={rule.keep})",
+    ),
+)
+downloads(
+    "eigenfeatures",
+    figures,
+    {
+        "eigenvalue": sweep.spectrum.values[:count].numpy(),
+        "usefulness": sweep.usefulness.numpy(),
+        "robustness": sweep.robustness.numpy(),
+        "class": classes,
+    },
+)

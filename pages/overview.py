@@ -1,0 +1,59 @@
+"""What the tool answers, where to start, and the current experiment at a glance."""
+
+import streamlit as st
+
+from ntkcore.analysis.readings import read_prediction
+from ntkcore.figures.strip import strip
+from ntkcore.runs.presets import PRESETS
+from pages.ui import sidebar
+from pages.ui.page import page
+from pages.ui.results import cost_in_words, need
+from pages.ui.samples import class_pictures
+from pages.ui.services import task_of
+from pages.ui.show import chart, dark
+
+experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?")
+
+st.markdown(
+    "A wide network trained a little is a kernel machine: its **neural tangent kernel** (NTK). The kernel alone, with no "
+    "training, makes adversarial examples; its eigenvectors are **features**, and the first few of them are robust "
+    "while the long tail behind them is useful but brittle. Pick data and an architecture on the left, "
+    "or start from one of these."
+)
+
+columns = st.columns(4)
+for place, preset in enumerate(PRESETS.values()):
+    with columns[place % 4].container(border=True, height="stretch"):
+        st.markdown(f"**{preset.title}**")
+        st.caption(preset.look_for)
+        st.button(
+            "Open",
+            key=f"preset-{preset.name}",
+            on_click=sidebar.apply,
+            args=(preset.experiment,),
+            help=f"{preset.experiment.in_words()}: {cost_in_words(preset.experiment.sweep())}",
+            width="stretch",
+        )
+
+st.subheader("The current experiment at a glance", anchor=False)
+task = task_of(experiment)
+left, right = st.columns([3, 2], gap="large")
+with left:
+    chart(strip(class_pictures(task), columns=6, row_height=110, dark=dark()), "classes", key="classes-strip")
+with right:
+    result = need(experiment.predict(), "the kernel's prediction, clean and under attack")
+    if result is not None:
+        a = result.arrays
+        clean, attacked, pgd = (float(a[name].double().mean()) for name in ("right", "attack_right", "pgd_right"))
+        for place, (label, value) in zip(
+            st.columns(3), (("Clean", clean), ("Attacked", attacked), ("PGD", pgd)), strict=True
+        ):
+            place.metric(
+                label, f"{value:.1%}", border=True, help="Share of the test images that the kernel gets right."
+            )
+        st.markdown(read_prediction(clean, attacked, pgd, float(a["majority"]), str(experiment.attack), task.m))
+        if int(a["left_out"]):
+            st.caption(
+                f"{int(a['left_out'])} eigenvalues are zero up to rounding (duplicate images?) and were left out."
+            )
+        st.page_link("pages/eigenfeatures.py", label="See which features survive", icon=":material/arrow_forward:")

@@ -1,0 +1,79 @@
+"""What is in the cache: open, export, verify and delete results."""
+
+import datetime
+
+import pandas as pd
+import streamlit as st
+
+from pages.ui.exports import open_run, run_zip
+from pages.ui.page import page
+from pages.ui.results import duration, memory
+from pages.ui.services import services
+
+page("Runs", "What has been computed, and what does it take up?")
+store = services().store
+entries = sorted(store.entries(), key=lambda entry: -entry.created)
+if not entries:
+    st.info("Nothing has been computed yet. Open the Overview and start with a preset.")
+    st.stop()
+table = pd.DataFrame(
+    {
+        "Stage": [entry.stage for entry in entries],
+        "What": [entry.meta.get("words", "") for entry in entries],
+        "When": [datetime.datetime.fromtimestamp(entry.created) for entry in entries],
+        "Size (MB)": [entry.bytes / 1e6 for entry in entries],
+        "Time (s)": [float(entry.meta.get("seconds", float("nan"))) for entry in entries],
+    }
+)
+st.markdown(f"{len(entries)} results, {memory(sum(entry.bytes for entry in entries))} in `{store.root}`.")
+state = st.dataframe(
+    table,
+    hide_index=True,
+    on_select="rerun",
+    selection_mode="single-row",
+    key="runs",
+    column_config={
+        "What": st.column_config.TextColumn(width="large"),
+        "Size (MB)": st.column_config.NumberColumn(format="%.2f"),
+        "Time (s)": st.column_config.NumberColumn(format="%.1f"),
+    },
+)
+rows = state.selection.rows
+verify, clear = st.columns([1, 1])
+if verify.button("Verify all", icon=":material/fact_check:", width="stretch"):
+    report = store.verify()
+    if report.ok:
+        st.success(f"{report.checked} results read, {memory(report.bytes)}: all whole.")
+    else:
+        st.error(
+            f"{len(report.broken)} of {report.checked} results were damaged. They were set aside and are computed again when needed."
+        )
+with clear.popover("Delete all", icon=":material/delete:", width="stretch"):
+    st.markdown("Everything is computed again when it is needed.")
+    if st.button("Yes, delete all", type="primary"):
+        store.clear()
+        store.clear_incidents()
+        st.rerun()
+if not rows:
+    st.caption("Select a row to open, export or delete it.")
+    st.stop()
+entry = entries[rows[0]]
+st.subheader(entry.meta.get("words", entry.stage), anchor=False)
+st.caption(
+    f"{entry.stage} {entry.key}, took {duration(float(entry.meta.get('seconds', 0)))}; arrays: "
+    + ", ".join(f"{name} {tuple(shape)}" for name, shape in entry.shapes.items())
+)
+first, second, third = st.columns(3)
+with first:
+    st.button("Open", icon=":material/open_in_new:", on_click=open_run, args=(entry,), width="stretch", type="primary")
+second.download_button(
+    "Export as zip",
+    lambda: run_zip(entry),
+    f"{entry.stage}-{entry.key[:8]}.zip",
+    on_click="ignore",
+    width="stretch",
+    icon=":material/folder_zip:",
+)
+if third.button("Delete", icon=":material/delete:", width="stretch"):
+    store.delete(entry.stage, entry.key)
+    st.rerun()

@@ -1,0 +1,95 @@
+"""The kernel's spectrum: eigenvalues, label energy, learning times, the kernel itself, two eigenvectors."""
+
+import streamlit as st
+
+from ntkcore.analysis.readings import read_spectrum
+from ntkcore.analysis.spectrum import effective_rank
+from ntkcore.figures.kernel import kernel_heatmap
+from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
+from ntkcore.figures.strip import Picture, strip
+from pages.ui.code import lines
+from pages.ui.page import page
+from pages.ui.results import need
+from pages.ui.services import task_of
+from pages.ui.show import chart, clicked, dark, downloads, explain
+
+experiment = page("Spectrum", "Which directions does the kernel learn first, and where do the labels lie?")
+task = task_of(experiment)
+result = need(experiment.spectrum(), "kernel, eigenvalues and eigenvectors")
+if result is None:
+    st.stop()
+values, energy = result.arrays["values"].numpy(), result.arrays["label_energy"].numpy()
+vectors = result.arrays["vectors"].numpy()
+night = dark()
+figures = {}
+
+left, right = st.columns(2, gap="large")
+with left:
+    st.subheader("Eigenvalues and the labels' energy on each", anchor=False)
+    figures["Eigenvalues"] = eigenvalues(values, energy, dark=night)
+    chart(figures["Eigenvalues"], "eigenvalues", key="eigenvalues")
+with right:
+    st.subheader("How fast both add up", anchor=False)
+    figures["Cumulative mass"] = cumulative(
+        values, energy, effective_rank=effective_rank(result.arrays["values"]), dark=night
+    )
+    chart(figures["Cumulative mass"], "cumulative-mass", key="cumulative")
+st.markdown(read_spectrum(result.arrays["values"], energy, len(values)))
+
+st.subheader("What has been learned by time t", anchor=False)
+power = st.slider(
+    "Training time t, as a power of ten",
+    -5.0,
+    5.0,
+    0.0,
+    0.1,
+    key="t",
+    bind="query-params",
+    help="Gradient flow on squared loss learns mode i as 1 - exp(-t lam_i).",
+)
+figures["Learned modes"] = learned_modes(values, 10**power, dark=night)
+chart(figures["Learned modes"], "learned-modes", key="learned")
+
+left, right = st.columns(2, gap="large")
+with left:
+    st.subheader("The kernel between training images", anchor=False)
+    kernel = need(experiment.kernel(), "the kernel")
+    if kernel is not None:
+        figures["Kernel"] = kernel_heatmap(
+            kernel.arrays["K"].numpy(), task.labels_train.numpy(), task.classes, dark=night
+        )
+        chart(figures["Kernel"], "kernel", key="heatmap")
+with right:
+    st.subheader("Two eigenvectors against each other", anchor=False)
+    one, two = st.columns(2)
+    last = len(values) - 1
+    i = one.number_input("Eigenvector across", 0, last, min(1, last), key="vi", bind="query-params")
+    j = two.number_input("Eigenvector up", 0, last, min(2, last), key="vj", bind="query-params")
+
+    def _picked() -> None:
+        index = clicked(st.session_state.get("eigenvectors"))
+        if index is not None:
+            st.session_state.picked = index
+
+    picked = st.session_state.get("picked")
+    picked = picked if picked is not None and picked < task.n else None
+    figures["Eigenvectors"] = eigenvectors(
+        vectors[:, i], vectors[:, j], task.labels_train.numpy(), task.classes, i=i, j=j, selected=picked, dark=night
+    )
+    chart(figures["Eigenvectors"], "eigenvectors", key="eigenvectors", on_click=_picked)
+    if picked is None:
+        st.caption("Click a dot to see its image.")
+    else:
+        title = f"training image {picked}: {task.classes[int(task.labels_train[picked])]}"
+        chart(
+            strip([Picture(task.x_train[picked].numpy(), title)], row_height=160, dark=night),
+            "training-image",
+            key="picked-image",
+        )
+
+explain(
+    r"K=\sum_i\lambda_i v_iv_i^\top,\qquad \text{energy}_i=\frac{|v_i^\top Y|^2}{|Y|^2},\qquad f_t=\sum_i(1-e^{-t\lambda_i})\,f^{(i)}",
+    experiment.kernel(),
+    lines(experiment, "s = ntk.spectrum(k(task.x_train.double()))\ns.values, s.vectors"),
+)
+downloads("spectrum", figures, {"values": values, "label_energy": energy, "vectors": vectors})

@@ -1,0 +1,38 @@
+"""The pages of the app, in order, and how a view arrives by a link.
+
+Until ``st.navigation`` has run once in the server process, Streamlit takes the folder ``pages/`` for an app of the old
+kind and would run a page without ``app.py`` around it. So every page begins with ``enter()``: on such a first visit
+it declares the pages and starts over, with the link's values intact.
+"""
+
+import streamlit as st
+
+ABOUT = (
+    "What the neural tangent kernel says about adversarial robustness, after N. Tsilivis and J. Kempe, "
+    "*What Can the Neural Tangent Kernel Tell Us About Adversarial Robustness?*, NeurIPS 2022."
+)
+
+
+def pages() -> list:
+    """The pages in the order of the menu."""
+    return [
+        st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
+        st.Page("pages/spectrum.py", title="Spectrum", icon=":material/equalizer:"),
+        st.Page("pages/eigenfeatures.py", title="Eigenfeatures", icon=":material/scatter_plot:"),
+        st.Page("pages/attack.py", title="Attack", icon=":material/bolt:"),
+        st.Page("pages/runs.py", title="Runs", icon=":material/inventory_2:"),
+    ]
+
+
+def remember_arrival() -> None:
+    """Keep the parameters of the link that opened this session: widgets drop what they cannot take in silence."""
+    if "arrival" not in st.session_state:
+        st.session_state.arrival = {name: st.query_params.get_all(name) for name in st.query_params}
+
+
+def enter() -> None:
+    """First line of every page; see the module's text."""
+    if "arrival" not in st.session_state:
+        remember_arrival()
+        st.navigation(pages(), position="hidden")
+        st.rerun()

@@ -1,0 +1,29 @@
+"""The frame of every page: its question in one line, notices, and what to do when something goes wrong.
+
+::
+
+    from pages.ui.page import page
+    experiment = page("Spectrum", "Which directions does the kernel learn first?")
+"""
+
+import streamlit as st
+
+from ntkcore.runs.specs import Experiment
+from pages.ui import sidebar
+from pages.ui.navigation import enter
+from pages.ui.services import services
+
+
+def page(title: str, question: str) -> Experiment:
+    """Draw the head of a page and return the experiment; stops with a sentence when there is none."""
+    enter()
+    st.title(title, anchor=False)
+    st.markdown(f"#### {question}")
+    notice = st.session_state.pop("notice", None)
+    if notice:
+        st.warning(notice, icon=":material/link_off:")
+    for incident in services().store.incidents():
+        st.warning(str(incident), icon=":material/healing:")
+    experiment = sidebar.experiment()
+    st.caption(experiment.in_words())
+    return experiment

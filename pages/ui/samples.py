@@ -1,0 +1,38 @@
+"""Choosing and labelling images of the task: examples of each class, captions of thumbnails.
+
+::
+
+    strip(class_pictures(task, per_class=3))
+"""
+
+import torch
+
+from ntkcore.data import Task
+from ntkcore.figures.strip import Picture
+
+
+def class_pictures(task: Task, per_class: int | None = None) -> list[Picture]:
+    """The first training images of each class, labelled; three of each, fewer when there are many classes."""
+    count = per_class or (3 if task.n_classes <= 4 else 1)
+    pictures = []
+    for code, name in enumerate(task.classes):
+        rows = torch.nonzero(task.labels_train == code).squeeze(1)[:count]
+        pictures += [Picture(task.x_train[row].numpy(), name) for row in rows]
+    return pictures
+
+
+def examples(task: Task, nth: int) -> dict[str, int]:
+    """For each class the index of its nth test image (counted from 0, wrapped around)."""
+    out = {}
+    for code, name in enumerate(task.classes):
+        rows = torch.nonzero(task.labels_test == code).squeeze(1)
+        if len(rows):
+            out[name] = int(rows[nth % len(rows)])
+    return out
+
+
+def said(outputs: torch.Tensor, task: Task) -> list[str]:
+    """The class that each row of outputs [m, c] stands for, by name."""
+    if outputs.shape[1] == 1:
+        return [task.classes[int(value > 0)] for value in outputs[:, 0]]
+    return [task.classes[int(code)] for code in outputs.argmax(1)]

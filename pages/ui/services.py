@@ -1,0 +1,65 @@
+"""What all sessions of the app share: one store, one worker, this machine's rates, loaded results.
+
+Results are cached by their key and file, never by their arrays::
+
+    services().store, services().worker
+    load_task(data_spec)                         # images and labels, the same object for every session
+"""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from ntkcore import data
+from ntkcore.errors import NTKError
+from ntkcore.runs import costs
+from ntkcore.runs.specs import Experiment, StageSpec, key
+from ntkcore.runs.store import Artifact, Store, default_root
+from ntkcore.runs.worker import Worker
+
+
+@dataclass(frozen=True)
+class Services:
+    """One of each for the whole app."""
+
+    store: Store
+    worker: Worker
+    rates: costs.Rates
+
+
+def services() -> Services:
+    """The services of the cache folder in force (NTK_CACHE)."""
+    return _services(str(default_root()))
+
+
+@st.cache_resource(show_spinner="Starting: measuring this machine, once")
+def _services(root: str) -> Services:
+    store = Store(root)
+    return Services(store, Worker(store.root), costs.calibrate(store.root))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def load_task(spec: data.DataSpec) -> data.Task:
+    """The task of a data spec; raises NTKError in words. Kept in memory for the last few specs."""
+    return data.load(spec)
+
+
+def task_of(experiment: Experiment) -> data.Task:
+    """The experiment's images; stops the page with a sentence when they are not to be had."""
+    try:
+        with st.spinner("Loading the images"):
+            return load_task(experiment.data)
+    except NTKError as error:
+        st.error(str(error))
+        st.stop()
+
+
+def stored(spec: StageSpec) -> Artifact | None:
+    """The verified artifact of ``spec``, or None; its arrays are kept in memory between reruns."""
+    found = services().store.get(spec.stage, key(spec))
+    return None if found is None else _kept(found.stage, found.key, found.created, found)
+
+
+@st.cache_resource(show_spinner=False, max_entries=24)
+def _kept(stage: str, name: str, created: float, _artifact: Artifact) -> Artifact:
+    return _artifact

@@ -1,0 +1,92 @@
+"""How every page shows a result: figure, caption, downloads, the expander with formula, settings and code.
+
+::
+
+    chart(figure, "usefulness-robustness", key="scatter", on_click=opened)
+    clicked(st.session_state.scatter)                    # in the callback: the index of the dot, or None
+    explain(formula, spec, code)
+"""
+
+import io
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from ntkcore.figures import export
+from ntkcore.runs.specs import StageSpec, describe
+
+
+def dark() -> bool:
+    """Whether the reader's theme is dark."""
+    return st.context.theme.type == "dark"
+
+
+def chart(figure: go.Figure, name: str, key: str, on_click: Callable[[], None] | None = None) -> None:
+    """Show ``figure`` across the container, with its alt text; on_click is called after a click on a point."""
+    meta = figure.layout.meta or {}
+    st.plotly_chart(
+        figure,
+        width="stretch",
+        theme=None,
+        key=key,
+        on_select=on_click or "ignore",
+        selection_mode="points",
+        config=export.chart_config(name),
+        alt=meta.get("alt"),
+    )
+
+
+def clicked(state) -> int | None:
+    """The index (customdata) of the point that was clicked last, or None."""
+    points = state.selection.points if state else []
+    if not points:
+        return None
+    data = points[0].get("customdata")
+    while isinstance(data, list | tuple):
+        data = data[0] if data else None
+    return None if data is None else int(data)
+
+
+def explain(formula: str, spec: StageSpec, code: str) -> None:
+    """The expander below a result: what was computed, with which settings, and the Python lines that reproduce it."""
+    with st.expander("How this is computed, and the Python lines that reproduce it"):
+        st.latex(formula)
+        st.caption(describe(spec))
+        st.code(code, language="python")
+        st.json(spec.model_dump(mode="json"), expanded=False)
+
+
+def downloads(name: str, figures: Mapping[str, go.Figure], arrays: Mapping[str, np.ndarray]) -> None:
+    """Data and figures of a page as files. Pictures (SVG, PNG) come from the camera button of each figure."""
+    with st.popover("Download", icon=":material/download:"):
+        st.download_button(
+            "Arrays (NPZ)", lambda: npz(arrays), f"{name}.npz", on_click="ignore", width="stretch", key=f"npz-{name}"
+        )
+        for title, figure in figures.items():
+            file = export.slug(title)
+            st.download_button(
+                f"{title} (CSV)",
+                lambda figure=figure: export.to_csv(figure),
+                f"{file}.csv",
+                on_click="ignore",
+                width="stretch",
+                key=f"csv-{name}-{file}",
+            )
+            st.download_button(
+                f"{title} (HTML)",
+                lambda figure=figure, title=title: export.to_html(figure, title),
+                f"{file}.html",
+                on_click="ignore",
+                width="stretch",
+                key=f"html-{name}-{file}",
+            )
+        st.caption("The camera above a figure saves it as SVG.")
+
+
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as the bytes of a compressed .npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: np.asarray(value) for name, value in arrays.items()})
+    return buffer.getvalue()

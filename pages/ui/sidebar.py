@@ -1,0 +1,304 @@
+"""The experiment in the sidebar: every choice a widget bound to the URL, together one validated Experiment.
+
+The names of the URL parameters are the widgets' keys (``data``, ``classes``, ``n``, ``net``, ``eps``, ...). A value that
+a link brings and that does not fit falls back to its default, with a notice::
+
+    sidebar.draw()                      # in app.py
+    experiment = sidebar.experiment()   # in a page; stops the page with a sentence when the choices do not fit
+"""
+
+import streamlit as st
+
+from ntkcore import data
+from ntkcore.analysis.attacks import Attack, fgsm, pgd
+from ntkcore.errors import NTKError
+from ntkcore.nets import MYRTLE_BLOCKS
+from ntkcore.runs.specs import Experiment, NetSpec, Rule
+
+FAMILIES = {"FC": "fc", "Conv": "conv", "Myrtle": "myrtle"}
+DEPTHS = {"FC": list(range(1, 11)), "Conv": list(range(1, 11)), "Myrtle": list(MYRTLE_BLOCKS)}
+FIRST_DEPTH = {"FC": 1, "Conv": 2, "Myrtle": 5}
+LEVELS = (0.05, 0.01, 0.001)
+DEFAULT = Experiment()
+NAMES = [*data.SOURCES, "own"]
+
+
+def experiment() -> Experiment:
+    """The experiment as the sidebar says it; stops the page with a sentence when the choices do not fit."""
+    chosen = st.session_state.get("experiment")
+    if isinstance(chosen, Experiment):
+        return chosen
+    st.error(str(chosen))
+    st.stop()
+
+
+def draw() -> None:
+    """All controls, and the resulting Experiment (or the NTKError that says why not) in the session."""
+    try:
+        spec = _data()
+        net = _net()
+        attack = _attack()
+        rule, inputs, kind, precision, ridge = _more()
+        st.session_state.experiment = Experiment(
+            data=spec, net=net, kind=kind, inputs=inputs, precision=precision, attack=attack, ridge=ridge, rule=rule
+        )
+    except NTKError as error:
+        st.session_state.experiment = error
+    _notice()
+
+
+def apply(chosen: Experiment) -> None:
+    """Set every control to ``chosen``; to be used in a button's callback, so that the URL follows."""
+    family = next(label for label, family in FAMILIES.items() if family == chosen.net.family)
+    is_fgsm = chosen.attack.steps == 1 and not chosen.attack.random_start
+    values = {
+        "data": chosen.data.name,
+        "classes": list(chosen.data.classes),
+        "n": chosen.data.n_train,
+        "m": chosen.data.n_test,
+        "size": chosen.data.size or "full",
+        "draw": chosen.data.seed,
+        "digest": chosen.data.digest or "",
+        "net": family,
+        "depth": chosen.net.depth,
+        "w": chosen.net.W_std,
+        "b": chosen.net.b_std,
+        "act": chosen.net.activation,
+        "kind": chosen.kind,
+        "inputs": chosen.inputs,
+        "precision": chosen.precision,
+        "ridge": chosen.ridge,
+        "attack": "FGSM" if is_fgsm else "PGD",
+        "norm": chosen.attack.norm,
+        "eps": chosen.attack.eps * (255 if chosen.attack.norm == "linf" else 1),
+        "steps": 10 if is_fgsm else chosen.attack.steps,
+        "start": chosen.attack.random_start,
+        "level": chosen.rule.level,
+        "keep": chosen.rule.keep,
+    }
+    for name, value in values.items():
+        st.session_state[name] = value
+
+
+# -- the groups of controls --------------------------------------------------------------------------------------
+
+
+def _data() -> data.DataSpec:
+    name = st.selectbox("Data set", NAMES, key="data", bind="query-params", on_change=_data_changed)
+    digest = _own() if name == "own" else None
+    known = data.own_info(digest) if digest else data.SOURCES[name]
+    classes = st.multiselect(
+        "Classes",
+        known.classes,
+        default=_first_classes(known),
+        key="classes",
+        bind="query-params",
+        help="Two classes make a binary task, the first is -1; more are told apart one-hot.",
+    )
+    train, test = known.limits(classes or known.classes)
+    left, right = st.columns(2)
+    n = left.number_input("Training images", 2, max(2, train), min(1000, train), 100, key="n", bind="query-params")
+    m = right.number_input("Test images", 1, max(1, test), min(300, test), 50, key="m", bind="query-params")
+    with st.expander("Image size and draw"):
+        sizes = ["full", *(side for side in known.sizes if side >= 4)]
+        size = st.selectbox("Image side after average pooling", sizes, key="size", bind="query-params")
+        seed = st.number_input(
+            "Draw",
+            0,
+            None,
+            None,
+            key="draw",
+            bind="query-params",
+            placeholder="first images",
+            help="Empty: the first images of the set in its own order. A number draws another subset.",
+        )
+    if len(classes) < 2:
+        raise NTKError("Choose at least two classes in the sidebar.")
+    return data.DataSpec(
+        name=name,
+        classes=tuple(classes),
+        n_train=n,
+        n_test=m,
+        size=None if size == "full" else size,
+        seed=seed,
+        digest=digest,
+    )
+
+
+def _own() -> str:
+    """Upload of own data; the fingerprint is what the link carries."""
+    st.file_uploader(
+        "Your images (.npz)",
+        "npz",
+        key="upload",
+        on_change=_take_upload,
+        help="x_train, y_train, x_test, y_test; uint8 or float in [0, 1]; N x H x W, N x H x W x C or N x C x H x W.",
+    )
+    problem = st.session_state.pop("upload_problem", None)
+    if problem:
+        st.error(problem)
+    digest = st.text_input("Fingerprint of your data", key="digest", bind="query-params", placeholder="upload a file")
+    if not digest:
+        raise NTKError("Upload an .npz with your own images in the sidebar, or choose another data set.")
+    return digest
+
+
+def _take_upload() -> None:
+    file = st.session_state.upload
+    if file is None:
+        return
+    try:
+        own = data.import_npz(file.getvalue())
+    except NTKError as error:
+        st.session_state.upload_problem = str(error)
+        return
+    st.session_state.digest = own.digest
+    st.session_state.classes = _first_classes(own)
+    train, test = own.limits(own.default_classes)
+    st.session_state.n, st.session_state.m = min(1000, train), min(300, test)
+
+
+def _data_changed() -> None:
+    """Another data set: its own first classes, and sizes that it has."""
+    known = data.SOURCES.get(st.session_state.data)
+    if known is None:
+        return
+    classes = _first_classes(known)
+    train, test = known.limits(classes)
+    st.session_state.classes = classes
+    st.session_state.n, st.session_state.m = min(1000, train), min(300, test)
+    st.session_state.size = "full"
+
+
+def _first_classes(known: "data.Source | data.OwnData") -> list[str]:
+    return list(known.default_classes)
+
+
+def _net() -> NetSpec:
+    family = st.segmented_control(
+        "Architecture",
+        list(FAMILIES),
+        default="FC",
+        required=True,
+        key="net",
+        bind="query-params",
+        on_change=_family_changed,
+        width="stretch",
+    )
+    options = DEPTHS[family]
+    depth = st.selectbox(
+        "Depth",
+        options,
+        index=options.index(FIRST_DEPTH[family]),
+        key="depth",
+        bind="query-params",
+        help="Hidden layers; Myrtle comes in three depths.",
+    )
+    with st.expander("Weights and activation"):
+        w = st.number_input("Weight scale W_std", 0.01, 10.0, 2**0.5, 0.1, format="%.4f", key="w", bind="query-params")
+        b = st.number_input("Bias scale b_std", 0.0, 10.0, 0.1, 0.05, format="%.3f", key="b", bind="query-params")
+        activation = st.segmented_control(
+            "Activation", ["relu", "erf"], default="relu", required=True, key="act", bind="query-params"
+        )
+    return NetSpec(family=FAMILIES[family], depth=depth, W_std=w, b_std=b, activation=activation)
+
+
+def _family_changed() -> None:
+    st.session_state.depth = FIRST_DEPTH[st.session_state.net]
+
+
+def _attack() -> Attack:
+    left, right = st.columns([3, 2])
+    kind = left.segmented_control(
+        "Attack", ["FGSM", "PGD"], default="FGSM", required=True, key="attack", bind="query-params", width="stretch"
+    )
+    norm = right.selectbox("Ball", ["linf", "l2"], key="norm", bind="query-params", on_change=_norm_changed)
+    if norm == "linf":
+        label, top, step = "Radius eps, in 1/255", 255.0, 1.0
+    else:
+        label, top, step = "Radius eps, l2 norm of the pixels", 100.0, 0.1
+    eps = st.number_input(label, 0.0, top, 8.0, step, format="%.2f", key="eps", bind="query-params")
+    radius = eps / 255 if norm == "linf" else eps
+    if kind == "FGSM":
+        return fgsm(radius, norm)
+    left, right = st.columns(2, vertical_alignment="bottom")
+    steps = left.number_input("Steps", 1, 200, 10, key="steps", bind="query-params")
+    start = right.toggle("Random start", key="start", bind="query-params")
+    return pgd(radius, steps, norm=norm, random_start=start)
+
+
+def _norm_changed() -> None:
+    st.session_state.eps = 8.0 if st.session_state.norm == "linf" else 1.0
+
+
+def _more() -> tuple[Rule, str, str, str, float]:
+    with st.expander("Kernel, inputs and classes of features"):
+        kind = st.segmented_control(
+            "Kernel", ["ntk", "nngp"], default="ntk", required=True, key="kind", bind="query-params"
+        )
+        inputs = st.selectbox(
+            "Inputs",
+            ["raw", "centre", "standardise"],
+            key="inputs",
+            bind="query-params",
+            help="How the kernel sees pixels: as they are, minus the training mean image, or also over their deviation.",
+        )
+        ridge = st.number_input("Ridge", 0.0, None, 0.0, 0.1, format="%.4f", key="ridge", bind="query-params")
+        precision = st.selectbox(
+            "Precision of the kernel", ["float64", "float32"], key="precision", bind="query-params"
+        )
+        level = st.selectbox(
+            "Useful: level of the test",
+            LEVELS,
+            index=LEVELS.index(DEFAULT.rule.level),
+            key="level",
+            bind="query-params",
+            help="A feature is useful when it beats guessing the most frequent label in a one-sided binomial test.",
+        )
+        keep = st.slider(
+            "Robust: share of right answers kept",
+            0.05,
+            1.0,
+            DEFAULT.rule.keep,
+            0.05,
+            key="keep",
+            bind="query-params",
+            help="A useful feature is robust when it keeps at least this share of its right answers under the attack.",
+        )
+    return Rule(level=level, keep=keep), inputs, kind, precision, ridge
+
+
+# -- values that a link brought and no control could take ----------------------------------------------------------
+
+
+def _notice() -> None:
+    """Name the parameters of the link that fell back to their defaults; once a session."""
+    arrival = st.session_state.get("arrival") or {}
+    if not arrival or st.session_state.get("arrival_checked"):
+        return
+    st.session_state.arrival_checked = True
+    refused = [name for name, values in arrival.items() if name in st.session_state and _differs(name, values)]
+    if refused:
+        st.session_state.notice = (
+            f"The link's {_listed(refused)} could not be used as written, so "
+            f"{'a default stands' if len(refused) == 1 else 'defaults stand'} in its place."
+        )
+
+
+def _differs(name: str, values: list[str]) -> bool:
+    taken = st.session_state[name]
+    if isinstance(taken, list):
+        return sorted(str(value) for value in taken) != sorted(value for value in values if value)
+    text = values[-1] if values else ""
+    if isinstance(taken, bool):
+        return text.lower() != str(taken).lower()
+    if isinstance(taken, int | float):
+        try:
+            return float(text) != float(taken)
+        except ValueError:
+            return True
+    return text != ("" if taken is None else str(taken))
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,196 @@
+"""Eigenfeatures: the shared sweep against the feature-by-feature way, sums, classes and intervals."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+
+from ntkcore import (
+    SpecError,
+    classify,
+    conv,
+    eigenfeatures,
+    fc,
+    fgsm,
+    fit,
+    kernel_fn,
+    myrtle,
+    pgd,
+    spectrum,
+    subset_predictor,
+)
+from ntkcore.analysis.eigenfeatures import (
+    NON_ROBUST,
+    ROBUST,
+    USELESS,
+    Sweep,
+    binomial_p_values,
+    useful_threshold,
+    wilson,
+)
+from ntkcore.analysis.flips import margin_along_eps
+from ntkcore.analysis.pictures import feature_pictures
+from ntkcore.analysis.predict import accuracy, correct
+from ntkcore.analysis.spectrum import Spectrum
+from ntkcore.analysis.tradeoff import along_time, counts, kept_features
+
+NETS = {"fc1": fc(1), "conv1": conv(1), "myrtle5": myrtle(5)}
+
+
+def problem(classes=2, n=24, m=7, side=4, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    prototypes = torch.rand(classes, 1, side, side, generator=g)
+    labels, labels_test = torch.arange(n) % classes, torch.arange(m) % classes
+
+    def draw(of):
+        return (prototypes[of] + 0.25 * torch.randn(len(of), 1, side, side, generator=g)).clamp(0, 1)
+
+    def code(of):
+        if classes == 2:
+            return (2.0 * of - 1)[:, None]
+        return torch.nn.functional.one_hot(of, classes).float()
+
+    return draw(labels), code(labels), draw(labels_test), code(labels_test)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("classes", [2, 3], ids=["binary", "three classes"])
+@pytest.mark.parametrize("attack", [fgsm(0.05), pgd(0.05, steps=3), fgsm(0.5, norm="l2")], ids=str)
+def test_sweep_equals_attacking_each_feature_by_itself(name, classes, attack):
+    """The notebook way: every feature as a predictor of its own, attacked through the public attack in float64."""
+    x, y, x_test, y_test = problem(classes)
+    k = kernel_fn(NETS[name])
+    sweep = eigenfeatures(k, x, y, x_test, y_test, attack)
+    s = sweep.spectrum
+    for i in range(s.rank):
+        r = attack(subset_predictor(k, s, x, y, [i]), x_test.double(), y_test)
+        assert torch.equal(r.right_before, sweep.right_before[:, i]), i
+        assert torch.equal(r.right_after, sweep.right_after[:, i]), i
+
+
+@pytest.mark.parametrize("classes", [2, 3], ids=["binary", "three classes"])
+def test_features_sum_to_the_prediction(classes):
+    x, y, x_test, _ = problem(classes)
+    k = kernel_fn(fc(1))
+    s = spectrum(k(x.double()))
+    total = sum(subset_predictor(k, s, x, y, [i])(x_test) for i in range(s.rank))
+    torch.testing.assert_close(total, fit(k, x, y)(x_test))
+
+
+def test_duplicate_images_leave_features_without_a_value_out():
+    x, y, x_test, y_test = problem()
+    k = kernel_fn(fc(1))
+    sweep = eigenfeatures(k, torch.cat([x, x]), torch.cat([y, y]), x_test, y_test)
+    assert len(sweep.usefulness) == len(x)
+    with pytest.raises(SpecError, match="does not exist"):
+        subset_predictor(k, sweep.spectrum, x, y, [len(x)])
+
+
+def test_labels_that_do_not_fit_are_refused():
+    x, y, x_test, _ = problem()
+    with pytest.raises(SpecError, match="y_test must be"):
+        eigenfeatures(kernel_fn(fc(1)), x, y, x_test, torch.ones(3, 1))
+
+
+def made_up_sweep(hits, kept, m, majority=0.5):
+    before = torch.zeros(m, len(hits), dtype=torch.bool)
+    after = torch.zeros_like(before)
+    for i, (a, b) in enumerate(zip(hits, kept, strict=True)):
+        before[:a, i], after[:b, i] = True, True
+    empty = Spectrum(torch.ones(len(hits)), torch.eye(len(hits)))
+    return Sweep(empty, fgsm(), before, after, torch.zeros_like(before), majority)
+
+
+def test_classes_of_made_up_features():
+    sweep = made_up_sweep(hits=[90, 90, 90, 55, 10], kept=[80, 45, 5, 55, 0], m=100)
+    assert classify(sweep).tolist() == [ROBUST, ROBUST, NON_ROBUST, USELESS, USELESS]
+    assert classify(sweep, keep=0.9).tolist() == [NON_ROBUST, NON_ROBUST, NON_ROBUST, USELESS, USELESS]
+    assert classify(made_up_sweep([90], [80], 100, majority=0.9)).tolist() == [USELESS]
+
+
+def test_binomial_test_and_threshold_agree_with_scipy():
+    hits = np.arange(0, 51)
+    expected = [binomtest(int(h), 50, 0.6, alternative="greater").pvalue for h in hits]
+    np.testing.assert_allclose(binomial_p_values(hits, 50, 0.6), expected, rtol=1e-9)
+    threshold = useful_threshold(50, 0.6, 0.05)
+    assert binomial_p_values(np.array([round(threshold * 50)]), 50, 0.6)[0] < 0.05
+    assert binomial_p_values(np.array([round(threshold * 50) - 1]), 50, 0.6)[0] >= 0.05
+
+
+@pytest.mark.parametrize("hits", [0, 3, 50])
+def test_wilson_interval_agrees_with_scipy(hits):
+    expected = binomtest(hits, 50).proportion_ci(0.95, method="wilson")
+    low, high = wilson(np.array([hits / 50]), 50)
+    assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_kept_features_end_at_the_whole_predictor_and_agree_with_direct_attacks():
+    x, y, x_test, y_test = problem(m=20)
+    k, attack = kernel_fn(fc(1)), fgsm(0.05)
+    sweep = eigenfeatures(k, x, y, x_test, y_test, attack)
+    s, classes = sweep.spectrum, np.array([ROBUST, NON_ROBUST] * 12)
+    curves = kept_features(k, s, x, y, x_test, y_test, attack, classes)
+    order = {
+        "top": range(24),
+        "bottom": range(23, -1, -1),
+        "robust": range(0, 24, 2),
+        "non_robust": range(1, 24, 2),
+    }
+    for kind, curve in curves.items():
+        assert curve.k.tolist() == counts(len(order[kind]))
+        for k_kept, clean, attacked in zip(curve.k, curve.clean, curve.attacked, strict=True):
+            r = attack(subset_predictor(k, s, x, y, list(order[kind])[:k_kept]), x_test.double(), y_test)
+            assert clean == pytest.approx(r.clean_accuracy)
+            assert attacked == pytest.approx((r.right_before & r.right_after).double().mean().item())
+
+
+def test_accuracy_along_time_agrees_with_fits():
+    x, y, x_test, y_test = problem(m=20)
+    k, attack = kernel_fn(fc(1)), fgsm(0.05)
+    s = spectrum(k(x.double()))
+    curve = along_time(k, s, x, y, x_test, y_test, attack, points=4)
+    for t, clean in zip(curve.k, curve.clean, strict=True):
+        assert clean == pytest.approx(accuracy(fit(k, x, y, time=t)(x_test), y_test))
+
+
+@pytest.mark.parametrize("classes", [2, 3], ids=["binary", "three classes"])
+def test_pictures_and_the_split_of_a_perturbation_add_up(classes):
+    x, y, x_test, y_test = problem(classes)
+    k, attack, i = kernel_fn(fc(1)), fgsm(0.05), 3
+    sweep = eigenfeatures(k, x, y, x_test, y_test, attack)
+    s = sweep.spectrum
+    groups = np.arange(s.rank) % 3
+    p = feature_pictures(k, s, x, y, x_test[i], y_test[i], attack, [0, 2], groups)
+    f = fit(k, x, y, spectrum_of_train=s)
+    z = x_test[i : i + 1].double().requires_grad_()
+    from ntkcore.analysis.attacks import loss
+
+    (whole,) = torch.autograd.grad(loss(f(z), y_test[i : i + 1]).sum(), z)
+    torch.testing.assert_close(p.group_gradients.sum(0), whole[0], rtol=1e-6, atol=1e-9)
+    feature = subset_predictor(k, s, x, y, [2])
+    (picture,) = torch.autograd.grad((feature(z) * y_test[i]).sum(), z)
+    torch.testing.assert_close(p.pictures[1], picture[0], rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(p.outputs[1], feature(z)[0])
+    if classes == 2:
+        assert p.contributions.sum().item() == pytest.approx(p.margin_after - p.margin_before)
+
+
+def test_smallest_flipping_radius_is_the_distance_on_a_linear_predictor():
+    w = torch.randn(16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    image, label = torch.full((1, 4, 4), 0.5, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    offset = 0.05 * w.abs().sum() - (image.flatten() * w).sum()
+
+    def f(z):
+        return z.flatten(1) @ w[:, None] + offset
+
+    path = margin_along_eps(f, image, label, fgsm(), torch.linspace(0, 0.2, 9, dtype=torch.float64))
+    assert path.flip_eps == pytest.approx(0.05, rel=1e-3)
+    assert path.margins[0].item() > 0 > path.margins[-1].item()
+    assert margin_along_eps(f, image, label, fgsm(), torch.tensor([0, 0.04]).double()).flip_eps == float(
+        "inf"
+    )
+    assert margin_along_eps(f, image, -label, fgsm(), torch.tensor([0, 0.04]).double()).flip_eps == 0
+
+
+def test_verdict_uses_the_sign():
+    assert correct(torch.tensor([[0.1]]), torch.tensor([[1.0]])).item()

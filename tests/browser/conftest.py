@@ -1,0 +1,92 @@
+"""Fixtures of the browser tests: the real app on a free port, a fresh Chromium page for each test.
+
+Everything here is marked ``browser`` and runs with ``pytest -m browser``. Without a Chromium the tests are
+skipped; with NTK_REQUIRE_BROWSER=1 they fail instead, so that a green run means they ran.
+
+    def test_overview(page, app):
+        page.goto(app.url)
+        settle(page)
+        no_exception(page)
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+
+from driver import UNCAUGHT, Server, chromium, find_chromium, serve
+
+HERE = Path(__file__).resolve().parent
+
+# Arriving by a link to a page, Streamlit asks below that page first and then at the root: two harmless 404s.
+LOOKED_FOR_TWICE = ("/_stcore/host-config", "/_stcore/health")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test below this folder as a browser test."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def app_path(root: Path) -> Path:
+    """The script to serve."""
+    return root / "app.py"
+
+
+@pytest.fixture(scope="session")
+def app(app_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The app, running for the whole session with an empty cache and an empty data folder."""
+    folder = tmp_path_factory.mktemp("app")
+    with serve(app_path, cache=folder / "cache", data=folder / "data", log=folder / "app.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for the session."""
+    if find_chromium() is None:
+        message = "no Chromium found: install chromium, or set CHROMIUM to the path of one"
+        if os.environ.get("NTK_REQUIRE_BROWSER") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A fresh profile: light, 1440 x 900, downloads allowed."""
+    fresh = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light", accept_downloads=True)
+    fresh.set_default_timeout(20_000)
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser's console and the page's scripts complained of; a test that provokes it clears it."""
+    return []
+
+
+@pytest.fixture
+def page(context: BrowserContext, app: Server, complaints: list[str]) -> Iterator[Page]:
+    """A page of the app. Afterwards: the app lives, no page raised, the browser's console has no errors."""
+
+    def console(message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.location["url"].endswith(LOOKED_FOR_TWICE):
+            complaints.append(f"console: {message.text} ({message.location['url']})")
+
+    app.check_alive()
+    before = app.output().count(UNCAUGHT)
+    fresh = context.new_page()
+    fresh.on("console", console)
+    fresh.on("pageerror", lambda error: complaints.append(f"script: {error}"))
+    yield fresh
+    app.check_alive()
+    output = app.output()
+    assert output.count(UNCAUGHT) == before, f"a page raised; the app's last lines:\n{output[-4000:]}"
+    assert not complaints, f"the browser complained: {complaints}"

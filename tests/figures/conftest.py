@@ -1,0 +1,133 @@
+"""Made-up results of the sizes the app draws, and every figure function with its options on, as fixtures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from ntkcore import figures
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS
+
+NAMES = ("T-shirt/top", "Ankle boot")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What an experiment with ``n`` training and ``m`` test images would hand to the figures."""
+
+    values: np.ndarray  # [n]
+    energy: np.ndarray  # [n]
+    vectors: np.ndarray  # [n, 2]
+    kernel: np.ndarray  # [n, n]
+    labels: np.ndarray  # [n]
+    rho: np.ndarray  # [n]
+    gamma: np.ndarray  # [n]
+    codes: np.ndarray  # [n]
+    contributions: np.ndarray  # [n]
+    images: np.ndarray  # [m, 1, 28, 28]
+    status: np.ndarray  # [m]
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+
+def make_results(n: int, m: int) -> Results:
+    rng = np.random.default_rng(5)
+    index = np.arange(1, n + 1)
+    energy = index**-1.1 * rng.uniform(0.1, 1, n)
+    labels = rng.integers(0, 2, n)
+    vectors = rng.normal(size=(n, 2)) + labels[:, None]
+    rho = rng.integers(m // 3, 9 * m // 10, n) / m
+    gamma = np.floor(rho * m * np.exp(-index / 40)) / m
+    codes = np.where(rho > 0.6, np.where(gamma > rho / 2, ROBUST, NON_ROBUST), USELESS)
+    kernel = 1 + vectors @ vectors.T / 4
+    images = rng.uniform(size=(m, 1, 28, 28))
+    status = np.array(["right", "flipped", "wrong"])[rng.integers(0, 3, m)]
+    return Results(
+        values=500.0 * index**-1.3,
+        energy=energy / energy.sum(),
+        vectors=vectors,
+        kernel=kernel,
+        labels=labels,
+        rho=rho,
+        gamma=gamma,
+        codes=codes,
+        contributions=rng.normal(size=n) / index,
+        images=images,
+        status=status,
+    )
+
+
+def _subsets(r: Results, dark: bool) -> go.Figure:
+    ks = np.array([1, 2, 5, 10, 50, r.n])
+    curve = figures.Curve(ks, np.linspace(0.5, 0.9, 6), np.linspace(0.4, 0.05, 6))
+    return figures.kept_subsets({"top": curve, "bottom": curve, "robust": curve}, k=5, chance=0.5, dark=dark)
+
+
+def _time(r: Results, dark: bool) -> go.Figure:
+    times = np.append(np.logspace(-1, 4, 20), np.inf)
+    return figures.along_time(times, np.linspace(0.5, 0.9, 21), np.linspace(0.4, 0, 21), t=3.0, chance=0.5, dark=dark)
+
+
+def _margin(r: Results, dark: bool) -> go.Figure:
+    eps = np.linspace(0, 16, 9) / 255
+    margins = {"fgsm": 1 - 40 * eps, "pgd": 1 - 50 * eps, "noise": 1 - eps, "white_box": 1 - 60 * eps}
+    return figures.margin_along_eps(eps, margins, eps_mark=8 / 255, dark=dark)
+
+
+def _strip(r: Results, dark: bool) -> go.Figure:
+    image = r.images[0]
+    pictures = [figures.Picture(image, "image"), figures.Picture(image - 0.5, "signed", signed=True)]
+    return figures.strip(pictures, colorbar=True, dark=dark)
+
+
+# name -> (results, dark) -> figure: every figure function, with its options on
+FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
+    "eigenvalues": lambda r, d: figures.eigenvalues(r.values, r.energy, selected=3, dark=d),
+    "eigenvalues-by-class": lambda r, d: figures.eigenvalues(r.values, r.energy, classes=r.codes, dark=d),
+    "cumulative": lambda r, d: figures.cumulative(r.values, r.energy, effective_rank=7.5, dark=d),
+    "learned-modes": lambda r, d: figures.learned_modes(r.values, 2.0, dark=d),
+    "eigenvectors": lambda r, d: figures.eigenvectors(*r.vectors.T, r.labels, NAMES, i=0, j=1, selected=4, dark=d),
+    "kernel-heatmap": lambda r, d: figures.kernel_heatmap(r.kernel, r.labels, NAMES, dark=d),
+    "usefulness-robustness": lambda r, d: figures.usefulness_robustness(
+        r.rho, r.gamma, classes=r.codes, selected=2, m=40, chance=0.5, useful_from=0.6, keep=0.5, dark=d
+    ),
+    "shares-along-index": lambda r, d: figures.shares_along_index(r.rho, r.gamma, m=40, chance=0.5, selected=2, dark=d),
+    "class-shares": lambda r, d: figures.class_shares(r.codes, dark=d),
+    "perturbation-split": lambda r, d: figures.perturbation_split(r.contributions, classes=r.codes, dark=d),
+    "kept-subsets": _subsets,
+    "along-time": _time,
+    "margin-along-eps": _margin,
+    "contact-sheet": lambda r, d: figures.contact_sheet(r.images, r.status, selected=1, dark=d),
+    "strip": _strip,
+}
+
+
+@pytest.fixture(scope="session")
+def results() -> Results:
+    return make_results(n=200, m=40)
+
+
+@pytest.fixture(scope="session")
+def large_results() -> Results:
+    """The largest the app draws: n = 2000 training images, 300 test images."""
+    return make_results(n=2000, m=300)
+
+
+@pytest.fixture(params=FIGURES.items(), ids=FIGURES.keys())
+def figure_function(request: pytest.FixtureRequest) -> tuple[str, Callable[[Results, bool], go.Figure]]:
+    """Each figure function in turn: its name and a function of (results, dark)."""
+    return request.param
+
+
+@pytest.fixture
+def draw(results: Results) -> Callable[..., go.Figure]:
+    """A figure by name: ``draw("eigenvalues", dark=True)``."""
+
+    def build(name: str, dark: bool = False) -> go.Figure:
+        return FIGURES[name](results, dark)
+
+    return build

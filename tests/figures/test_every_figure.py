@@ -1,0 +1,121 @@
+"""What holds for every figure: a description with its own numbers, small size, named axes, words, both themes."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from ntkcore import figures
+from ntkcore.figures.palette import PAPER, TEXT
+from ntkcore.figures.template import DECORATION, INDEX_TITLE, index_axis, index_ticks, plain, short
+
+
+def test_describes_itself_in_one_sentence_with_numbers(figure_function, results):
+    alt = figures.alt_text(figure_function[1](results, False))
+    assert re.search(r"\d", alt)
+    assert alt.endswith(".")
+    assert "\n" not in alt
+    assert 30 < len(alt) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("eigenvalues", ("200 eigenvalues", "from 500 down to 0.51")),
+        ("cumulative", ("200 eigenvalues", "effective rank is 7.5")),
+        ("learned-modes", ("t = 2", "200 modes")),
+        ("contact-sheet", ("40 test images",)),
+        (
+            "margin-along-eps",
+            ("+1 at the start", "6.38/255", "5.10/255", "does not flip it up to ε = 16.00/255"),
+        ),
+        ("kept-subsets", ("0.90 clean", "0.40 under attack")),
+        ("along-time", ("0.90", "0.40", "t = 0.1")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_alt_text_holds_the_figures_own_numbers(name, numbers, draw):
+    alt = figures.alt_text(draw(name))
+    missing = [number for number in numbers if number not in alt]
+    assert not missing, alt
+
+
+def test_json_stays_below_two_megabytes_at_full_size(figure_function, large_results):
+    name, build = figure_function
+    limit = 2_000_000 if name == "contact-sheet" else 1_000_000
+    assert len(build(large_results, False).to_json()) < limit
+
+
+def test_arrays_travel_as_single_precision(figure_function, large_results):
+    for trace in figure_function[1](large_results, False).data:
+        for key in ("x", "y", "z"):
+            values = getattr(trace, key, None)
+            if isinstance(values, np.ndarray) and values.size > 50:
+                assert values.dtype.itemsize <= 4, f"{trace.name}.{key} is {values.dtype}"
+
+
+def test_every_axis_has_a_title_in_words(figure_function, results):
+    name, build = figure_function
+    if name in ("contact-sheet", "strip"):
+        pytest.skip("pictures have no axes to name")
+    fig = build(results, False)
+    axes = list(fig.select_yaxes()) + list(fig.select_xaxes())[-1:]  # stacked panels share the lowest x axis
+    untitled = [axis.plotly_name for axis in axes if not axis.title.text and name != "kernel-heatmap"]
+    assert not untitled
+    assert all(len(re.sub("<.*?>", "", axis.title.text or "")) < 45 for axis in axes), "too long at 400 px"
+
+
+def test_hover_texts_and_legend_entries_are_words(figure_function, results):
+    for trace in figure_function[1](results, False).data:
+        if trace.meta != DECORATION and trace.hoverinfo != "skip":
+            assert trace.hovertemplate, f"{trace.name} has plotly's own hover text"
+            assert trace.name, "an entry of the legend would read 'trace 0'"
+
+
+def test_legend_lies_across_and_never_over_the_plot(figure_function, results):
+    fig = figure_function[1](results, False)
+    legend = fig.layout.template.layout.legend.to_plotly_json() | fig.layout.legend.to_plotly_json()
+    assert legend["orientation"] == "h"
+    assert legend["yref"] == "container"
+    assert (legend["y"], legend["yanchor"]) in ((0.0, "bottom"), (1.0, "top"))
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_is_dressed_for_its_background(figure_function, results, dark):
+    layout = figure_function[1](results, dark).layout
+    assert layout.template.layout.paper_bgcolor == PAPER.colour(dark)
+    assert layout.template.layout.font.color == TEXT.colour(dark)
+    assert layout.meta["dark"] is dark
+
+
+def test_light_text_colour_is_not_left_in_the_dark_figure(figure_function, results):
+    assert TEXT.light not in json.dumps(json.loads(figure_function[1](results, True).to_json()))
+
+
+def test_same_arguments_give_the_same_figure(figure_function, results):
+    build = figure_function[1]
+    assert build(results, False).to_json() == build(results, False).to_json()
+
+
+def test_index_axis_puts_index_i_at_i_plus_one():
+    positions, texts = index_ticks(2000)
+    assert [p - 1 for p in positions] == [int(text) for text in texts]
+    assert texts == ["0", "1", "2", "5", "10", "20", "50", "100", "200", "500", "1000"]
+    axis = index_axis(2000)
+    assert axis["title"]["text"] == INDEX_TITLE
+    low, high = (10**edge for edge in axis["range"])
+    assert low < 1 < 2000 < high
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 11], ids=lambda c: f"{c}-eigenvalues")
+def test_index_ticks_stay_within_the_axis(count):
+    positions, _ = index_ticks(count)
+    assert positions[0] == 1
+    assert max(positions) <= max(count, 2)
+
+
+def test_words_from_outside_lose_markup_templates_and_length():
+    assert plain("<b>x</b> & %{y}\nz") == "&lt;b&gt;x&lt;/b&gt; &amp; % {y} z"
+    assert short("a" * 50) == "a" * 21 + "…"
+    assert short("aquarium fish") == "aquarium fish"

@@ -1,0 +1,208 @@
+"""Figures of all features: dots that can be clicked, means, bins and sums that add up."""
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from ntkcore import figures
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, wilson
+from ntkcore.errors import DataError
+from ntkcore.figures.along_index import index_bins, running_mean
+from ntkcore.figures.palette import FEATURES
+from ntkcore.figures.template import DECORATION
+
+
+def dots(fig: go.Figure) -> list[go.Scatter]:
+    return [trace for trace in fig.data if trace.customdata is not None]
+
+
+# ----------------------------------------------------------------------------------- usefulness against robustness
+
+
+@pytest.mark.parametrize("colour", ["index", "class"])
+def test_every_feature_is_a_dot_that_knows_its_index(results, colour):
+    fig = figures.usefulness_robustness(results.rho, results.gamma, classes=results.codes, colour=colour)
+    assert sorted(np.concatenate([t.customdata for t in dots(fig)]).tolist()) == list(range(200))
+    for trace in dots(fig):
+        np.testing.assert_allclose(trace.x, results.rho[trace.customdata], rtol=1e-6)
+        np.testing.assert_allclose(trace.y, results.gamma[trace.customdata], rtol=1e-6)
+        code = results.codes[trace.customdata[0]]
+        assert (results.codes[trace.customdata] == code).all()
+        assert trace.marker.symbol == FEATURES[code].symbol
+        if colour == "class":
+            assert trace.marker.color == FEATURES[code].light
+        else:
+            np.testing.assert_allclose(trace.marker.color, np.log10(trace.customdata + 1.0), atol=1e-6)
+
+
+def test_largest_eigenvalues_are_drawn_on_top(results):
+    (trace,) = dots(figures.usefulness_robustness(results.rho, results.gamma))
+    assert (np.diff(trace.customdata) < 0).all()
+
+
+def test_features_at_one_spot_are_named_in_the_hover_text():
+    fig = figures.usefulness_robustness([0.5, 0.7, 0.5, 0.5], [0.1, 0.1, 0.1, 0.2])
+    (trace,) = dots(fig)
+    texts = dict(zip(trace.customdata.tolist(), trace.text, strict=True))
+    assert texts == {0: "<br>same spot: 2", 2: "<br>same spot: 0", 1: "", 3: ""}
+
+
+def test_a_crowded_spot_is_counted_not_listed():
+    fig = figures.usefulness_robustness(np.full(9, 0.5), np.zeros(9))
+    texts = dict(zip(dots(fig)[0].customdata.tolist(), dots(fig)[0].text, strict=True))
+    assert texts[0] == "<br>same spot: 1, 2, 3, 4 and 4 more"
+    assert texts[8] == "<br>same spot: 0, 1, 2, 3 and 4 more"
+
+
+def test_selected_feature_has_a_ring_and_wilson_intervals(results):
+    fig = figures.usefulness_robustness(results.rho, results.gamma, selected=3, m=40)
+    bars, ring = fig.data[-2:]
+    assert (ring.x[0], ring.y[0]) == (results.rho[3], results.gamma[3])
+    for bar, share in ((bars.error_x, results.rho[3]), (bars.error_y, results.gamma[3])):
+        low, high = wilson(share, 40)
+        assert bar.array[0] == pytest.approx(high - share)
+        assert bar.arrayminus[0] == pytest.approx(share - low)
+    others = [t for t in dots(fig) if t.error_x.array is not None]
+    assert not others, "only the selected feature carries error bars"
+
+
+def test_guides_are_at_chance_at_the_test_and_at_the_share_to_keep():
+    fig = figures.usefulness_robustness([0.4, 0.9], [0.0, 0.8], chance=0.5, useful_from=0.6, keep=0.25)
+    upright = {shape.x0 for shape in fig.layout.shapes if shape.x0 == shape.x1}
+    slopes = sorted(shape.y1 / shape.x1 for shape in fig.layout.shapes if shape.x0 == 0 and shape.y0 == 0)
+    assert upright == {0.5, 0.6}
+    np.testing.assert_allclose(slopes, [0.25, 1.0])
+    assert {"chance 50%", "useful from 60%", "keeps 25%"} <= {a.text for a in fig.layout.annotations}
+
+
+def test_many_features_are_drawn_by_webgl_few_by_svg(results):
+    many = np.linspace(0, 1, 5000)
+    assert isinstance(figures.usefulness_robustness(many, many).data[0], go.Scattergl)
+    assert isinstance(figures.usefulness_robustness(results.rho, results.gamma).data[0], go.Scatter)
+
+
+def test_colour_by_class_needs_classes():
+    with pytest.raises(DataError, match="hand in classes"):
+        figures.usefulness_robustness([0.5], [0.5], colour="class")
+
+
+def test_alt_counts_the_classes():
+    fig = figures.usefulness_robustness([0.9, 0.8, 0.5], [0.7, 0.0, 0.1], classes=[ROBUST, NON_ROBUST, USELESS])
+    alt = figures.alt_text(fig)
+    assert "1 robust useful, 1 useful non-robust, 1 useless" in alt
+    assert "robustness from 0.00 to 0.70 (feature 0)" in alt
+
+
+# ------------------------------------------------------------------------------------------------ along the index
+
+
+def test_running_mean_agrees_with_a_plain_loop():
+    values = np.random.default_rng(3).uniform(size=300)
+    expected = [
+        np.mean([values[j] for j in range(300) if (i + 1) / 1.3 <= j + 1 <= (i + 1) * 1.3 + 1e-12]) for i in range(300)
+    ]
+    np.testing.assert_allclose(running_mean(values, ratio=1.3), expected)
+
+
+def test_running_mean_leaves_the_first_indices_alone():
+    np.testing.assert_allclose(running_mean([0.9, 0.1, 0.5], ratio=1.3), [0.9, 0.1, 0.5])
+
+
+def test_shares_along_the_index_draw_dots_means_and_bands(results):
+    fig = figures.shares_along_index(results.rho, results.gamma, m=40)
+    named = {trace.name: trace for trace in fig.data}
+    np.testing.assert_allclose(named["usefulness"].y, results.rho, rtol=1e-6)
+    np.testing.assert_allclose(named["robustness"].y, results.gamma, rtol=1e-6)
+    mean = running_mean(results.gamma)
+    low, high = wilson(mean, 40)
+    np.testing.assert_allclose(named["robustness, running mean"].y, mean, rtol=1e-5)
+    np.testing.assert_allclose(named["robustness, upper 95 % bound"].y, high, rtol=1e-5)
+    np.testing.assert_allclose(named["robustness, lower 95 % bound"].y, low, atol=1e-6)
+    assert named["robustness, lower 95 % bound"].fill == "tonexty"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 17, 2000], ids=lambda c: f"F={c}")
+@pytest.mark.parametrize("per_decade", [3, 14])
+def test_index_bins_cover_every_index_once(count, per_decade):
+    edges = index_bins(count, per_decade)
+    assert edges[0] == 0
+    assert edges[-1] == count
+    assert (np.diff(edges) > 0).all()
+    assert len(edges) - 1 <= min(count, per_decade * 4 + 2)
+
+
+def test_class_shares_stack_to_one_in_every_bin(results):
+    fig = figures.class_shares(results.codes)
+    assert [bar.name for bar in fig.data] == [meaning.words for meaning in FEATURES.values()]
+    np.testing.assert_allclose(np.sum([bar.y for bar in fig.data], axis=0), 1, rtol=1e-6)
+    for code, bar in zip(FEATURES, fig.data, strict=True):
+        assert np.sum(bar.customdata) == np.count_nonzero(results.codes == code)
+        assert bar.marker.color == FEATURES[code].light
+    assert fig.data[0].x[0] == "0"
+    assert fig.data[0].x[-1].endswith("–199")
+
+
+def test_perturbation_split_adds_up(results):
+    fig = figures.perturbation_split(results.contributions, classes=results.codes)
+    bars = [trace for trace in fig.data if isinstance(trace, go.Bar)]
+    (line,) = (trace for trace in fig.data if isinstance(trace, go.Scatter))
+    for bar in bars:
+        code = next(code for code, meaning in FEATURES.items() if meaning.words == bar.name)
+        assert np.sum(bar.y) == pytest.approx(results.contributions[results.codes == code].sum(), abs=1e-5)
+        assert bar.marker.color == FEATURES[code].light
+    np.testing.assert_allclose(line.y, results.contributions.cumsum(), atol=1e-6)
+    assert f"{results.contributions.sum():+.3g}" in figures.alt_text(fig)
+
+
+def test_perturbation_split_has_a_bar_for_each_of_the_first_features():
+    fig = figures.perturbation_split(np.array([3.0, -2.0, 1.0, 0.0]))
+    assert fig.data[0].text[:3] == ("0", "1", "2")
+    np.testing.assert_allclose(fig.data[0].y[:3], [3, -2, 1])
+    np.testing.assert_allclose(fig.data[0].x[:2] + 0.5, [1, 2])  # around the index, which is drawn at i + 1
+    assert "largest part is +3, from feature 0" in figures.alt_text(fig)
+
+
+# ------------------------------------------------------------------------------------------------------- accuracy
+
+
+def curve(k=(1, 10, 100), clean=(0.5, 0.7, 0.9), attacked=(0.4, 0.3, 0.0)) -> figures.Curve:
+    return figures.Curve(np.array(k), np.array(clean), np.array(attacked))
+
+
+def test_kept_subsets_draw_clean_solid_and_attacked_dashed():
+    fig = figures.kept_subsets({"top": curve(), "robust": curve(k=(1, 2, 3))}, attack="PGD")
+    lines = {trace.name: trace for trace in fig.data if trace.meta != DECORATION}
+    assert set(lines) == {
+        "largest k, clean",
+        "largest k, under PGD",
+        "first k robust, clean",
+        "first k robust, under PGD",
+    }
+    np.testing.assert_allclose(lines["largest k, clean"].y, [0.5, 0.7, 0.9], rtol=1e-6)
+    np.testing.assert_allclose(lines["largest k, under PGD"].y, [0.4, 0.3, 0.0], rtol=1e-6)
+    np.testing.assert_array_equal(lines["first k robust, clean"].x, [1, 2, 3])
+    assert lines["largest k, clean"].line.dash == "solid"
+    assert lines["largest k, under PGD"].line.dash == "dash"
+    assert lines["first k robust, clean"].line.color == FEATURES[ROBUST].light
+
+
+def test_kept_subsets_refuse_unknown_keys_and_nothing():
+    with pytest.raises(DataError, match="top, bottom, robust, non_robust"):
+        figures.kept_subsets({"best": curve()})
+    with pytest.raises(DataError, match="one or more"):
+        figures.kept_subsets({})
+
+
+def test_accuracy_along_time_draws_finite_times_and_the_limit():
+    fig = figures.along_time([0.1, 10.0, np.inf], [0.5, 0.8, 0.9], [0.4, 0.3, 0.05], t=10.0)
+    clean, attacked = fig.data
+    np.testing.assert_allclose(clean.x, [0.1, 10.0], rtol=1e-6)
+    np.testing.assert_allclose(attacked.y, [0.4, 0.3], rtol=1e-6)
+    assert {"t = ∞: 90%", "t = ∞: 5%", "t = 10"} <= {a.text for a in fig.layout.annotations}
+    assert "at most 0.40, at t = 0.1" in figures.alt_text(fig)
+
+
+@pytest.mark.parametrize("times", [[0.0, 1.0], [np.inf]], ids=["zero", "only-infinite"])
+def test_times_without_a_place_on_the_axis_are_refused(times):
+    with pytest.raises(DataError, match="log axis"):
+        figures.along_time(times, np.ones(len(times)), np.ones(len(times)))

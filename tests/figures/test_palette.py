@@ -1,0 +1,113 @@
+"""Colours: one meaning each, visible on their background, and scales that are symmetric and ordered."""
+
+import re
+import tomllib
+
+import numpy as np
+import pytest
+
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS
+from ntkcore.errors import SpecError
+from ntkcore.figures import palette
+
+MEANINGS = {**palette.FEATURES, **palette.ATTACKS, **palette.TRAINING, **palette.STATUS, "text": palette.TEXT}
+THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+
+
+def rgb(colour: str) -> np.ndarray:
+    if colour.startswith("rgb"):
+        return np.array([int(c) for c in re.findall(r"\d+", colour)][:3])
+    return np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)])
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    c = rgb(colour) / 255
+    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_features_have_the_colours_and_words_of_their_meaning():
+    words = {code: meaning.words for code, meaning in palette.FEATURES.items()}
+    assert words == {ROBUST: "robust useful", NON_ROBUST: "useful non-robust", USELESS: "useless"}
+    assert palette.ROBUST.light == "#0072B2"
+    assert palette.NON_ROBUST.light == "#E69F00"
+    grey = rgb(palette.USELESS.light)
+    assert grey.max() == grey.min()
+
+
+def test_white_box_is_black_on_light_and_white_on_dark():
+    assert palette.WHITE_BOX.colour(dark=False) == "#000000"
+    assert palette.WHITE_BOX.colour(dark=True) == "#FFFFFF"
+
+
+@THEMES
+@pytest.mark.parametrize("group", ["FEATURES", "ATTACKS", "TRAINING", "STATUS"])
+def test_meanings_of_a_group_differ_in_colour_and_in_form(group, dark):
+    meanings = list(getattr(palette, group).values())
+    assert len({meaning.colour(dark) for meaning in meanings}) == len(meanings)
+    assert len({(meaning.symbol, meaning.dash) for meaning in meanings}) == len(meanings)
+
+
+@THEMES
+@pytest.mark.parametrize("meaning", MEANINGS.values(), ids=[m.words for m in MEANINGS.values()])
+def test_meaning_is_visible_on_its_paper(meaning, dark):
+    assert contrast(meaning.colour(dark), palette.PAPER.colour(dark)) > 2.1
+
+
+@THEMES
+def test_guide_text_is_readable(dark):
+    assert contrast(palette.MUTED.colour(dark), palette.PAPER.colour(dark)) > 4.5
+
+
+def test_paper_and_text_are_those_of_the_apps_theme(root):
+    theme = tomllib.loads((root / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
+    for name, dark in (("light", False), ("dark", True)):
+        assert theme[name]["backgroundColor"] == palette.PAPER.colour(dark)
+        assert theme[name]["textColor"] == palette.TEXT.colour(dark)
+
+
+@THEMES
+def test_ten_class_colours_differ_from_each_other_and_from_feature_colours(dark):
+    colours = palette.class_colours(10, dark)
+    distances = [np.abs(rgb(a) - rgb(b)).sum() for k, a in enumerate(colours) for b in colours[:k]]
+    assert min(distances) > 60
+    taken = {meaning.colour(dark) for meaning in palette.FEATURES.values()}
+    assert not taken & set(colours)
+    assert all(contrast(colour, palette.PAPER.colour(dark)) > 1.7 for colour in colours)
+    assert len(set(palette.CLASS_SYMBOLS)) == 10
+
+
+def test_eleven_classes_are_refused_in_words():
+    with pytest.raises(SpecError, match=r"11 classes.*at most 10"):
+        palette.class_colours(11)
+
+
+def test_diverging_scale_is_neutral_in_the_middle_and_balanced_to_both_sides():
+    positions, colours = zip(*palette.diverging_scale(), strict=True)
+    np.testing.assert_allclose(np.add(positions, positions[::-1]), 1)
+    middle = rgb(colours[len(colours) // 2])
+    assert positions[len(colours) // 2] == 0.5
+    assert middle.max() - middle.min() <= 2
+    for low, high in zip(colours[: len(colours) // 2], colours[::-1], strict=False):
+        assert rgb(low)[2] > rgb(low)[0], "negative is blue"
+        assert rgb(high)[0] > rgb(high)[2], "positive is red"
+        assert abs(luminance(low) - luminance(high)) < 0.12
+
+
+@THEMES
+def test_index_scale_grows_lighter_and_stays_visible(dark):
+    positions, colours = zip(*palette.index_scale(dark), strict=True)
+    assert (positions[0], positions[-1]) == (0.0, 1.0)
+    assert (np.diff([luminance(colour) for colour in colours]) > 0).all()
+    assert min(contrast(colour, palette.PAPER.colour(dark)) for colour in colours) > 1.4
+    np.testing.assert_array_equal(rgb(palette.index_colour(0.0, dark)), rgb(colours[0]))
+
+
+def test_faint_keeps_the_colour():
+    assert palette.faint("#0072B2", 0.5) == "rgba(0,114,178,0.5)"

@@ -1,0 +1,201 @@
+"""Spectrum and kernel figures: what is drawn is what was computed, at the right place, in the right colour."""
+
+import numpy as np
+import pytest
+
+from ntkcore import figures
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS
+from ntkcore.errors import DataError
+from ntkcore.figures.kernel import block_mean, class_edges
+from ntkcore.figures.palette import FEATURES, class_colours
+
+
+def drawn(fig, panel: str = "y") -> dict[int, float]:
+    """Index (customdata) -> height of every dot of a panel."""
+    found = {}
+    for trace in fig.data:
+        if trace.customdata is not None and (trace.yaxis or "y") == panel:
+            assert np.array_equal(trace.x, np.asarray(trace.customdata) + 1), "index i is drawn at i + 1"
+            found |= dict(zip(trace.customdata.tolist(), trace.y.tolist(), strict=True))
+    return found
+
+
+def test_eigenvalues_and_label_energy_are_drawn_at_their_index(results):
+    fig = figures.eigenvalues(results.values, results.energy)
+    np.testing.assert_allclose([drawn(fig)[i] for i in range(200)], results.values, rtol=1e-6)
+    np.testing.assert_allclose([drawn(fig, "y2")[i] for i in range(200)], results.energy, rtol=1e-6)
+    assert (fig.layout.xaxis.type, fig.layout.yaxis.type, fig.layout.yaxis2.type) == ("log", "log", "log")
+
+
+def test_eigenvalues_not_above_zero_are_left_out_and_counted():
+    fig = figures.eigenvalues([2.0, 1.0, 0.0, -1e-18], [0.5, 0.3, 0.1, 0.1])
+    heights = drawn(fig)
+    assert heights[1] == 1.0
+    assert np.isnan([heights[2], heights[3]]).all()
+    assert "2 are not above zero and not drawn" in figures.alt_text(fig)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_classes_of_features_have_their_colours(results, dark):
+    fig = figures.eigenvalues(results.values, results.energy, classes=results.codes, dark=dark)
+    dots = [trace for trace in fig.data if trace.customdata is not None and (trace.yaxis or "y") == "y"]
+    assert len(dots) == 3
+    for trace in dots:
+        code = results.codes[trace.customdata[0]]
+        assert trace.marker.color == FEATURES[code].colour(dark)
+        assert set(trace.customdata) == set(np.flatnonzero(results.codes == code))
+
+
+def test_selected_eigenvalue_is_ringed_in_both_panels(results):
+    rings = [t for t in figures.eigenvalues(results.values, results.energy, selected=7).data if t.name == "selected"]
+    assert [(t.x[0], t.yaxis) for t in rings] == [(8, "y"), (8, "y2")]
+    np.testing.assert_allclose([t.y[0] for t in rings], [results.values[7], results.energy[7]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (([1.0, 2.0], [1.0]), "label_energy has 1 numbers; 2 are needed"),
+        (([], []), "values has shape"),
+        (([[1.0]], [1.0]), "a vector"),
+    ],
+    ids=["too-short", "empty", "matrix"],
+)
+def test_wrong_shapes_are_refused_in_words(arguments, sentence):
+    with pytest.raises(DataError, match=sentence):
+        figures.eigenvalues(*arguments)
+
+
+def test_unknown_codes_and_indices_are_refused():
+    with pytest.raises(DataError, match="classify"):
+        figures.eigenvalues([2.0, 1.0], [0.5, 0.5], classes=[0, 7])
+    with pytest.raises(DataError, match="from 0 to 1"):
+        figures.eigenvalues([2.0, 1.0], [0.5, 0.5], selected=2)
+
+
+def test_cumulative_shares_are_running_sums(results):
+    fig = figures.cumulative(results.values, results.energy, effective_rank=12.0)
+    mass, energy = fig.data
+    np.testing.assert_allclose(mass.y, np.cumsum(results.values) / results.values.sum(), rtol=1e-6)
+    np.testing.assert_allclose(energy.y, np.cumsum(results.energy), rtol=1e-6)
+    # on a log axis a line is placed by its value, a text by its logarithm
+    assert fig.layout.shapes[0].x0 == 12.0
+    assert fig.layout.annotations[0].x == pytest.approx(np.log10(12.0))
+
+
+@pytest.mark.parametrize("t", [0.0, 0.01, 3.0, np.inf], ids=lambda t: f"t={t}")
+def test_learned_share_follows_gradient_flow(t):
+    values = np.array([100.0, 1.0, 1e-3, 0.0])
+    fig = figures.learned_modes(values, t)
+    expected = [1 - np.exp(-t * lam) if lam > 0 else 0.0 for lam in values]
+    np.testing.assert_allclose([drawn(fig)[i] for i in range(4)], expected, atol=1e-7)
+    np.testing.assert_allclose([drawn(fig, "y2")[i] for i in range(3)], 1 / values[:3], rtol=1e-6)
+    lines = [shape.y0 for shape in fig.layout.shapes]
+    assert lines == ([t] if 0 < t < np.inf else [])
+
+
+def test_learned_modes_alt_counts_the_half_learned():
+    alt = figures.alt_text(figures.learned_modes([1.0, 0.5, 0.1], t=1.5))  # 1 - exp(-1.5 lam) = .78, .53, .14
+    assert "2 of 3 modes" in alt
+    assert "from 1 to 10" in alt
+
+
+@pytest.mark.parametrize("t", [-1.0, np.nan], ids=["negative", "nan"])
+def test_impossible_times_are_refused(t):
+    with pytest.raises(DataError, match="at least 0"):
+        figures.learned_modes([1.0], t)
+
+
+def test_eigenvector_dots_know_their_image_and_class():
+    rng = np.random.default_rng(0)
+    v, labels = rng.normal(size=(2, 60)), rng.integers(0, 3, 60)
+    fig = figures.eigenvectors(*v, labels, ["a", "b", "c"], i=2, j=5, selected=11)
+    clickable = [trace for trace in fig.data if trace.customdata is not None]
+    assert sorted(np.concatenate([t.customdata for t in clickable]).tolist()) == list(range(60))
+    for number, trace in enumerate(clickable):
+        assert trace.marker.color == class_colours(3)[number]
+        assert (labels[trace.customdata] == number).all()
+        np.testing.assert_allclose([trace.x, trace.y], v[:, trace.customdata], rtol=1e-6)
+        assert trace.unselected.marker.opacity == trace.marker.opacity, "a click must not fade the others"
+        assert trace.customdata.ndim == 1, "a click on a table of customdata gives an object, no number"
+    ring = fig.data[-1]
+    assert (ring.x[0], ring.y[0]) == tuple(v[:, 11])
+    assert "eigenvector 2" in fig.layout.xaxis.title.text
+
+
+def test_labels_beyond_the_class_names_are_refused():
+    with pytest.raises(DataError, match="from 0 to 1"):
+        figures.eigenvectors([0.1, 0.2], [0.1, 0.2], [0, 2], ["a", "b"], i=0, j=1)
+
+
+# ------------------------------------------------------------------------------------------------ kernel heat map
+
+
+def test_block_mean_is_the_mean_of_each_block():
+    matrix = np.random.default_rng(1).normal(size=(60, 60))
+    edges = np.arange(0, 61, 5)
+    np.testing.assert_allclose(block_mean(matrix, edges), matrix.reshape(12, 5, 12, 5).mean(axis=(1, 3)))
+
+
+def test_block_mean_of_uneven_blocks():
+    matrix = np.arange(25.0).reshape(5, 5)
+    expected = [
+        [matrix[:2, :2].mean(), matrix[:2, 2:].mean()],
+        [matrix[2:, :2].mean(), matrix[2:, 2:].mean()],
+    ]
+    np.testing.assert_allclose(block_mean(matrix, np.array([0, 2, 5])), expected)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [[1000, 1000], [1999, 1], [200] * 10, [7, 0, 500], [3, 4]],
+    ids=lambda c: "-".join(map(str, c[:3])),
+)
+def test_blocks_never_cross_classes_and_stay_few(counts):
+    edges = class_edges(counts, max_pixels=300)
+    assert edges[0] == 0
+    assert edges[-1] == sum(counts)
+    assert (np.diff(edges) > 0).all()
+    assert set(np.cumsum(counts)) <= set(edges.tolist())
+    assert len(edges) - 1 <= 301
+    if sum(counts) <= 300:
+        assert len(edges) == sum(counts) + 1
+
+
+def test_heat_map_is_the_kernel_ordered_by_class():
+    labels = np.array([1, 0, 1, 0])
+    kernel = np.arange(16.0).reshape(4, 4)
+    fig = figures.kernel_heatmap(kernel, labels, ["a", "b"])
+    order = [1, 3, 0, 2]
+    np.testing.assert_array_equal(fig.data[0].z, kernel[np.ix_(order, order)])
+    assert fig.layout.xaxis.ticktext == ("a", "b")
+    assert list(fig.layout.xaxis.tickvals) == [1, 3]
+    assert {shape.y0 for shape in fig.layout.shapes} == {2, 0}
+    assert fig.layout.yaxis.range == (4, 0), "row 0 is at the top"
+    assert "mean 7.5 within a class, 7.5 between classes" in figures.alt_text(fig)
+
+
+def test_heat_map_shrinks_a_large_kernel_to_block_means():
+    kernel = np.random.default_rng(2).normal(size=(600, 600))
+    fig = figures.kernel_heatmap(kernel, np.repeat([0, 1], 300), ["a", "b"], max_pixels=200)
+    np.testing.assert_allclose(fig.data[0].z, kernel.reshape(200, 3, 200, 3).mean(axis=(1, 3)), atol=1e-6)
+
+
+def test_heat_map_alt_gives_the_class_means():
+    kernel = np.array([[9.0, 2, 1, 1], [2, 9, 1, 1], [1, 1, 9, 4], [1, 1, 4, 9]])
+    alt = figures.alt_text(figures.kernel_heatmap(kernel, np.array([0, 0, 1, 1]), ["a", "b"]))
+    assert "mean 3 within a class, 1 between classes" in alt  # the diagonal does not count
+
+
+def test_heat_map_leaves_out_a_class_without_images():
+    fig = figures.kernel_heatmap(np.eye(3), np.array([0, 0, 2]), ["a", "b", "c"])
+    assert fig.layout.xaxis.ticktext == ("a", "c")
+
+
+def test_heat_map_refuses_a_rectangular_kernel():
+    with pytest.raises(DataError, match="square"):
+        figures.kernel_heatmap(np.ones((2, 3)), [0, 1], ["a", "b"])
+
+
+def test_codes_are_those_of_the_analysis():
+    assert list(FEATURES) == [ROBUST, NON_ROBUST, USELESS]

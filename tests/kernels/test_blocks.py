@@ -1,0 +1,111 @@
+"""Tiles: same numbers as untiled, exact symmetry, progress, cancelling, gradients, float32."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ntkcore import Cancelled, SpecError, conv, fc, input_map, kernel_fn, myrtle
+
+NETS = {"fc1": fc(1), "fc3-erf": fc(3, activation="erf"), "conv2": conv(2), "myrtle5": myrtle(5)}
+
+
+def images(n, seed=0, shape=(2, 4, 4), dtype=torch.float64):
+    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_tiled_equals_untiled(name):
+    k = kernel_fn(NETS[name])
+    small = replace(
+        k, tile_bytes=k.kernel.bytes_per_pair((2, 4, 4), torch.float64) * 9.5
+    )  # 3 x 3 images a tile
+    assert small.tile_side(images(1)) == 3
+    x1, x2 = images(7), images(5, seed=1)
+    torch.testing.assert_close(small(x1), k.kernel(x1), rtol=1e-12, atol=0)
+    torch.testing.assert_close(small(x1, x2), k.kernel(x1, x2), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_square_kernel_is_exactly_symmetric_and_in_the_dtype_of_its_images(name, dtype):
+    K = kernel_fn(NETS[name])(images(20, dtype=dtype))
+    assert torch.equal(K, K.T)
+    assert K.dtype == dtype
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_gradient_through_tiles_equals_gradient_without(name):
+    k = kernel_fn(NETS[name])
+    small = replace(k, tile_bytes=k.kernel.bytes_per_pair((2, 4, 4), torch.float64) * 4.5)
+    weights = torch.rand(5, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    gradients = []
+    for kernel in (k.kernel, small):
+        x = images(5).requires_grad_()
+        gradients += torch.autograd.grad((kernel(x) * weights).sum(), x)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_float32_is_close_to_float64_everywhere(name):
+    x = torch.cat(
+        [images(30), images(30)[:3]]
+    )  # with duplicates: angles of exactly zero off the diagonal too
+    exact, single = kernel_fn(NETS[name])(x), kernel_fn(NETS[name])(x.float()).double()
+    assert ((single - exact) / exact).abs().max().item() < 2e-4
+
+
+def test_progress_counts_to_its_total_and_can_cancel():
+    k, seen = kernel_fn(fc(1)), []
+    k = replace(k, tile_bytes=64e3, progress=lambda done, total, note: seen.append((done, total)))
+    k(images(60))
+    assert seen[-1][0] == seen[-1][1] > 0
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert len(seen) > 3
+
+    def stop(done, total, note):
+        if done > 0:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        k.with_progress(stop)(images(60))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_pair_gradients_equal_autograd(name):
+    inputs = input_map("standardise", images(9, seed=5))
+    k = kernel_fn(NETS[name], inputs=inputs)
+    x, others = images(1)[0], torch.cat([images(3, seed=1), images(1)])  # the image itself among the others
+    J = k.kernel.pair_gradients(x, others)
+    for j in range(4):
+        z = x[None].clone().requires_grad_()
+        (expected,) = torch.autograd.grad(k(z, others[j : j + 1]).sum(), z)
+        torch.testing.assert_close(J[j], expected[0], rtol=1e-8, atol=1e-10)
+
+
+def test_input_maps():
+    x = images(50)
+    centred = input_map("centre", x)(x)
+    assert centred.mean(0).abs().max().item() < 1e-12
+    standard = input_map("standardise", x)(x)
+    assert standard.square().mean().sqrt().item() == pytest.approx(1)
+    assert torch.equal(input_map("raw", x)(x), x)
+    torch.testing.assert_close(kernel_fn(fc(1), inputs=input_map("centre", x))(x), kernel_fn(fc(1))(centred))
+    with pytest.raises(SpecError, match="cannot be standardised"):
+        input_map("standardise", torch.ones(3, 1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda k: k(torch.rand(3, 4)), "float tensor"),
+        (lambda k: k(torch.ones(3, 1, 4, 4, dtype=torch.uint8)), "float tensor"),
+        (lambda k: k(torch.rand(3, 1, 4, 4), torch.rand(3, 1, 5, 5)), "one shape"),
+        (lambda k: k(torch.rand(3, 1, 4, 4), torch.rand(3, 1, 4, 4).double()), "share dtype"),
+        (lambda k: kernel_fn(fc(1), kind="rbf"), "'ntk' or 'nngp'"),
+    ],
+    ids=["flat images", "integers", "shapes differ", "dtypes differ", "kind"],
+)
+def test_wrong_input_is_refused_in_words(call, words):
+    with pytest.raises(SpecError, match=words):
+        call(kernel_fn(fc(1)))

@@ -1,0 +1,124 @@
+"""What the worker runs in the tests: real work, real crashes. Imported in the worker process only.
+
+``execute(request, store, progress)`` does what ``request["do"]`` names. It imports no torch, to start fast.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ntkcore.errors import Cancelled, SpecError
+
+
+def execute(request, store, progress):
+    {name: function for name, function in globals().items() if name == request["do"]}[request["do"]](
+        request, store, progress
+    )
+
+
+def save(request, store, progress):
+    """Store n x n ones under request["key"]."""
+    progress(0, 2, "making")
+    values = np.ones((request["n"], request["n"]))
+    progress(1, 2, "storing")
+    store.put("test", request["key"], {"values": values}, {"n": request["n"]})
+
+
+def save_many(request, store, progress):
+    """Store and delete artifacts until stopped."""
+    for i in range(10**6):
+        key = f"{request['key']}-{i}"
+        store.put("test", key, {"values": np.full((200, 200), float(i))}, {"i": i})
+        if i % 3 == 2:
+            store.delete("test", f"{request['key']}-{i - 1}")
+        progress(i, 10**6, key)
+
+
+def count(request, store, progress):
+    """Leave one line a run in a file."""
+    with open(request["file"], "a") as file:
+        file.write(request["mark"] + "\n")
+    time.sleep(request.get("seconds", 0.2))
+
+
+def steps(request, store, progress):
+    for i in range(request["n"]):
+        progress(i, request["n"], f"step {i}")
+        time.sleep(request["seconds"])
+    progress(request["n"], request["n"], "last step")
+
+
+def quiet_after_two(request, store, progress):
+    """Two reports at once, then a long silence: the second must be seen."""
+    progress(0, 2, "first")
+    progress(1, 2, "second")
+    time.sleep(request["seconds"])
+
+
+def deaf(request, store, progress):
+    """One long call that lets other threads run but never looks at progress."""
+    progress(0, 1, "sleeping")
+    time.sleep(600)
+
+
+def hog(request, store, progress):
+    """One long call in C that lets no other Python thread run."""
+    progress(0, 1, "adding")
+    time.sleep(0.2)
+    sum(range(10**12))
+
+
+def stubborn(request, store, progress):
+    """Refuses to be cancelled."""
+    while True:
+        try:
+            progress(0, 1, "going on")
+            time.sleep(0.01)
+        except Cancelled:
+            continue
+
+
+def die(request, store, progress):
+    print("about to end", file=sys.stderr, flush=True)
+    progress(1, 3, "ending")
+    if request["how"] == "segfault":
+        ctypes.string_at(0)
+    elif request["how"] == "sys.exit":
+        sys.exit(3)
+    os.kill(os.getpid(), getattr(signal, request["how"]))
+    time.sleep(600)
+
+
+def fail(request, store, progress):
+    if request["how"] == "user":
+        raise SpecError("n_train is 0; at least 2 images are needed. Choose a larger n_train.")
+    if request["how"] == "memory":
+        np.empty(2**62, dtype=np.uint8)
+    int("forty")
+
+
+def chatter(request, store, progress):
+    """Print a lot, in the form of the protocol too, on both streams."""
+    for i in range(3000):
+        print('{"op": "done", "job": 1}')
+        print(f"line {i}", file=sys.stderr)
+    os.system("echo from a subprocess")
+    raise ValueError("after much talk")
+
+
+def with_child(request, store, progress):
+    """Start a process of its own, say its number, and wait."""
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(request["file"]).write_text(str(sleeper.pid))
+    progress(0, 1, "waiting")
+    sleeper.wait()
+
+
+def environment(request, store, progress):
+    store.put("test", request["key"], {}, {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")})
