@@ -32,48 +32,35 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# Each name is imported when it is first used, so that a process that needs no torch does not wait for it.
 _HOME = {
-    "Attack": "ntkcore.analysis.attacks",
-    "AttackResult": "ntkcore.analysis.attacks",
-    "Cancelled": "ntkcore.errors",
-    "DataError": "ntkcore.errors",
-    "DataSpec": "ntkcore.data",
-    "InputMap": "ntkcore.kernels",
-    "KernelPredictor": "ntkcore.analysis.predict",
-    "NTKError": "ntkcore.errors",
-    "Net": "ntkcore.nets",
-    "SpecError": "ntkcore.errors",
-    "Spectrum": "ntkcore.analysis.spectrum",
-    "StoreError": "ntkcore.errors",
-    "Sweep": "ntkcore.analysis.eigenfeatures",
-    "Task": "ntkcore.data",
-    "TiledKernel": "ntkcore.kernels",
-    "WorkerError": "ntkcore.errors",
-    "accuracy": "ntkcore.analysis.predict",
-    "classify": "ntkcore.analysis.eigenfeatures",
-    "conv": "ntkcore.nets",
-    "eigenfeatures": "ntkcore.analysis.eigenfeatures",
-    "empirical_kernel_fn": "ntkcore.kernels",
-    "empirical_ntk": "ntkcore.kernels",
-    "fc": "ntkcore.nets",
-    "fgsm": "ntkcore.analysis.attacks",
-    "fit": "ntkcore.analysis.predict",
-    "import_npz": "ntkcore.data",
-    "input_map": "ntkcore.kernels",
-    "kernel_fn": "ntkcore.kernels",
-    "load": "ntkcore.data",
-    "margin": "ntkcore.analysis.predict",
-    "myrtle": "ntkcore.nets",
-    "pgd": "ntkcore.analysis.attacks",
-    "spectrum": "ntkcore.analysis.spectrum",
-    "subset_predictor": "ntkcore.analysis.eigenfeatures",
-    "tiled": "ntkcore.kernels",
+    "ntkcore.analysis.attacks": ("Attack", "AttackResult", "fgsm", "pgd"),
+    "ntkcore.analysis.eigenfeatures": ("Sweep", "classify", "eigenfeatures", "subset_predictor"),
+    "ntkcore.analysis.predict": ("KernelPredictor", "accuracy", "fit", "margin"),
+    "ntkcore.analysis.spectrum": ("Spectrum", "spectrum"),
+    "ntkcore.data": ("DataSpec", "Task", "import_npz", "load"),
+    "ntkcore.errors": ("Cancelled", "DataError", "NTKError", "SpecError", "StoreError", "WorkerError"),
+    "ntkcore.kernels": (
+        "InputMap",
+        "TiledKernel",
+        "empirical_kernel_fn",
+        "empirical_ntk",
+        "input_map",
+        "kernel_fn",
+        "tiled",
+    ),
+    "ntkcore.nets": ("Net", "conv", "fc", "myrtle"),
 }
-__all__ = sorted(_HOME)
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+__all__ = sorted(_MODULE)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    value = globals()[name] = getattr(import_module(_MODULE[name]), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -42,9 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ntkcore", description="Kernels, eigenfeatures and attacks."
-    )
+    parser = argparse.ArgumentParser(prog="python -m ntkcore", description="Kernels, eigenfeatures and attacks.")
     parser.add_argument("--cache", help="folder of artifacts (default: NTK_CACHE or cache/)")
     parser.add_argument("--data", help="data root (default: NTK_DATA or the user's cache folder)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -84,9 +82,7 @@ def _experiment(options: argparse.Namespace) -> specs.Experiment:
     try:
         text = Path(options.spec).read_bytes()
     except OSError as error:
-        raise NTKError(
-            f"Cannot read {options.spec}: {error.strerror}. Give a JSON file, or --preset NAME."
-        ) from None
+        raise NTKError(f"Cannot read {options.spec}: {error.strerror}. Give a JSON file, or --preset NAME.") from None
     return specs.experiment_from_json(text)
 
 
@@ -106,9 +102,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _presets(options: argparse.Namespace) -> None:
     for preset in PRESETS.values():
-        print(
-            f"{preset.name:<8} {preset.title}\n{'':<9}{preset.experiment.in_words()}\n{'':<9}{preset.look_for}"
-        )
+        print(f"{preset.name:<8} {preset.title}\n{'':<9}{preset.experiment.in_words()}\n{'':<9}{preset.look_for}")
 
 
 def _cache(options: argparse.Namespace) -> int:
@@ -124,9 +118,7 @@ def _cache(options: argparse.Namespace) -> int:
     else:
         for entry in store.entries():
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created))
-            print(
-                f"{entry.stage:<10} {entry.key} {when} {entry.bytes / 1e6:9.1f} MB  {entry.meta.get('words', '')}"
-            )
+            print(f"{entry.stage:<10} {entry.key} {when} {entry.bytes / 1e6:9.1f} MB  {entry.meta.get('words', '')}")
         print(f"{store.size() / 1e6:.1f} MB in {store.root}")
     return 0
 

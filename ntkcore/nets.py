@@ -111,9 +111,7 @@ class Flatten:
     """All positions into one vector. Kernel: mean over p = q."""
 
     def covariance(self, k: Tensor, t: Tensor | None, spatial_pairs: bool) -> tuple[Tensor, Tensor | None]:
-        return cov.diagonal_mean(k, spatial_pairs), (
-            None if t is None else cov.diagonal_mean(t, spatial_pairs)
-        )
+        return cov.diagonal_mean(k, spatial_pairs), (None if t is None else cov.diagonal_mean(t, spatial_pairs))
 
     def variance(self, q: Tensor) -> Tensor:
         return q.mean((0, 1))
@@ -171,9 +169,7 @@ class Net:
         Raises SpecError for a shape, width or number of outputs that makes no net.
         """
         if len(in_shape) != 3 or min(in_shape) < 1:
-            raise SpecError(
-                f"in_shape is {tuple(in_shape)}; give (channels, height, width), each at least 1."
-            )
+            raise SpecError(f"in_shape is {tuple(in_shape)}; give (channels, height, width), each at least 1.")
         if width < 1 or outputs < 1:
             raise SpecError(f"width is {width} and outputs is {outputs}; both must be at least 1.")
         generator = torch.Generator().manual_seed(seed)
@@ -195,9 +191,7 @@ def fc(depth: int = 1, W_std: float = 2**0.5, b_std: float = 0.1, activation: Ac
     return Net((Flatten(), *(dense, Activation(activation)) * depth, dense), f"FC({depth})")
 
 
-def conv(
-    depth: int = 2, W_std: float = 2**0.5, b_std: float = 0.1, activation: ActivationName = "relu"
-) -> Net:
+def conv(depth: int = 2, W_std: float = 2**0.5, b_std: float = 0.1, activation: ActivationName = "relu") -> Net:
     """Convolutional: depth x (Conv 3x3, activation), Flatten, Dense."""
     _check(depth, W_std, b_std, activation)
     layers = (Conv(W_std, b_std), Activation(activation)) * depth
@@ -207,9 +201,7 @@ def conv(
 MYRTLE_BLOCKS = {5: (1, 1, 1), 7: (1, 2, 2), 10: (2, 3, 3)}
 
 
-def myrtle(
-    depth: int = 5, W_std: float = 2**0.5, b_std: float = 0.1, activation: ActivationName = "relu"
-) -> Net:
+def myrtle(depth: int = 5, W_std: float = 2**0.5, b_std: float = 0.1, activation: ActivationName = "relu") -> Net:
     """Myrtle-5, -7, -10 (Shankar et al. 2020): Conv, then three blocks of convolutions with 2x2 pools between."""
     if depth not in MYRTLE_BLOCKS:
         raise SpecError(f"Myrtle has depth 5, 7 or 10; got {depth}.")
@@ -222,9 +214,7 @@ def myrtle(
 
 def _check(depth: int, W_std: float, b_std: float, activation: str) -> None:
     if depth < 1 or int(depth) != depth:
-        raise SpecError(
-            f"depth is {depth}; it counts hidden layers and must be a whole number of at least 1."
-        )
+        raise SpecError(f"depth is {depth}; it counts hidden layers and must be a whole number of at least 1.")
     if not 0 < W_std < float("inf"):
         raise SpecError(f"W_std is {W_std}; it must be positive (sqrt(2) keeps the scale of a ReLU net).")
     if not 0 <= b_std < float("inf"):

@@ -8,8 +8,7 @@ from ntkcore.figures.strip import Picture, strip
 from pages.ui.code import lines
 from pages.ui.page import page
 from pages.ui.results import need
-from pages.ui.samples import said
-from pages.ui.services import task_of
+from pages.ui.samples import said, task_of
 from pages.ui.show import chart, clicked, dark, downloads, explain
 
 experiment = page("Attack", "How little must one image change before the kernel is wrong?")
@@ -87,11 +86,14 @@ if shown < task.m:
     st.caption(f"The first {shown} of {task.m} test images.")
 
 explain(
-    r"x'=\mathrm{clip}\big(x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f(x),y),\,0,\,1\big),\qquad \nabla_x f=\sum_j\alpha_j\,\partial K(x,x_j)/\partial x",
+    r"x'=\mathrm{clip}\big(x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f(x),y),\,0,\,1\big),"
+    r"\qquad \nabla_x f=\sum_j\alpha_j\,\partial K(x,x_j)/\partial x",
     experiment.predict(),
     lines(
         experiment,
-        f"f = ntk.fit(k, task.x_train, task.y_train, ridge={experiment.ridge})\nresult = attack(f, task.x_test[{index}:{index + 1}], task.y_test[{index}:{index + 1}])\nresult.x_adv, result.attacked",
+        f"f = ntk.fit(k, task.x_train, task.y_train, ridge={experiment.ridge})\n"
+        f"one = slice({index}, {index + 1})\n"
+        "result = attack(f, task.x_test[one], task.y_test[one])\nresult.x_adv, result.attacked",
     ),
 )
 downloads(

@@ -1,10 +1,9 @@
 """Every eigenfeature of the kernel: how useful, how robust, what it looks like, and what is left when some are kept."""
 
-import numpy as np
 import streamlit as st
 
 from ntkcore.analysis.eigenfeatures import classify, useful_threshold
-from ntkcore.analysis.readings import percent, read_kept, read_sweep, read_tail, read_time
+from ntkcore.analysis.readings import percent, read_kept, read_split, read_sweep, read_tail, read_time
 from ntkcore.analysis.tradeoff import KEPT, Curve
 from ntkcore.figures.accuracy import along_time, kept_subsets
 from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
@@ -15,8 +14,7 @@ from pages.ui.code import lines
 from pages.ui.page import page
 from pages.ui.pictures import feature_rows, perturbation_row
 from pages.ui.results import need
-from pages.ui.samples import examples
-from pages.ui.services import task_of
+from pages.ui.samples import examples, task_of
 from pages.ui.show import chart, clicked, dark, downloads, explain
 
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
@@ -128,12 +126,7 @@ if ready:
         parts, classes=arrays["classes"].numpy(), quantity="change of the margin", dark=night
     )
     chart(figures["Perturbation over features"], "perturbation-split", key="split")
-    before, after = arrays["margins"].tolist()
-    worst = int(np.argmin(parts))
-    st.markdown(
-        f"The attack moves the margin of this {label} from {before:+.2f} to {after:+.2f}. The first 20 features account "
-        f"for {parts[:20].sum():+.2f} of that, the rest for {parts[20:].sum():+.2f}; feature {worst} alone for {parts[worst]:+.3f}."
-    )
+    st.markdown(read_split(parts, *arrays["margins"].tolist(), label))
 
 curves = need(experiment.curves(), "accuracy of kept features and along training time")
 if curves is not None:

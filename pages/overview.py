@@ -8,32 +8,32 @@ from ntkcore.runs.presets import PRESETS
 from pages.ui import sidebar
 from pages.ui.page import page
 from pages.ui.results import cost_in_words, need
-from pages.ui.samples import class_pictures
-from pages.ui.services import task_of
+from pages.ui.samples import class_pictures, task_of
 from pages.ui.show import chart, dark
 
 experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?")
 
 st.markdown(
-    "A wide network trained a little is a kernel machine: its **neural tangent kernel** (NTK). The kernel alone, with no "
-    "training, makes adversarial examples; its eigenvectors are **features**, and the first few of them are robust "
+    "A wide network trained a little is a kernel machine: its **neural tangent kernel** (NTK). The kernel alone, "
+    "with no training, makes adversarial examples; its eigenvectors are **features**, and the first few of them are robust "
     "while the long tail behind them is useful but brittle. Pick data and an architecture on the left, "
     "or start from one of these."
 )
 
-columns = st.columns(4)
-for place, preset in enumerate(PRESETS.values()):
-    with columns[place % 4].container(border=True, height="stretch"):
-        st.markdown(f"**{preset.title}**")
-        st.caption(preset.look_for)
-        st.button(
-            "Open",
-            key=f"preset-{preset.name}",
-            on_click=sidebar.apply,
-            args=(preset.experiment,),
-            help=f"{preset.experiment.in_words()}: {cost_in_words(preset.experiment.sweep())}",
-            width="stretch",
-        )
+presets = list(PRESETS.values())
+for start in range(0, len(presets), 4):
+    for column, preset in zip(st.columns(4), presets[start : start + 4], strict=False):
+        with column.container(border=True, height="stretch"):
+            st.markdown(f"**{preset.title}**")
+            st.caption(f"{preset.look_for} *{cost_in_words(preset.experiment.sweep())}.*")
+            st.button(
+                "Open",
+                key=f"preset-{preset.name}",
+                on_click=sidebar.apply,
+                args=(preset.experiment,),
+                help=preset.experiment.in_words(),
+                width="stretch",
+            )
 
 st.subheader("The current experiment at a glance", anchor=False)
 task = task_of(experiment)

@@ -46,7 +46,8 @@ if verify.button("Verify all", icon=":material/fact_check:", width="stretch"):
         st.success(f"{report.checked} results read, {memory(report.bytes)}: all whole.")
     else:
         st.error(
-            f"{len(report.broken)} of {report.checked} results were damaged. They were set aside and are computed again when needed."
+            f"{len(report.broken)} of {report.checked} results were damaged. "
+            "They were set aside and are computed again when needed."
         )
 with clear.popover("Delete all", icon=":material/delete:", width="stretch"):
     st.markdown("Everything is computed again when it is needed.")

@@ -10,7 +10,7 @@ from ntkcore.figures.strip import Picture, strip
 from pages.ui.code import lines
 from pages.ui.page import page
 from pages.ui.results import need
-from pages.ui.services import task_of
+from pages.ui.samples import task_of
 from pages.ui.show import chart, clicked, dark, downloads, explain
 
 experiment = page("Spectrum", "Which directions does the kernel learn first, and where do the labels lie?")
@@ -88,7 +88,8 @@ with right:
         )
 
 explain(
-    r"K=\sum_i\lambda_i v_iv_i^\top,\qquad \text{energy}_i=\frac{|v_i^\top Y|^2}{|Y|^2},\qquad f_t=\sum_i(1-e^{-t\lambda_i})\,f^{(i)}",
+    r"K=\sum_i\lambda_i v_iv_i^\top,\qquad \text{energy}_i=\frac{|v_i^\top Y|^2}{|Y|^2},"
+    r"\qquad f_t=\sum_i(1-e^{-t\lambda_i})\,f^{(i)}",
     experiment.kernel(),
     lines(experiment, "s = ntk.spectrum(k(task.x_train.double()))\ns.values, s.vectors"),
 )

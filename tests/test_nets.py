@@ -36,9 +36,7 @@ def test_expected_tangent_kernel_tends_to_the_closed_form(name):
     x = torch.rand(4, 2, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     width, nets = (512, 24) if net.flat_input else (160, 60)
     exact = kernel_fn(net)(x)
-    mean = sum(
-        empirical_ntk(net.module((2, 8, 8), width, 1, seed).double(), x)[:, :, 0, 0] for seed in range(nets)
-    )
+    mean = sum(empirical_ntk(net.module((2, 8, 8), width, 1, seed).double(), x)[:, :, 0, 0] for seed in range(nets))
     error = ((mean / nets - exact).norm() / exact.norm()).item()
     assert error < 0.06
 

@@ -51,9 +51,7 @@ WRONG = [
     pytest.param({"kind": "flat"}, "kind is 'flat'; choose 'solid' or 'ring'.", id="choice"),
     pytest.param({"tags": "abc"}, "tags is 'abc'; a list is needed.", id="text-for-list"),
     pytest.param({"tags": ["a", 1]}, "tags[1] is 1; a text is needed.", id="entry-of-list"),
-    pytest.param(
-        {"tags": ["a"] * 3}, "tags has 3 entries; it must have at most 2.", id="too-many-entries"
-    ),
+    pytest.param({"tags": ["a"] * 3}, "tags has 3 entries; it must have at most 2.", id="too-many-entries"),
     pytest.param({"open": "perhaps"}, "open is 'perhaps'; true or false is needed.", id="bool"),
     pytest.param(
         {"raduis": 1},
@@ -88,9 +86,7 @@ def test_each_way_to_build_gives_the_same_sentence(fields, message, build):
     [
         pytest.param({"disc": {"count": 1}, "name": "a"}, "count is 1; it must be at least 2.", id="bound"),
         pytest.param({"disc": {"count": 4}, "name": "a"}, "4 is unlucky; choose another count.", id="sentence"),
-        pytest.param(
-            {"disc": {"raduis": 1}, "name": "a"}, "The disc description has no field 'raduis'.", id="field"
-        ),
+        pytest.param({"disc": {"raduis": 1}, "name": "a"}, "The disc description has no field 'raduis'.", id="field"),
         pytest.param({"disc": 3, "name": "a"}, "disc is 3; an object with named fields is needed.", id="kind"),
         pytest.param({}, "name is missing from the Pair; give it a value.", id="missing"),
     ],

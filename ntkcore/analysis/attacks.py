@@ -203,9 +203,7 @@ def _direction(gradient: Tensor, norm: Norm) -> Tensor:
     if norm == "linf":
         return gradient.sign()
     # scaled by the largest entry first, so that the squares of tiny gradients do not underflow
-    gradient = gradient / gradient.abs().amax((1, 2, 3), keepdim=True).clamp(
-        min=torch.finfo(gradient.dtype).tiny
-    )
+    gradient = gradient / gradient.abs().amax((1, 2, 3), keepdim=True).clamp(min=torch.finfo(gradient.dtype).tiny)
     return gradient / _norm(gradient).clamp(min=1e-30)
 
 

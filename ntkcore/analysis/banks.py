@@ -88,9 +88,7 @@ def attack_bank(
     """
     outputs = bank.weights.shape[-1] if bank.readout is None else bank.readout.shape[-1]
     if y_test.shape != (len(x_test), outputs):
-        raise SpecError(
-            f"y_test must be [{len(x_test)}, {outputs}] for these predictors; got {tuple(y_test.shape)}."
-        )
+        raise SpecError(f"y_test must be [{len(x_test)}, {outputs}] for these predictors; got {tuple(y_test.shape)}.")
     exact_x = x_train.double()
     if K_test is None:
         K_test = kernel(x_test.double(), exact_x)

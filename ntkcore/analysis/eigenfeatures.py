@@ -96,9 +96,7 @@ def eigenfeatures(
     attack = fgsm() if attack is None else attack
     s = spectrum(kernel(x.double())) if spectrum_of_train is None else spectrum_of_train
     result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test)
-    return Sweep(
-        s, attack, result.right_before, result.right_after, result.zero_gradient, majority_share(y_test)
-    )
+    return Sweep(s, attack, result.right_before, result.right_after, result.zero_gradient, majority_share(y_test))
 
 
 def majority_share(y: Tensor) -> float:

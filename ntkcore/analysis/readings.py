@@ -44,8 +44,10 @@ def read_sweep(sweep: Sweep, classes: np.ndarray, level: float, top: int = 20) -
         f"At this level chance alone would make about {by_chance:.0f} of {features} look useful. "
     )
     if np.isfinite(spearman):
-        words += f"Robustness falls along the index: Spearman {spearman:+.2f}." if spearman < -0.1 else (
-            f"Robustness does not fall along the index here: Spearman {spearman:+.2f}."
+        words += (
+            f"Robustness falls along the index: Spearman {spearman:+.2f}."
+            if spearman < -0.1
+            else (f"Robustness does not fall along the index here: Spearman {spearman:+.2f}.")
         )
     return words
 
@@ -70,8 +72,10 @@ def read_tail(sweep: Sweep, start: int = 20) -> str:
 
 def read_prediction(clean: float, attacked: float, pgd: float, majority: float, attack: str, m: int) -> str:
     """The kernel's accuracy before and under attack."""
-    verdict = "" if clean > majority + 2 * np.sqrt(majority * (1 - majority) / m) else (
-        " That is no better than guessing the most frequent label."
+    verdict = (
+        ""
+        if clean > majority + 2 * np.sqrt(majority * (1 - majority) / m)
+        else (" That is no better than guessing the most frequent label.")
     )
     return (
         f"The kernel gets {percent(clean)} of {m} test images right (guessing: {percent(majority)}). Under {attack} "
@@ -92,10 +96,21 @@ def read_kept(curves: dict[str, Curve]) -> str:
     top = curves["top"]
     best = int(np.argmax(top.attacked)) if len(top.k) else 0
     words.append(
-        f"the {int(top.k[best])} largest eigenvalues do best under attack: {percent(top.attacked[best])} "
-        f"({percent(top.clean[best])} clean); all features: {percent(top.attacked[-1])} ({percent(top.clean[-1])} clean)"
+        f"The {int(top.k[best])} largest eigenvalues do best under attack: {percent(top.attacked[best])} "
+        f"({percent(top.clean[best])} clean); all features: {percent(top.attacked[-1])} "
+        f"({percent(top.clean[-1])} clean)"
     )
-    return ". ".join(words[:-1] + [words[-1][0].upper() + words[-1][1:]]) + "."
+    return ". ".join(words) + "."
+
+
+def read_split(parts: np.ndarray, before: float, after: float, label: str, top: int = 20) -> str:
+    """Which features an attack works through: the change of one image's margin, first features against the rest."""
+    worst = int(np.argmin(parts))
+    return (
+        f"The attack moves the margin of this {label} from {before:+.2f} to {after:+.2f}. The first {top} features "
+        f"account for {parts[:top].sum():+.2f} of that, the rest for {parts[top:].sum():+.2f}; "
+        f"feature {worst} alone for {parts[worst]:+.3f}."
+    )
 
 
 def read_time(curve: Curve) -> str:

@@ -54,9 +54,7 @@ def spectrum(K: Tensor, k: int | None = None) -> Spectrum:
         raise SpecError(f"A spectrum needs a square kernel matrix [n, n]; got shape {tuple(K.shape)}.")
     K = K.detach().double()
     if not torch.isfinite(K).all():
-        raise SpecError(
-            "The kernel matrix has entries that are not finite. Check W_std, b_std and the images' range."
-        )
+        raise SpecError("The kernel matrix has entries that are not finite. Check W_std, b_std and the images' range.")
     largest = K.abs().max()
     if (K - K.T).abs().max() > 1e-5 * largest:
         raise SpecError("The kernel matrix is not symmetric; compute it with k(x), not with k(x1, x2).")

@@ -92,9 +92,7 @@ def along_time(
 
 def counts(available: int) -> list[int]:
     """Numbers of features to keep: 1, 2, 3, 5, 7, 10, 15, 20, 30, ... and all."""
-    steps = [
-        int(base * 10**power) for power in range(5) for base in (1, 1.5, 2, 3, 5, 7) if base * 10**power >= 1
-    ]
+    steps = [int(base * 10**power) for power in range(5) for base in (1, 1.5, 2, 3, 5, 7) if base * 10**power >= 1]
     return sorted({k for k in steps if k < available} | ({available} if available else set()))
 
 

@@ -23,9 +23,7 @@ class NotFetched(Exception):
     """No address gave the file; ``str(error)`` says why, address by address."""
 
 
-def fetch(
-    urls: Sequence[str], target: Path, md5: str, report: Callable[[int], None] | None, scratch: Path
-) -> None:
+def fetch(urls: Sequence[str], target: Path, md5: str, report: Callable[[int], None] | None, scratch: Path) -> None:
     """Download ``target`` from the first of ``urls`` that has it.
 
     md5: hex digest the file must have. report: called with the bytes received so far; what it raises ends the

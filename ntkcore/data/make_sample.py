@@ -15,6 +15,7 @@ import numpy as np
 
 from ntkcore.data import vision
 from ntkcore.data.sample import SAMPLE
+from ntkcore.data.sources import data_root
 from ntkcore.errors import NTKError
 
 N_TRAIN, N_TEST = 500, 150  # per class
@@ -27,7 +28,9 @@ def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
 
 def make(root: str | None, out: Path) -> None:
     """Write the sample to ``out``. Raises DataError when the full set is neither there nor to be had."""
-    full = vision.read("fashion-mnist", root)
+    folder = data_root(root)
+    vision.ensure("fashion-mnist", folder)
+    full = vision.read("fashion-mnist", folder)
     stored = {}
     for name, x, labels, count in (
         ("train", full.x_train, full.labels_train, N_TRAIN),

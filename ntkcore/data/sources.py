@@ -159,8 +159,7 @@ _ALL = (
         name="mnist",
         title="MNIST",
         classes=tuple(
-            f"{i} - {word}"
-            for i, word in enumerate(_names("zero one two three four five six seven eight nine"))
+            f"{i} - {word}" for i, word in enumerate(_names("zero one two three four five six seven eight nine"))
         ),
         image_shape=(1, 28, 28),
         train_counts=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),

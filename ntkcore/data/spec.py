@@ -118,9 +118,7 @@ def canonical_class(given: Any, names: Sequence[str], title: str) -> str:
             raise TypeError
         index = operator.index(given)
     except TypeError:
-        raise ValueError(
-            f"{given!r} is not a class of {title}; give class names or whole numbers."
-        ) from None
+        raise ValueError(f"{given!r} is not a class of {title}; give class names or whole numbers.") from None
     if not 0 <= index < len(names):
         raise ValueError(f"There is no class {index} in {title}; its classes are 0 to {len(names) - 1}.")
     return names[index]
@@ -152,9 +150,7 @@ def check_size(size: int | None, image_shape: tuple[int, int, int], title: str) 
     if size is None or (size == height == width):
         return None
     if height != width:
-        raise ValueError(
-            f"size is {size}, but the images of {title} are {height}x{width}, not square. Leave size out."
-        )
+        raise ValueError(f"size is {size}, but the images of {title} are {height}x{width}, not square. Leave size out.")
     if size > height or height % size:
         sides = pooled_sides(image_shape)
         choice = f"Choose one of {', '.join(map(str, sides))}, or leave it out" if sides else "Leave it out"

@@ -53,31 +53,25 @@ _SEEDS = {"train": 1805_12152, "test": 2210_05577}
 class ToyFeature:
     """One planted feature: a group of k patterns and the part of the label that it carries.
 
-    patterns [k, 8, 8]: +1 and -1, orthogonal. mean, noise: of the coefficient of each pattern in pixel units, the
-    mean being that of ``y * coefficient`` over all images. accuracy: share of images on which the sign of the
-    projection onto ``label_direction`` is the label. robust: keeps that accuracy under the recommended EPS.
+    patterns [k, 8, 8]: +1 and -1, orthogonal. mean, noise: mean and standard deviation of y times the coefficient
+    of each pattern, in pixel units. amplitude: the l-infinity radius that moves the feature, where it is right and
+    of typical strength, to 0: A, or a c for a group of weak ones. accuracy: share of images on which the sign of
+    the projection onto ``label_direction`` is the label. robust: keeps that accuracy under the recommended EPS.
     """
 
     name: str
     patterns: np.ndarray
     mean: float
     noise: float
+    amplitude: float
     accuracy: float
     robust: bool
 
     @property
     def label_direction(self) -> np.ndarray:
-        """[8, 8] of unit norm: the direction that the label moves this feature in (plus class minus minus class)."""
+        """[8, 8] of unit norm: where the label moves this feature, from the minus to the plus class."""
         total = self.patterns.sum(0)
         return total / np.linalg.norm(total)
-
-    @property
-    def margin(self) -> float:
-        """Mean of ``y`` times the projection onto ``label_direction``, as an l-infinity radius.
-
-        A perturbation of this size, everywhere along the signs of ``label_direction``, moves that mean to 0.
-        """
-        return self.mean * len(self.patterns) * 64 / float(np.abs(self.patterns.sum(0)).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,20 +100,23 @@ class ToyTruth:
 @cache
 def toy_truth() -> ToyTruth:
     """The planted features of the toy set."""
-    robust = _products((0,), (1,))
+    left_right = _products((0,), (1,))
     horizontal, vertical = _products((6, 7), (0, 1)), _products((0, 1, 2, 3), (4, 5, 6, 7))
+    # y s is 1 with probability p, else -1: mean 2p - 1, standard deviation 2 sqrt(p (1 - p))
+    mean, noise = STRONG * (2 * RIGHT - 1), 2 * STRONG * sqrt(RIGHT * (1 - RIGHT))
     features = (
-        # s is y with probability p: y * coefficient is +A or -A
-        ToyFeature("robust", robust, STRONG * (2 * RIGHT - 1), 2 * STRONG * sqrt(RIGHT * (1 - RIGHT)), RIGHT, True),
-        _weak("horizontal stripes", horizontal, together=0.8, amplitude=0.005),
-        _weak("vertical stripes", vertical, together=2.9, amplitude=0.001),
+        ToyFeature("left and right halves", left_right, mean, noise, STRONG, RIGHT, robust=True),
+        _weak("horizontal stripes", horizontal, together=0.8, scale=0.005),
+        _weak("vertical stripes", vertical, together=2.9, scale=0.001),
     )
     return ToyTruth(features, EPS)
 
 
-def _weak(name: str, patterns: np.ndarray, together: float, amplitude: float) -> ToyFeature:
-    eta = together / sqrt(len(patterns))
-    return ToyFeature(name, patterns, amplitude * eta, amplitude, NormalDist().cdf(together), False)
+def _weak(name: str, patterns: np.ndarray, together: float, scale: float) -> ToyFeature:
+    """A group with coefficients ``scale * N(eta y, 1)``, eta = c / sqrt(k), whose sum has mean c in its own noise."""
+    mean = scale * together / sqrt(len(patterns))
+    accuracy = NormalDist().cdf(together)
+    return ToyFeature(name, patterns, mean, scale, scale * together, accuracy, robust=False)
 
 
 @cache
@@ -153,9 +150,7 @@ def _products(rows: tuple[int, ...], columns: tuple[int, ...]) -> np.ndarray:
     """
     w = _walsh(SIDE)
     found = [
-        (-1) ** (i & j).bit_count() * np.outer(w[r], w[c])
-        for i, r in enumerate(rows)
-        for j, c in enumerate(columns)
+        (-1) ** (i & j).bit_count() * np.outer(w[r], w[c]) for i, r in enumerate(rows) for j, c in enumerate(columns)
     ]
     return np.stack(found).astype(float)
 

@@ -5,24 +5,27 @@ addresses and with the checksums that torchvision lists, unpacked aside and move
 Archives that are already in the data root are used, so the files can also be put there by hand. CIFAR's files are
 pickles by their authors' choice; torchvision opens them only when their checksums are the published ones::
 
-    arrays = read("cifar10", root="~/data", progress=print)      # Arrays; x_train [50000, 3, 32, 32] uint8
+    ensure("cifar10", root, progress=print)
+    read("cifar10", root)                      # Arrays; x_train [50000, 3, 32, 32] uint8
 """
 
+import gzip
 import os
 import shutil
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntkcore.data.arrays import Arrays
 from ntkcore.data.download import NotFetched, fetch, md5_of
-from ntkcore.data.sources import SOURCES, Source, available, data_root, is_there
+from ntkcore.data.sources import SOURCES, Source, available, is_there
 from ntkcore.errors import DataError
 
 if TYPE_CHECKING:
@@ -60,37 +63,35 @@ class Archive:
         return all(is_there(root / name, size) for name, size in self.gives)
 
 
-def read(
-    name: str, root: str | os.PathLike[str] | None = None, progress: Progress | None = None
-) -> Arrays:
-    """A whole set as arrays, fetched first when it is not in the data root.
+def ensure(name: str, root: Path, progress: Progress | None = None) -> None:
+    """Fetch what is missing of a set from the data root; nothing when all is there.
 
-    Raises DataError naming the folder and the files when the set can neither be found nor fetched, or cannot be
-    read; what ``progress`` raises passes through.
+    Raises DataError naming the folder and the files when the set can neither be found nor fetched; what
+    ``progress`` (called with bytes) raises passes through.
     """
-    source, folder = SOURCES[name], data_root(root)
-    if not available(name, folder):
-        obtain(source, folder, progress)
-    if progress:
-        progress(0, 1, f"Reading {source.title}")
+    if not available(name, root):
+        _obtain(SOURCES[name], root, progress)
+
+
+def read(name: str, root: Path) -> Arrays:
+    """A whole set as arrays, from files that are there. Raises DataError when they cannot be read."""
+    source = SOURCES[name]
     try:
-        arrays = _arrays(source, folder)
+        arrays = _arrays(source, root)
         if (arrays.train_counts, arrays.test_counts) != (source.train_counts, source.test_counts):
             raise ValueError("the numbers of images per class are not the published ones")
     except MemoryError:
         raise
     except Exception as error:  # torchvision, pickle and scipy each have their own kinds
-        places = sorted({str(folder / Path(path).parts[0]) for path, _ in source.files})
+        places = sorted({str(root / Path(path).parts[0]) for path, _ in source.files})
         raise DataError(
             f"The files of {source.title} are damaged ({error}). "
             f"Delete {' and '.join(places)} and load again to fetch them anew."
         ) from error
-    if progress:
-        progress(1, 1, f"Reading {source.title}")
     return arrays.frozen()
 
 
-def obtain(source: Source, root: Path, progress: Progress | None) -> None:
+def _obtain(source: Source, root: Path, progress: Progress | None) -> None:
     """Put the missing files of a set into the data root: from archives that lie there, else from the network."""
     missing = [archive for archive in archives(source.name) if not archive.unpacked(root)]
     note = f"Downloading {source.title} ({source.download_mb} MB)"
@@ -149,14 +150,24 @@ def archives(name: str) -> tuple[Archive, ...]:
 
 
 def _unpack(archive: Archive, root: Path, scratch: Path) -> None:
-    from torchvision.datasets.utils import extract_archive
+    """Take the wanted files, and nothing else, out of a .tar.gz or .gz; each gets its place when it is whole."""
+    wanted = [name for name, _ in archive.gives]
+    out = scratch / "unpacked"
+    if archive.path.endswith(".tar.gz"):
+        with tarfile.open(root / archive.path, "r:gz") as tar:
+            for member in tar:
+                if member.name in wanted and (file := tar.extractfile(member)):
+                    _move_in(file, out, root / member.name)
+    else:
+        with gzip.open(root / archive.path) as file:
+            _move_in(file, out, root / wanted[0])
 
-    out = (scratch / archive.path).parent
-    out.mkdir(parents=True, exist_ok=True)
-    extract_archive(root / archive.path, out)
-    for name, _ in archive.gives:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(scratch / name, root / name)
+
+def _move_in(file: IO[bytes], out: Path, place: Path) -> None:
+    with open(out, "wb") as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(out, place)
 
 
 @contextmanager
@@ -185,10 +196,10 @@ def _arrays(source: Source, root: Path) -> Arrays:
 
 def _images_and_labels(dataset: "VisionDataset") -> tuple[np.ndarray, np.ndarray]:
     """[N, C, H, W] uint8 and [N] int64 of a torchvision set, which keeps [N, H, W], NHWC or NCHW."""
-    x = np.asarray(dataset.data)
-    labels = np.asarray(dataset.targets if hasattr(dataset, "targets") else dataset.labels)
+    x = dataset.data if isinstance(dataset.data, np.ndarray) else dataset.data.numpy()
+    labels = dataset.targets if hasattr(dataset, "targets") else dataset.labels
     if x.ndim == 3:
         x = x[:, None]
     elif x.shape[-1] == 3:
         x = x.transpose(0, 3, 1, 2)
-    return x, labels.astype(np.int64)
+    return x, np.array(labels.tolist() if hasattr(labels, "tolist") else labels, dtype=np.int64)

@@ -10,25 +10,15 @@ Kempe 2022, section 4)::
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
+from ntkcore.analysis.tradeoff import Curve
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import thin, vector
 from ntkcore.figures.palette import KERNEL_FGSM, MUTED, NON_ROBUST, ROBUST, TEXT, Meaning, index_colour
 from ntkcore.figures.template import count_axis, describe, guide, legend_entry, log_axis, new_figure
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """Accuracy against the number of features kept: arrays of one length, ``k`` at least 1 and ascending."""
-
-    k: np.ndarray
-    clean: np.ndarray
-    attacked: np.ndarray
-
 
 # The classes of features keep their colours; largest and smallest are the two ends of the index scale.
 SUBSETS = {

@@ -19,7 +19,7 @@ from ntkcore.errors import DataError
 from ntkcore.figures.checks import thin
 from ntkcore.figures.images import signed_plane, symmetric_scale, to_rgb
 from ntkcore.figures.palette import diverging_scale
-from ntkcore.figures.template import describe, dress
+from ntkcore.figures.template import describe, dress, plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def strip(
         fig.add_trace(trace, **place)
         height, width = picture.image.shape[1:]
         bare = {"showgrid": False, "zeroline": False, "showline": False, "showticklabels": False, "ticks": ""}
-        title = {"text": picture.title, "standoff": 4}
+        title = {"text": "<br>".join(map(plain, picture.title.split("<br>"))), "standoff": 4}
         fig.update_xaxes(bare | {"side": "top", "range": [-0.5, width - 0.5], "title": title}, **place)
         fig.update_yaxes(bare | {"range": [height - 0.5, -0.5], "scaleanchor": f"x{k + 1}" if k else "x"}, **place)
         fig.update_xaxes(constrain="domain", automargin=False, **place)
@@ -91,7 +91,7 @@ def strip(
 
 
 def _signed_trace(picture: Picture, scale: float, bar: bool) -> go.Heatmap:
-    name = picture.title.replace("<br>", " ")
+    name = plain(picture.title.replace("<br>", " "))
     trace = go.Heatmap(z=thin(signed_plane(picture.image)), zmin=-scale, zmax=scale, name=name, showscale=bar)
     trace.update(colorscale=diverging_scale())
     title = {"text": "pixel value: blue negative, red positive", "side": "top"}
@@ -102,7 +102,7 @@ def _signed_trace(picture: Picture, scale: float, bar: bool) -> go.Heatmap:
 
 
 def _image_trace(picture: Picture) -> go.Image:
-    name = picture.title.replace("<br>", " ")
+    name = plain(picture.title.replace("<br>", " "))
     grey = len(picture.image) == 1
     colour = "%{z[0]} of 255" if grey else "red %{z[0]}, green %{z[1]}, blue %{z[2]} of 255"
     hover = f"{name}<br>row %{{y}}, column %{{x}}: {colour}<extra></extra>"

@@ -86,9 +86,7 @@ class TiledKernel:
             return out
         return torch.cat(
             [
-                torch.cat(
-                    [blocks[a, b] if (a, b) in blocks else blocks[b, a].T for b in range(len(columns))], 1
-                )
+                torch.cat([blocks[a, b] if (a, b) in blocks else blocks[b, a].T for b in range(len(columns))], 1)
                 for a in range(len(rows))
             ]
         )

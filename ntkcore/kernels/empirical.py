@@ -33,9 +33,7 @@ def empirical_ntk(module: nn.Module, x1: Tensor, x2: Tensor | None = None) -> Te
     out_rows = []
     for i in slices(len(x1), rows):
         j1 = _jacobian(module, x1[i])
-        row = [
-            _contract(j1, j1 if same and i == j else _jacobian(module, x2[j])) for j in slices(len(x2), rows)
-        ]
+        row = [_contract(j1, j1 if same and i == j else _jacobian(module, x2[j])) for j in slices(len(x2), rows)]
         out_rows.append(torch.cat(row, 1))
     return torch.cat(out_rows)
 

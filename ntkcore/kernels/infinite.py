@@ -79,9 +79,7 @@ class InfiniteKernel:
         one, two = self.prepare(x1), self.prepare(x2)
         _check_pair(one.images, two.images)
         if len(one) != len(two):
-            raise SpecError(
-                f"Matched pairs need as many images on both sides; got {len(one)} and {len(two)}."
-            )
+            raise SpecError(f"Matched pairs need as many images on both sides; got {len(one)} and {len(two)}.")
         k = self._matched_covariance(one.images, two.images)
         return self._propagate(k, one.variances, two.variances, pair_dims=1)
 
@@ -90,9 +88,7 @@ class InfiniteKernel:
         if isinstance(x, Prepared):
             return x
         if x.ndim != 4 or not x.is_floating_point():
-            raise SpecError(
-                f"Images must be a float tensor [n, C, H, W]; got {x.dtype} of shape {tuple(x.shape)}."
-            )
+            raise SpecError(f"Images must be a float tensor [n, C, H, W]; got {x.dtype} of shape {tuple(x.shape)}.")
         u = self.inputs(x)
         if not self.net.spatial_pairs:
             return Prepared(u, self._local_variances(self._squares(u)))
@@ -142,9 +138,7 @@ class InfiniteKernel:
             if self.kind == "nngp":
                 t = None
         if k.ndim != pair_dims:
-            raise SpecError(
-                f"{self.net} never flattens its image; end it with Flatten or GlobalAvgPool, then Dense."
-            )
+            raise SpecError(f"{self.net} never flattens its image; end it with Flatten or GlobalAvgPool, then Dense.")
         return k if self.kind == "nngp" else t
 
     def _local_variances(self, q: Tensor) -> tuple[Tensor, ...]:

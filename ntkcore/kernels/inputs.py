@@ -51,7 +51,5 @@ def input_map(name: InputMapName, x_train: Tensor) -> InputMap:
         return InputMap(mean)
     std = torch.sqrt((x_train.double() - mean).square().mean()).item()
     if std == 0:
-        raise SpecError(
-            "All training images are the same, so they cannot be standardised. Choose 'raw' or 'centre'."
-        )
+        raise SpecError("All training images are the same, so they cannot be standardised. Choose 'raw' or 'centre'.")
     return InputMap(mean, std)

@@ -228,9 +228,7 @@ def _open_seal(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _save(
-    file: Path, name: str, arrays: Mapping[str, torch.Tensor | np.ndarray]
-) -> dict[str, dict[str, Any]]:
+def _save(file: Path, name: str, arrays: Mapping[str, torch.Tensor | np.ndarray]) -> dict[str, dict[str, Any]]:
     """Write ``arrays`` as safetensors; returns the table of types and shapes for the envelope."""
     ready = {label: _plain(value, label, name) for label, value in arrays.items()}
     specs = {
@@ -257,9 +255,7 @@ def _plain(value: torch.Tensor | np.ndarray, label: str, name: str) -> torch.Ten
         raise StoreError(f"An array of {name} is called {label!r}; a non-empty text is needed.")
     if isinstance(value, np.ndarray):
         return np.asarray(value, dtype=value.dtype.newbyteorder("<"), order="C")
-    torch = sys.modules.get(
-        "torch"
-    )  # a caller with tensors has imported it; a caller without need not wait for it
+    torch = sys.modules.get("torch")  # a caller with tensors has imported it; a caller without need not wait for it
     if torch is None or not isinstance(value, torch.Tensor) or value.layout != torch.strided:
         raise StoreError(
             f"Array {label!r} of {name} is a {type(value).__name__}; a dense tensor or NumPy array is needed."

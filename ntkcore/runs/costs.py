@@ -93,9 +93,7 @@ def _inputs(spec: specs.StageSpec) -> list[specs.StageSpec]:
 
 
 def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
-    kernel = (
-        spec if isinstance(spec, specs.KernelSpec) else getattr(spec, "kernel", None) or spec.sweep.kernel
-    )
+    kernel = spec if isinstance(spec, specs.KernelSpec) else getattr(spec, "kernel", None) or spec.sweep.kernel
     size = _Size.of(kernel)
     n, m, c = size.n, size.m, size.outputs
     double = kernel.precision == "float64"
@@ -131,9 +129,7 @@ class _Size:
         net = spec.net.build()
         activations, convolutions = _covariances(net, height, width)
         outputs = 1 if len(spec.data.classes) == 2 else len(spec.data.classes)
-        return cls(
-            spec.data.n_train, spec.data.n_test, channels * height * width, outputs, activations, convolutions
-        )
+        return cls(spec.data.n_train, spec.data.n_test, channels * height * width, outputs, activations, convolutions)
 
     def pair(self, rates: Rates, double: bool) -> float:
         """Seconds per image pair of a kernel block."""

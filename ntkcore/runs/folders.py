@@ -74,9 +74,7 @@ def refusal(what: str, error: Exception) -> str:
     if code is None and (found := re.search(r"os error (\d+)", str(error))):
         code = int(found[1])
     if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return (
-            f"{what}: the disk is full. Free some space, clear the cache, or set NTK_CACHE to another folder."
-        )
+        return f"{what}: the disk is full. Free some space, clear the cache, or set NTK_CACHE to another folder."
     if code in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{what}: no permission. Make it writable, or set NTK_CACHE to a folder that is."
     reason = os.strerror(code) if code is not None else str(error)

@@ -151,9 +151,7 @@ class Experiment(Spec):
     rule: Rule = Rule()
 
     def kernel(self) -> KernelSpec:
-        return KernelSpec(
-            data=self.data, net=self.net, kind=self.kind, inputs=self.inputs, precision=self.precision
-        )
+        return KernelSpec(data=self.data, net=self.net, kind=self.kind, inputs=self.inputs, precision=self.precision)
 
     def spectrum(self) -> SpectrumSpec:
         return SpectrumSpec(kernel=self.kernel())
@@ -242,11 +240,7 @@ def describe(spec: StageSpec | Experiment) -> str:
         return spec.in_words()
     if isinstance(spec, KernelSpec):
         data = spec.data
-        classes = (
-            " / ".join(data.classes)
-            if 0 < len(data.classes) <= 3
-            else f"{len(data.classes) or 'all'} classes"
-        )
+        classes = " / ".join(data.classes) if 0 < len(data.classes) <= 3 else f"{len(data.classes) or 'all'} classes"
         size = f", {data.size}x{data.size} pixels" if data.size else ""
         draw = f", draw {data.seed}" if data.seed is not None else ""
         inputs = "" if spec.inputs == "raw" else f", inputs {spec.inputs}d"

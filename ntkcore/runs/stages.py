@@ -95,7 +95,11 @@ def result(
 
 
 def execute(request: Mapping[str, Any], store: Store, progress: Progress | None) -> None:
-    """What the worker runs: ``{"stage": ..., "spec": {...}, "device": ..., "data_root": ...}``."""
+    """What the worker runs: ``{"stage": ..., "spec": {...}, "device": ..., "data_root": ...}``, or
+    ``{"download": {...}}`` with the fields of a DataSpec, which only fetches its images."""
+    if "download" in request:
+        data.load(data.DataSpec.model_validate(request["download"]), progress=progress)
+        return
     spec = specs.parse(request["stage"], request["spec"])
     result(spec, store, progress, request.get("data_root"), request.get("device", "auto"))
 
@@ -262,9 +266,7 @@ def _sweep(spec: specs.SweepSpec, context: Context) -> Arrays:
     }
 
 
-def _classes(
-    spec: specs.SweepSpec, rule: specs.Rule, context: Context, share: tuple[float, float]
-) -> np.ndarray:
+def _classes(spec: specs.SweepSpec, rule: specs.Rule, context: Context, share: tuple[float, float]) -> np.ndarray:
     sweep = context.get(spec, share)
     spectral = context.get(specs.SpectrumSpec(kernel=spec.kernel))
     return classify(read_sweep(sweep, spectral, spec), rule.level, rule.keep)
@@ -278,9 +280,7 @@ def _curves(spec: specs.CurvesSpec, context: Context) -> Arrays:
     kept = kept_features(
         p.kernel, p.s, p.x, y, p.x_test, y_test, attack, classes, p.K_test, context.report((0.6, 0.85))
     )
-    flow = along_time(
-        p.kernel, p.s, p.x, y, p.x_test, y_test, attack, 0.0, p.K_test, context.report((0.85, 1.0))
-    )
+    flow = along_time(p.kernel, p.s, p.x, y, p.x_test, y_test, attack, 0.0, p.K_test, context.report((0.85, 1.0)))
     arrays: Arrays = {"classes": classes.astype(np.int64)}
     for name, curve in (*kept.items(), ("time", flow)):
         arrays |= {f"{name}_k": curve.k, f"{name}_clean": curve.clean, f"{name}_attacked": curve.attacked}
@@ -355,9 +355,7 @@ def _predictor(p: _Parts, time: float | None, ridge: float, context: Context) ->
 def _strong(attack):
     """PGD of the same radius and norm, no random start: what FGSM is compared with."""
     steps = max(attack.steps, PGD_STEPS)
-    return attack.model_copy(
-        update={"steps": steps, "step_size": 2.5 * attack.eps / steps, "random_start": False}
-    )
+    return attack.model_copy(update={"steps": steps, "step_size": 2.5 * attack.eps / steps, "random_start": False})
 
 
 def _check_index(index: int, task: data.Task) -> None:
@@ -367,8 +365,4 @@ def _check_index(index: int, task: data.Task) -> None:
 
 def _is_out_of_memory(error: Exception) -> bool:
     text = str(error).lower()
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or "not enough memory" in text
-        or "alloc" in text
-    )
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text or "alloc" in text

@@ -121,9 +121,7 @@ class Store:
         self.root = Path(root).expanduser().absolute() if root is not None else default_root().absolute()
         self.max_bytes = default_max_bytes() if max_bytes is None else int(max_bytes)
         if self.root.exists() and not self.root.is_dir():
-            raise StoreError(
-                f"The cache {self.root} is a file; a folder is needed. Set NTK_CACHE to a folder."
-            )
+            raise StoreError(f"The cache {self.root} is a file; a folder is needed. Set NTK_CACHE to a folder.")
         self._scratch = self.root / ".tmp"
         self._known: dict[Path, tuple[files.Signature, str]] = {}
         self._unmoved: dict[Path, Incident] = {}  # broken, on a disk that refuses to move them
@@ -249,9 +247,7 @@ class Store:
     def _folder(self, stage: str, key: str) -> Path:
         for what, name in (("stage", stage), ("key", key)):
             if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise StoreError(
-                    f"{name!r} cannot be a {what}; 1 to 128 letters, digits, - and _ are needed."
-                )
+                raise StoreError(f"{name!r} cannot be a {what}; 1 to 128 letters, digits, - and _ are needed.")
         return self.root / stage / key
 
     def _read(self, stage: str, key: str, verify: bool = True) -> Artifact | None:

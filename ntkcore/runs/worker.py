@@ -241,9 +241,7 @@ class Worker:
         elif not child.ready:
             self._failed_starts += 1
             if self._failed_starts >= _STARTS:
-                self._give_up(
-                    f"The worker process could not be started. {child.last_words()}", child.output()
-                )
+                self._give_up(f"The worker process could not be started. {child.last_words()}", child.output())
             return
         self._wanted = bool(self._queue) or job is not None or time.monotonic() - child.born > _SHORT_LIFE
 

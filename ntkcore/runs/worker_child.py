@@ -152,18 +152,12 @@ def explain(error: Exception) -> str:
     if isinstance(error, NTKError):
         return str(error)
     first = (str(error).strip().splitlines() or [""])[0][:300]
-    if (
-        isinstance(error, MemoryError)
-        or "out of memory" in str(error)
-        or "can't allocate memory" in str(error)
-    ):
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
         return (
             "There is not enough memory for this run. "
             "Choose fewer images, smaller images or a smaller architecture and run it again."
         )
-    return (
-        f"The run stopped on an unexpected {type(error).__name__}{': ' if first else ''}{first.rstrip('.')}."
-    )
+    return f"The run stopped on an unexpected {type(error).__name__}{': ' if first else ''}{first.rstrip('.')}."
 
 
 def _take_stdout() -> Callable[[dict[str, Any]], None]:

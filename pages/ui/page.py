@@ -24,6 +24,14 @@ def page(title: str, question: str) -> Experiment:
         st.warning(notice, icon=":material/link_off:")
     for incident in services().store.incidents():
         st.warning(str(incident), icon=":material/healing:")
+    _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment()
     st.caption(experiment.in_words())
     return experiment
+
+
+@st.fragment(run_every=2.0)
+def _follow_theme(drawn: str | None) -> None:
+    """Draw the page anew when the reader has changed the theme: figures carry their colours themselves."""
+    if st.context.theme.type != drawn:
+        st.rerun()

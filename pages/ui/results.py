@@ -10,7 +10,8 @@ button. Work runs in the worker process; a second tab that asks for the same thi
 
 import streamlit as st
 
-from ntkcore.runs import costs, stages
+from ntkcore import data
+from ntkcore.runs import costs, specs, stages
 from ntkcore.runs.jobs import Job
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact
@@ -37,6 +38,24 @@ def need(spec: StageSpec, what: str) -> Artifact | None:
     else:
         _offer(spec, what)
     return None
+
+
+def need_data(spec: data.DataSpec) -> bool:
+    """Whether the images of ``spec`` are there; if not, the download is offered, or watched, in their place."""
+    known = data.info(spec)
+    if known.present:
+        return True
+    name, what = f"download-{spec.name}", f"download of {known.title}"
+    job = services().worker.job(name)
+    request = {"download": spec.model_dump(mode="json")}
+    if job is not None and not job.finished:
+        _watch(name, what)
+        return False
+    if job is not None and job.state == "failed":
+        st.error(job.error)
+    st.info(f"{known.title} is not in {known.folder} yet: {known.download_mb} MB are to be downloaded. {known.credit}")
+    st.button("Download", on_click=services().worker.submit, args=(name, request), type="primary")
+    return False
 
 
 def _offer(spec: StageSpec, what: str) -> None:
@@ -84,7 +103,11 @@ def _watch(name: str, what: str) -> None:
 def cost_in_words(spec: StageSpec) -> str:
     """What ``spec`` still costs: "already computed", or "about 12 s and 300 MB"."""
     cost = costs.estimate(spec, services().rates, services().store)
-    return "already computed" if cost.seconds == 0 else f"about {duration(cost.seconds)} and {memory(cost.bytes)}"
+    words = (
+        "Already computed" if cost.seconds == 0 else f"About {duration(cost.seconds)}, {memory(cost.bytes)} of memory"
+    )
+    known = data.info(specs.experiment_of(spec).data)
+    return words if known.present else f"{words}, after a download of {known.download_mb} MB"
 
 
 def duration(seconds: float) -> str:

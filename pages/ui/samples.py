@@ -1,14 +1,31 @@
-"""Choosing and labelling images of the task: examples of each class, captions of thumbnails.
+"""The experiment's images, and choosing and labelling some of them: examples of each class, captions of thumbnails.
 
 ::
 
     strip(class_pictures(task, per_class=3))
 """
 
+import streamlit as st
 import torch
 
 from ntkcore.data import Task
+from ntkcore.errors import NTKError
 from ntkcore.figures.strip import Picture
+from ntkcore.runs.specs import Experiment
+from pages.ui.results import need_data
+from pages.ui.services import load_task
+
+
+def task_of(experiment: Experiment) -> Task:
+    """The experiment's images; stops the page with a sentence, or an offer to download, when they are not there."""
+    try:
+        if not need_data(experiment.data):
+            st.stop()
+        with st.spinner("Loading the images"):
+            return load_task(experiment.data)
+    except NTKError as error:
+        st.error(str(error))
+        st.stop()
 
 
 def class_pictures(task: Task, per_class: int | None = None) -> list[Picture]:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from ntkcore import data
-from ntkcore.errors import NTKError
 from ntkcore.runs import costs
-from ntkcore.runs.specs import Experiment, StageSpec, key
+from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact, Store, default_root
 from ntkcore.runs.worker import Worker
 
@@ -42,16 +41,6 @@ def _services(root: str) -> Services:
 def load_task(spec: data.DataSpec) -> data.Task:
     """The task of a data spec; raises NTKError in words. Kept in memory for the last few specs."""
     return data.load(spec)
-
-
-def task_of(experiment: Experiment) -> data.Task:
-    """The experiment's images; stops the page with a sentence when they are not to be had."""
-    try:
-        with st.spinner("Loading the images"):
-            return load_task(experiment.data)
-    except NTKError as error:
-        st.error(str(error))
-        st.stop()
 
 
 def stored(spec: StageSpec) -> Artifact | None:

@@ -28,7 +28,7 @@ def chart(figure: go.Figure, name: str, key: str, on_click: Callable[[], None] |
     meta = figure.layout.meta or {}
     st.plotly_chart(
         figure,
-        width="stretch",
+        width="content" if figure.layout.width else "stretch",
         theme=None,
         key=key,
         on_select=on_click or "ignore",

@@ -1,7 +1,7 @@
 """The experiment in the sidebar: every choice a widget bound to the URL, together one validated Experiment.
 
-The names of the URL parameters are the widgets' keys (``data``, ``classes``, ``n``, ``net``, ``eps``, ...). A value that
-a link brings and that does not fit falls back to its default, with a notice::
+The names of the URL parameters are the widgets' keys (``data``, ``classes``, ``n``, ``net``, ``eps``, ...). A value
+that a link brings and that does not fit falls back to its default, with a notice::
 
     sidebar.draw()                      # in app.py
     experiment = sidebar.experiment()   # in a page; stops the page with a sentence when the choices do not fit
@@ -26,10 +26,10 @@ NAMES = [*data.SOURCES, "own"]
 def experiment() -> Experiment:
     """The experiment as the sidebar says it; stops the page with a sentence when the choices do not fit."""
     chosen = st.session_state.get("experiment")
-    if isinstance(chosen, Experiment):
-        return chosen
-    st.error(str(chosen))
-    st.stop()
+    if not isinstance(chosen, Experiment):
+        st.error(str(chosen))
+        st.stop()
+    return chosen
 
 
 def draw() -> None:
@@ -86,7 +86,7 @@ def apply(chosen: Experiment) -> None:
 def _data() -> data.DataSpec:
     name = st.selectbox("Data set", NAMES, key="data", bind="query-params", on_change=_data_changed)
     digest = _own() if name == "own" else None
-    known = data.own_info(digest) if digest else data.SOURCES[name]
+    known = data.info(data.DataSpec(name=name, classes=(), digest=digest) if digest else name)
     classes = st.multiselect(
         "Classes",
         known.classes,
@@ -153,9 +153,8 @@ def _take_upload() -> None:
         st.session_state.upload_problem = str(error)
         return
     st.session_state.digest = own.digest
-    st.session_state.classes = _first_classes(own)
-    train, test = own.limits(own.default_classes)
-    st.session_state.n, st.session_state.m = min(1000, train), min(300, test)
+    st.session_state.classes = list(own.classes)
+    st.session_state.n, st.session_state.m = min(1000, own.n_train), min(300, own.n_test)
 
 
 def _data_changed() -> None:
@@ -170,8 +169,9 @@ def _data_changed() -> None:
     st.session_state.size = "full"
 
 
-def _first_classes(known: "data.Source | data.OwnData") -> list[str]:
-    return list(known.default_classes)
+def _first_classes(known: data.Source) -> list[str]:
+    """What stands in the field before anything is chosen: the set's own pair, for own data all classes."""
+    return list(known.default_classes or known.classes)
 
 
 def _net() -> NetSpec:
@@ -241,7 +241,7 @@ def _more() -> tuple[Rule, str, str, str, float]:
             ["raw", "centre", "standardise"],
             key="inputs",
             bind="query-params",
-            help="How the kernel sees pixels: as they are, minus the training mean image, or also over their deviation.",
+            help="How the kernel sees pixels: as they are, minus the training mean, or also over their deviation.",
         )
         ridge = st.number_input("Ridge", 0.0, None, 0.0, 0.1, format="%.4f", key="ridge", bind="query-params")
         precision = st.selectbox(

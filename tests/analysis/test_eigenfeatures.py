@@ -186,9 +186,7 @@ def test_smallest_flipping_radius_is_the_distance_on_a_linear_predictor():
     path = margin_along_eps(f, image, label, fgsm(), torch.linspace(0, 0.2, 9, dtype=torch.float64))
     assert path.flip_eps == pytest.approx(0.05, rel=1e-3)
     assert path.margins[0].item() > 0 > path.margins[-1].item()
-    assert margin_along_eps(f, image, label, fgsm(), torch.tensor([0, 0.04]).double()).flip_eps == float(
-        "inf"
-    )
+    assert margin_along_eps(f, image, label, fgsm(), torch.tensor([0, 0.04]).double()).flip_eps == float("inf")
     assert margin_along_eps(f, image, -label, fgsm(), torch.tensor([0, 0.04]).double()).flip_eps == 0
 
 

@@ -82,9 +82,7 @@ def test_infinite_time_interpolates_and_ridge_is_kernel_ridge_regression():
     k, x, y, x_test = problem()
     torch.testing.assert_close(fit(k, x, y)(x), y.double(), rtol=1e-6, atol=1e-6)
     K = k(x.double()).numpy()
-    expected = k(x_test.double(), x.double()).numpy() @ np.linalg.solve(
-        K + 0.1 * np.eye(len(K)), y.double().numpy()
-    )
+    expected = k(x_test.double(), x.double()).numpy() @ np.linalg.solve(K + 0.1 * np.eye(len(K)), y.double().numpy())
     np.testing.assert_allclose(fit(k, x, y, ridge=0.1)(x_test), expected, rtol=1e-9)
 
 

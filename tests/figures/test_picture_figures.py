@@ -137,6 +137,12 @@ def test_strip_breaks_into_rows():
     assert tall.layout.xaxis5.domain[0] == tall.layout.xaxis.domain[0], "the fifth begins the third row"
 
 
+def test_strip_titles_break_lines_but_carry_no_other_markup():
+    fig = figures.strip([figures.Picture(np.zeros((1, 2, 2)), "feature 1<br><b>%{x}</b>")])
+    assert fig.layout.xaxis.title.text == "feature 1<br>&lt;b&gt;% {x}&lt;/b&gt;"
+    assert "%{x}</b>" not in fig.data[0].hovertemplate
+
+
 def test_strip_needs_a_picture():
     with pytest.raises(DataError, match="at least one"):
         figures.strip([])

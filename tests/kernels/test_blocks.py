@@ -17,9 +17,7 @@ def images(n, seed=0, shape=(2, 4, 4), dtype=torch.float64):
 @pytest.mark.parametrize("name", NETS)
 def test_tiled_equals_untiled(name):
     k = kernel_fn(NETS[name])
-    small = replace(
-        k, tile_bytes=k.kernel.bytes_per_pair((2, 4, 4), torch.float64) * 9.5
-    )  # 3 x 3 images a tile
+    small = replace(k, tile_bytes=k.kernel.bytes_per_pair((2, 4, 4), torch.float64) * 9.5)  # 3 x 3 images a tile
     assert small.tile_side(images(1)) == 3
     x1, x2 = images(7), images(5, seed=1)
     torch.testing.assert_close(small(x1), k.kernel(x1), rtol=1e-12, atol=0)
@@ -48,9 +46,7 @@ def test_gradient_through_tiles_equals_gradient_without(name):
 
 @pytest.mark.parametrize("name", NETS)
 def test_float32_is_close_to_float64_everywhere(name):
-    x = torch.cat(
-        [images(30), images(30)[:3]]
-    )  # with duplicates: angles of exactly zero off the diagonal too
+    x = torch.cat([images(30), images(30)[:3]])  # with duplicates: angles of exactly zero off the diagonal too
     exact, single = kernel_fn(NETS[name])(x), kernel_fn(NETS[name])(x.float()).double()
     assert ((single - exact) / exact).abs().max().item() < 2e-4
 

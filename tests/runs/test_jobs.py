@@ -26,9 +26,7 @@ def drive(eta, clock, reports):
         pytest.param([(0, 0, 10)], None, id="one report"),
         pytest.param([(0, 0, 10), (0.1, 1, 10)], None, id="too early to tell"),
         pytest.param([(0, 0, 10), (1, 1, 10), (1, 2, 10)], 8.0, id="steady"),
-        pytest.param(
-            [(30, 0, 10), (1, 1, 10), (1, 2, 10)], 8.0, id="waiting before the first report is not work"
-        ),
+        pytest.param([(30, 0, 10), (1, 1, 10), (1, 2, 10)], 8.0, id="waiting before the first report is not work"),
         pytest.param([(0, 5, 10), (2, 6, 10)], 8.0, id="begins in the middle"),
         pytest.param([(0, 0, 4), (6, 1, 4)], 18.0, id="few long steps"),
         pytest.param([(0, 0, 10), (1, 5, 10), (1, 0, 4), (1, 1, 4)], 3.0, id="new phase starts afresh"),

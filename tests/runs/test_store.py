@@ -423,14 +423,10 @@ def test_export_zip(store):
     data = store.export_zip("kernel", KEY, {"spec.json": b"{}", "figures/scatter.html": b"<p>"})
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.testzip() is None
-        assert sorted(archive.namelist()) == sorted(
-            [ARRAYS, META, "README.txt", "spec.json", "figures/scatter.html"]
-        )
+        assert sorted(archive.namelist()) == sorted([ARRAYS, META, "README.txt", "spec.json", "figures/scatter.html"])
         assert archive.read(ARRAYS) == (artifact.path / ARRAYS).read_bytes()
         assert json.loads(archive.read(META))["meta"] == {"n": 6}
-        np.testing.assert_array_equal(
-            safetensors.numpy.load(archive.read(ARRAYS))["k"], np.arange(36.0).reshape(6, 6)
-        )
+        np.testing.assert_array_equal(safetensors.numpy.load(archive.read(ARRAYS))["k"], np.arange(36.0).reshape(6, 6))
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "a\\b", META, ""])

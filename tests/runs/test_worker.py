@@ -153,9 +153,7 @@ def test_same_key_from_many_threads_runs_once(worker, tmp_path):
 def test_queue_keeps_its_order_and_loses_what_is_cancelled(worker, tmp_path):
     blocker = running(worker, "blocker", do="steps", n=100, seconds=0.05)
     file = tmp_path / "order"
-    queued = [
-        worker.submit(name, {"do": "count", "file": str(file), "mark": name, "seconds": 0}) for name in "abc"
-    ]
+    queued = [worker.submit(name, {"do": "count", "file": str(file), "mark": name, "seconds": 0}) for name in "abc"]
     assert [job.position for job in (blocker, *queued)] == [0, 1, 2, 3]
     assert {job.state for job in queued} == {"queued"}
     assert queued[0].seconds == 0
@@ -311,9 +309,7 @@ def test_worker_without_its_target(path, tmp_path, target):
         assert "Traceback" in job.details
 
 
-@pytest.mark.parametrize(
-    "target", ["ntkcore.errors:no_such", "ntkcore.errors", "", ":", "no_such_module:execute"]
-)
+@pytest.mark.parametrize("target", ["ntkcore.errors:no_such", "ntkcore.errors", "", ":", "no_such_module:execute"])
 def test_name_that_is_no_target(target):
     with pytest.raises(WorkerError, match="cannot be run"):
         load_target(target)
