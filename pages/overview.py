@@ -15,8 +15,8 @@ experiment = page("Overview", "What does the neural tangent kernel say about adv
 
 st.markdown(
     "A wide network trained a little is a kernel machine: its **neural tangent kernel** (NTK). The kernel alone, "
-    "with no training, makes adversarial examples; its eigenvectors are **features**, and the first few of them are robust "
-    "while the long tail behind them is useful but brittle. Pick data and an architecture on the left, "
+    "with no training, makes adversarial examples; its eigenvectors are **features**, and the first few of them are "
+    "robust while the long tail behind them is useful but brittle. Pick data and an architecture on the left, "
     "or start from one of these."
 )
 

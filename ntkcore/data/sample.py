@@ -40,8 +40,8 @@ def sample_positions() -> tuple[np.ndarray, np.ndarray]:
 
 def _stored() -> dict[str, np.ndarray]:
     try:
-        with np.load(SAMPLE, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with open(SAMPLE, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
     except Exception as error:  # zipfile, zlib and numpy each have their own kinds
         raise DataError(
             f"The bundled sample {SAMPLE} cannot be read ({error}). Restore that file from the repository."

@@ -15,16 +15,17 @@ eps along sign P changes the feature's coefficient ``<x - 1/2, P> / 64`` by exac
     noise of standard deviation 1e-4 in every pixel
 
 The three scales A >> a_h >> a_v are there to be seen by a kernel. The top eigenvectors of an NTK follow the
-directions in which the data vary most: with n images, eigenfeature 0 is the constant (useless), 1 the robust
-feature, and the next useful ones are the label directions of the stripes, ``sum P_i`` and ``sum Q_j``. Those two
-sums are again patterns of one magnitude (the signs are chosen so), which makes them exact targets of the attack.
-Measured with FC(1), n = 500: index 1 useful 0.73, robust 0.73; index 2 (horizontal) 0.76, 0.00; index 10
-(vertical) 0.77, 0.00. A kernel that uses everything is right on 99.6 % of clean images and on none under attack.
+directions in which the data vary most: eigenfeature 0 is the constant (useless), 1 the robust feature, and the
+next useful ones are the label directions of the stripes, ``sum P_i`` and ``sum Q_j``. Those two sums are again
+patterns of one magnitude (the signs are chosen so), which makes them exact targets of the attack. Measured with
+FC(1), 500 training and 1000 test images, usefulness / robustness under FGSM: index 1 (halves) 0.76 / 0.76, index 2
+(horizontal) 0.77 / 0.00, index 10 (vertical) 0.73 / 0.00; a kernel that uses everything: 0.997 / 0.000. The same
+three indices for n = 300 to 2000 and for FC(3).
 
-Why the two stripe features do not reach 79 % and 99.8 %: eigenvectors of K decorrelate them from each other and
-from the robust feature, and uncorrelated features share the label (their squared correlations with it sum to at
-most 1). Any eps from 0.02 to 0.09 tells the kinds apart: more than the stripes' coefficients, less than A. The
-recommended one is ``EPS`` = 8/255::
+Why the stripes do not reach 79 % and 99.8 %: eigenvectors of K decorrelate them from each other and from the
+robust feature, and uncorrelated features have to share the label (their squared correlations with it sum to at
+most 1). Any eps from 0.02 to 0.09 tells the kinds apart: more than the stripes' coefficients, less than A; at A
+itself the robust feature falls too. The recommended one is ``EPS`` = 8/255::
 
     truth = toy_truth()
     truth.features[0].name, truth.features[0].robust, truth.features[0].label_direction    # [8, 8]

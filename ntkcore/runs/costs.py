@@ -9,6 +9,7 @@ already in the store cost nothing::
 """
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -55,7 +56,7 @@ NOTHING = Estimate(0.0, 0.0)
 def calibrate(root: Path, force: bool = False) -> Rates:
     """This machine's rates: read from ``root/calibration.json``, measured and written there the first time."""
     file = root / "calibration.json"
-    signature = {"format": FORMAT, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    signature = {"format": FORMAT, "threads": os.environ.get("NTK_THREADS") or str(os.cpu_count()), "torch": torch.__version__}
     if not force:
         try:
             kept = json.loads(file.read_text())

@@ -30,7 +30,7 @@ from ntkcore.analysis.tradeoff import along_time, kept_features
 from ntkcore.errors import NTKError, SpecError
 from ntkcore.kernels import TiledKernel, input_map, kernel_fn
 from ntkcore.kernels.blocks import Progress
-from ntkcore.runs import specs
+from ntkcore.runs import costs, specs
 from ntkcore.runs.device import choose_device
 from ntkcore.runs.store import Artifact, Store
 
@@ -96,7 +96,11 @@ def result(
 
 def execute(request: Mapping[str, Any], store: Store, progress: Progress | None) -> None:
     """What the worker runs: ``{"stage": ..., "spec": {...}, "device": ..., "data_root": ...}``, or
-    ``{"download": {...}}`` with the fields of a DataSpec, which only fetches its images."""
+    ``{"download": {...}}`` with the fields of a DataSpec, which only fetches its images, or ``{"calibrate": true}``,
+    which measures this machine's rates (``ntkcore.runs.costs``)."""
+    if "calibrate" in request:
+        costs.calibrate(store.root)
+        return
     if "download" in request:
         data.load(data.DataSpec.model_validate(request["download"]), progress=progress)
         return
