@@ -58,8 +58,9 @@ def _md5() -> "hashlib._Hash":
 
 def _stream(url: str, part: Path, report: Callable[[int], None] | None) -> str:
     request = urllib.request.Request(url, headers={"User-Agent": "ntkcore"})
+    opener = urllib.request.build_opener()  # a new one each time: it looks up the proxies of this moment
     digest, received = _md5(), 0
-    with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, open(part, "wb") as file:
+    with opener.open(request, timeout=_TIMEOUT) as response, open(part, "wb") as file:
         while chunk := response.read(_CHUNK):
             file.write(chunk)
             digest.update(chunk)

@@ -10,10 +10,8 @@ one: the sizes they announce are the sizes that are read at most::
 """
 
 import io
-import lzma
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,10 +29,6 @@ MAX_ARRAYS = 1 << 30
 """Bytes of all its arrays together, unpacked."""
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-_BROKEN = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, OSError, ValueError,
-    KeyError, OverflowError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class NpzFile:
             )
         try:
             self._zip = zipfile.ZipFile(file)
-        except _BROKEN as error:
+        except Exception as error:  # whatever zipfile makes of bytes that are no zip
             raise DataError(
                 f"The file is not an .npz archive, or is incomplete ({error}). Save the arrays with "
                 "numpy.savez_compressed and try again."
@@ -118,9 +112,9 @@ class NpzFile:
             with warnings.catch_warnings(), self._zip.open(self._members[name]) as file:
                 warnings.simplefilter("ignore")  # headers written by Python 2
                 yield file
-        except DataError:
+        except (DataError, MemoryError):
             raise
-        except _BROKEN as error:
+        except Exception as error:  # zipfile, its decompressors and numpy's header parser each have their own kinds
             raise DataError(
                 f"{name} cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__}). "
                 "Save the file again with numpy.savez_compressed, without a password."

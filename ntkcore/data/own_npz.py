@@ -117,7 +117,7 @@ def _images(x: np.ndarray, layout: str, name: str) -> np.ndarray:
         low, high = float(x.min()), float(x.max())
         if not np.isfinite(low + high) and not np.isfinite(x).all():
             count = int(x.size - np.isfinite(x).sum())
-            raise DataError(f"{name} has {count} values that are not finite. Replace NaN and infinity first.")
+            raise DataError(f"{name} is not finite in {count} places. Replace NaN and infinity first.")
         if low < -1e-6 or high > 1 + 1e-6:
             mend = "Divide by 255." if low > -1e-6 and 1 < high <= 255 else "Shift and scale it into that range."
             raise DataError(f"{name} ranges from {low:.4g} to {high:.4g}; float images must lie in 0 to 1. {mend}")
@@ -193,7 +193,10 @@ def _class_names(names: np.ndarray | None, values: np.ndarray) -> tuple[str, ...
             f"classes has {len(names)} names, so labels must be 0 to {len(names) - 1}, but they are {values[0]} to "
             f"{values[-1]}. Give classes[label] for every label."
         )
-    texts = [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in names[values]]
+    try:
+        texts = [n.decode() if isinstance(n, bytes) else str(n) for n in names[values].tolist()]
+    except (UnicodeDecodeError, ValueError, SystemError):  # numpy does not check its texts before they are read
+        raise DataError("classes holds bytes that are no text. Save it as numpy.array(names, dtype=str).") from None
     for text in texts:
         if not text.strip() or len(text) > MAX_NAME or not text.isprintable():
             raise DataError(f"classes holds the name {text[:40]!r}; names are 1 to {MAX_NAME} printable characters.")

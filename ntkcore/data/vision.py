@@ -115,10 +115,10 @@ def _obtain(source: Source, root: Path, progress: Progress | None) -> None:
                     if fetched:
                         place.unlink()
     except NotFetched as error:
-        wanted = ", ".join(archive.path for archive in missing if not (root / archive.path).is_file())
+        wanted = ", ".join(archive.path for archive in missing if not archive.unpacked(root))
         raise DataError(
             f"{source.title} is not in {root} and could not be downloaded ({error}). Connect to the network and try "
-            f"again, or put these files there by hand: {wanted or ', '.join(a.path for a in missing)}."
+            f"again, or put these files there by hand: {wanted}."
         ) from error
     except (OSError, EOFError) as error:
         raise DataError(

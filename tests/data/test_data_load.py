@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import time
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 
 from ntkcore.data import SOURCES, DataSpec, available, data_root, image_shape, info, load
 from ntkcore.data.sample import sample_arrays
+from ntkcore.data.sources import SetName
 from ntkcore.data.task import images, positions, targets
 from ntkcore.errors import SpecError
 
@@ -146,6 +148,10 @@ def test_repeated_loading_is_quick():
 # ------------------------------------------------------------------------------------------------ sources
 
 
+def test_every_source_can_be_named():
+    assert {*SOURCES, "own"} == set(get_args(SetName))
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_sources_are_consistent(name):
     source = SOURCES[name]
@@ -238,9 +244,13 @@ def test_data_root(monkeypatch, tmp_path):
     ("spec", "dataset"),
     [
         pytest.param(
-            DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=100), "CIFAR10", id="cifar"
+            DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=100),
+            "CIFAR10",
+            id="cifar",
         ),
-        pytest.param(DataSpec(name="cifar10", classes=("cat", "ship", "dog"), n_train=500), "CIFAR10", id="cifar-three"),
+        pytest.param(
+            DataSpec(name="cifar10", classes=("cat", "ship", "dog"), n_train=500), "CIFAR10", id="cifar-three"
+        ),
         pytest.param(DataSpec(name="mnist", classes=(8, 3), n_train=300, n_test=100), "MNIST", id="mnist"),
         pytest.param(DataSpec(name="fashion-mnist", classes=(), n_train=400), "FashionMNIST", id="fashion"),
     ],

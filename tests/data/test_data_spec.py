@@ -75,7 +75,9 @@ WRONG = [
         "There is no class 'Skirt' in Fashion-MNIST sample (bundled). Did you mean 'Shirt'? Its classes are T-shirt",
         id="unknown-class",
     ),
-    pytest.param({"name": "cifar100", "classes": ["cow", "?"]}, "There is no class 'cow' in CIFAR-100.", id="long-list"),
+    pytest.param(
+        {"name": "cifar100", "classes": ["cow", "?"]}, "There is no class 'cow' in CIFAR-100.", id="long-list"
+    ),
     pytest.param({"classes": ["Shirt"]}, "'Shirt' is the only class; at least 2 are needed.", id="one-class"),
     pytest.param({"classes": ["Shirt", 6]}, "The class 'Shirt' is given twice; name each class once.", id="twice"),
     pytest.param({"classes": [0, 10]}, "There is no class 10 in Fashion-MNIST sample (bundled); its", id="index"),
@@ -96,7 +98,9 @@ WRONG = [
         "Choose at most 1000, or more classes.",
         id="n-train-too-large",
     ),
-    pytest.param({"n_test": 301}, "has 300 test images of T-shirt/top and Shirt. Choose at most 300", id="n-test-large"),
+    pytest.param(
+        {"n_test": 301}, "has 300 test images of T-shirt/top and Shirt. Choose at most 300", id="n-test-large"
+    ),
     pytest.param(
         {"name": "mnist", "classes": [0, 1, 2], "n_test": 3148},
         "n_test is 3148, but MNIST has 3147 test images of the 3 chosen classes. Choose at most 3147, or more classes.",
@@ -118,9 +122,13 @@ WRONG = [
     pytest.param({"name": "own", "digest": "../../etc"}, "64 hexadecimal digits; got '../../etc'.", id="own-path"),
     pytest.param({"name": "own", "digest": "g" * 64}, "64 hexadecimal digits; got 'ggg", id="own-letters"),
     pytest.param({"name": "own", "digest": 5}, "digest is 5; a text is needed.", id="own-number"),
-    pytest.param({"name": "own", "digest": DIGEST, "classes": [0, 1]}, "0 is not a class name; own data's", id="own-int"),
+    pytest.param(
+        {"name": "own", "digest": DIGEST, "classes": [0, 1]}, "0 is not a class name; own data's", id="own-int"
+    ),
     pytest.param({"name": "own", "digest": DIGEST, "classes": ["a"]}, "'a' is the only class", id="own-one-class"),
-    pytest.param({"name": "own", "digest": DIGEST, "classes": ["a", "a"]}, "The class 'a' is given twice", id="own-twice"),
+    pytest.param(
+        {"name": "own", "digest": DIGEST, "classes": ["a", "a"]}, "The class 'a' is given twice", id="own-twice"
+    ),
     pytest.param({"ntrain": 5}, "The data description has no field 'ntrain'. Did you mean n_train?", id="field"),
 ]
 

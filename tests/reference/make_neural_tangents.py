@@ -21,7 +21,9 @@ For each case (`cases` is a JSON list; `id` is the prefix) and kernel = nngp | n
     <id>/grad_mask                  bool [n1, C, H, W]: where that gradient exists
 In a case, all relative to the largest entry of the array:
     rounding                        change of each array when the images are mirrored: its own float64 noise
-    difference                      each gradient against central differences, over 32 pixels, inside the mask
+    difference                      each gradient against central differences, at 16 pixels, inside the mask:
+                                    the worst pixel, with the better of two steps. Where b dominates a deep net
+                                    the float64 differences are the poor side of that comparison
 
 The NTK of a ReLU network has a cone at x = x' (it falls off like |x - x'|), and so has every ReLU kernel where
 a patch is entirely zero and b = 0. The gradient meant there is the symmetric derivative, the limit of central
@@ -57,6 +59,7 @@ NETS = (
     *(("fc", depth, "erf") for depth in (1, 3)),
     ("conv", 2, "erf"),
 )
+STEPS = (2e-3, 3e-2)  # in pixel units: the first suffers from rounding, the second from curvature
 
 
 def network_kernel(family, depth, activation, W_std, b_std):
@@ -148,7 +151,7 @@ def mirrored(images):
     return {name: a[..., ::-1] if name.startswith("x") else a for name, a in images.items()}
 
 
-def central_differences(rows, x, pixels, step=2e-3):
+def central_differences(rows, x, pixels, step):
     """Derivative of `rows(x).sum()` by the given pixels of each image (flat index), [n, len(pixels)].
 
     Beside a cone a central difference can be off by O(step), not O(step²): the extrapolation removes both.
@@ -167,10 +170,12 @@ def difference(kernel_fn, images, values, mask, pixels):
     for get in ("nngp", "ntk"):
         for name, other in (("cross", images["x2"]), ("square", x1.copy())):
             rows = functools.partial(weighted_rows, kernel_fn, get, images[f"c_{name}"], other)
-            expected = jax.jit(lambda x, f=rows: central_differences(f, x, pixels))(x1)
-            gradient = values[f"{get}_{name}_grad"]
-            error = np.abs(gradient.reshape(len(x1), -1)[:, pixels] - expected) / np.abs(gradient).max()
-            found[f"{get}_{name}_grad"] = error[mask.reshape(len(x1), -1)[:, pixels]].max()
+            differences = jax.jit(lambda step, f=rows: central_differences(f, x1, pixels, step))
+            gradient, inside = (
+                a.reshape(len(x1), -1)[:, pixels] for a in (values[f"{get}_{name}_grad"], mask)
+            )
+            worst = min(np.abs(gradient - differences(step))[inside].max() for step in STEPS)
+            found[f"{get}_{name}_grad"] = worst / np.abs(values[f"{get}_{name}_grad"]).max()
     return found
 
 
@@ -201,7 +206,7 @@ def main():
                 other = twin[name][..., ::-1] * mask if name.endswith("grad") else twin[name]
                 noise[name] = np.abs((value * mask if name.endswith("grad") else value) - other).max()
                 noise[name] /= np.abs(value).max()
-            pixels = rng.permutation(inputs["x1"][0].size)[:32]
+            pixels = rng.permutation(inputs["x1"][0].size)[:16]
             case["rounding"] = rounded(noise)
             case["difference"] = rounded(difference(kernel_fn, inputs, values, mask, pixels))
             cases.append(case)
