@@ -19,3 +19,5 @@ page = st.navigation(pages())
 with st.sidebar:
     sidebar.draw()
 page.run()
+if sidebar.judge_link(page_drawn=True):
+    st.rerun()

@@ -9,7 +9,7 @@ from pages.ui.code import lines
 from pages.ui.page import page
 from pages.ui.results import need
 from pages.ui.samples import said, task_of
-from pages.ui.show import chart, clicked, dark, downloads, explain
+from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
 
 experiment = page("Attack", "How little must one image change before the kernel is wrong?")
 task, night, figures = task_of(experiment), dark(), {}
@@ -38,16 +38,13 @@ if flip is not None:
     truth = task.classes[int(task.labels_test[index])]
     left, right = st.columns(2, gap="large")
     with left:
-        figures["Images"] = strip(
-            [
-                Picture(image, f"original<br>kernel: {before}"),
-                Picture((x_adv - image) * factor, f"perturbation<br>x {factor}", signed=True, scale=1.0),
-                Picture(x_adv, f"adversarial<br>kernel: {after}"),
-            ],
-            row_height=230,
-            dark=night,
-        )
-        chart(figures["Images"], "attack-images", key="images")
+        row = [
+            Picture(image, f"original<br>kernel: {before}"),
+            Picture((x_adv - image) * factor, f"perturbation<br>x {factor}", signed=True, scale=1.0),
+            Picture(x_adv, f"adversarial<br>kernel: {after}"),
+        ]
+        pictures(row, width=190)
+        figures["Images"] = strip(row, dark=night)
         norm = experiment.attack.norm
         st.markdown(
             f"True class: **{truth}**. "

@@ -15,7 +15,7 @@ from pages.ui.page import page
 from pages.ui.pictures import feature_rows, perturbation_row
 from pages.ui.results import need
 from pages.ui.samples import examples, task_of
-from pages.ui.show import chart, clicked, dark, downloads, explain
+from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
 
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
 task, night, figures = task_of(experiment), dark(), {}
@@ -37,7 +37,12 @@ def _open_feature() -> None:
 left, right = st.columns([3, 2], gap="large")
 with right:
     feature = st.number_input(
-        "Feature (index from the largest eigenvalue)", 0, count - 1, 0, key="feature", bind="query-params"
+        "Feature (index from the largest eigenvalue)",
+        0,
+        count - 1,
+        min(1, count - 1),
+        key="feature",
+        bind="query-params",
     )
     colour = st.segmented_control(
         "Colour by", ["index", "class"], default="index", required=True, key="colour", bind="query-params"
@@ -92,8 +97,8 @@ st.subheader("What the features look at", anchor=False)
 a, b, c = st.columns([2, 1, 2])
 wanted = a.multiselect(
     "Features beside the chosen one",
-    list(range(min(count, 200))),
-    default=list(range(min(count, 4))),
+    list(range(count)),
+    default=[index for index in (0, 1, 2, 3, 20, 200) if index < count],
     key="features",
     bind="query-params",
     max_selections=7,
@@ -103,30 +108,31 @@ shown = c.multiselect(
     "Classes of images", task.classes, default=task.classes[:2], key="shown", bind="query-params", max_selections=4
 )
 chosen = tuple(sorted({*wanted, feature}))
-pictures = {}
+of_class_image = {}
 for label, index in examples(task, nth).items():
     if label in shown:
-        pictures[label] = need(experiment.pictures(index, chosen), f"pictures of the features at a {label}")
-ready = {label: artifact.arrays for label, artifact in pictures.items() if artifact is not None}
+        of_class_image[label] = need(experiment.pictures(index, chosen), f"pictures of the features at a {label}")
+ready = {label: artifact.arrays for label, artifact in of_class_image.items() if artifact is not None}
 if ready:
-    figures["Feature pictures"] = strip(
-        feature_rows(ready, chosen), columns=len(chosen) + 1, row_height=150, dark=night
-    )
-    chart(figures["Feature pictures"], "feature-pictures", key="pictures")
+    rows = feature_rows(ready, chosen)
+    for start in range(0, len(rows), len(chosen) + 1):
+        pictures(rows[start : start + len(chosen) + 1], width=130)
+    figures["Feature pictures"] = strip(rows, columns=len(chosen) + 1, dark=night)
     st.caption(
         "The gradient of each feature for the true class: red pixels, made brighter, help it; blue ones hurt. "
         "Each picture has its own scale."
     )
     st.subheader("One perturbation, split over the features", anchor=False)
     label, arrays = next(iter(ready.items()))
-    figures["Perturbation"] = strip(perturbation_row(arrays, label), row_height=150, dark=night)
-    chart(figures["Perturbation"], "perturbation", key="perturbation")
-    parts = arrays["contributions"].numpy()
+    row = perturbation_row(arrays, label)
+    pictures(row)
+    figures["Perturbation"] = strip(row, dark=night)
+    parts, of_class = arrays["contributions"].numpy(), arrays["classes"].numpy()
     figures["Perturbation over features"] = perturbation_split(
-        parts, classes=arrays["classes"].numpy(), quantity="change of the margin", dark=night
+        parts, classes=of_class, quantity="change of the margin", dark=night
     )
     chart(figures["Perturbation over features"], "perturbation-split", key="split")
-    st.markdown(read_split(parts, *arrays["margins"].tolist(), label))
+    st.markdown(read_split(parts, of_class, *arrays["margins"].tolist(), label))
 
 curves = need(experiment.curves(), "accuracy of kept features and along training time")
 if curves is not None:
@@ -137,8 +143,9 @@ if curves is not None:
     with left:
         st.subheader("Keep only some features", anchor=False)
         k = st.number_input("Features kept, k", 1, count, min(20, count), key="k", bind="query-params")
+        drawn = {kind: curve for kind, curve in kept.items() if len(curve.k)}  # a class may have no feature
         figures["Kept features"] = kept_subsets(
-            kept, k=k, chance=sweep.majority, attack=str(experiment.attack), dark=night
+            drawn, k=k, chance=sweep.majority, attack=str(experiment.attack), dark=night
         )
         chart(figures["Kept features"], "kept-features", key="kept")
         st.markdown(read_kept(kept))

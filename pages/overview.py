@@ -3,13 +3,12 @@
 import streamlit as st
 
 from ntkcore.analysis.readings import read_prediction
-from ntkcore.figures.strip import strip
 from ntkcore.runs.presets import PRESETS
 from pages.ui import sidebar
 from pages.ui.page import page
 from pages.ui.results import cost_in_words, need
 from pages.ui.samples import class_pictures, task_of
-from pages.ui.show import chart, dark
+from pages.ui.show import pictures
 
 experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?")
 
@@ -39,7 +38,7 @@ st.subheader("The current experiment at a glance", anchor=False)
 task = task_of(experiment)
 left, right = st.columns([3, 2], gap="large")
 with left:
-    chart(strip(class_pictures(task), columns=6, row_height=110, dark=dark()), "classes", key="classes-strip")
+    pictures(class_pictures(task), width=100)
 with right:
     result = need(experiment.predict(), "the kernel's prediction, clean and under attack")
     if result is not None:

@@ -6,12 +6,12 @@ from ntkcore.analysis.readings import read_spectrum
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
-from ntkcore.figures.strip import Picture, strip
+from ntkcore.figures.strip import Picture
 from pages.ui.code import lines
 from pages.ui.page import page
 from pages.ui.results import need
 from pages.ui.samples import task_of
-from pages.ui.show import chart, clicked, dark, downloads, explain
+from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
 
 experiment = page("Spectrum", "Which directions does the kernel learn first, and where do the labels lie?")
 task = task_of(experiment)
@@ -81,11 +81,7 @@ with right:
         st.caption("Click a dot to see its image.")
     else:
         title = f"training image {picked}: {task.classes[int(task.labels_train[picked])]}"
-        chart(
-            strip([Picture(task.x_train[picked].numpy(), title)], row_height=160, dark=night),
-            "training-image",
-            key="picked-image",
-        )
+        pictures([Picture(task.x_train[picked].numpy(), title)])
 
 explain(
     r"K=\sum_i\lambda_i v_iv_i^\top,\qquad \text{energy}_i=\frac{|v_i^\top Y|^2}{|Y|^2},"

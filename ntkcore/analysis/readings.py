@@ -8,7 +8,7 @@ Where a data set does not show what the paper claims, the sentence says so::
 import numpy as np
 from scipy import stats
 
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, Sweep
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, Sweep
 from ntkcore.analysis.spectrum import effective_rank, top_mass
 from ntkcore.analysis.tradeoff import Curve
 
@@ -103,13 +103,14 @@ def read_kept(curves: dict[str, Curve]) -> str:
     return ". ".join(words) + "."
 
 
-def read_split(parts: np.ndarray, before: float, after: float, label: str, top: int = 20) -> str:
-    """Which features an attack works through: the change of one image's margin, first features against the rest."""
-    worst = int(np.argmin(parts))
+def read_split(parts: np.ndarray, classes: np.ndarray, before: float, after: float, label: str, top: int = 20) -> str:
+    """Which features an attack works through: the change of one image's margin, split in two ways."""
+    robust, brittle, rest = (parts[classes == kind].sum() for kind in (ROBUST, NON_ROBUST, USELESS))
     return (
         f"The attack moves the margin of this {label} from {before:+.2f} to {after:+.2f}. The first {top} features "
-        f"account for {parts[:top].sum():+.2f} of that, the rest for {parts[top:].sum():+.2f}; "
-        f"feature {worst} alone for {parts[worst]:+.3f}."
+        f"account for {parts[:top].sum():+.2f} of that, the {len(parts) - top} behind them for "
+        f"{parts[top:].sum():+.2f}. By class: robust {robust:+.2f}, useful non-robust {brittle:+.2f}, and those that "
+        f"one by one cannot be told from guessing {rest:+.2f}."
     )
 
 

@@ -56,7 +56,11 @@ NOTHING = Estimate(0.0, 0.0)
 def calibrate(root: Path, force: bool = False) -> Rates:
     """This machine's rates: read from ``root/calibration.json``, measured and written there the first time."""
     file = root / "calibration.json"
-    signature = {"format": FORMAT, "threads": os.environ.get("NTK_THREADS") or str(os.cpu_count()), "torch": torch.__version__}
+    signature = {
+        "format": FORMAT,
+        "threads": os.environ.get("NTK_THREADS") or str(os.cpu_count()),
+        "torch": torch.__version__,
+    }
     if not force:
         try:
             kept = json.loads(file.read_text())
@@ -142,7 +146,8 @@ class _Size:
     def attack(self, predictors: int, steps: int, rates: Rates) -> float:
         """Seconds per test image to attack ``predictors`` columns: shared gradient, then one block a step."""
         pairs = predictors * self.n
-        shared = 3 * self.n * self.pair(rates, False) + 2 * pairs * self.pixels * rates.flop32
+        images = 30 * predictors * self.pixels * rates.box32  # steps and projections: passes over the images
+        shared = 3 * self.n * self.pair(rates, False) + 2 * pairs * self.pixels * rates.flop32 + steps * images
         later = (steps - 1) * 3 * pairs * self.pair(rates, False)
         return shared + later + pairs * self.pair(rates, False)
 

@@ -7,7 +7,6 @@ The same names serve the Overview page and ``python -m ntkcore run --preset NAME
 
 from dataclasses import dataclass
 
-from ntkcore.analysis.attacks import fgsm
 from ntkcore.data import DataSpec
 from ntkcore.runs.specs import Experiment, NetSpec
 
@@ -59,7 +58,7 @@ def _presets() -> tuple[Preset, ...]:
             "toy",
             "Planted features, known truth",
             "One strong robust direction and many weak ones: the method has to find both.",
-            Experiment(data=DataSpec(name="toy", classes=(), n_train=500, n_test=500), attack=fgsm(0.1)),
+            Experiment(data=DataSpec(name="toy", n_train=500, n_test=500)),
         ),
         Preset(
             "cifar",

@@ -83,7 +83,7 @@ def figures_of(spec: specs.StageSpec, artifact: Artifact) -> dict[str, go.Figure
         kept = {kind: Curve(a[f"{kind}_k"], a[f"{kind}_clean"], a[f"{kind}_attacked"]) for kind in KEPT}
         words = str(spec.sweep.attack)
         return {
-            "Kept features": kept_subsets(kept, attack=words),
+            "Kept features": kept_subsets({kind: c for kind, c in kept.items() if len(c.k)}, attack=words),
             "Along training time": along_time(a["time_k"], a["time_clean"], a["time_attacked"], attack=words),
         }
     if isinstance(spec, specs.PicturesSpec):

@@ -19,8 +19,8 @@ def page(title: str, question: str) -> Experiment:
     enter()
     st.title(title, anchor=False)
     st.markdown(f"#### {question}")
-    notice = st.session_state.pop("notice", None)
-    if notice:
+    notice = sidebar.notice()
+    if notice and st.session_state.setdefault("arrived_at", title) == title:
         st.warning(notice, icon=":material/link_off:")
     for incident in services().store.incidents():
         st.warning(str(incident), icon=":material/healing:")

@@ -8,13 +8,15 @@
 """
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.figures import export
+from ntkcore.figures.images import png, signed_rgb, to_rgb
+from ntkcore.figures.strip import Picture
 from ntkcore.runs.specs import StageSpec, describe
 
 
@@ -47,6 +49,15 @@ def clicked(state) -> int | None:
     while isinstance(data, list | tuple):
         data = data[0] if data else None
     return None if data is None else int(data)
+
+
+def pictures(row: Sequence[Picture], width: int = 150) -> None:
+    """Labelled pictures side by side, ``width`` pixels each, wrapping on a narrow screen; pixels stay sharp."""
+    with st.container(horizontal=True, gap="small"):
+        for picture in row:
+            plane = signed_rgb(picture.image, picture.scale) if picture.signed else to_rgb(picture.image)
+            title = picture.title.replace("<br>", ", ")
+            st.image(png(plane, -(-2 * width // plane.shape[1])), caption=title, width=width, alt=title)
 
 
 def explain(formula: str, spec: StageSpec, code: str) -> None:

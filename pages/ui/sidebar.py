@@ -34,17 +34,24 @@ def experiment() -> Experiment:
 
 def draw() -> None:
     """All controls, and the resulting Experiment (or the NTKError that says why not) in the session."""
+    before = st.session_state.get("experiment")
+    spec = problem = None
     try:
         spec = _data()
+    except NTKError as error:  # the other controls are drawn all the same: those left out would lose their values
+        problem = error
+    try:
         net = _net()
         attack = _attack()
         rule, inputs, kind, precision, ridge = _more()
-        st.session_state.experiment = Experiment(
+        st.session_state.experiment = problem or Experiment(
             data=spec, net=net, kind=kind, inputs=inputs, precision=precision, attack=attack, ridge=ridge, rule=rule
         )
     except NTKError as error:
-        st.session_state.experiment = error
-    _notice()
+        st.session_state.experiment = problem or error
+    if before is not None and str(before) != str(st.session_state.experiment):
+        st.session_state.pop("refused", None)
+    judge_link()
 
 
 def apply(chosen: Experiment) -> None:
@@ -105,7 +112,7 @@ def _data() -> data.DataSpec:
         seed = st.number_input(
             "Draw",
             0,
-            None,
+            2**32 - 1,
             None,
             key="draw",
             bind="query-params",
@@ -271,18 +278,27 @@ def _more() -> tuple[Rule, str, str, str, float]:
 # -- values that a link brought and no control could take ----------------------------------------------------------
 
 
-def _notice() -> None:
-    """Name the parameters of the link that fell back to their defaults; once a session."""
+def judge_link(page_drawn: bool = False) -> bool:
+    """Whether a control that is there for the first time since the link opened did not take the link's value.
+
+    Called when the sidebar is drawn, and again by app.py when the page's own controls are; then the link is done.
+    """
     arrival = st.session_state.get("arrival") or {}
-    if not arrival or st.session_state.get("arrival_checked"):
-        return
-    st.session_state.arrival_checked = True
-    refused = [name for name, values in arrival.items() if name in st.session_state and _differs(name, values)]
+    drawn = [name for name in arrival if name in st.session_state]
+    refused = [name for name in drawn if _differs(name, arrival.pop(name))]
     if refused:
-        st.session_state.notice = (
-            f"The link's {_listed(refused)} could not be used as written, so "
-            f"{'a default stands' if len(refused) == 1 else 'defaults stand'} in its place."
-        )
+        st.session_state.refused = [*st.session_state.get("refused", ()), *refused]
+    if page_drawn:
+        arrival.clear()
+    return bool(refused)
+
+
+def notice() -> str | None:
+    """A sentence that names the link's values that were not taken, until the experiment is changed."""
+    refused = st.session_state.get("refused")
+    if not refused:
+        return None
+    return f"The link's {_listed(refused)} could not be used as written: what the controls show is used instead."
 
 
 def _differs(name: str, values: list[str]) -> bool:

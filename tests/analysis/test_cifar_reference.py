@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from ntkcore import DataSpec, eigenfeatures, fc, fgsm, fit, kernel_fn, load, pgd, spectrum
 from ntkcore.analysis.banks import attack_bank
 from ntkcore.analysis.eigenfeatures import feature_bank

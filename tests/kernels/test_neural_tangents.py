@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from ntkcore import conv, fc, kernel_fn, myrtle
 
 REFERENCE = np.load(Path(__file__).parents[1] / "reference" / "neural_tangents.npz")

@@ -136,9 +136,7 @@ def main(root):
     for name in ("whole_clean", "whole_fgsm", "whole_pgd"):
         print(f"{name:12} {arrays[f'{name}_right'].mean():.2f}")
     for index, useful, robust in zip(INDICES, arrays["clean_right"].T, arrays["fgsm_right"].T, strict=True):
-        print(
-            f"{index:5} lam {values[index]:10.4g}  usefulness {useful.mean():.2f}  robustness {robust.mean():.2f}"
-        )
+        print(f"{index:5} lam {values[index]:10.4g}  usefulness {useful.mean():.2f}  robustness {robust.mean():.2f}")
     print(f"{OUT.name}: {OUT.stat().st_size / 1000:.0f} kB")
 
 

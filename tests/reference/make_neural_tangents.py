@@ -171,9 +171,7 @@ def difference(kernel_fn, images, values, mask, pixels):
         for name, other in (("cross", images["x2"]), ("square", x1.copy())):
             rows = functools.partial(weighted_rows, kernel_fn, get, images[f"c_{name}"], other)
             differences = jax.jit(lambda step, f=rows: central_differences(f, x1, pixels, step))
-            gradient, inside = (
-                a.reshape(len(x1), -1)[:, pixels] for a in (values[f"{get}_{name}_grad"], mask)
-            )
+            gradient, inside = (a.reshape(len(x1), -1)[:, pixels] for a in (values[f"{get}_{name}_grad"], mask))
             worst = min(np.abs(gradient - differences(step))[inside].max() for step in STEPS)
             found[f"{get}_{name}_grad"] = worst / np.abs(values[f"{get}_{name}_grad"]).max()
     return found
