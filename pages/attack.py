@@ -11,6 +11,9 @@ from pages.ui.results import need
 from pages.ui.samples import said, task_of
 from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
 
+KINDS = ["all", "right", "flipped", "wrong"]
+PAGE = 96  # thumbnails at a time
+
 experiment = page("Attack", "How little must one image change before the kernel is wrong?")
 task, night, figures = task_of(experiment), dark(), {}
 result = need(experiment.predict(), "the kernel's prediction, clean and under attack")
@@ -69,18 +72,24 @@ captions = [
     f"{task.classes[int(label)]}, margin {float(m0):+.2f} to {float(m1):+.2f}"
     for label, m0, m1 in zip(task.labels_test, a["margin"], a["attack_margin"], strict=True)
 ]
-shown = min(task.m, 300)
-sheet = contact_sheet(
-    task.x_test[:shown].numpy(),
-    status[:shown],
-    captions[:shown],
-    columns=25,
-    selected=index if index < shown else None,
-    dark=night,
-)
-chart(sheet, "test-images", key="sheet", on_click=_pick)
-if shown < task.m:
-    st.caption(f"The first {shown} of {task.m} test images.")
+wanted = st.segmented_control("Show", KINDS, default="all", required=True, key="show", bind="query-params")
+numbers = [i for i in range(task.m) if wanted in ("all", status[i])]
+if not numbers:
+    st.info("None of the test images is of this kind.")
+else:
+    pages = -(-len(numbers) // PAGE)
+    leaf = st.pagination(pages, key=f"leaf-{wanted}") if pages > 1 else 1
+    numbers = numbers[(leaf - 1) * PAGE : leaf * PAGE]
+    sheet = contact_sheet(
+        task.x_test[numbers].numpy(),
+        [status[i] for i in numbers],
+        [captions[i] for i in numbers],
+        columns=12,
+        numbers=numbers,
+        selected=index,
+        dark=night,
+    )
+    chart(sheet, "test-images", key="sheet", on_click=_pick)
 
 explain(
     r"x'=\mathrm{clip}\big(x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f(x),y),\,0,\,1\big),"

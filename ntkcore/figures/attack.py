@@ -16,7 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import checked_index, plural, thin, vector, words
+from ntkcore.figures.checks import plural, thin, vector, words
 from ntkcore.figures.images import data_uri, image_stack, montage
 from ntkcore.figures.palette import ATTACKS, MUTED, PAPER, STATUS, TEXT, Meaning
 from ntkcore.figures.template import DECORATION, describe, guide, legend_entry, new_figure, plain, steady
@@ -112,10 +112,11 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     *,
     columns: int = 8,
+    numbers: Sequence[int] | None = None,
     selected: int | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """All test images in one picture to pick from, each framed by what became of it under the attack.
+    """Test images in one picture to pick from, each framed by what became of it under the attack.
 
     A click on a thumbnail selects the point at its centre, whose ``customdata`` is the image's index.
 
@@ -124,7 +125,8 @@ def contact_sheet(
         status: ``[m]`` words out of ``palette.STATUS``: ``right``, ``flipped`` or ``wrong``.
         captions: ``[m]`` further words for the hover text, e.g. class and margin.
         columns: images in a row; rows are as many as needed.
-        selected: image to frame in the text's colour.
+        numbers: ``[m]`` index of each image in the test set, when only some are shown; 0, 1, ... by default.
+        selected: number of the image to frame in the text's colour; none is framed when it is not shown.
     """
     images = image_stack(images)
     count, _, height, width = images.shape
@@ -133,6 +135,7 @@ def contact_sheet(
     sheet = montage(images, columns, gap)
     status = words(status, "status", count, allowed=tuple(STATUS))
     captions = words([""] * count if captions is None else captions, "captions", count)
+    numbers = np.arange(count) if numbers is None else np.asarray(numbers)
     k = np.arange(count)
     left = gap + k % columns * (width + gap) - 0.5  # pixel j of a picture covers [j - 1/2, j + 1/2]
     top = gap + k // columns * (height + gap) - 0.5
@@ -151,7 +154,7 @@ def contact_sheet(
         centre_x, centre_y = left[members] + width / 2, top[members] + height / 2
         trace = go.Scatter(x=thin(centre_x), y=thin(centre_y), mode="markers", name=meaning.words)
         trace.update(marker={"size": 12, "color": "rgba(0,0,0,0)"}, legendgroup=key, showlegend=False)
-        trace.update(customdata=members.astype(np.int32), text=[plain(captions[i]) for i in members])
+        trace.update(customdata=numbers[members].astype(np.int32), text=[plain(captions[i]) for i in members])
         lines = [f"<b>test image %{{customdata}}</b>, {meaning.words}", "%{text}"]
         fig.add_trace(trace.update(hovertemplate="<br>".join(lines) + "<extra></extra>", **steady(1.0)))
         solid = not meaning.symbol.endswith("open")
@@ -162,8 +165,8 @@ def contact_sheet(
             _decorate(fig, corner_x, corner_y, "markers", key, marker=marker)
         marker = {"symbol": meaning.symbol, "size": 10, "color": colour, "line": {"width": 0 if solid else 2}}
         legend_entry(fig, f"{meaning.words}: {members.size}", group=key, marker=marker)
-    if selected is not None:
-        chosen = [checked_index(selected, count)]
+    chosen = np.flatnonzero(numbers == selected) if selected is not None else []
+    if len(chosen):
         x, y = _frames(left[chosen], top[chosen], width, height, outset=gap / 2)
         _decorate(fig, x, y, "lines", None, line={"color": PAPER.colour(dark), "width": 9})
         _decorate(fig, x, y, "lines", None, line={"color": TEXT.colour(dark), "width": 4})

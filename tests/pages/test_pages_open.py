@@ -1,0 +1,175 @@
+"""Every page on small experiments of every kind: its main elements are there, its sentences agree with the store."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from ntkcore.analysis.spectrum import effective_rank
+from visits import CHARTS, PAGES, RESULTS, charts, complaints, number, pictures, select, stored, text
+
+Open = Callable[..., AppTest]
+
+TITLES = {
+    "overview": "Overview",
+    "spectrum": "Spectrum",
+    "eigenfeatures": "Eigenfeatures",
+    "attack": "Attack",
+    "runs": "Runs",
+}
+KINDS = {
+    "three-classes": {"classes": ["Coat", "Bag", "Shirt"]},
+    "ten-classes": {
+        "classes": [
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ]
+    },
+    "toy": {"data": "toy", "eps": "25.5"},
+    "another-draw": {"draw": "7"},
+    "l2": {"norm": "l2", "eps": "1.5"},
+    "pgd-random-start": {"attack": "PGD", "steps": "4", "start": "true"},
+    "eps-0": {"eps": "0"},
+    "whole-range": {"eps": "255"},
+    "erf": {"act": "erf"},
+    "nngp": {"kind": "nngp"},
+    "deep": {"depth": "10"},
+    "conv": {"net": "Conv", "depth": "2", "size": "7"},
+    "myrtle": {"net": "Myrtle", "depth": "5", "size": "7", "n": "30", "m": "6"},
+    "standardised-float32": {"inputs": "standardise", "precision": "float32"},
+    "ridge": {"ridge": "0.5"},
+    "rule": {"level": "0.05", "keep": "1.0"},
+    "one-test-image": {"m": "1"},
+    "two-training-images": {"n": "2", "m": "2", "draw": "3"},
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page: str, opened: Open) -> None:
+    at = opened(page)
+    assert at.main.title[0].value == TITLES[page]
+    assert charts(at) == CHARTS[page]
+    assert complaints(at) == []
+    assert not at.exception
+    assert "T-shirt/top / Shirt, 60 training and 20 test images" in at.main.caption[0].value
+    if page in RESULTS[1:]:
+        assert "How this is computed" in at.main.expander[-1].label
+        assert len(at.main.latex) == 1
+        assert 'ntk.DataSpec(name=' in at.main.code[0].value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_experiment(kind: str, opened: Open) -> None:
+    """Each kind of experiment on each page; the link is the experiment."""
+    for page in RESULTS:
+        at = opened(page, KINDS[kind])
+        assert not at.exception, f"{page}: {at.exception[0].message}"
+        assert complaints(at) == [], page
+        assert charts(at) == CHARTS[page], page
+    for name, value in ({"n": "60", "m": "20"} | KINDS[kind]).items():
+        taken = at.session_state[name]
+        wanted = value if isinstance(value, list) else type(taken)(value if taken is not True else 1)
+        assert taken == wanted, name
+
+
+def test_overview_numbers(opened: Open) -> None:
+    at = opened("overview")
+    assert pictures(at) == ["T-shirt/top"] * 3 + ["Shirt"] * 3
+    arrays = stored(at.session_state.experiment.predict()).arrays
+    shares = {name: float(arrays[name].double().mean()) for name in ("right", "attack_right", "pgd_right")}
+    assert [metric.value for metric in at.metric] == [f"{share:.1%}" for share in shares.values()]
+    labels = np.where(arrays["outputs"].numpy()[:, 0] > 0, 1, -1)
+    truth = np.sign(arrays["margin"].numpy() * arrays["outputs"].numpy()[:, 0])
+    assert (labels == truth).mean() == shares["right"]
+    assert number(r"gets (\d+\.?\d*) % of 20 test images right", text(at)) == pytest.approx(100 * shares["right"])
+    assert number(r"eps 8/255 (\d+\.?\d*) % are left", text(at)) == pytest.approx(100 * shares["attack_right"])
+
+
+def test_spectrum_numbers(opened: Open) -> None:
+    at = opened("spectrum")
+    experiment = at.session_state.experiment
+    K = stored(experiment.kernel()).arrays["K"].numpy()
+    values = np.linalg.eigvalsh(K)[::-1]
+    share = values / values.sum()
+    rank = np.exp(-(share * np.log(share)).sum())
+    words = text(at)
+    assert number(r"The largest of (\d+) eigenvalues", words) == len(values) == 60
+    assert number(r"eigenvalues holds (\d+\.?\d*) %", words) == pytest.approx(100 * share[0], abs=0.5)
+    assert number(r"effective rank is (\d+\.\d)", words) == pytest.approx(rank, abs=0.06)
+    assert effective_rank(stored(experiment.spectrum()).arrays["values"]) == pytest.approx(rank, rel=1e-6)
+
+
+def test_eigenfeatures_numbers(opened: Open) -> None:
+    at = opened("eigenfeatures", {"feature": "7"})
+    experiment = at.session_state.experiment
+    sweep, spectrum = stored(experiment.sweep()).arrays, stored(experiment.spectrum()).arrays
+    words = text(at)
+    assert number(r"\*\*Feature 7\*\* .*eigenvalue (\S+);", words) == pytest.approx(float(spectrum["values"][7]), rel=0.01)
+    useful = float(sweep["right_before"][:, 7].double().mean())
+    assert number(r"right on (\d+\.?\d*) % of the test images", words) == pytest.approx(100 * useful, abs=0.5)
+    classes = stored(experiment.curves()).arrays["classes"]
+    assert number(r"(\d+) of 60 features are robust and useful", words) == int((classes == 2).sum())
+    assert number(r"; (\d+) are useful but not robust", words) == int((classes == 1).sum())
+
+
+def test_attack_numbers(opened: Open) -> None:
+    at = opened("attack", {"image": "3", "amplify": "5"})
+    flip = stored(at.session_state.experiment.flip(3)).arrays
+    words = text(at)
+    if float(flip["fgsm_margin"][0]) > 0:
+        assert number(r"FGSM flips it at (\d+\.\d+)/255", words) == pytest.approx(255 * float(flip["fgsm_flip"]), abs=0.01)
+        assert float(flip["pgd_flip"]) <= float(flip["fgsm_flip"]) + 1e-6
+    else:
+        assert "wrong before any attack" in words
+    change = (flip["x_adv"] - flip["image"]).abs().max()
+    assert float(change) == pytest.approx(8 / 255, rel=1e-5)
+    assert [caption.split(",")[0] for caption in pictures(at)] == ["original", "perturbation", "adversarial"]
+    assert pictures(at)[1] == "perturbation, x 5"
+
+
+def test_eps_0_changes_nothing(opened: Open) -> None:
+    at = opened("overview", {"eps": "0"})
+    clean, attacked, pgd = (metric.value for metric in at.metric)
+    assert clean == attacked == pgd
+    sweep = stored(at.session_state.experiment.sweep()) if opened("eigenfeatures", {"eps": "0"}) else None
+    assert torch.equal(sweep.arrays["right_before"], sweep.arrays["right_after"])
+
+
+@pytest.mark.parametrize(("power", "learned"), [("-5", 0), ("5", 60)])
+def test_time_at_its_ends(power: str, learned: int, opened: Open) -> None:
+    at = opened("spectrum", {"t": power})
+    assert not at.exception
+    values = stored(at.session_state.experiment.spectrum()).arrays["values"]
+    assert int((-torch.expm1(-values * 10 ** float(power)) > 0.5).sum()) == learned
+    assert "learned" in charts(at)
+
+
+def test_click_on_a_dot_opens_the_feature(opened: Open) -> None:
+    at = opened("eigenfeatures")
+    select(at, "scatter", points=[{"customdata": [12], "point_index": 12, "curve_number": 0}])
+    assert at.number_input(key="feature").value == 12
+    assert "**Feature 12**" in text(at)
+
+
+def test_click_on_a_thumbnail_opens_the_image(opened: Open) -> None:
+    at = opened("attack")
+    select(at, "sheet", points=[{"customdata": [5], "point_index": 5, "curve_number": 0}])
+    assert at.number_input(key="image").value == 5
+
+
+def test_click_on_an_eigenvector_shows_the_image(opened: Open) -> None:
+    at = opened("spectrum")
+    assert "Click a dot to see its image." in text(at)
+    select(at, "eigenvectors", points=[{"customdata": 9, "point_index": 9, "curve_number": 0}])
+    assert pictures(at)[0].startswith("training image 9: ")
+
+
+def test_warm_pages_start_no_job(opened: Open) -> None:
+    """What is in the cache is shown at once: no progress bar, not even for a moment."""
+    for page in RESULTS:
+        opened(page)
+        at = opened(page, wait=False)
+        assert charts(at) == CHARTS[page]
+        assert not at.get("progress")

@@ -1,0 +1,97 @@
+"""Visiting the pages without a browser: wait for their results, read what they show, choose in figures and tables.
+
+Built on Streamlit's AppTest; the app, the worker process and the store are the real ones::
+
+    at = run_until_ready(app_test({"n": "60", "m": "20"}, page="pages/attack.py"))
+    assert charts(at) == ["images", "margins", "sheet"]
+    artifact = stored(at.session_state.experiment.flip(0))
+"""
+
+import json
+import re
+import time
+from collections.abc import Sequence
+
+from streamlit.testing.v1 import AppTest
+
+from ntkcore.runs.specs import StageSpec, key
+from ntkcore.runs.store import Artifact, Store
+
+PAGES = ("overview", "spectrum", "eigenfeatures", "attack", "runs")
+RESULTS = PAGES[:-1]  # those that compute
+SMALL = {"n": "60", "m": "20"}
+CHARTS = {
+    "overview": [],
+    "spectrum": ["eigenvalues", "cumulative", "learned", "heatmap", "eigenvectors"],
+    "eigenfeatures": ["scatter", "along-index", "class-shares", "split", "kept", "time"],
+    "attack": ["margins", "sheet"],
+    "runs": [],
+}
+
+
+def working(at: AppTest) -> bool:
+    """Whether the page shows a job that is under way."""
+    return any(button.label == "Cancel" for button in at.button)
+
+
+def run_until_ready(at: AppTest, limit_s: float = 60.0) -> AppTest:
+    """Run the page again and again, as its polling would, until no job is under way."""
+    until = time.monotonic() + limit_s
+    while working(at):
+        assert time.monotonic() < until, f"not ready after {limit_s:.0f} s: {[bar.proto.text for bar in progress(at)]}"
+        time.sleep(0.05)
+        at.run()
+    return at
+
+
+def progress(at: AppTest) -> list:
+    """The progress bars."""
+    return list(at.get("progress"))
+
+
+def charts(at: AppTest) -> list[str]:
+    """The keys of the figures, in the order of the page; the whole name where the key is not a known one."""
+    known = sorted({name for names in CHARTS.values() for name in names}, key=len, reverse=True)
+    ids = [chart.proto.id for chart in at.get("plotly_chart")]
+    return [next((name for name in known if one.endswith(f"-{name}")), one) for one in ids]
+
+
+def pictures(at: AppTest) -> list[str]:
+    """The captions of the pictures."""
+    return [caption for image in at.main.image for caption in image.captions]
+
+
+def text(at: AppTest) -> str:
+    """All paragraphs and captions of the page, without the sidebar."""
+    return "\n".join(element.value for element in (*at.main.markdown, *at.main.caption))
+
+
+def complaints(at: AppTest) -> list[str]:
+    """The texts of its errors and warnings."""
+    return [element.value for element in (*at.error, *at.warning)]
+
+
+def number(pattern: str, where: str) -> float:
+    """The number in ``where`` at the one group of ``pattern``."""
+    found = re.search(pattern, where)
+    assert found, f"nothing like {pattern!r} in: {where}"
+    return float(found[1])
+
+
+def stored(spec: StageSpec) -> Artifact:
+    """The artifact of ``spec`` in the cache in force; it must be there."""
+    artifact = Store().get(spec.stage, key(spec))
+    assert artifact is not None, f"{spec.stage} is not in the cache"
+    return artifact
+
+
+def select(at: AppTest, name: str, *, points: Sequence[dict] = (), rows: Sequence[int] = ()) -> AppTest:
+    """Click on points of the figure, or on rows of the table, with the key ``name``."""
+    elements = [*at.get("plotly_chart"), *at.dataframe]
+    (element,) = (one for one in elements if one.proto.id.endswith(f"-{name}"))
+    selection = {"points": list(points), "point_indices": [], "box": [], "lasso": []} if points else {}
+    selection = selection or {"rows": list(rows), "columns": [], "cells": []}
+    states = at._tree.get_widget_states()
+    state = states.widgets.add()
+    state.id, state.string_value = element.proto.id, json.dumps({"selection": selection})
+    return at._run(states)
