@@ -1,7 +1,15 @@
 """``python -m ntkcore``: the command line of the library; see ``ntkcore.cli``."""
 
+import os
 import sys
 
-from ntkcore.cli import main
+# As for the worker (ntkcore.runs.process): threads that spin while they wait are slow on a shared machine. Read by
+# OpenMP when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+try:
+    from ntkcore.cli import main
+except KeyboardInterrupt:
+    sys.exit(130)
 
 sys.exit(main())

@@ -5,13 +5,15 @@
     python -m ntkcore presets
     python -m ntkcore run --preset start            # or: run SPEC.json
     python -m ntkcore cache ls | verify | clear
-    python -m ntkcore kernel SPEC.json out.npz      # K [n, n], K_test [m, n], labels
-    python -m ntkcore data import FILE.npz          # own data: prints the fields for a SPEC
+    python -m ntkcore kernel SPEC.json --out K.npz  # K [n, n], K_test [m, n], labels
+    python -m ntkcore import FILE.npz               # own data: prints the fields for a SPEC
 
 Ctrl-C stops between two tiles and leaves nothing half-written.
 """
 
 import argparse
+import os
+import secrets
 import sys
 import time
 from collections.abc import Sequence
@@ -37,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NTKError as error:
         print(error, file=sys.stderr)
         return 1
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader of our output has left: nothing more to say, not even at the very end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
@@ -73,11 +76,13 @@ def _parser() -> argparse.ArgumentParser:
 def _experiment_options(command: argparse.ArgumentParser) -> None:
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("spec", nargs="?", help="an experiment as JSON (missing fields take their defaults)")
-    which.add_argument("--preset", choices=PRESETS)
+    which.add_argument("--preset", metavar="NAME", help="an experiment of the list that `presets` prints")
 
 
 def _experiment(options: argparse.Namespace) -> specs.Experiment:
-    if options.preset:
+    if options.preset is not None:
+        if options.preset not in PRESETS:
+            raise NTKError(f"There is no preset {options.preset!r}; choose one of {', '.join(PRESETS)}.")
         return PRESETS[options.preset].experiment
     try:
         text = Path(options.spec).read_bytes()
@@ -90,13 +95,16 @@ def _run(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
     print(experiment.in_words())
     store = Store(options.cache)
+    accuracies = {}
     for spec in experiment.stages():
         start = time.perf_counter()
-        artifact = stages.result(spec, store, Bar(spec.stage), options.data, options.device)
+        with Bar(spec.stage) as bar:
+            artifact = stages.result(spec, store, bar, options.data, options.device)
         seconds = time.perf_counter() - start
-        print(f"\r{spec.stage:<10} {artifact.bytes / 1e6:8.1f} MB {seconds:8.1f} s  {artifact.path}\033[K")
-    outcome = store.get("predict", specs.key(experiment.predict())).arrays
-    clean, attacked = (float(outcome[name].double().mean()) for name in ("right", "attack_right"))
+        print(f"{spec.stage:<10} {artifact.bytes / 1e6:8.1f} MB {seconds:8.1f} s  {artifact.path}", flush=True)
+        if spec == experiment.predict():
+            accuracies = {name: float(artifact.arrays[name].double().mean()) for name in ("right", "attack_right")}
+    clean, attacked = accuracies.values()
     print(f"clean accuracy {clean:.3f}, under {experiment.attack} {attacked:.3f}")
 
 
@@ -108,10 +116,12 @@ def _presets(options: argparse.Namespace) -> None:
 def _cache(options: argparse.Namespace) -> int:
     store = Store(options.cache)
     if options.what == "clear":
-        print(f"{store.clear()} artifacts deleted.")
+        count = store.clear()
+        print(f"{count} artifact{'' if count == 1 else 's'} deleted.")
     elif options.what == "verify":
-        report = store.verify(Bar("verify"))
-        print(f"\r{report.checked} artifacts read, {report.bytes / 1e6:.1f} MB.\033[K")
+        with Bar("verify") as bar:
+            report = store.verify(bar)
+        print(f"{report.checked} artifacts read, {report.bytes / 1e6:.1f} MB.")
         for incident in report.broken:
             print(incident)
         return 0 if report.ok else 1
@@ -125,24 +135,29 @@ def _cache(options: argparse.Namespace) -> int:
 
 def _kernel(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
-    arrays = stages.result(
-        experiment.kernel(), Store(options.cache), Bar("kernel"), options.data, options.device
-    ).arrays
+    with Bar("kernel") as bar:
+        spec, store = experiment.kernel(), Store(options.cache)
+        arrays = stages.result(spec, store, bar, options.data, options.device).arrays
     task = data.load(experiment.data, root=options.data)
     out = Path(options.out)
+    part = out.with_name(f".{out.name}-{secrets.token_hex(4)}.part")
     try:
-        with open(out, "wb") as file:
-            np.savez_compressed(
-                file,
-                K=arrays["K"].numpy(),
-                K_test=arrays["K_test"].numpy(),
-                y_train=task.y_train.numpy(),
-                y_test=task.y_test.numpy(),
-                spec=specs.canonical(experiment.kernel()),
-            )
+        try:
+            with open(part, "wb") as file:
+                np.savez_compressed(
+                    file,
+                    K=arrays["K"].numpy(),
+                    K_test=arrays["K_test"].numpy(),
+                    y_train=task.y_train.numpy(),
+                    y_test=task.y_test.numpy(),
+                    spec=specs.canonical(spec),
+                )
+            part.replace(out)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise NTKError(f"Cannot write {out}: {error.strerror}. Choose another --out.") from None
-    print(f"\r{out}: K {tuple(arrays['K'].shape)}, K_test {tuple(arrays['K_test'].shape)}\033[K")
+    print(f"{out}: K {tuple(arrays['K'].shape)}, K_test {tuple(arrays['K_test'].shape)}")
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -151,10 +166,19 @@ def _import(options: argparse.Namespace) -> None:
 
 
 class Bar:
-    """A one-line progress bar on stderr when it is a terminal, silent elsewhere."""
+    """A one-line progress bar on stderr when it is a terminal, silent elsewhere; leaving its block wipes it."""
+
+    CLEAR = "\r\033[K"
 
     def __init__(self, title: str):
         self.title, self.shown = title, 0.0
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if sys.stderr.isatty():
+            print(self.CLEAR, end="", file=sys.stderr, flush=True)
 
     def __call__(self, done: float, total: float, note: str) -> None:
         now = time.monotonic()

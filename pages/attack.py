@@ -46,7 +46,7 @@ if flip is not None:
             Picture((x_adv - image) * factor, f"perturbation<br>x {factor}", signed=True, scale=1.0),
             Picture(x_adv, f"adversarial<br>kernel: {after}"),
         ]
-        pictures(row, width=190)
+        pictures(row, width=148)
         figures["Images"] = strip(row, dark=night)
         norm = experiment.attack.norm
         st.markdown(

@@ -37,7 +37,8 @@ def read_sweep(sweep: Sweep, classes: np.ndarray, level: float, top: int = 20) -
     robust, brittle = int((classes == ROBUST).sum()), int((classes == NON_ROBUST).sum())
     in_top = int((classes[:top] == ROBUST).sum())
     by_chance = level * features
-    spearman = stats.spearmanr(np.arange(features), sweep.robustness.numpy()).statistic
+    robustness = sweep.robustness.numpy()
+    spearman = stats.spearmanr(np.arange(features), robustness).statistic if np.ptp(robustness) else np.nan
     words = (
         f"{robust} of {features} features are robust and useful, {in_top} of them among the {top} largest eigenvalues; "
         f"{brittle} are useful but not robust. "

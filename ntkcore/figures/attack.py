@@ -63,7 +63,7 @@ def margin_along_eps(
     fig = new_figure(dark=dark, height=380)
     fig.add_hrect(y0=bounds[0], y1=0, fillcolor=MUTED.colour(dark), opacity=0.12, line_width=0, layer="below")
     fig.add_hline(y=0, line=guide(dark, "solid"))
-    place = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": 4, "y": 0, "yanchor": "top"}
+    place = {"x": 1, "xref": "paper", "xanchor": "right", "xshift": -4, "y": 0, "yanchor": "top"}
     fig.add_annotation(text="below: wrong", **place)
     flips = {key: first_flip(eps, margin) for key, margin in lines.items()}
     for key, margin in lines.items():

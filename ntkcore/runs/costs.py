@@ -133,7 +133,8 @@ class _Size:
         channels, height, width = data.image_shape(spec.data)
         net = spec.net.build()
         activations, convolutions = _covariances(net, height, width)
-        outputs = 1 if len(spec.data.classes) == 2 else len(spec.data.classes)
+        classes = len(spec.data.classes or data.info(spec.data).classes)  # own data may leave them open
+        outputs = 1 if classes == 2 else classes
         return cls(spec.data.n_train, spec.data.n_test, channels * height * width, outputs, activations, convolutions)
 
     def pair(self, rates: Rates, double: bool) -> float:

@@ -235,22 +235,41 @@ def experiment_from_json(text: str | bytes) -> Experiment:
 
 
 def describe(spec: StageSpec | Experiment) -> str:
-    """A spec in words, one line."""
+    """A spec in words, one line; settings that have their default are not mentioned."""
     if isinstance(spec, Experiment):
         return spec.in_words()
     if isinstance(spec, KernelSpec):
-        data = spec.data
-        classes = " / ".join(data.classes) if 0 < len(data.classes) <= 3 else f"{len(data.classes) or 'all'} classes"
-        size = f", {data.size}x{data.size} pixels" if data.size else ""
-        draw = f", draw {data.seed}" if data.seed is not None else ""
-        inputs = "" if spec.inputs == "raw" else f", inputs {spec.inputs}d"
-        return (
-            f"{data.name}: {classes}, {data.n_train} training and {data.n_test} test images{size}{draw}{inputs}, "
-            f"{spec.net.build()} {spec.kind.upper()}"
-        )
+        return _describe_kernel(spec)
     if isinstance(spec, CurvesSpec | PicturesSpec):
-        extra = f", test image {spec.index}" if isinstance(spec, PicturesSpec) else ""
-        return describe(spec.sweep) + extra
-    attack = f", {spec.attack}" if hasattr(spec, "attack") else ""
-    index = f", test image {spec.index}" if isinstance(spec, FlipSpec) else ""
-    return describe(spec.kernel) + attack + index
+        words = [describe(spec.sweep), *_unusual(spec.rule)]
+    else:
+        words = [describe(spec.kernel), *([str(spec.attack)] if hasattr(spec, "attack") else [])]
+    words += _unusual(spec, "time", "ridge", "eps_max", "features")
+    if isinstance(spec, PicturesSpec | FlipSpec):
+        words.append(f"test image {spec.index}")
+    return ", ".join(words)
+
+
+def _describe_kernel(spec: KernelSpec) -> str:
+    data = spec.data
+    name = f"own {data.digest[:8]}" if data.digest else data.name
+    classes = " / ".join(data.classes) if 0 < len(data.classes) <= 3 else f"{len(data.classes) or 'all'} classes"
+    words = [f"{name}: {classes}", f"{data.n_train} training and {data.n_test} test images"]
+    words += [f"{data.size}x{data.size} pixels"] if data.size else []
+    words += [f"draw {data.seed}"] if data.seed is not None else []
+    words += [] if spec.inputs == "raw" else [f"inputs {spec.inputs}d"]
+    words += [f"{spec.net.build()} {spec.kind.upper()}", *_unusual(spec.net, "activation", "W_std", "b_std")]
+    return ", ".join([*words, *_unusual(spec, "precision")])
+
+
+def _unusual(spec: Spec, *names: str) -> list[str]:
+    """The named fields (all by default) that the spec has and that do not have their default: "ridge 0.5"."""
+    fields = type(spec).model_fields
+    found = [name for name in names or fields if name in fields and getattr(spec, name) != fields[name].default]
+    return [f"{name} {_value(getattr(spec, name))}" for name in found]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -74,7 +74,7 @@ def result(
     found = store.get(spec.stage, name)
     if found is not None:
         return found
-    context = Context(store, progress, data_root, device)
+    context = Context(store, forward_only(progress), data_root, device)
     start = time.perf_counter()
     try:
         arrays = STAGES[spec.stage](spec, context)
@@ -91,7 +91,10 @@ def result(
         "words": specs.describe(spec),
         "seconds": time.perf_counter() - start,
     }
-    return store.put(spec.stage, name, arrays, meta)
+    artifact = store.put(spec.stage, name, arrays, meta)
+    if context.progress is not None:
+        context.progress(1.0, 1.0, f"{spec.stage} done")
+    return artifact
 
 
 def execute(request: Mapping[str, Any], store: Store, progress: Progress | None) -> None:
@@ -126,6 +129,20 @@ def portion(progress: Progress | None, low: float, high: float) -> Progress | No
     def part(done: float, total: float, note: str) -> None:
         share = done / total if total else 1.0
         progress(low + (high - low) * share, 1.0, note)
+
+    return part
+
+
+def forward_only(progress: Progress | None) -> Progress | None:
+    """A callback that reports shares of 1 and never goes back: an input that turns out to be missing is new work."""
+    if progress is None:
+        return None
+    reached = 0.0
+
+    def part(done: float, total: float, note: str) -> None:
+        nonlocal reached
+        reached = max(reached, done / total if total else 1.0)
+        progress(reached, 1.0, note)
 
     return part
 
@@ -201,7 +218,7 @@ class _Parts:
 def _parts(spec: specs.KernelSpec, context: Context, share: tuple[float, float]) -> _Parts:
     task = context.task(spec.data)
     s = read_spectrum(context.get(specs.SpectrumSpec(kernel=spec), share))
-    K_test = context.get(spec).arrays["K_test"]
+    K_test = context.get(spec, share).arrays["K_test"]
     s = Spectrum(context.put(s.values), context.put(s.vectors))
     return _Parts(
         task,

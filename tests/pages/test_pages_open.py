@@ -20,7 +20,7 @@ TITLES = {
     "runs": "Runs",
 }
 KINDS = {
-    "three-classes": {"classes": ["Coat", "Bag", "Shirt"]},
+    "three-classes": {"classes": ["Coat", "Bag", "Shirt"], "draw": "7"},
     "ten-classes": {
         "classes": [
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -28,20 +28,14 @@ KINDS = {
         ]
     },
     "toy": {"data": "toy", "eps": "25.5"},
-    "another-draw": {"draw": "7"},
-    "l2": {"norm": "l2", "eps": "1.5"},
-    "pgd-random-start": {"attack": "PGD", "steps": "4", "start": "true"},
+    "l2-pgd-random-start": {"norm": "l2", "eps": "1.5", "attack": "PGD", "steps": "4", "start": "true"},
     "eps-0": {"eps": "0"},
     "whole-range": {"eps": "255"},
-    "erf": {"act": "erf"},
-    "nngp": {"kind": "nngp"},
-    "deep": {"depth": "10"},
+    "erf-nngp": {"act": "erf", "kind": "nngp", "depth": "10"},
     "conv": {"net": "Conv", "depth": "2", "size": "7"},
-    "myrtle": {"net": "Myrtle", "depth": "5", "size": "7", "n": "30", "m": "6"},
-    "standardised-float32": {"inputs": "standardise", "precision": "float32"},
-    "ridge": {"ridge": "0.5"},
-    "rule": {"level": "0.05", "keep": "1.0"},
-    "one-test-image": {"m": "1"},
+    "myrtle": {"net": "Myrtle", "depth": "5", "size": "7", "n": "8", "m": "2"},
+    "standardised-float32": {"inputs": "standardise", "precision": "float32", "ridge": "0.5"},
+    "strict-rule-one-test-image": {"level": "0.001", "keep": "1.0", "m": "1"},
     "two-training-images": {"n": "2", "m": "2", "draw": "3"},
 }
 

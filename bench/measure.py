@@ -1,0 +1,60 @@
+"""Measuring: one call's seconds, medians with their range, and the machine they were taken on.
+
+::
+
+    seconds, value = timed(lambda: kernel(x))
+    print(Seconds([seconds]))                    # 0.123 s (0.123 to 0.123)
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+import torch
+
+Value = TypeVar("Value")
+
+
+def timed(work: Callable[[], Value]) -> tuple[float, Value]:
+    """Seconds of wall time of one call, and what it returned."""
+    start = time.perf_counter()
+    value = work()
+    return time.perf_counter() - start, value
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Several measurements of the same work, in seconds."""
+
+    rounds: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        return median(self.rounds)
+
+    def __str__(self) -> str:
+        return f"{self.median:8.3f} s  ({min(self.rounds):.3f} to {max(self.rounds):.3f})"
+
+
+def machine() -> str:
+    """Processor, cores, threads, load before the start, versions: what the numbers belong to."""
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"{_processor()}, {usable} cores, {torch.get_num_threads()} threads, load {load} before the start; "
+        f"{platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, on the CPU"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

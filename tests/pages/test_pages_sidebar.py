@@ -1,0 +1,151 @@
+"""The sidebar: presets set it exactly, its controls follow each other, and no choice is lost on the way."""
+
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ntkcore.runs.presets import PRESETS
+from visits import CHARTS, charts, complaints, run_until_ready, text
+
+Open = Callable[..., AppTest]
+FASHION = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset(name: str, opened: Open) -> None:
+    """From an experiment that differs in every control."""
+    everything = {
+        **{"data": "toy", "n": "50", "m": "10", "size": "4", "draw": "5", "net": "Conv", "depth": "3", "w": "1"},
+        **{"b": "0", "act": "erf", "kind": "nngp", "inputs": "centre", "precision": "float32", "ridge": "1"},
+        **{"attack": "PGD", "norm": "l2", "eps": "0.5", "steps": "3", "start": "true", "level": "0.05", "keep": "1"},
+    }
+    at = opened("overview", everything, wait=False)
+    assert complaints(at) == []
+    at.button(key=f"preset-{name}").click().run()
+    assert at.session_state.experiment == PRESETS[name].experiment
+    assert not at.exception
+    assert complaints(at) == []
+
+
+def test_presets_one_after_another(opened: Open) -> None:
+    at = opened("overview", wait=False)
+    for name in [*PRESETS, *reversed(PRESETS)]:
+        at.button(key=f"preset-{name}").click().run()
+        assert at.session_state.experiment == PRESETS[name].experiment
+        assert not at.exception
+
+
+def test_preset_that_needs_a_download_offers_it(opened: Open) -> None:
+    at = opened("overview", wait=False)
+    at.button(key="preset-cifar").click().run()
+    assert "CIFAR-10 is not in" in at.info[0].value
+    assert [button.label for button in at.main.button if button.label != "Open"] == ["Download"]
+
+
+@pytest.mark.parametrize("name", ["mnist", "kmnist", "cifar100", "svhn"])
+def test_data_set_that_is_not_there(name: str, opened: Open) -> None:
+    at = opened("overview", wait=False)
+    at.selectbox(key="data").set_value(name).run()
+    assert at.session_state.experiment.data.name == name
+    assert "are to be downloaded" in at.info[0].value
+
+
+def test_fewer_classes_take_back_what_they_cannot_give(opened: Open) -> None:
+    at = opened("overview", wait=False)
+    at.multiselect(key="classes").set_value(list(FASHION)).run()
+    assert at.number_input(key="n").max == 5000
+    at.number_input(key="n").set_value(5000).run()
+    assert at.session_state.experiment.data.n_train == 5000
+    at.multiselect(key="classes").set_value(["Coat", "Bag"]).run()
+    assert not at.exception
+    assert at.session_state.experiment.data.n_train <= at.number_input(key="n").max == 1000
+    assert at.session_state.experiment.data.n_test == 20
+
+
+@pytest.mark.parametrize("classes", [[], ["Coat"]], ids=["none", "one"])
+def test_too_few_classes_lose_nothing(classes: list[str], opened: Open) -> None:
+    """While there is no experiment, all other choices stand."""
+    others = {"net": "Conv", "depth": "3", "size": "7", "eps": "4", "ridge": "0.5", "kind": "nngp", "draw": "2"}
+    at = opened("overview", others, wait=False)
+    before = at.session_state.experiment
+    at.multiselect(key="classes").set_value(classes).run()
+    assert "at least two classes" in at.error[0].value
+    at.multiselect(key="classes").set_value(["T-shirt/top", "Shirt"]).run()
+    assert at.session_state.experiment == before
+
+
+def test_architecture_brings_its_depth(opened: Open) -> None:
+    at = opened("overview", {"depth": "9", "size": "7"}, wait=False)
+    for family, depth in (("Myrtle", 5), ("Conv", 2), ("FC", 1)):
+        at.segmented_control(key="net").set_value(family).run()
+        assert at.session_state.experiment.net.depth == depth
+        assert not at.exception
+
+
+def test_ball_brings_its_radius(opened: Open) -> None:
+    at = opened("overview", wait=False)
+    at.number_input(key="eps").set_value(200.0).run()
+    at.selectbox(key="norm").set_value("l2").run()
+    assert at.session_state.experiment.attack.eps == 1.0
+    at.number_input(key="eps").set_value(50.0).run()
+    at.selectbox(key="norm").set_value("linf").run()
+    assert at.session_state.experiment.attack.eps == pytest.approx(8 / 255)
+
+
+def test_data_set_brings_its_classes(opened: Open) -> None:
+    at = opened("overview", {"size": "14"}, wait=False)
+    at.selectbox(key="data").set_value("toy").run()
+    data = at.session_state.experiment.data
+    assert data.classes == ("minus", "plus")
+    assert data.size is None
+    at.selectbox(key="data").set_value("own").run()
+    assert "Upload an .npz" in at.error[0].value
+    at.selectbox(key="data").set_value("fashion-mnist-sample").run()
+    assert at.session_state.experiment.data.classes == ("T-shirt/top", "Shirt")
+    assert not at.exception
+
+
+def test_pages_follow_a_smaller_experiment(opened: Open) -> None:
+    """A feature, an image or a class that the new experiment does not have gives way without an exception."""
+    at = opened("eigenfeatures", {"feature": "50", "features": ["0", "55"], "k": "60", "shown": ["Shirt"], "nth": "15"})
+    assert "**Feature 50**" in text(at)
+    at.number_input(key="n").set_value(20)
+    at.number_input(key="m").set_value(8)
+    at.multiselect(key="classes").set_value(["Coat", "Bag", "Dress"]).run()
+    run_until_ready(at)
+    assert not at.exception
+    assert charts(at) == CHARTS["eigenfeatures"]
+    assert at.number_input(key="feature").value < 20
+    assert set(at.multiselect(key="shown").value) <= {"Coat", "Bag", "Dress"}
+
+
+def test_attack_follows_fewer_test_images(opened: Open) -> None:
+    at = opened("attack", {"image": "19"})
+    at.number_input(key="m").set_value(5).run()
+    run_until_ready(at)
+    assert not at.exception
+    assert at.number_input(key="image").value < 5
+    assert charts(at) == CHARTS["attack"]
+
+
+def test_spectrum_follows_fewer_training_images(opened: Open) -> None:
+    at = opened("spectrum", {"vi": "59", "vj": "58"})
+    at.session_state.picked = 57
+    at.number_input(key="n").set_value(20).run()
+    run_until_ready(at)
+    assert not at.exception
+    assert charts(at) == CHARTS["spectrum"]
+    assert "Click a dot" in text(at)
+
+
+def test_the_experiment_goes_along_to_other_pages(opened: Open) -> None:
+    at = opened("overview", {"classes": ["Coat", "Bag"], "eps": "4"})
+    before = at.session_state.experiment
+    for page in ("spectrum", "eigenfeatures", "attack", "runs", "overview"):
+        at.switch_page(f"pages/{page}.py").run()
+        assert at.session_state.experiment == before
+        assert not at.exception
