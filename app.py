@@ -14,7 +14,8 @@ st.set_page_config(
     layout="wide",
     menu_items={"About": ABOUT},
 )
-remember_arrival()
+if remember_arrival():
+    st.rerun()
 page = st.navigation(pages())
 with st.sidebar:
     sidebar.draw()

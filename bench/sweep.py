@@ -108,9 +108,8 @@ def _report(
         one = Seconds(seconds[precision])
         print(f"  {f'one feature alone, {precision}':<28} {one}")
         whole = one.median * features
-        print(
-            f"    x {features} features = {whole:.1f} s, {whole / sweep:.1f} times the sweep; {_agreement(found, swept)}"
-        )
+        print(f"    x {features} features = {whole:.1f} s, {whole / sweep:.1f} times the sweep")
+        print(f"    {_agreement(found, swept)}")
 
 
 def _agreement(found: dict[int, Verdicts], swept: dict[str, torch.Tensor]) -> str:

@@ -1,5 +1,7 @@
 """One test image at a time: what the attack adds, what the kernel then says, and how little it takes."""
 
+from functools import partial
+
 import streamlit as st
 
 from ntkcore.analysis.readings import read_flip
@@ -47,7 +49,7 @@ if flip is not None:
             Picture(x_adv, f"adversarial<br>kernel: {after}"),
         ]
         pictures(row, width=148)
-        figures["Images"] = strip(row, dark=night)
+        figures["Images"] = partial(strip, row, dark=night)
         norm = experiment.attack.norm
         st.markdown(
             f"True class: **{truth}**. "

@@ -1,5 +1,7 @@
 """Every eigenfeature of the kernel: how useful, how robust, what it looks like, and what is left when some are kept."""
 
+from functools import partial
+
 import streamlit as st
 
 from ntkcore.analysis.eigenfeatures import classify, useful_threshold
@@ -113,11 +115,13 @@ for label, index in examples(task, nth).items():
     if label in shown:
         of_class_image[label] = need(experiment.pictures(index, chosen), f"pictures of the features at a {label}")
 ready = {label: artifact.arrays for label, artifact in of_class_image.items() if artifact is not None}
+if not shown:
+    st.caption("Choose at least one class of images to see them.")
 if ready:
     rows = feature_rows(ready, chosen)
     for start in range(0, len(rows), len(chosen) + 1):
         pictures(rows[start : start + len(chosen) + 1], width=130)
-    figures["Feature pictures"] = strip(rows, columns=len(chosen) + 1, dark=night)
+    figures["Feature pictures"] = partial(strip, rows, columns=len(chosen) + 1, dark=night)
     st.caption(
         "The gradient of each feature for the true class: red pixels, made brighter, help it; blue ones hurt. "
         "Each picture has its own scale."
@@ -126,7 +130,7 @@ if ready:
     label, arrays = next(iter(ready.items()))
     row = perturbation_row(arrays, label)
     pictures(row)
-    figures["Perturbation"] = strip(row, dark=night)
+    figures["Perturbation"] = partial(strip, row, dark=night)
     parts, of_class = arrays["contributions"].numpy(), arrays["classes"].numpy()
     figures["Perturbation over features"] = perturbation_split(
         parts, classes=of_class, quantity="change of the margin", dark=night

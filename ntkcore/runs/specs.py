@@ -117,7 +117,7 @@ class PicturesSpec(StageSpec):
     sweep: SweepSpec = SweepSpec()
     rule: Rule = Rule()
     index: int = Field(0, ge=0)
-    features: tuple[int, ...] = (0, 1, 2, 3)
+    features: tuple[int, ...] = Field((0, 1, 2, 3), min_length=1)
 
 
 class FlipSpec(StageSpec):
@@ -225,7 +225,7 @@ def experiment_from_json(text: str | bytes) -> Experiment:
     """An Experiment from JSON text. Raises SpecError in words for malformed JSON, unknown or unfit fields."""
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(
             f"The experiment is not valid JSON: {error}. Export one from the Runs page to see the form."
         ) from None

@@ -179,6 +179,7 @@ def _kernel(spec: specs.KernelSpec, context: Context) -> Arrays:
     dtype = getattr(torch, spec.precision)
     x, x_test = context.put(task.x_train.to(dtype)), context.put(task.x_test.to(dtype))
     kernel = kernel_of(spec, task)
+    spec.net.build().module(task.image_shape, width=1)  # refuses images that are too small to be pooled
     n, m = task.n, task.m
     square = n * (n + 1) / 2
     split = square / (square + n * m)

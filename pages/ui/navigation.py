@@ -5,6 +5,8 @@ kind and would run a page without ``app.py`` around it. So every page begins wit
 it declares the pages and starts over, with the link's values intact.
 """
 
+import math
+
 import streamlit as st
 
 ABOUT = (
@@ -24,10 +26,26 @@ def pages() -> list:
     ]
 
 
-def remember_arrival() -> None:
-    """Keep the parameters of the link that opened this session: widgets drop what they cannot take in silence."""
-    if "arrival" not in st.session_state:
-        st.session_state.arrival = {name: st.query_params.get_all(name) for name in st.query_params}
+def remember_arrival() -> bool:
+    """Keep the parameters of the link that opened this session: widgets drop what they cannot take in silence.
+
+    Infinite numbers they do not drop but fail at; those are taken out of the address. Returns whether the run has to
+    start over for that.
+    """
+    if "arrival" in st.session_state:
+        return False
+    st.session_state.arrival = {name: st.query_params.get_all(name) for name in st.query_params}
+    infinite = [name for name, values in st.session_state.arrival.items() if any(map(_is_infinite, values))]
+    for name in infinite:
+        del st.query_params[name]
+    return bool(infinite)
+
+
+def _is_infinite(text: str) -> bool:
+    try:
+        return math.isinf(float(text))
+    except ValueError:
+        return False
 
 
 def enter() -> None:

@@ -17,7 +17,7 @@ from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact
 from pages.ui.services import services, stored
 
-AUTOMATIC = 10.0  # seconds
+AUTOMATIC = 20.0  # seconds; estimates are good to a factor of two, and what takes ten should just run
 POLL = 0.4
 
 

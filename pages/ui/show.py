@@ -19,6 +19,8 @@ from ntkcore.figures.images import png, signed_rgb, to_rgb
 from ntkcore.figures.strip import Picture
 from ntkcore.runs.specs import StageSpec, describe
 
+Drawn = go.Figure | Callable[[], go.Figure]
+
 
 def dark() -> bool:
     """Whether the reader's theme is dark."""
@@ -69,8 +71,11 @@ def explain(formula: str, spec: StageSpec, code: str) -> None:
         st.json(spec.model_dump(mode="json"), expanded=False)
 
 
-def downloads(name: str, figures: Mapping[str, go.Figure], arrays: Mapping[str, np.ndarray]) -> None:
-    """Data and figures of a page as files. Pictures (SVG, PNG) come from the camera button of each figure."""
+def downloads(name: str, figures: Mapping[str, Drawn], arrays: Mapping[str, np.ndarray]) -> None:
+    """Data and figures of a page as files. Pictures (SVG, PNG) come from the camera button of each figure.
+
+    A figure that the page itself does not show may be given as a function that draws it when it is asked for.
+    """
     with st.popover("Download", icon=":material/download:"):
         st.download_button(
             "Arrays (NPZ)", lambda: npz(arrays), f"{name}.npz", on_click="ignore", width="stretch", key=f"npz-{name}"
@@ -79,7 +84,7 @@ def downloads(name: str, figures: Mapping[str, go.Figure], arrays: Mapping[str, 
             file = export.slug(title)
             st.download_button(
                 f"{title} (CSV)",
-                lambda figure=figure: export.to_csv(figure),
+                lambda figure=figure: export.to_csv(_drawn(figure)),
                 f"{file}.csv",
                 on_click="ignore",
                 width="stretch",
@@ -87,13 +92,17 @@ def downloads(name: str, figures: Mapping[str, go.Figure], arrays: Mapping[str, 
             )
             st.download_button(
                 f"{title} (HTML)",
-                lambda figure=figure, title=title: export.to_html(figure, title),
+                lambda figure=figure, title=title: export.to_html(_drawn(figure), title),
                 f"{file}.html",
                 on_click="ignore",
                 width="stretch",
                 key=f"html-{name}-{file}",
             )
         st.caption("The camera above a figure saves it as SVG.")
+
+
+def _drawn(figure: Drawn) -> go.Figure:
+    return figure() if callable(figure) else figure
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:

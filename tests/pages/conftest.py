@@ -4,12 +4,13 @@
         at = opened("attack", {"image": "3"})
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages.ui.services import services
 from visits import SMALL, run_until_ready
 
 Query = Mapping[str, str | Sequence[str]]
@@ -29,11 +30,16 @@ def at_home(isolation: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture
-def opened(app_test: Callable[..., AppTest]) -> Callable[..., AppTest]:
-    """Open a page by a link, of a small experiment unless the link says otherwise, and wait for its results."""
+def opened(at_home: None, app_test: Callable[..., AppTest]) -> Iterator[Callable[..., AppTest]]:
+    """Open a page by a link, of a small experiment unless the link says otherwise, and wait for its results.
+
+    What a test has started and not waited for is cancelled at its end.
+    """
 
     def visit(page: str = "overview", query: Query | None = None, *, wait: bool = True) -> AppTest:
         at = app_test({**SMALL, **(query or {})}, page=f"pages/{page}.py")
         return run_until_ready(at) if wait else at
 
-    return visit
+    yield visit
+    for job in services().worker.jobs():
+        job.cancel()

@@ -1,0 +1,142 @@
+"""One's own images: uploads good and bad, and tasks that are degenerate on purpose."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ntkcore import data
+from visits import CHARTS, RESULTS, charts, complaints, number, run_until_ready, stored, text
+
+Open = Callable[..., AppTest]
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    """The content of an .npz with these arrays."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def noise(n: int, shape: tuple[int, ...] = (8, 8), seed: int = 0) -> np.ndarray:
+    """n images of uniform noise, uint8."""
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def labels(n: int, classes: int = 2) -> np.ndarray:
+    """0, 1, ..., 0, 1, ... of length n."""
+    return np.arange(n) % classes
+
+
+def as_file(x_train: np.ndarray, x_test: np.ndarray, classes: int = 2) -> bytes:
+    """An .npz of images whose labels take turns."""
+    return npz(
+        x_train=x_train, y_train=labels(len(x_train), classes), x_test=x_test, y_test=labels(len(x_test), classes)
+    )
+
+
+def contradiction() -> bytes:
+    """Ten different images, each four times, twice with either label; tested on themselves."""
+    return npz(
+        x_train=np.repeat(noise(10), 4, axis=0), y_train=labels(40), x_test=noise(10), y_test=np.zeros(10, dtype=int)
+    )
+
+
+DEGENERATE = {
+    "duplicates-with-opposite-labels": contradiction(),
+    "all-images-the-same": as_file(np.full((20, 8, 8), 128, np.uint8), np.full((6, 8, 8), 128, np.uint8)),
+    "all-images-black": as_file(np.zeros((20, 8, 8), np.uint8), np.zeros((6, 8, 8), np.uint8)),
+    "not-square-colour-three-classes": as_file(noise(30, (6, 9, 3)), noise(9, (6, 9, 3), 1), classes=3),
+    "one-pixel": as_file(noise(12, (1, 1)), noise(4, (1, 1), 1)),
+    "one-class-in-the-test": npz(x_train=noise(20), y_train=labels(20), x_test=noise(5, seed=1), y_test=np.ones(5)),
+}
+VARIANTS = {"plain": {}, "no-bias-standardised": {"b": "0", "inputs": "standardise"}}
+
+
+def link(own: data.OwnData) -> dict[str, str]:
+    """The link to all images of own data."""
+    return {"data": "own", "digest": own.digest, "n": str(own.n_train), "m": str(own.n_test)}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("task", DEGENERATE)
+def test_degenerate_task(task: str, variant: str, opened: Open) -> None:
+    """The right pages, or a sentence in their place; with ridge 0."""
+    own = data.import_npz(DEGENERATE[task])
+    for page in RESULTS:
+        at = opened(page, link(own) | VARIANTS[variant])
+        assert not at.exception, page
+        if charts(at) != CHARTS[page]:
+            assert complaints(at), f"{page} shows neither its figures nor a reason: {text(at)}"
+        assert "nan" not in text(at).lower().split(), page
+
+
+def test_duplicates_are_left_out_not_divided_by(opened: Open) -> None:
+    """Thirty of forty eigenvalues are zero; what is left contradicts itself, so nothing is learned."""
+    own = data.import_npz(contradiction())
+    at = opened("overview", link(own))
+    assert number(r"(\d+) eigenvalues are zero up to rounding", text(at)) == 30
+    arrays = stored(at.session_state.experiment.predict()).arrays
+    assert float(arrays["outputs"].abs().max()) < 1e-6
+    assert "Singular" not in text(at)
+
+
+def test_upload(opened: Open) -> None:
+    """The sidebar takes the file's classes and sizes; the link carries its fingerprint."""
+    at = opened("overview", {"data": "own"})
+    file = as_file(noise(50), noise(12, seed=1), classes=3)
+    at.file_uploader[0].set_value(("mine.npz", file, "application/octet-stream")).run()
+    run_until_ready(at)
+    assert complaints(at) == []
+    spec = at.session_state.experiment.data
+    assert (spec.classes, spec.n_train, spec.n_test) == (("0", "1", "2"), 50, 12)
+    assert at.query_params["digest"] == [spec.digest] or at.query_params["digest"] == spec.digest
+    assert "own: 0 / 1 / 2, 50 training and 12 test images" in text(at)
+    assert len(at.metric) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(b"", "", id="empty"),
+        pytest.param(b"this is no archive", "", id="text"),
+        pytest.param(as_file(noise(20), noise(5))[:-40], "", id="cut-off"),
+        pytest.param(npz(x_train=noise(4), y_train=labels(4)), "x_test", id="arrays-missing"),
+        pytest.param(as_file(noise(6), noise(2)[:, :4]), "", id="shapes-differ"),
+        pytest.param(as_file(noise(6) / 10, noise(2) / 10), "", id="values-above-1"),
+        pytest.param(as_file(np.full((6, 4, 4), np.nan), np.zeros((2, 4, 4))), "", id="nan"),
+        pytest.param(as_file(noise(6), noise(2), classes=1), "", id="one-class"),
+    ],
+)
+def test_broken_upload(content: bytes, words: str, opened: Open) -> None:
+    """A sentence beside the uploader; the data that were there before stay."""
+    own = data.import_npz(as_file(noise(20), noise(6, seed=1)))
+    at = opened("overview", link(own))
+    before = at.session_state.experiment
+    at.file_uploader[0].set_value(("mine.npz", content, "application/octet-stream")).run()
+    (sentence,) = (error.value for error in at.sidebar.error)
+    assert sentence.endswith(".")
+    assert words in sentence
+    assert not at.exception
+    assert at.session_state.experiment == before
+
+
+def test_data_that_went_away(opened: Open) -> None:
+    """The images are deleted between the first look and the run: a reason and a Retry, and Retry helps."""
+    own = data.import_npz(as_file(noise(24, seed=5), noise(6, seed=6)))
+    opened("overview", link(own))
+    place = data.data_root() / "own" / f"{own.digest}.npz"
+    content = place.read_bytes()
+    place.unlink()
+    at = opened("overview", link(own) | {"b": "0.7"})
+    assert not at.exception
+    assert "Import the .npz again" in complaints(at)[0]
+    place.write_bytes(content)
+    at = opened("overview", link(own) | {"b": "0.7"})
+    for button in at.button:
+        if button.label == "Retry":
+            run_until_ready(button.click().run())
+    assert len(at.metric) == 3
+    assert complaints(at) == []

@@ -1,0 +1,332 @@
+"""Specs: one JSON form, one key; every field changes the key and the result; errors in words.
+
+The fields are found by walking the models, so a new one without a line in CHANGES fails here.
+"""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from ntkcore.analysis.attacks import Attack, pgd
+from ntkcore.data import DataSpec, import_npz
+from ntkcore.errors import SpecError
+from ntkcore.runs import specs
+from ntkcore.runs.specs import STAGE_SPECS, Experiment, NetSpec, Rule, StageSpec, canonical, describe, key
+from ntkcore.runs.stages import STAGES, result
+from ntkcore.runs.store import Store
+from ntkcore.validation import Spec
+
+# A change of these on purpose makes every result that was computed before be computed again.
+GOLDEN = {
+    "kernel": "6178cce8140e11b45755a77379787c33",
+    "spectrum": "3e26bc870fe70f8559450bd76dab234b",
+    "predict": "7eee5a4855ae257bfd139b8be5004313",
+    "sweep": "65de9d849738041d94ffdb9e33ffc54a",
+    "curves": "cd5a15b7a32e4f3caee5afce83a8ba0e",
+    "pictures": "e5c9a41553d923f83a3058b31e187e4f",
+    "flip": "7fc8abce830ec4aa0dbd0040071dfab8",
+}
+
+# A tiny experiment in which every field matters: a random start, so that the seed does, and a loose test of
+# usefulness, so that features of every class are there.
+TINY = Experiment(
+    data=DataSpec(n_train=24, n_test=12, size=7),
+    attack=pgd(0.1, steps=2, step_size=0.06, random_start=True),
+    rule=Rule(level=0.3),
+)
+BASES: dict[str, StageSpec] = {
+    spec.stage: spec for spec in (*TINY.stages(), TINY.pictures(1, (0, 1)), TINY.flip(1, time=50.0))
+}
+DIGESTS = ("0" * 63 + "1", "0" * 63 + "2")
+
+# Another value for every field, with what has to change along. By the model that owns the field, and its name.
+CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
+    (DataSpec, "name"): {"name": "toy", "classes": ("minus", "plus"), "size": None},
+    (DataSpec, "classes"): {"classes": ("Coat", "Shirt")},
+    (DataSpec, "n_train"): {"n_train": 25},
+    (DataSpec, "n_test"): {"n_test": 13},
+    (DataSpec, "seed"): {"seed": 0},
+    (DataSpec, "size"): {"size": 4},
+    (DataSpec, "digest"): {"name": "own", "classes": (), "digest": DIGESTS[0]},
+    (NetSpec, "family"): {"family": "conv"},
+    (NetSpec, "depth"): {"depth": 2},
+    (NetSpec, "W_std"): {"W_std": 1.5},
+    (NetSpec, "b_std"): {"b_std": 0.0},
+    (NetSpec, "activation"): {"activation": "erf"},
+    (Attack, "norm"): {"norm": "l2"},
+    (Attack, "eps"): {"eps": 0.05},
+    (Attack, "steps"): {"steps": 5},
+    (Attack, "step_size"): {"step_size": 0.02},
+    (Attack, "random_start"): {"random_start": False},
+    (Attack, "seed"): {"seed": 1},
+    (Rule, "level"): {"level": 0.05},
+    (Rule, "keep"): {"keep": 0.9},
+    (specs.KernelSpec, "kind"): {"kind": "nngp"},
+    (specs.KernelSpec, "inputs"): {"inputs": "centre"},
+    (specs.KernelSpec, "precision"): {"precision": "float32"},
+    (specs.PredictSpec, "time"): {"time": 30.0},
+    (specs.PredictSpec, "ridge"): {"ridge": 0.5},
+    (specs.FlipSpec, "time"): {"time": None},
+    (specs.FlipSpec, "ridge"): {"ridge": 0.5},
+    (specs.FlipSpec, "index"): {"index": 2},
+    (specs.FlipSpec, "eps_max"): {"eps_max": 0.1},
+    (specs.PicturesSpec, "index"): {"index": 2},
+    (specs.PicturesSpec, "features"): {"features": (0, 2)},
+}
+
+
+def fields(spec: Spec, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Paths of all fields that are no specs themselves, through all nested ones."""
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        yield from fields(value, (*path, name)) if isinstance(value, Spec) else [(*path, name)]
+
+
+def changed(spec: Spec, path: tuple[str, ...]) -> Spec:
+    """The spec with another value at the path."""
+    first, *rest = path
+    if rest:
+        return spec.replace(**{first: changed(getattr(spec, first), tuple(rest))})
+    return spec.replace(**CHANGES[type(spec), first])
+
+
+def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether any array differs in shape or value."""
+    return one.keys() != other.keys() or any(not torch.equal(one[name], other[name]) for name in one)
+
+
+EVERY_FIELD = [
+    pytest.param(stage, path, id=f"{stage}-{'.'.join(path)}") for stage, spec in BASES.items() for path in fields(spec)
+]
+# The fields of the kernel change the kernel, on which everything else stands: one of them is tried for each stage.
+OWN_FIELDS = [
+    parameter
+    for parameter in EVERY_FIELD
+    for stage, path in [parameter.values]
+    if stage == "kernel" or "kernel" not in path or path[-1] == "depth"
+]
+
+
+# -- keys ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_stage_has_a_spec_and_a_function():
+    assert STAGE_SPECS.keys() == STAGES.keys() == GOLDEN.keys() == BASES.keys()
+
+
+@pytest.mark.parametrize("stage", GOLDEN)
+def test_keys_of_the_defaults_are_what_they_always_were(stage):
+    assert key(STAGE_SPECS[stage]()) == GOLDEN[stage]
+
+
+@pytest.mark.parametrize(("stage", "path"), EVERY_FIELD)
+def test_every_field_changes_the_key_and_the_words(stage, path):
+    base = BASES[stage]
+    other = changed(base, path)
+    assert key(other) != key(base)
+    if path[-1] != "seed" or "attack" not in path:  # which random start it was is not told
+        assert describe(other) != describe(base)
+
+
+def test_no_two_changes_share_a_key():
+    names = [key(changed(BASES[stage], path)) for stage, path in (p.values for p in EVERY_FIELD)]
+    assert len(set(names)) == len(names) > 100
+
+
+def test_stage_and_version_are_part_of_the_key():
+    class Newer(specs.KernelSpec):
+        version = specs.KernelSpec.version + 1
+
+    class Elsewhere(specs.KernelSpec):
+        stage = "elsewhere"
+
+    assert canonical(Newer()) == canonical(Elsewhere()) == canonical(specs.KernelSpec())
+    assert len({key(Newer()), key(Elsewhere()), key(specs.KernelSpec())}) == 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"time": 3}, id="whole number for a float"),
+        pytest.param({"ridge": 0, "time": 3.0}, id="default given"),
+        pytest.param({"time": 3, "kernel": {"data": {"classes": ["t-shirt/TOP", 6]}}}, id="classes in other words"),
+        pytest.param({"time": 3, "kernel": {"data": {"size": 28}}}, id="full size"),
+        pytest.param({"attack": {"steps": 1}, "time": 3, "kernel": {}}, id="another order"),
+    ],
+)
+def test_the_same_in_other_words_has_the_same_key(fields):
+    assert key(specs.parse("predict", fields)) == key(specs.PredictSpec(time=3.0))
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=".".join(p)) for p in fields(TINY)])
+def test_every_field_of_the_experiment_reaches_a_stage(path):
+    changes = {("ridge",): {"ridge": 0.5}, ("kind",): {"kind": "nngp"}, ("inputs",): {"inputs": "centre"}}
+    changes[("precision",)] = {"precision": "float32"}
+    other = TINY.replace(**changes[path]) if path in changes else changed(TINY, path)
+    before, after = ({key(stage) for stage in e.stages()} for e in (TINY, other))
+    assert before != after
+
+
+# -- results ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own_digests(tmp_path_factory) -> tuple[str, str]:
+    """Two imported files that differ in one pixel."""
+    root = tmp_path_factory.mktemp("own")
+    found = []
+    for shade in (0, 1):
+        x = np.random.default_rng(0).integers(0, 256, (40, 7, 7), dtype=np.uint8)
+        x[3, 2, 2] = shade
+        file = root / f"{shade}.npz"
+        np.savez(file, x_train=x, y_train=np.arange(40) % 2, x_test=x, y_test=np.arange(40) % 2)
+        found.append(import_npz(file, root=root).digest)
+    return root, found
+
+
+@pytest.fixture(scope="module")
+def compute(tmp_path_factory, own_digests):
+    """The arrays of a spec, inputs kept between the tests."""
+    store, (root, _) = Store(tmp_path_factory.mktemp("specs")), own_digests
+    return lambda spec: dict(result(spec, store, data_root=str(root), device="cpu").arrays)
+
+
+@pytest.mark.parametrize(("stage", "path"), OWN_FIELDS)
+def test_every_field_changes_the_result(stage, path, compute, own_digests):
+    base = BASES[stage]
+    if path[-1] == "digest":
+        one, other = (base.replace(data=DataSpec(name="own", n_train=24, n_test=12, digest=d)) for d in own_digests[1])
+    else:
+        one, other = base, changed(base, path)
+    assert differ(compute(one), compute(other))
+
+
+@pytest.mark.parametrize("stage", BASES)
+def test_the_same_spec_gives_the_same_result(stage, compute, tmp_path):
+    again = dict(result(BASES[stage], Store(tmp_path), device="cpu").arrays)
+    assert not differ(compute(BASES[stage]), again)
+
+
+# -- JSON ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", BASES)
+def test_json_and_back(stage):
+    for spec in (STAGE_SPECS[stage](), BASES[stage], BASES[stage].replace()):
+        text = canonical(spec)
+        assert specs.parse(stage, json.loads(text)) == spec
+        assert json.dumps(json.loads(text), sort_keys=True, separators=(",", ":")) == text
+        back = STAGE_SPECS[stage].model_validate_json(spec.model_dump_json())
+        assert (back, hash(back), key(back)) == (spec, hash(spec), key(spec))
+
+
+def test_an_experiment_from_json():
+    assert specs.experiment_from_json(canonical(TINY)) == TINY
+    assert specs.experiment_from_json("{}") == Experiment()
+    some = specs.experiment_from_json(b'{"net": {"depth": 3}, "attack": {"eps": 0.1, "step_size": 0.1}}')
+    assert some == Experiment(net=NetSpec(depth=3), attack=Attack(eps=0.1, step_size=0.1))
+
+
+@pytest.mark.parametrize("stage", BASES)
+def test_the_experiment_of_a_stage_asks_for_that_stage(stage):
+    e = specs.experiment_of(BASES[stage])
+    asked = (*e.stages(), e.pictures(1, (0, 1)), e.flip(1, time=50.0))
+    assert key(BASES[stage]) in {key(spec) for spec in asked}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("", "not valid JSON", id="empty"),
+        pytest.param("{", "not valid JSON", id="cut off"),
+        pytest.param(b"\xff\xfe\x00", "not valid JSON", id="no text"),
+        pytest.param("[" * 100_000, "not valid JSON", id="very deep"),
+        pytest.param("[]", "must be a JSON object", id="list"),
+        pytest.param("null", "must be a JSON object", id="null"),
+        pytest.param('{"dta": {}}', "no field 'dta'. Did you mean data?", id="misspelt"),
+        pytest.param('{"net": {"widht": 3}}', "no field 'widht'", id="unknown inside"),
+        pytest.param('{"data": 5}', "data is 5; an object with named fields is needed", id="number for an object"),
+        pytest.param('{"data": {"n_train": "many"}}', "n_train is 'many'; a whole number", id="text for a number"),
+        pytest.param('{"data": {"n_train": 1}}', "n_train is 1; it must be at least 2", id="one image"),
+        pytest.param('{"data": {"n_train": 1e9}}', "has 1000 training images", id="too many images"),
+        pytest.param('{"data": {"classes": ["Shirt", "Shoe"]}}', "There is no class 'Shoe'", id="class"),
+        pytest.param('{"data": {"name": "imagenet"}}', "name is 'imagenet'; choose", id="data set"),
+        pytest.param('{"net": {"family": "rnn"}}', "family is 'rnn'; choose 'fc', 'conv' or 'myrtle'", id="family"),
+        pytest.param('{"net": {"family": "myrtle"}}', "Myrtle has depth 5, 7 or 10; got 1", id="myrtle"),
+        pytest.param('{"net": {"W_std": NaN}}', "W_std is nan", id="nan"),
+        pytest.param('{"attack": {"eps": -1}}', "eps is -1; it must be at least 0", id="eps"),
+        pytest.param('{"attack": {"eps": 1e999}}', "eps is inf; a finite number", id="infinity"),
+        pytest.param('{"rule": {"level": 1}}', "level is 1; it must be less than 1", id="level"),
+        pytest.param('{"ridge": null}', "ridge is None; a number is needed", id="null inside"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_words(text, words):
+    with pytest.raises(SpecError) as caught:
+        specs.experiment_from_json(text)
+    assert words in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "given", "words"),
+    [
+        pytest.param("kernels", {}, "There is no stage 'kernels'; choose one of kernel,", id="stage"),
+        pytest.param("sweep", [], "an object with named fields", id="list"),
+        pytest.param("predict", {"time": -1}, "time is -1; it must be at least 0", id="time"),
+        pytest.param("pictures", {"features": []}, "features has 0 entries; it must have at least 1", id="no feature"),
+        pytest.param("flip", {"eps_max": 0}, "eps_max is 0; it must be greater than 0", id="eps_max"),
+    ],
+)
+def test_a_stage_that_does_not_fit_is_refused_in_words(stage, given, words):
+    with pytest.raises(SpecError) as caught:
+        specs.parse(stage, given)
+    assert words in str(caught.value)
+
+
+def test_a_spec_cannot_be_changed():
+    with pytest.raises(Exception, match="frozen"):
+        TINY.ridge = 1.0
+
+
+# -- words --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        pytest.param(
+            Experiment(),
+            "fashion-mnist-sample: T-shirt/top / Shirt, 1000 training and 300 test images, FC(1) NTK, "
+            "FGSM ℓ∞ eps 8/255",
+            id="default",
+        ),
+        pytest.param(
+            Experiment(
+                data=DataSpec(name="mnist", classes=(), n_train=50, n_test=9, seed=4, size=14),
+                net=NetSpec(family="myrtle", depth=5, W_std=1.0, activation="erf"),
+                kind="nngp",
+                inputs="standardise",
+                precision="float32",
+                ridge=0.25,
+            ),
+            "mnist: 10 classes, 50 training and 9 test images, 14x14 pixels, draw 4, inputs standardised, "
+            "Myrtle-5 NNGP, activation erf, W_std 1, precision float32, FGSM ℓ∞ eps 8/255, ridge 0.25",
+            id="everything",
+        ),
+        pytest.param(
+            Experiment(data=DataSpec(name="own", digest=DIGESTS[1], n_train=9, n_test=2)).kernel(),
+            "own 00000000: all classes, 9 training and 2 test images, FC(1) NTK",
+            id="own data",
+        ),
+        pytest.param(
+            Experiment().pictures(7, (0, 5)),
+            f"{Experiment().in_words()}, features 0 5, test image 7",
+            id="pictures",
+        ),
+    ],
+)
+def test_a_spec_in_words(spec, words):
+    assert describe(spec) == words

@@ -1,0 +1,367 @@
+"""Stages: a chain gives what the library gives; inputs are found by key; nothing is half done when it is stopped."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ntkcore as ntk
+from ntkcore.analysis.flips import margin_along_eps
+from ntkcore.analysis.pictures import feature_pictures
+from ntkcore.analysis.tradeoff import along_time, kept_features
+from ntkcore.errors import Cancelled, NTKError, SpecError
+from ntkcore.runs import stages
+from ntkcore.runs.specs import Experiment, NetSpec, PredictSpec, Rule, StageSpec, describe, key, parse
+from ntkcore.runs.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = Experiment(data=ntk.DataSpec(n_train=24, n_test=12, size=7), rule=Rule(level=0.3))
+EXPERIMENTS = {
+    "two classes": TINY,
+    "three classes, PGD": Experiment(
+        data=ntk.DataSpec(classes=("Bag", "Coat", "Sandal"), n_train=30, n_test=13, size=4),
+        net=NetSpec(family="conv", depth=1),
+        attack=ntk.pgd(0.5, steps=3, norm="l2"),
+        inputs="centre",
+        ridge=0.1,
+        rule=Rule(level=0.2),
+    ),
+    "float32, NNGP": TINY.replace(precision="float32", kind="nngp", inputs="standardise"),
+}
+
+
+def every_stage(e: Experiment) -> dict[str, StageSpec]:
+    return {spec.stage: spec for spec in (*e.stages(), e.pictures(1, (0, 3)), e.flip(1, time=40.0))}
+
+
+def run(spec: StageSpec, store: Store, **options) -> dict[str, torch.Tensor]:
+    return dict(stages.result(spec, store, device="cpu", **options).arrays)
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def is_whole(store: Store) -> bool:
+    return store.verify().ok and not store.incidents() and not list((store.root / ".tmp").glob("*"))
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+# -- a chain is what the library gives -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_stage_equals_the_library_called_directly(name, store):
+    e = EXPERIMENTS[name]
+    task = ntk.load(e.data)
+    x, y, x_test, y_test = task.x_train, task.y_train, task.x_test, task.y_test
+    k = ntk.kernel_fn(e.net.build(), e.kind, ntk.input_map(e.inputs, x))
+    dtype = getattr(torch, e.precision)
+    K, K_test = k(x.to(dtype)).double(), k(x_test.to(dtype), x.to(dtype)).double()
+    s = ntk.spectrum(K)
+    f = ntk.fit(k, x, y, ridge=e.ridge, spectrum_of_train=s)
+    attacked = e.attack(f, x_test, y_test)
+    sweep = ntk.eigenfeatures(k, x, y, x_test, y_test, e.attack, s, K_test)
+    classes = ntk.classify(sweep, e.rule.level, e.rule.keep)
+    assert len(set(classes)) > 1
+    kept = kept_features(k, s, x, y, x_test, y_test, e.attack, classes, K_test)
+    flow = along_time(k, s, x, y, x_test, y_test, e.attack, K_test=K_test)
+    pictures = feature_pictures(k, s, x, y, x_test[1], y_test[1], e.attack, (0, 3), classes)
+    slow = ntk.fit(k, x, y, time=40.0, ridge=e.ridge, spectrum_of_train=s)
+    radii = torch.linspace(0, 0.2, 25, dtype=torch.float64)
+    path = margin_along_eps(slow, x_test[1].double(), y_test[1].double(), ntk.fgsm(0.2, norm=e.attack.norm), radii)
+    expected = {
+        "kernel": {"K": K, "K_test": K_test},
+        "spectrum": {"values": s.values, "vectors": s.vectors, "projections": s.vectors.T @ y.double()},
+        "predict": {
+            "outputs": f(x_test),
+            "attack_outputs": attacked.attacked,
+            "attack_images": attacked.x_adv,
+            "right": attacked.right_before,
+            "attack_right": attacked.right_after,
+            "margin": ntk.margin(f(x_test), y_test),
+        },
+        "sweep": {
+            "right_before": sweep.right_before,
+            "right_after": sweep.right_after,
+            "usefulness": sweep.usefulness,
+            "robustness": sweep.robustness,
+        },
+        "curves": {
+            "classes": torch.from_numpy(classes),
+            **{f"{kind}_attacked": torch.from_numpy(curve.attacked) for kind, curve in kept.items()},
+            **{f"{kind}_clean": torch.from_numpy(curve.clean) for kind, curve in kept.items()},
+            "time_k": torch.from_numpy(flow.k),
+            "time_clean": torch.from_numpy(flow.clean),
+            "time_attacked": torch.from_numpy(flow.attacked),
+        },
+        "pictures": {
+            "pictures": pictures.pictures.float(),
+            "x_adv": pictures.x_adv.float(),
+            "group_gradients": pictures.group_gradients.float(),
+            "contributions": pictures.contributions,
+        },
+        "flip": {"fgsm_margin": path.margins, "fgsm_flip": torch.tensor(path.flip_eps).double()},
+    }
+    for stage, spec in every_stage(e).items():
+        arrays = run(spec, store)
+        for label, value in expected[stage].items():
+            torch.testing.assert_close(arrays[label], value, rtol=1e-9, atol=1e-12, msg=lambda m, s=stage: f"{s}: {m}")
+
+
+def test_a_sweep_is_read_back_with_its_classes(store):
+    e, task = TINY, ntk.load(TINY.data)
+    k = ntk.kernel_fn(e.net.build())
+    direct = ntk.eigenfeatures(k, task.x_train, task.y_train, task.x_test, task.y_test, e.attack)
+    swept, spectral = (stages.result(spec, store) for spec in (e.sweep(), e.spectrum()))
+    sweep = stages.read_sweep(swept, spectral, e.sweep())
+    assert torch.equal(sweep.robustness, direct.robustness)
+    assert (sweep.attack, sweep.majority) == (e.attack, direct.majority)
+    assert np.array_equal(ntk.classify(sweep), ntk.classify(direct))
+
+
+def test_an_artifact_says_what_it_is_of(store):
+    artifact = stages.result(TINY.predict(), store)
+    assert parse("predict", artifact.meta["spec"]) == TINY.predict()
+    assert artifact.meta["words"] == describe(TINY.predict())
+    assert artifact.meta["seconds"] > 0
+    assert artifact.key == key(TINY.predict())
+
+
+# -- inputs are found by key ---------------------------------------------------------------------------------------
+
+
+def test_what_is_in_the_store_is_not_computed_again(store):
+    kernel = stages.result(TINY.kernel(), store)
+    said: list[str] = []
+    for spec in every_stage(TINY).values():
+        run(spec, store, progress=lambda done, total, note: said.append(note))
+    assert said
+    assert not [note for note in said if "image pairs" in note]
+    found = [artifact for artifact in store.entries() if artifact.stage == "kernel"]
+    assert [(a.key, a.created) for a in found] == [(kernel.key, kernel.created)]
+    assert len(store.entries()) == 7
+
+
+def test_an_input_is_taken_from_its_key_as_it_is(store, tmp_path):
+    """A kernel twice as large, stored under the key of the kernel: eigenvalues are twice as large."""
+    arrays = run(TINY.kernel(), Store(tmp_path / "other"))
+    store.put("kernel", key(TINY.kernel()), {name: 2 * value for name, value in arrays.items()}, {})
+    values = run(TINY.spectrum(), store)["values"]
+    torch.testing.assert_close(values, 2 * ntk.spectrum(arrays["K"]).values)
+
+
+def test_a_damaged_input_is_noticed_and_computed_again(store, tmp_path):
+    expected = run(TINY.predict(), Store(tmp_path / "other"))
+    spectrum = stages.result(TINY.spectrum(), store)
+    kernel = store.get("kernel", key(TINY.kernel()))
+    for artifact in (kernel, spectrum):
+        file = artifact.path / "arrays.safetensors"
+        content = bytearray(file.read_bytes())
+        content[-5] ^= 1
+        file.write_bytes(content)
+    fresh = Store(store.root)
+    assert same(run(TINY.predict(), fresh), expected)
+    assert {(i.stage, i.key) for i in fresh.incidents()} == {(a.stage, a.key) for a in (kernel, spectrum)}
+    assert fresh.verify().ok
+
+
+# -- progress and cancelling ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_data(tmp_path) -> tuple[ntk.DataSpec, dict[str, str]]:
+    """Own data, which report that they are read, and where they are."""
+    rng = np.random.default_rng(0)
+    arrays = {f"x_{part}": rng.integers(0, 256, (30, 6, 6), dtype=np.uint8) for part in ("train", "test")}
+    np.savez(tmp_path / "own.npz", **arrays, y_train=np.arange(30) % 2, y_test=np.arange(30) % 2)
+    own = ntk.import_npz(tmp_path / "own.npz", root=tmp_path)
+    return ntk.DataSpec(name="own", digest=own.digest, n_train=20, n_test=10), {"data_root": str(tmp_path)}
+
+
+@pytest.mark.parametrize("data", ["bundled", "own"])
+@pytest.mark.parametrize("stage", every_stage(TINY))
+def test_progress_runs_from_0_to_1_and_never_back(stage, data, own_data, tmp_path):
+    e, options = (TINY, {}) if data == "bundled" else (TINY.replace(data=own_data[0]), own_data[1])
+    said: list[tuple[float, float, str]] = []
+    run(every_stage(e)[stage], Store(tmp_path / "cache"), progress=lambda *report: said.append(report), **options)
+    shares = [done / total for done, total, _ in said]
+    assert shares[0] <= 0.05
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert all(note for *_, note in said)
+
+
+def test_progress_of_the_rest_when_only_an_input_is_missing(store):
+    """A kernel that was dropped while its spectrum was kept."""
+    run(TINY.spectrum(), store)
+    store.delete("kernel", key(TINY.kernel()))
+    shares: list[float] = []
+    run(TINY.sweep(), store, progress=lambda done, total, note: shares.append(done / total))
+    assert shares == sorted(shares)
+    assert sum(share < 1 for share in shares) > 10
+
+
+@pytest.mark.parametrize("stage", every_stage(TINY))
+def test_cancelled_at_any_moment_the_store_is_whole_and_the_rest_goes_on(stage, tmp_path):
+    spec, reports = every_stage(TINY)[stage], []
+    expected = run(spec, Store(tmp_path / "whole"), progress=lambda *report: reports.append(report))
+    for stop in sorted({0, 1, len(reports) // 3, len(reports) // 2, len(reports) - 1}):
+        left = stop
+
+        def progress(done: float, total: float, note: str) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Cancelled("Stopped.")
+
+        store = Store(tmp_path / str(stop))
+        with pytest.raises(Cancelled):
+            run(spec, store, progress=progress)
+        assert is_whole(store)
+        assert same(run(spec, store), expected)
+
+
+# -- small, singular and impossible --------------------------------------------------------------------------------
+
+
+def test_the_smallest_experiment_there_is(store):
+    e = Experiment(data=ntk.DataSpec(name="toy", n_train=2, n_test=1))
+    arrays = {spec.stage: run(spec, store) for spec in (*e.stages(), e.pictures(0, (0, 1)), e.flip(0))}
+    assert arrays["sweep"]["right_before"].shape == (1, 2)
+    assert arrays["curves"]["top_k"].tolist() == [1, 2]
+    assert arrays["predict"]["outputs"].shape == (1, 1)
+    assert all(torch.isfinite(a.double()).all() for a in arrays["pictures"].values())
+
+
+def test_eps_0_leaves_every_image_and_verdict_as_it_is(store):
+    e = TINY.replace(attack=ntk.fgsm(0.0))
+    predict, sweep, curves = (run(spec, store) for spec in (e.predict(), e.sweep(), e.curves()))
+    assert torch.equal(predict["attack_images"], ntk.load(e.data).x_test)
+    assert torch.equal(predict["attack_outputs"], predict["outputs"])
+    assert torch.equal(sweep["right_after"], sweep["right_before"])
+    assert torch.equal(curves["top_attacked"], curves["top_clean"])
+    assert run(e.flip(0), store)["eps"][-1] == 0.2
+
+
+def test_time_0_predicts_nothing_and_no_attack_is_possible(store):
+    arrays = run(PredictSpec(kernel=TINY.kernel(), time=0.0), store)
+    assert not arrays["outputs"].any()
+    assert not arrays["right"].any()
+    assert arrays["zero_gradient"].all()
+
+
+def test_duplicates_make_a_singular_kernel_and_the_same_prediction(tmp_path):
+    """Every training image twice: half of the eigenvalues are numerically 0, the interpolant is the same."""
+    rng = np.random.default_rng(1)
+    x, y = rng.random((16, 5, 5), dtype=np.float32), np.arange(16) % 2
+    outputs = {}
+    for copies in (1, 2):
+        file = tmp_path / f"{copies}.npz"
+        np.savez(file, x_train=np.tile(x, (copies, 1, 1)), y_train=np.tile(y, copies), x_test=x[:6] / 2, y_test=y[:6])
+        own = ntk.import_npz(file, root=tmp_path)
+        e = Experiment(data=ntk.DataSpec(name="own", digest=own.digest, n_train=own.n_train, n_test=6))
+        store = Store(tmp_path / "cache")
+        arrays = {stage: run(spec, store, data_root=str(tmp_path)) for stage, spec in every_stage(e).items()}
+        assert arrays["predict"]["left_out"] == 16 * (copies - 1)
+        assert arrays["sweep"]["right_after"].shape == (6, 16)
+        assert arrays["curves"]["top_k"][-1] == 16
+        outputs[copies] = arrays["predict"]["outputs"]
+        with pytest.raises(SpecError, match="Feature 16 does not exist: 16 of"):
+            run(e.pictures(0, (0, 16)), store, data_root=str(tmp_path))
+    torch.testing.assert_close(outputs[1], outputs[2], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        pytest.param(TINY.pictures(12, (0,)), "Test image 12 does not exist: there are 12. Choose 0 to 11", id="image"),
+        pytest.param(TINY.flip(99), "Test image 99 does not exist", id="image to flip"),
+        pytest.param(TINY.pictures(0, (0, 24)), "Feature 24 does not exist", id="feature"),
+        pytest.param(TINY.pictures(0, (-1,)), "does not exist", id="negative feature"),
+        pytest.param(
+            TINY.replace(net=NetSpec(family="myrtle", depth=5), data=TINY.data.replace(size=2)).kernel(),
+            "An image of 1x1 positions cannot be pooled 2x2. Use larger images",
+            id="too small to pool",
+        ),
+        pytest.param(
+            TINY.replace(data=ntk.DataSpec(name="own", digest="0" * 64)).kernel(), "Import the .npz again", id="no data"
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_words(spec, words, store):
+    with pytest.raises(NTKError) as caught:
+        run(spec, store)
+    assert words in str(caught.value)
+    assert is_whole(store)
+
+
+def test_cuda_where_there_is_none_and_unknown_devices(store, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SpecError, match="There is no CUDA device here"):
+        stages.result(TINY.kernel(), store, device="cuda")
+    with pytest.raises(SpecError, match="device is 'tpu'; choose"):
+        stages.result(TINY.kernel(), store, device="tpu")
+
+
+LIMITED = """
+import resource, sys
+from ntkcore.data import DataSpec
+from ntkcore.errors import NTKError
+from ntkcore.runs.specs import Experiment
+from ntkcore.runs.stages import result
+from ntkcore.runs.store import Store
+store = Store(sys.argv[1])
+result(Experiment(data=DataSpec(name="toy", n_train=50, n_test=10)).spectrum(), store)
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000,) * 2)
+try:
+    result(Experiment(data=DataSpec(name="toy", n_train=5000, n_test=10)).spectrum(), store)
+except NTKError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux, to see and limit the memory in use")
+def test_out_of_memory_is_a_sentence_and_what_was_done_is_kept(tmp_path):
+    """The kernel of 5000 images takes 200 MB; 100 are left."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LIMITED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Out of memory in stage kernel (toy: minus / plus, 5000 training")
+    assert "Choose fewer or smaller images" in done.stdout
+    store = Store(tmp_path)
+    assert is_whole(store)
+    assert {artifact.stage for artifact in store.entries()} == {"kernel", "spectrum"}
+
+
+# -- what the worker calls -----------------------------------------------------------------------------------------
+
+
+def test_a_request_is_json_and_fills_the_store(store, own_data):
+    spec, (data, options) = TINY.sweep(), own_data
+    stages.execute(stages.request(spec, device="cpu"), store, None)
+    assert store.get("sweep", key(spec)) is not None
+    other = TINY.replace(data=data).kernel()
+    stages.execute(stages.request(other, "cpu", options["data_root"]), store, None)
+    assert store.get("kernel", key(other)).shapes["K"] == (20, 20)
+    stages.execute({"download": {"name": "toy"}}, store, None)
+    stages.execute({"calibrate": True}, store, None)
+    assert (store.root / "calibration.json").is_file()
+    with pytest.raises(SpecError, match="There is no stage 'dance'"):
+        stages.execute({"stage": "dance", "spec": {}}, store, None)
