@@ -126,6 +126,11 @@ if ready:
         "The gradient of each feature for the true class: red pixels, made brighter, help it; blue ones hurt. "
         "Each picture has its own scale."
     )
+    with st.container(horizontal=True):
+        for label, index in examples(task, nth).items():
+            if label in ready:
+                link = {"image": str(index)}
+                st.page_link("pages/attack.py", label=f"Attack this image ({label})", query_params=link, width="content")
     st.subheader("One perturbation, split over the features", anchor=False)
     label, arrays = next(iter(ready.items()))
     row = perturbation_row(arrays, label)

@@ -90,14 +90,13 @@ def read_kept(curves: dict[str, Curve]) -> str:
     for kind, name in (("robust", "robust"), ("non_robust", "useful non-robust")):
         curve = curves[kind]
         if len(curve.k):
-            words.append(
-                f"All {int(curve.k[-1])} {name} features together: {percent(curve.clean[-1])} clean, "
-                f"{percent(curve.attacked[-1])} under attack"
-            )
+            count = int(curve.k[-1])
+            which = f"All {count} {name} features together" if count > 1 else f"The only {name} feature"
+            words.append(f"{which}: {percent(curve.clean[-1])} clean, {percent(curve.attacked[-1])} under attack")
     top = curves["top"]
     best = int(np.argmax(top.attacked)) if len(top.k) else 0
     words.append(
-        f"The {int(top.k[best])} largest eigenvalues do best under attack: {percent(top.attacked[best])} "
+        f"The {int(top.k[best])} largest do best under attack: {percent(top.attacked[best])} "
         f"({percent(top.clean[best])} clean); all features: {percent(top.attacked[-1])} "
         f"({percent(top.clean[-1])} clean)"
     )

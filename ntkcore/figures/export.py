@@ -25,11 +25,11 @@ from ntkcore.figures.template import DECORATION, INDEX_TITLE, alt_text
 PLOTLY_FILE = "plotly.min.js"
 
 
-def chart_config(name: str) -> dict:
-    """Settings of the interactive chart: its camera button saves an SVG called ``name``."""
+def chart_config(name: str, picture: str = "svg") -> dict:
+    """Settings of the interactive chart: its camera button saves a ``picture`` (svg or png) called ``name``."""
     return {
         "displaylogo": False,
-        "toImageButtonOptions": {"format": "svg", "filename": slug(name)},
+        "toImageButtonOptions": {"format": picture, "filename": slug(name), "scale": 1 if picture == "svg" else 3},
         "modeBarButtonsToRemove": ["zoomIn2d", "zoomOut2d", "autoScale2d"],
     }
 

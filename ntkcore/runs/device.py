@@ -10,6 +10,11 @@ import torch
 from ntkcore.errors import SpecError
 
 
+def devices() -> tuple[str, ...]:
+    """The names that can be chosen here: "auto", "cpu", and "cuda" where there is one."""
+    return ("auto", "cpu", "cuda") if torch.cuda.is_available() else ("auto", "cpu")
+
+
 def choose_device(name: str = "auto") -> torch.device:
     """ "auto", "cpu" or "cuda" -> torch.device. Raises SpecError for CUDA where there is none, or another name."""
     if name == "auto":

@@ -73,7 +73,7 @@ def _run_button(spec: StageSpec, label: str) -> None:
 
 
 def _submit(spec: StageSpec) -> None:
-    services().worker.submit(key(spec), stages.request(spec))
+    services().worker.submit(key(spec), stages.request(spec, st.session_state.get("device", "auto")))
 
 
 def _failed(job: Job, spec: StageSpec, what: str) -> None:

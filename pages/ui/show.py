@@ -37,7 +37,7 @@ def chart(figure: go.Figure, name: str, key: str, on_click: Callable[[], None] |
         key=key,
         on_select=on_click or "ignore",
         selection_mode="points",
-        config=export.chart_config(name),
+        config=export.chart_config(name, st.session_state.get("camera", "svg")),
         alt=meta.get("alt"),
     )
 
@@ -98,7 +98,14 @@ def downloads(name: str, figures: Mapping[str, Drawn], arrays: Mapping[str, np.n
                 width="stretch",
                 key=f"html-{name}-{file}",
             )
-        st.caption("The camera above a figure saves it as SVG.")
+        st.segmented_control(
+            "The camera above a figure saves it as",
+            ["svg", "png"],
+            default="svg",
+            required=True,
+            key="camera",
+            persist_state="session",
+        )
 
 
 def _drawn(figure: Drawn) -> go.Figure:

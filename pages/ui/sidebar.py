@@ -13,6 +13,7 @@ from ntkcore import data
 from ntkcore.analysis.attacks import Attack, fgsm, pgd
 from ntkcore.errors import NTKError
 from ntkcore.nets import MYRTLE_BLOCKS
+from ntkcore.runs.device import devices
 from ntkcore.runs.specs import Experiment, NetSpec, Rule
 
 FAMILIES = {"FC": "fc", "Conv": "conv", "Myrtle": "myrtle"}
@@ -254,6 +255,8 @@ def _more() -> tuple[Rule, str, str, str, float]:
         precision = st.selectbox(
             "Precision of the kernel", ["float64", "float32"], key="precision", bind="query-params"
         )
+        if len(devices()) > 2:
+            st.selectbox("Device", devices(), key="device", persist_state="session", help="Changes no result.")
         level = st.selectbox(
             "Useful: level of the test",
             LEVELS,

@@ -1,7 +1,7 @@
 """Fixtures of the page tests: one cache, one data folder and so one worker for all of them; opening a page.
 
-    def test_attack(opened):
-        at = opened("attack", {"image": "3"})
+def test_attack(opened):
+    at = opened("attack", {"image": "3"})
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from visits import SMALL, run_until_ready
 
 from pages.ui.services import services
-from visits import SMALL, run_until_ready
 
 Query = Mapping[str, str | Sequence[str]]
 

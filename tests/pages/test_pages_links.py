@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from visits import CHARTS, RESULTS, charts, complaints, working
 
 from ntkcore.runs.specs import Experiment
-from visits import CHARTS, RESULTS, charts, complaints, working
 
 Open = Callable[..., AppTest]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
+from visits import CHARTS, PAGES, RESULTS, charts, complaints, number, pictures, select, stored, text
 
 from ntkcore.analysis.spectrum import effective_rank
-from visits import CHARTS, PAGES, RESULTS, charts, complaints, number, pictures, select, stored, text
 
 Open = Callable[..., AppTest]
 
@@ -51,7 +51,7 @@ def test_page(page: str, opened: Open) -> None:
     if page in RESULTS[1:]:
         assert "How this is computed" in at.main.expander[-1].label
         assert len(at.main.latex) == 1
-        assert 'ntk.DataSpec(name=' in at.main.code[0].value
+        assert "ntk.DataSpec(name=" in at.main.code[0].value
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -100,7 +100,9 @@ def test_eigenfeatures_numbers(opened: Open) -> None:
     experiment = at.session_state.experiment
     sweep, spectrum = stored(experiment.sweep()).arrays, stored(experiment.spectrum()).arrays
     words = text(at)
-    assert number(r"\*\*Feature 7\*\* .*eigenvalue (\S+);", words) == pytest.approx(float(spectrum["values"][7]), rel=0.01)
+    assert number(r"\*\*Feature 7\*\* .*eigenvalue (\S+);", words) == pytest.approx(
+        float(spectrum["values"][7]), rel=0.01
+    )
     useful = float(sweep["right_before"][:, 7].double().mean())
     assert number(r"right on (\d+\.?\d*) % of the test images", words) == pytest.approx(100 * useful, abs=0.5)
     classes = stored(experiment.curves()).arrays["classes"]
@@ -113,7 +115,9 @@ def test_attack_numbers(opened: Open) -> None:
     flip = stored(at.session_state.experiment.flip(3)).arrays
     words = text(at)
     if float(flip["fgsm_margin"][0]) > 0:
-        assert number(r"FGSM flips it at (\d+\.\d+)/255", words) == pytest.approx(255 * float(flip["fgsm_flip"]), abs=0.01)
+        assert number(r"FGSM flips it at (\d+\.\d+)/255", words) == pytest.approx(
+            255 * float(flip["fgsm_flip"]), abs=0.01
+        )
         assert float(flip["pgd_flip"]) <= float(flip["fgsm_flip"]) + 1e-6
     else:
         assert "wrong before any attack" in words

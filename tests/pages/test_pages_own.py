@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
+from visits import CHARTS, RESULTS, charts, complaints, number, run_until_ready, stored, text
 
 from ntkcore import data
-from visits import CHARTS, RESULTS, charts, complaints, number, run_until_ready, stored, text
 
 Open = Callable[..., AppTest]
 

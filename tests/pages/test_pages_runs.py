@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load
 from streamlit.testing.v1 import AppTest
+from visits import CHARTS, charts, complaints, progress, run_until_ready, select, stored, text, working
 
 from ntkcore.runs import specs
 from ntkcore.runs.store import Artifact, Store
 from pages.ui.exports import run_zip
 from pages.ui.services import services
-from visits import CHARTS, charts, complaints, progress, run_until_ready, select, stored, text, working
 
 Open = Callable[..., AppTest]
 LONG = {"n": "400", "m": "50", "net": "Conv", "depth": "5"}  # minutes: 28x28 pixels
@@ -136,7 +136,8 @@ def dismiss(at: AppTest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "stage"), [("overview", "predict"), ("spectrum", "spectrum"), ("eigenfeatures", "sweep"), ("attack", "flip")]
+    ("page", "stage"),
+    [("overview", "predict"), ("spectrum", "spectrum"), ("eigenfeatures", "sweep"), ("attack", "flip")],
 )
 def test_damage_is_reported_and_mended(page: str, stage: str, opened: Open) -> None:
     """A flipped byte: the page says so, computes again, and shows the same."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from visits import CHARTS, charts, complaints, run_until_ready, text
 
 from ntkcore.runs.presets import PRESETS
-from visits import CHARTS, charts, complaints, run_until_ready, text
 
 Open = Callable[..., AppTest]
 FASHION = (
@@ -19,9 +19,27 @@ FASHION = (
 def test_preset(name: str, opened: Open) -> None:
     """From an experiment that differs in every control."""
     everything = {
-        **{"data": "toy", "n": "50", "m": "10", "size": "4", "draw": "5", "net": "Conv", "depth": "3", "w": "1"},
-        **{"b": "0", "act": "erf", "kind": "nngp", "inputs": "centre", "precision": "float32", "ridge": "1"},
-        **{"attack": "PGD", "norm": "l2", "eps": "0.5", "steps": "3", "start": "true", "level": "0.05", "keep": "1"},
+        "data": "toy",
+        "n": "50",
+        "m": "10",
+        "size": "4",
+        "draw": "5",
+        "net": "Conv",
+        "depth": "3",
+        "w": "1",
+        "b": "0",
+        "act": "erf",
+        "kind": "nngp",
+        "inputs": "centre",
+        "precision": "float32",
+        "ridge": "1",
+        "attack": "PGD",
+        "norm": "l2",
+        "eps": "0.5",
+        "steps": "3",
+        "start": "true",
+        "level": "0.05",
+        "keep": "1",
     }
     at = opened("overview", everything, wait=False)
     assert complaints(at) == []

@@ -109,7 +109,7 @@ def test_every_stage_equals_the_library_called_directly(name, store):
             "group_gradients": pictures.group_gradients.float(),
             "contributions": pictures.contributions,
         },
-        "flip": {"fgsm_margin": path.margins, "fgsm_flip": torch.tensor(path.flip_eps).double()},
+        "flip": {"fgsm_margin": path.margins, "fgsm_flip": torch.tensor(path.flip_eps, dtype=torch.float64)},
     }
     for stage, spec in every_stage(e).items():
         arrays = run(spec, store)
