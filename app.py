@@ -6,11 +6,11 @@ Run with ``make run``, or ``streamlit run app.py``.
 import streamlit as st
 
 from pages.ui import sidebar
-from pages.ui.navigation import ABOUT, pages, remember_arrival
+from pages.ui.navigation import ABOUT, ICON, pages, remember_arrival
 
 st.set_page_config(
     page_title="NTK and adversarial robustness",
-    page_icon=":material/blur_on:",
+    page_icon=ICON,
     layout="wide",
     menu_items={"About": ABOUT},
 )

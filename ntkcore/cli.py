@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 a sentence on stderr, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
-        return options.action(options) or 0
+        status = options.action(options) or 0
+        sys.stdout.flush()
+        return status
     except (KeyboardInterrupt, Cancelled):
         print("\nStopped. What was finished before is kept.", file=sys.stderr)
         return 130

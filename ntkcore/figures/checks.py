@@ -69,9 +69,9 @@ def checked_index(index: int, count: int, name: str = "selected") -> int:
 
 
 def positive(values: np.ndarray) -> np.ndarray:
-    """float32 copy for a log axis: what is not above zero (rounding in the tail) becomes NaN, not drawn."""
-    values = np.asarray(values, dtype=np.float64)
-    return np.where(values > np.finfo(np.float32).tiny, values, np.nan).astype(np.float32)
+    """float32 copy for a log axis: what is not above zero (rounding in the tail) or beyond becomes NaN, not drawn."""
+    values, limits = np.asarray(values, dtype=np.float64), np.finfo(np.float32)
+    return np.where((values > limits.tiny) & (values < limits.max), values, np.nan).astype(np.float32)
 
 
 def thin(values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,11 @@ ABOUT = (
     "What the neural tangent kernel says about adversarial robustness, after N. Tsilivis and J. Kempe, "
     "*What Can the Neural Tangent Kernel Tell Us About Adversarial Robustness?*, NeurIPS 2022."
 )
+# A perturbed square. Streamlit would fetch a named icon for the browser's tab from the network.
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" rx="1.5" fill="#0072B2"/>'
+    '<path d="M2 2h2v2h-2zM4 4h2v2h-2z" fill="#fff"/><path d="M4 2h2v2h-2zM2 4h2v2h-2z" fill="#E69F00"/></svg>'
+)
 
 
 def pages() -> list:

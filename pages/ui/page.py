@@ -22,8 +22,11 @@ def page(title: str, question: str) -> Experiment:
     notice = sidebar.notice()
     if notice and st.session_state.setdefault("arrived_at", title) == title:
         st.warning(notice, icon=":material/link_off:")
-    for incident in services().store.incidents():
+    incidents = services().store.incidents()
+    for incident in incidents:
         st.warning(str(incident), icon=":material/healing:")
+    if incidents:
+        st.button("Dismiss", on_click=services().store.clear_incidents)
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment()
     st.caption(experiment.in_words())

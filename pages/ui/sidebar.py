@@ -160,6 +160,7 @@ def _take_upload() -> None:
     except NTKError as error:
         st.session_state.upload_problem = str(error)
         return
+    st.session_state.arrival = {}  # what the link said is about other data
     st.session_state.digest = own.digest
     st.session_state.classes = list(own.classes)
     st.session_state.n, st.session_state.m = min(1000, own.n_train), min(300, own.n_test)
@@ -167,6 +168,7 @@ def _take_upload() -> None:
 
 def _data_changed() -> None:
     """Another data set: its own first classes, and sizes that it has."""
+    st.session_state.arrival = {}
     known = data.SOURCES.get(st.session_state.data)
     if known is None:
         return

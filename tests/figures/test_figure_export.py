@@ -107,4 +107,6 @@ def test_every_figure_makes_a_page(figure_function, results):
 
 def test_camera_button_saves_under_the_charts_name():
     options = figures.chart_config("Usefulness & robustness")["toImageButtonOptions"]
-    assert options == {"format": "svg", "filename": "usefulness-robustness"}
+    assert options == {"format": "svg", "filename": "usefulness-robustness", "scale": 1}
+    options = figures.chart_config("Usefulness & robustness", "png")["toImageButtonOptions"]
+    assert options == {"format": "png", "filename": "usefulness-robustness", "scale": 3}

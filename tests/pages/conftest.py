@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
-from visits import SMALL, run_until_ready
 
+from pages.ui import results
 from pages.ui.services import services
+from visits import SMALL, run_until_ready
 
 Query = Mapping[str, str | Sequence[str]]
 
@@ -24,19 +26,28 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def at_home(isolation: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use the shared folders instead of this test's own."""
+    """Use the shared folders instead of this test's own.
+
+    Each AppTest would also look through all installed packages for Streamlit components (0.1 s); there are none.
+    """
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
     monkeypatch.setenv("NTK_CACHE", str(home / "cache"))
     monkeypatch.setenv("NTK_DATA", str(home / "data"))
 
 
 @pytest.fixture
-def opened(at_home: None, app_test: Callable[..., AppTest]) -> Iterator[Callable[..., AppTest]]:
+def opened(
+    at_home: None, app_test: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., AppTest]]:
     """Open a page by a link, of a small experiment unless the link says otherwise, and wait for its results.
 
-    What a test has started and not waited for is cancelled at its end.
+    Without waiting, nothing is started either: even short work is only offered. What a test has started and not
+    waited for is cancelled at its end.
     """
+    automatic = results.AUTOMATIC
 
     def visit(page: str = "overview", query: Query | None = None, *, wait: bool = True) -> AppTest:
+        monkeypatch.setattr(results, "AUTOMATIC", automatic if wait else -1.0)
         at = app_test({**SMALL, **(query or {})}, page=f"pages/{page}.py")
         return run_until_ready(at) if wait else at
 

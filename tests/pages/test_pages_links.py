@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from visits import CHARTS, RESULTS, charts, complaints, working
 
 from ntkcore.runs.specs import Experiment
+from visits import CHARTS, RESULTS, charts, complaints, working
 
 Open = Callable[..., AppTest]
 
@@ -59,11 +59,21 @@ PAGE = {
     ),
     "features-below-the-first": (
         "eigenfeatures",
-        {"feature": ("-1", None), "k": ("0", 20), "nth": ("-1", 0), "features": ([str(i) for i in range(12)], None)},
+        {
+            "feature": ("-1", None),
+            "k": ("0", 20),
+            "nth": ("-1", 0),
+            "features": ([str(i) for i in range(12)], None),
+        },
     ),
     "features-not-numbers": (
         "eigenfeatures",
-        {"feature": ("nan", None), "k": ("inf", 20), "colour": ("pink", "index"), "shown": (["Unicorn"], None)},
+        {
+            "feature": ("nan", None),
+            "k": ("inf", 20),
+            "colour": ("pink", "index"),
+            "shown": (["Unicorn"], None),
+        },
     ),
     "image-beyond-the-last": ("attack", {"image": ("20", 0), "amplify": ("3", 10), "show": ("lost", "all")}),
     "image-not-a-number": ("attack", {"image": ("nan", 0), "amplify": ("nan", 10)}),
@@ -90,7 +100,7 @@ STOPS = {
 def test_sidebar_parameter(case: str, opened: Open) -> None:
     """It falls back with a notice that names it, and nothing else is lost."""
     name, value, stands = SIDEBAR[case]
-    at = opened("overview", {"classes": ["Coat", "Bag"], name: value}, wait=False)
+    at = opened("runs", {"classes": ["Coat", "Bag"], name: value})
     assert not at.exception
     (notice,) = complaints(at)
     assert f"The link's {name} could not be used" in notice

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
-from visits import CHARTS, PAGES, RESULTS, charts, complaints, number, pictures, select, stored, text
 
 from ntkcore.analysis.spectrum import effective_rank
+from visits import CHARTS, PAGES, RESULTS, charts, complaints, number, pictures, select, stored, text
 
 Open = Callable[..., AppTest]
 
@@ -21,20 +21,26 @@ TITLES = {
 }
 KINDS = {
     "three-classes": {"classes": ["Coat", "Bag", "Shirt"], "draw": "7"},
-    "ten-classes": {
+    "ten-classes-whole-range": {
+        "eps": "255",
         "classes": [
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        ]
+        ],
     },
     "toy": {"data": "toy", "eps": "25.5"},
     "l2-pgd-random-start": {"norm": "l2", "eps": "1.5", "attack": "PGD", "steps": "4", "start": "true"},
     "eps-0": {"eps": "0"},
-    "whole-range": {"eps": "255"},
     "erf-nngp": {"act": "erf", "kind": "nngp", "depth": "10"},
-    "conv": {"net": "Conv", "depth": "2", "size": "7"},
+    "conv-standardised-float32-ridge": {
+        "net": "Conv",
+        "depth": "2",
+        "size": "7",
+        "inputs": "standardise",
+        "precision": "float32",
+        "ridge": "0.5",
+    },
     "myrtle": {"net": "Myrtle", "depth": "5", "size": "7", "n": "8", "m": "2"},
-    "standardised-float32": {"inputs": "standardise", "precision": "float32", "ridge": "0.5"},
     "strict-rule-one-test-image": {"level": "0.001", "keep": "1.0", "m": "1"},
     "two-training-images": {"n": "2", "m": "2", "draw": "3"},
 }

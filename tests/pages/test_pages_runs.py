@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,15 +10,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load
 from streamlit.testing.v1 import AppTest
-from visits import CHARTS, charts, complaints, progress, run_until_ready, select, stored, text, working
 
 from ntkcore.runs import specs
 from ntkcore.runs.store import Artifact, Store
 from pages.ui.exports import run_zip
 from pages.ui.services import services
+from visits import CHARTS, charts, complaints, progress, select, stored, text, working
 
 Open = Callable[..., AppTest]
-LONG = {"n": "400", "m": "50", "net": "Conv", "depth": "5"}  # minutes: 28x28 pixels
+LONG = {"n": "400", "m": "50", "net": "Myrtle", "depth": "5"}  # an hour
 
 
 def rows(at: AppTest) -> list[Artifact]:
@@ -51,49 +52,26 @@ def test_table(opened: Open) -> None:
     assert "Select a row" in text(at)
 
 
-def test_open(opened: Open) -> None:
-    """The sidebar takes the run's experiment, whatever it was before."""
-    query = {"classes": ["Coat", "Bag"], "eps": "3", "depth": "2", "norm": "linf", "draw": "4"}
-    at = opened("eigenfeatures", query)
-    experiment = at.session_state.experiment
-    at = chosen(opened, experiment.sweep())
-    assert at.session_state.experiment != experiment
-    (button,) = (button for button in at.main.button if button.label == "Open")
-    run_until_ready(button.click().run())
-    assert at.session_state.experiment == experiment
-    assert at.main.title[0].value == "Eigenfeatures"
-    assert charts(at) == CHARTS["eigenfeatures"]
-
-
-def test_open_one_image(opened: Open) -> None:
-    at = opened("attack", {"image": "6"})
-    at = chosen(opened, at.session_state.experiment.flip(6))
-    (button,) = (button for button in at.main.button if button.label == "Open")
-    run_until_ready(button.click().run())
-    assert at.main.title[0].value == "Attack"
-    assert at.number_input(key="image").value == 6
-
-
-@pytest.mark.parametrize("stage", list(specs.STAGE_SPECS))
-def test_export(stage: str, opened: Open) -> None:
+def test_export(opened: Open) -> None:
     """The zip holds an experiment the command line takes, readable arrays and figures that need no network."""
-    opened("attack")
-    experiment = opened("eigenfeatures").session_state.experiment
-    opened("overview")
-    entry = next(entry for entry in Store().entries() if entry.stage == stage and "60 training" in entry.meta["words"])
-    with zipfile.ZipFile(io.BytesIO(run_zip(entry))) as archive:
-        assert archive.testzip() is None
-        files = {name: archive.read(name) for name in archive.namelist()}
-    assert specs.experiment_from_json(files["experiment.json"]).data.n_train == experiment.data.n_train
-    arrays = load(files["arrays.safetensors"])
-    assert {name: tuple(value.shape) for name, value in arrays.items()} == {
-        name: tuple(shape) for name, shape in entry.shapes.items()
-    }
-    assert json.loads(files["meta.json"])["spec"] == entry.meta["spec"]
-    if stage != "predict":
-        index = files["figures/index.html"].decode()
-        assert index.count("<a href=") >= 1
-        assert "http" not in index.replace("http://www.w3.org", "")
+    pages = [opened(page, {"draw": "26"}) for page in ("eigenfeatures", "attack", "overview")]
+    experiment = pages[0].session_state.experiment
+    entries = [entry for entry in Store().entries() if "draw 26" in entry.meta["words"]]
+    assert {entry.stage for entry in entries} == set(specs.STAGE_SPECS)
+    for entry in entries:
+        with zipfile.ZipFile(io.BytesIO(run_zip(entry))) as archive:
+            assert archive.testzip() is None
+            files = {name: archive.read(name) for name in archive.namelist()}
+        spec = specs.experiment_from_json(files["experiment.json"])
+        assert spec == experiment, entry.stage
+        shapes = {name: tuple(value.shape) for name, value in load(files["arrays.safetensors"]).items()}
+        assert shapes == {name: tuple(shape) for name, shape in entry.shapes.items()}
+        assert json.loads(files["meta.json"])["meta"] == entry.meta
+        figures = [name for name in files if name.endswith(".html") and name != "figures/index.html"]
+        assert bool(figures) == (entry.stage != "predict")
+        for name in figures:
+            assert f'href="{name.removeprefix("figures/")}"' in files["figures/index.html"].decode()
+            assert b'src="http' not in files[name]
 
 
 def test_delete(opened: Open) -> None:
@@ -201,19 +179,18 @@ def test_worker_killed_in_the_middle(opened: Open) -> None:
 
 def wait_for(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
     """Return when the condition holds; fail after ``limit_s`` seconds."""
-    import time
-
     until = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
 
 
-def test_empty_cache(app_test: Callable[..., AppTest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NTK_CACHE", str(tmp_path / "cache"))
-    at = app_test(page="pages/runs.py")
-    try:
-        assert not at.exception
-        assert "Nothing has been computed yet" in at.info[0].value
-    finally:
-        services().worker.close()
+def test_delete_all(opened: Open) -> None:
+    opened("overview")
+    at = opened("runs")
+    (button,) = (button for button in at.main.button if button.label == "Yes, delete all")
+    button.click().run()
+    assert not at.exception
+    assert "Nothing has been computed yet" in at.info[0].value
+    assert Store().entries() == []
+    assert len(opened("overview").metric) == 3

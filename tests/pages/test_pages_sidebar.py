@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from visits import CHARTS, charts, complaints, run_until_ready, text
 
 from ntkcore.runs.presets import PRESETS
+from visits import CHARTS, charts, complaints, run_until_ready, text
 
 Open = Callable[..., AppTest]
 FASHION = (
@@ -87,7 +87,15 @@ def test_fewer_classes_take_back_what_they_cannot_give(opened: Open) -> None:
 @pytest.mark.parametrize("classes", [[], ["Coat"]], ids=["none", "one"])
 def test_too_few_classes_lose_nothing(classes: list[str], opened: Open) -> None:
     """While there is no experiment, all other choices stand."""
-    others = {"net": "Conv", "depth": "3", "size": "7", "eps": "4", "ridge": "0.5", "kind": "nngp", "draw": "2"}
+    others = {
+        "net": "Conv",
+        "depth": "3",
+        "size": "7",
+        "eps": "4",
+        "ridge": "0.5",
+        "kind": "nngp",
+        "draw": "2",
+    }
     at = opened("overview", others, wait=False)
     before = at.session_state.experiment
     at.multiselect(key="classes").set_value(classes).run()
@@ -129,7 +137,10 @@ def test_data_set_brings_its_classes(opened: Open) -> None:
 
 def test_pages_follow_a_smaller_experiment(opened: Open) -> None:
     """A feature, an image or a class that the new experiment does not have gives way without an exception."""
-    at = opened("eigenfeatures", {"feature": "50", "features": ["0", "55"], "k": "60", "shown": ["Shirt"], "nth": "15"})
+    at = opened(
+        "eigenfeatures",
+        {"feature": "50", "features": ["0", "55"], "k": "60", "shown": ["Shirt"], "nth": "15"},
+    )
     assert "**Feature 50**" in text(at)
     at.number_input(key="n").set_value(20)
     at.number_input(key="m").set_value(8)

@@ -1,0 +1,275 @@
+"""The command line: what it runs, what it prints, its exit status; a sentence on stderr for whatever goes wrong."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ntkcore import cli
+from ntkcore.runs.presets import PRESETS
+from ntkcore.runs.specs import Experiment
+from ntkcore.runs.stages import result
+from ntkcore.runs.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = {"data": {"n_train": 20, "n_test": 10, "size": 4}, "net": {"depth": 2}}
+
+
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def spec_file(tmp_path) -> Path:
+    file = tmp_path / "tiny.json"
+    file.write_text(json.dumps(TINY))
+    return file
+
+
+@pytest.fixture
+def call(cache, capsys):
+    """Run a command in this process: (exit status, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = cli.main(["--cache", str(cache), *map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """``python -m ntkcore ...`` as a process of its own, to which Ctrl-C means what it means in a terminal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # were it ignored here, it would be there
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ntkcore", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def is_whole(root: Path) -> bool:
+    store = Store(root)
+    return store.verify().ok and not store.incidents() and not list((store.root / ".tmp").glob("*"))
+
+
+def save_own(file: Path, **changes: np.ndarray) -> Path:
+    rng = np.random.default_rng(0)
+    x = {f"x_{part}": rng.integers(0, 256, (24, 5, 5, 3), dtype=np.uint8) for part in ("train", "test")}
+    y = {f"y_{part}": np.arange(24) % 2 for part in ("train", "test")}
+    np.savez(file, **{**x, **y, "classes": np.array(["owl", "wren"]), **changes})
+    return file
+
+
+# -- what it does --------------------------------------------------------------------------------------------------
+
+
+def test_presets_are_listed(call):
+    status, out, err = call("presets")
+    assert (status, err) == (0, "")
+    for preset in PRESETS.values():
+        assert all(words in out for words in (preset.name, preset.title, preset.look_for))
+
+
+def test_run_a_spec_file_in_a_process_then_again(call, cache, spec_file):
+    process = start("--cache", cache, "run", spec_file)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == Experiment(**TINY).in_words()
+    assert [line.split()[0] for line in lines[1:-1]] == ["kernel", "spectrum", "predict", "sweep", "curves"]
+    predicted = result(Experiment(**TINY).predict(), Store(cache)).arrays
+    clean, attacked = (predicted[name].double().mean() for name in ("right", "attack_right"))
+    assert lines[-1] == f"clean accuracy {clean:.3f}, under FGSM ℓ∞ eps 8/255 {attacked:.3f}"
+    created = {artifact.key: artifact.created for artifact in Store(cache).entries()}
+    status, again, _ = call("run", spec_file)
+    assert status == 0
+    assert again.splitlines()[-1] == lines[-1]
+    assert {artifact.key: artifact.created for artifact in Store(cache).entries()} == created
+
+
+def test_the_kernel_as_npz(call, cache, spec_file, tmp_path):
+    status, out, err = call("kernel", spec_file, "--out", tmp_path / "k.npz")
+    assert (status, err) == (0, "")
+    assert "K (20, 20), K_test (10, 20)" in out
+    spec = Experiment(**TINY).kernel()
+    expected = result(spec, Store(cache)).arrays
+    with np.load(tmp_path / "k.npz", allow_pickle=False) as file:
+        assert np.array_equal(file["K"], expected["K"].numpy())
+        assert np.array_equal(file["K_test"], expected["K_test"].numpy())
+        assert file["y_train"].shape == (20, 1)
+        assert file["y_test"].shape == (10, 1)
+        assert json.loads(str(file["spec"])) == spec.model_dump(mode="json")
+    assert [path.name for path in tmp_path.glob("*.npz*")] == ["k.npz"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_kernel_of_a_preset(call, tmp_path):
+    status, out, _ = call("kernel", "--preset", "toy", "--out", tmp_path / "k.npz")
+    assert status == 0
+    assert "K (500, 500)" in out
+
+
+def test_own_images_are_taken_in_and_run(call, tmp_path):
+    data = tmp_path / "data"
+    status, out, err = call("--data", data, "import", save_own(tmp_path / "birds.npz"))
+    assert (status, err) == (0, "")
+    assert out.startswith("24 training and 24 test images of 5x5 pixels and 3 channels, 2 classes: owl, wren")
+    fields = json.loads(out.splitlines()[-1].removeprefix("Use it as: "))
+    fields["data"] |= {"n_train": 20, "n_test": 8}
+    (tmp_path / "birds.json").write_text(json.dumps(fields))
+    status, out, err = call("--data", data, "run", tmp_path / "birds.json")
+    assert (status, err) == (0, "")
+    assert "clean accuracy" in out
+
+
+def test_the_cache_is_listed_verified_and_cleared(call, cache):
+    assert call("cache", "ls")[1].endswith(f"0.0 MB in {cache}\n")
+    result(Experiment(**TINY).spectrum(), Store(cache))
+    status, out, _ = call("cache", "ls")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()[:-1]] == ["spectrum", "kernel"]
+    assert out.count(Experiment(**TINY).in_words().split(", FGSM")[0]) == 2
+    assert call("cache", "verify")[:2] == (0, "2 artifacts read, 0.0 MB.\n")
+
+    kernel = next(artifact for artifact in Store(cache).entries() if artifact.stage == "kernel")
+    file = kernel.path / "arrays.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    status, out, _ = call("cache", "verify")
+    assert status == 1
+    assert f"kernel/{kernel.key} is damaged" in out
+    assert call("cache", "clear")[:2] == (0, "1 artifact deleted.\n")
+    assert Store(cache).entries() == []
+    assert call("cache", "verify")[0] == 0
+
+
+# -- what goes wrong -----------------------------------------------------------------------------------------------
+
+WRONG = [
+    pytest.param(["run", "{tmp}/none.json"], "Cannot read {tmp}/none.json: No such file", id="no file"),
+    pytest.param(["run", "{tmp}"], "Cannot read {tmp}: Is a directory", id="a folder"),
+    pytest.param(["run", "{tmp}/broken.json"], "The experiment is not valid JSON", id="no json"),
+    pytest.param(["run", "{tmp}/misspelt.json"], "no field 'dta'. Did you mean data?", id="unknown field"),
+    pytest.param(["run", "{tmp}/many.json"], "has 1000 training images", id="too many images"),
+    pytest.param(["run", "{tmp}/lost.json"], "Import the .npz again", id="own data that are not there"),
+    pytest.param(["run", "--preset", "stat"], "There is no preset 'stat'; choose one of start,", id="unknown preset"),
+    pytest.param(["kernel", "{tmp}/tiny.json", "--out", "{tmp}/no/k.npz"], "Cannot write {tmp}/no/k.npz", id="out"),
+    pytest.param(["import", "{tmp}/none.npz"], "none.npz cannot be read: No such file", id="no npz"),
+    pytest.param(["import", "{tmp}/broken.json"], "The file is not an .npz archive", id="no archive"),
+    pytest.param(["import", "{tmp}/bad.npz"], "y_train holds one label only", id="one class"),
+]
+
+
+@pytest.fixture
+def mistakes(tmp_path, spec_file) -> Path:
+    """A folder of files that are not what they should be."""
+    (tmp_path / "broken.json").write_text('{"data": ')
+    (tmp_path / "misspelt.json").write_text('{"dta": {}}')
+    (tmp_path / "many.json").write_text('{"data": {"n_train": 1001}}')
+    (tmp_path / "lost.json").write_text(json.dumps({"data": {"name": "own", "digest": "0" * 64}}))
+    save_own(tmp_path / "bad.npz", y_train=np.zeros(24, dtype=int))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG)
+def test_a_mistake_is_one_sentence_on_stderr(arguments, words, call, mistakes):
+    status, _, err = call(*(argument.format(tmp=mistakes) for argument in arguments))
+    assert status == 1
+    assert words.format(tmp=mistakes) in err
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in err
+
+
+def test_a_cache_that_is_a_file_and_cuda_where_there_is_none(call, cache, spec_file, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    status, _, err = call("--device", "cuda", "run", spec_file)
+    assert (status, err) == (1, "There is no CUDA device here. Choose 'auto' or 'cpu'.\n")
+    cache.touch()
+    status, _, err = call("cache", "ls")
+    assert status == 1
+    assert "is a file; a folder is needed" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["run"], ["dance"], ["cache", "burn"], ["kernel", "--preset", "toy"]], ids=" ".join
+)
+def test_an_incomplete_command_shows_its_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: python -m ntkcore" in capsys.readouterr().err
+
+
+def test_a_mistake_in_a_process_of_its_own(mistakes):
+    process = start("run", mistakes / "broken.json")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert len(err.splitlines()) == 1
+    assert "The experiment is not valid JSON" in err
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    process = start("presets")
+    process.stdout.close()
+    err = process.stderr.read()
+    assert (process.wait(60), err) == (0, "")
+    process.stderr.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a signal that stands for Ctrl-C")
+def test_ctrl_c_keeps_what_is_finished_and_nothing_half(call, cache, tmp_path):
+    """Stopped in the middle of a sweep that would take minutes."""
+    file = tmp_path / "long.json"
+    file.write_text(json.dumps({"data": {"name": "toy", "n_train": 900, "n_test": 2000}, "attack": {"steps": 50}}))
+    process = start("--cache", cache, "run", file)
+    lines = [process.stdout.readline() for _ in range(3)]
+    assert [line.split()[0] for line in lines[1:]] == ["kernel", "spectrum"]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "Stopped. What was finished before is kept."
+    assert "accuracy" not in out
+    assert is_whole(cache)
+    assert {artifact.stage for artifact in Store(cache).entries()} >= {"kernel", "spectrum"}
+    assert not {artifact.stage for artifact in Store(cache).entries()} & {"sweep", "curves"}
+
+
+# -- the progress bar ----------------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_in_a_terminal_is_drawn_and_wiped(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with cli.Bar("sweep") as bar:
+        bar(0, 4, "first")
+        bar(1, 4, "too soon to be drawn")
+        bar(4, 4, "last")
+    drawn = sys.stderr.getvalue()
+    assert "  0% first" in drawn
+    assert "too soon" not in drawn
+    assert "100% last" in drawn
+    assert drawn.endswith("\r\033[K")
+
+
+def test_a_bar_elsewhere_is_silent(capsys):
+    with cli.Bar("sweep") as bar:
+        bar(1, 1, "done")
+    assert capsys.readouterr() == ("", "")
