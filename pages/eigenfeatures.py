@@ -130,7 +130,9 @@ if ready:
         for label, index in examples(task, nth).items():
             if label in ready:
                 link = {"image": str(index)}
-                st.page_link("pages/attack.py", label=f"Attack this image ({label})", query_params=link, width="content")
+                st.page_link(
+                    "pages/attack.py", label=f"Attack this image ({label})", query_params=link, width="content"
+                )
     st.subheader("One perturbation, split over the features", anchor=False)
     label, arrays = next(iter(ready.items()))
     row = perturbation_row(arrays, label)

@@ -168,6 +168,7 @@ WRONG = [
     pytest.param(["run", "{tmp}/lost.json"], "Import the .npz again", id="own data that are not there"),
     pytest.param(["run", "--preset", "stat"], "There is no preset 'stat'; choose one of start,", id="unknown preset"),
     pytest.param(["kernel", "{tmp}/tiny.json", "--out", "{tmp}/no/k.npz"], "Cannot write {tmp}/no/k.npz", id="out"),
+    pytest.param(["kernel", "{tmp}/tiny.json", "--out", "{tmp}/folder"], "Is a directory. Choose", id="out a folder"),
     pytest.param(["import", "{tmp}/none.npz"], "none.npz cannot be read: No such file", id="no npz"),
     pytest.param(["import", "{tmp}/broken.json"], "The file is not an .npz archive", id="no archive"),
     pytest.param(["import", "{tmp}/bad.npz"], "y_train holds one label only", id="one class"),
@@ -182,6 +183,7 @@ def mistakes(tmp_path, spec_file) -> Path:
     (tmp_path / "many.json").write_text('{"data": {"n_train": 1001}}')
     (tmp_path / "lost.json").write_text(json.dumps({"data": {"name": "own", "digest": "0" * 64}}))
     save_own(tmp_path / "bad.npz", y_train=np.zeros(24, dtype=int))
+    (tmp_path / "folder").mkdir()
     return tmp_path
 
 
@@ -192,6 +194,7 @@ def test_a_mistake_is_one_sentence_on_stderr(arguments, words, call, mistakes):
     assert words.format(tmp=mistakes) in err
     assert len(err.splitlines()) == 1
     assert "Traceback" not in err
+    assert not list(mistakes.glob(".*"))  # nothing half-written is left
 
 
 def test_a_cache_that_is_a_file_and_cuda_where_there_is_none(call, cache, spec_file, monkeypatch):
@@ -222,7 +225,8 @@ def test_a_mistake_in_a_process_of_its_own(mistakes):
     assert "The experiment is not valid JSON" in err
 
 
-def test_a_reader_that_leaves_early_is_no_error():
+def test_a_reader_that_leaves_early_is_no_error(monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # so that the last words are still to be written at the end
     process = start("presets")
     process.stdout.close()
     err = process.stderr.read()
