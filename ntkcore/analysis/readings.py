@@ -65,9 +65,9 @@ def read_tail(sweep: Sweep, start: int = 20) -> str:
     lift = rho.mean() - sweep.majority
     verdict = "more than guessing" if lift > 2 * error else "no more than guessing, within the error"
     return (
-        f"The {features - start} features beyond index {start - 1} are right on {percent(rho.mean())} of the images on "
-        f"average (± {100 * error:.1f} points; {verdict}, which gives {percent(sweep.majority)}), and on "
-        f"{percent(gamma.mean())} under attack."
+        f"The {features - start} features beyond index {start - 1} are right on {100 * rho.mean():.2f} % of the images "
+        f"on average (± {100 * error:.2f} points; {verdict}, which gives {100 * sweep.majority:.2f} %), and on "
+        f"{100 * gamma.mean():.2f} % under attack."
     )
 
 
