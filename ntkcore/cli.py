@@ -48,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ntkcore", description="Kernels, eigenfeatures and attacks.")
-    parser.add_argument("--cache", help="folder of artifacts (default: NTK_CACHE or cache/)")
-    parser.add_argument("--data", help="data root (default: NTK_DATA or the user's cache folder)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    _places(parser, cache=None, data=None, device="auto")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     run = commands.add_parser("run", help="compute every stage of an experiment")
@@ -72,7 +70,16 @@ def _parser() -> argparse.ArgumentParser:
     own = commands.add_parser("import", help="check an .npz of your own images and take it in")
     own.add_argument("file", help="x_train, y_train, x_test, y_test")
     own.set_defaults(action=_import)
+    for command in commands.choices.values():  # the same options also behind the command
+        _places(command, cache=argparse.SUPPRESS, data=argparse.SUPPRESS, device=argparse.SUPPRESS)
     return parser
+
+
+def _places(parser: argparse.ArgumentParser, *, cache: str | None, data: str | None, device: str) -> None:
+    """Where results and data lie, and where the work runs."""
+    parser.add_argument("--cache", default=cache, help="folder of artifacts (default: NTK_CACHE or cache/)")
+    parser.add_argument("--data", default=data, help="data root (default: NTK_DATA or the user's cache folder)")
+    parser.add_argument("--device", default=device, choices=("auto", "cpu", "cuda"))
 
 
 def _experiment_options(command: argparse.ArgumentParser) -> None:

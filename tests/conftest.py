@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch starts its thread pool
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the worker does, see ntkcore.runs.process
 
 import pytest
 import torch

@@ -115,7 +115,9 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
         predictors = 85 * c
         seconds = size.attack(predictors, spec.sweep.attack.steps, rates)
         return Estimate(m * (seconds + 2 * OVERHEAD), 4 * matrix)  # two banks: kept features, training time
-    steps = {specs.PredictSpec: m * 12, specs.FlipSpec: 25 * 22}.get(type(spec), 4)
+    attack = getattr(spec, "attack", None) or spec.sweep.attack
+    most = max(attack.steps, 10)  # PGD stands beside every attack
+    steps = {specs.PredictSpec: m * (attack.steps + most + 1), specs.FlipSpec: 40 * (most + 1)}.get(type(spec), 4)
     return Estimate(steps * 15 * n * size.pair(rates, True) + 20 * OVERHEAD, 4 * matrix)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 from driver import UNCAUGHT, Server, chromium, find_chromium, serve
 
@@ -74,14 +74,20 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def page(context: BrowserContext, app: Server, complaints: list[str]) -> Iterator[Page]:
-    """A page of the app. Afterwards: the app lives, no page raised, the browser's console has no errors."""
+    """A page of the app. Afterwards: the app lives, no page raised, the browser's console has no errors, and nothing
+    was asked of any other address than the app's."""
 
     def console(message: ConsoleMessage) -> None:
         if message.type == "error" and not message.location["url"].endswith(LOOKED_FOR_TWICE):
             complaints.append(f"console: {message.text} ({message.location['url']})")
 
+    def request(sent: Request) -> None:
+        if not sent.url.startswith((app.url, app.url.replace("http", "ws", 1), "data:", "blob:")):
+            complaints.append(f"request to elsewhere: {sent.url}")
+
     app.check_alive()
     before = app.output().count(UNCAUGHT)
+    context.on("request", request)
     fresh = context.new_page()
     fresh.on("console", console)
     fresh.on("pageerror", lambda error: complaints.append(f"script: {error}"))

@@ -1,0 +1,152 @@
+"""The pages in use: presets, classes, clicks into figures, links that are kept and links that are wrong."""
+
+import re
+
+from playwright.sync_api import BrowserContext, Page, expect
+
+from driver import Server
+from steps import (
+    arrive,
+    at_key,
+    caption,
+    choose,
+    chosen,
+    click_point,
+    enter,
+    expect_query,
+    expect_words,
+    field,
+    press,
+    query,
+    ready,
+)
+
+
+def words(page: Page) -> list[str]:
+    """All sentences of the page's main part."""
+    return page.get_by_test_id("stMain").get_by_test_id("stMarkdownContainer").all_inner_texts()
+
+
+def controls(page: Page) -> list[str]:
+    """The values of the sidebar's inputs, and its chosen tags and buttons."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('[data-testid="stSidebar"] input, [data-testid="stSidebar"] [data-tag], '
+          + '[data-testid="stSidebar"] [aria-checked="true"], [data-testid="stSidebar"] [aria-pressed="true"]')]
+          .filter((e) => e.checkVisibility()).map((e) => e.value ?? e.innerText)"""
+    )
+
+
+def test_preset_and_classes(page: Page, app: Server) -> None:
+    """A preset changes the classes; the sidebar changes them again; page and address follow."""
+    arrive(page, app)
+    assert chosen(page, "classes") == ["T-shirt/top", "Shirt"]
+    press(page, "preset-toy")
+    expect(caption(page)).to_contain_text("minus / plus")
+    expect_query(page, data="toy")
+    press(page, "preset-shoes")
+    expect(caption(page)).to_contain_text("Sneaker / Ankle boot, 1000 training")
+    expect_query(page, classes=["Sneaker", "Ankle boot"])
+    assert chosen(page, "classes") == ["Sneaker", "Ankle boot"]
+    assert "data" not in query(page)
+    enter(page, "n", "60")
+    enter(page, "m", "20")
+    expect(caption(page)).to_contain_text("60 training and 20 test images")
+    at_key(page, "classes").get_by_role("button", name="Remove Sneaker").click()
+    expect_words(page, "Choose at least two classes in the sidebar.")
+    choose(page, "classes", "Bag")
+    expect(caption(page)).to_contain_text("Ankle boot / Bag, 60 training and 20 test images")
+    expect_query(page, classes=["Ankle boot", "Bag"], n="60", m="20")
+    ready(page)
+    expect(page.get_by_test_id("stMetric")).to_have_count(3)
+    assert set(page.get_by_test_id("stMain").get_by_test_id("stImageCaption").all_inner_texts()) == {
+        "Ankle boot",
+        "Bag",
+    }
+
+
+def test_click_on_a_dot(page: Page, app: Server) -> None:
+    """The dot's feature opens, in words, in its field, in the address and in the pictures."""
+    arrive(page, app, "eigenfeatures", feature=0, features=["0"])
+    for index in (17, 3):
+        click_point(page, "scatter", index)
+        expect_words(page, f"Feature {index}")
+        expect(field(page, "feature")).to_have_value(str(index))
+        expect_query(page, feature=str(index))
+        ready(page)
+        pictures = page.get_by_test_id("stMain").get_by_test_id("stImageCaption").all_inner_texts()
+        assert f"feature {index}" in pictures
+
+
+def test_click_on_a_thumbnail(page: Page, app: Server) -> None:
+    arrive(page, app, "attack")
+    for index in (13, 4):
+        click_point(page, "sheet", index)
+        expect(field(page, "image")).to_have_value(str(index))
+        expect_query(page, image=str(index))
+        ready(page)
+    assert any(text.startswith("True class: ") for text in words(page))
+
+
+def test_click_on_an_eigenvector(page: Page, app: Server) -> None:
+    arrive(page, app, "spectrum")
+    click_point(page, "eigenvectors", 9)
+    expect_words(page, re.compile("training image 9: "))
+
+
+def test_permalink(page: Page, app: Server, context: BrowserContext) -> None:
+    """The address after some choices, opened in another tab and reloaded, gives the same view."""
+    arrive(page, app, "eigenfeatures", classes=["Coat", "Bag"], eps="4")
+    enter(page, "feature", "23")
+    expect_words(page, "Feature 23")
+    enter(page, "k", "7")
+    enter(page, "depth-of-nothing", "1") if at_key(page, "depth-of-nothing").count() else None
+    at_key(page, "colour").get_by_text("class", exact=True).click()
+    choose(page, "inputs", "centre") if at_key(page, "inputs").is_visible() else None
+    ready(page)
+    expect_query(page, feature="23", k="7", colour="class", eps="4", classes=["Coat", "Bag"])
+    before, settings = words(page), controls(page)
+    other = context.new_page()
+    other.goto(page.url)
+    page.reload()
+    for tab in (page, other):
+        ready(tab)
+        assert words(tab) == before
+        assert controls(tab) == settings
+        assert field(tab, "feature").input_value() == "23"
+        assert query(tab) == query(page)
+    other.close()
+
+
+def test_the_experiment_goes_along_the_menu(page: Page, app: Server) -> None:
+    arrive(page, app, "", classes=["Coat", "Bag"], eps="4")
+    for title in ("Spectrum", "Eigenfeatures", "Attack", "Runs", "Overview"):
+        page.get_by_test_id("stSidebarNav").get_by_text(title, exact=True).click()
+        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+        expect(caption(page)).to_contain_text("Coat / Bag")
+        ready(page)
+        expect_query(page, classes=["Coat", "Bag"], eps="4", n="60", m="20")
+
+
+def test_back_and_forward(page: Page, app: Server) -> None:
+    """The browser's own buttons lead to pages that agree with the address."""
+    arrive(page, app, "spectrum")
+    page.get_by_test_id("stSidebarNav").get_by_text("Attack", exact=True).click()
+    expect(page.get_by_role("heading", name="Attack", exact=True)).to_be_visible()
+    ready(page)
+    page.go_back()
+    expect(page.get_by_role("heading", name="Spectrum", exact=True)).to_be_visible()
+    ready(page)
+    expect(caption(page)).to_contain_text("60 training and 20 test images")
+    page.go_forward()
+    expect(page.get_by_role("heading", name="Attack", exact=True)).to_be_visible()
+    ready(page)
+    expect(caption(page)).to_contain_text("60 training and 20 test images")
+
+
+def test_broken_permalink(page: Page, app: Server) -> None:
+    """It opens with a notice that names what could not be used; the rest is as the link says."""
+    arrive(page, app, "eigenfeatures", classes=["Coat", "Bag"], n="inf", eps="nan", feature="10000", k="5", size="7")
+    expect_words(page, "The link's n, eps and feature could not be used")
+    expect(caption(page)).to_contain_text("Coat / Bag, 1000 training and 20 test images")
+    expect(field(page, "k")).to_have_value("5")
+    assert not {"n", "eps", "feature"} & set(query(page))

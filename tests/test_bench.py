@@ -1,0 +1,54 @@
+"""The benchmarks run and say what they measured; how long anything takes is no test."""
+
+import argparse
+import re
+
+import pytest
+import torch
+
+import ntkcore as ntk
+from bench import kernels, sweep
+from bench.measure import Seconds, machine, timed
+
+
+def test_the_sweep_alternates_with_single_features_and_compares_their_counts(capsys):
+    sweep.main(argparse.Namespace(n=30, m=8, features=4, rounds=2))
+    out = capsys.readouterr().out
+    assert "30 training and 8 test images" in out
+    for name in (*sweep.STAGES, "all of it, cold", "all of it, warm", "one feature alone, float32"):
+        assert re.search(rf"^  {name} +\d+\.\d+ s  \(\d+\.\d+ to \d+\.\d+\)$", out, re.MULTILINE), name
+    assert len(re.findall(r"x 30 features = \S+ s, \S+ times the sweep", out)) == 2
+    float64 = out.partition("one feature alone, float64")[2].partition("one feature alone")[0]
+    assert "usefulness counts differ for 0 of 4 (0 of 32 verdicts)" in float64
+    assert "robustness counts differ for 0 of 4 (0 of 32 verdicts)" in float64
+
+
+def test_a_count_that_differs_is_reported():
+    ours = {0: (torch.tensor([True, True]), torch.tensor([True, False]))}
+    theirs = {"right_before": torch.tensor([[True], [True]]), "right_after": torch.tensor([[False], [False]])}
+    words = sweep._agreement(ours, theirs)
+    assert "usefulness counts differ for 0 of 1 (0 of 2 verdicts)" in words
+    assert "robustness counts differ for 1 of 1 (1 of 2 verdicts)" in words
+
+
+def test_kernels_are_timed_per_entry(capsys, monkeypatch):
+    monkeypatch.setattr(kernels, "CASES", (kernels.Case(ntk.conv(1), (3, 4, 4), 5),))
+    kernels.main(argparse.Namespace(rounds=2))
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("  Conv(1), 3x4x4, n = 5 ")
+    assert all(float(number) > 0 for number in line.split()[-4:])
+
+
+def test_a_measurement_is_a_median_with_its_range():
+    assert str(Seconds([3.0, 1.0, 2.0])).split() == ["2.000", "s", "(1.000", "to", "3.000)"]
+    seconds, value = timed(lambda: "done")
+    assert value == "done"
+    assert seconds > 0
+    assert re.search(r"\d+ cores, \d+ threads, load .* before the start; .*torch", machine())
+
+
+@pytest.mark.parametrize("case", kernels.CASES, ids=str)
+def test_every_case_is_a_kernel_of_its_images(case):
+    x = case.images(torch.float32, 0)
+    assert x.shape == (case.n, *case.shape)
+    assert ntk.kernel_fn(case.net)(x[:2]).shape == (2, 2)
