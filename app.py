@@ -14,9 +14,9 @@ st.set_page_config(
     layout="wide",
     menu_items={"About": ABOUT},
 )
+page = st.navigation(pages())
 if remember_arrival():
     st.rerun()
-page = st.navigation(pages())
 with st.sidebar:
     sidebar.draw()
 page.run()

@@ -91,6 +91,8 @@ else:
         selected=index,
         dark=night,
     )
+    tally = ", ".join(f"{status.count(kind)} {kind}" for kind in KINDS[1:])
+    st.caption(f"In all {task.m} test images: {tally}. Below, {len(numbers)} of them.")
     chart(sheet, "test-images", key="sheet", on_click=_pick)
 
 explain(

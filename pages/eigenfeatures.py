@@ -22,9 +22,10 @@ from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
 task, night, figures = task_of(experiment), dark(), {}
 swept = need(experiment.sweep(), f"every feature under {experiment.attack}")
-if swept is None:
+spectral = None if swept is None else need(experiment.spectrum(), "the spectrum")
+if swept is None or spectral is None:
     st.stop()
-sweep = load_sweep(swept, need(experiment.spectrum(), "the spectrum"), experiment.sweep())
+sweep = load_sweep(swept, spectral, experiment.sweep())
 rule = experiment.rule
 classes = classify(sweep, rule.level, rule.keep)
 count = len(classes)

@@ -15,8 +15,8 @@ experiment = page("Overview", "What does the neural tangent kernel say about adv
 st.markdown(
     "A wide network trained a little is a kernel machine: its **neural tangent kernel** (NTK). The kernel alone, "
     "with no training, makes adversarial examples; its eigenvectors are **features**, and the first few of them are "
-    "robust while the long tail behind them is useful but brittle. Pick data and an architecture on the left, "
-    "or start from one of these."
+    "robust while the long tail behind them is brittle: hardly useful one by one, it adds accuracy together and is "
+    "what an attack works through. Pick data and an architecture on the left, or start from one of these."
 )
 
 presets = list(PRESETS.values())
@@ -38,19 +38,24 @@ st.subheader("The current experiment at a glance", anchor=False)
 task = task_of(experiment)
 left, right = st.columns([3, 2], gap="large")
 with left:
-    pictures(class_pictures(task), width=100)
+    pictures(class_pictures(task), width=88)
 with right:
     result = need(experiment.predict(), "the kernel's prediction, clean and under attack")
     if result is not None:
         a = result.arrays
+        kind = f"Under {str(experiment.attack).split()[0]}"
         clean, attacked, pgd = (float(a[name].double().mean()) for name in ("right", "attack_right", "pgd_right"))
         for place, (label, value) in zip(
-            st.columns(3), (("Clean", clean), ("Attacked", attacked), ("PGD", pgd)), strict=True
+            st.columns(3), (("Clean", clean), (kind, attacked), ("PGD beside it", pgd)), strict=True
         ):
             place.metric(
                 label, f"{value:.1%}", border=True, help="Share of the test images that the kernel gets right."
             )
         st.markdown(read_prediction(clean, attacked, pgd, float(a["majority"]), str(experiment.attack), task.m))
+        if float(a["outputs"].abs().max()) < 1e-8:
+            st.info(
+                "The prediction is zero up to rounding: the same images carry opposite labels, or the ridge is huge."
+            )
         if int(a["left_out"]):
             st.caption(
                 f"{int(a['left_out'])} eigenvalues are zero up to rounding (duplicate images?) and were left out."

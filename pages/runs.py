@@ -5,7 +5,7 @@ import datetime
 import pandas as pd
 import streamlit as st
 
-from pages.ui.exports import open_run, run_zip
+from pages.ui.exports import net_in_words, open_run, run_zip
 from pages.ui.page import page
 from pages.ui.results import duration, memory
 from pages.ui.services import services
@@ -19,6 +19,7 @@ if not entries:
 table = pd.DataFrame(
     {
         "Stage": [entry.stage for entry in entries],
+        "Net": [net_in_words(entry) for entry in entries],
         "What": [entry.meta.get("words", "") for entry in entries],
         "When": [datetime.datetime.fromtimestamp(entry.created) for entry in entries],
         "Size (MB)": [entry.bytes / 1e6 for entry in entries],

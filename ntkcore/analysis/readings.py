@@ -14,9 +14,9 @@ from ntkcore.analysis.tradeoff import Curve
 
 
 def percent(share: float) -> str:
-    """A share of 1 as whole per cent, with one digit below 10 % and above 90 % where it matters."""
-    value = 100 * share
-    return f"{value:.0f} %" if value == round(value) or 10 <= value <= 90 else f"{value:.1f} %"
+    """A share of 1 in per cent, with one digit unless it is a whole number."""
+    value = round(100 * share, 1)
+    return f"{value:.0f} %" if value == round(value) else f"{value:.1f} %"
 
 
 def read_spectrum(values, energy, n: int) -> str:
@@ -109,8 +109,8 @@ def read_split(parts: np.ndarray, classes: np.ndarray, before: float, after: flo
     return (
         f"The attack moves the margin of this {label} from {before:+.2f} to {after:+.2f}. The first {top} features "
         f"account for {parts[:top].sum():+.2f} of that, the {len(parts) - top} behind them for "
-        f"{parts[top:].sum():+.2f}. By class: robust {robust:+.2f}, useful non-robust {brittle:+.2f}, and those that "
-        f"one by one cannot be told from guessing {rest:+.2f}."
+        f"{parts[top:].sum():+.2f}. By class: robust {robust:+.2f}, useful non-robust {brittle:+.2f}, and the "
+        f"useless ones, which one by one cannot be told from guessing, {rest:+.2f}."
     )
 
 

@@ -165,5 +165,5 @@ def _add_selected(fig: go.Figure, rho: np.ndarray, gamma: np.ndarray, i: int, m:
 
 def _range(shares: np.ndarray) -> list[float]:
     low, high = float(shares.min()), float(shares.max())
-    pad = max(0.04 * (high - low), 0.02)
+    pad = max(0.09 * (high - low), 0.03)
     return [low - pad, high + pad]

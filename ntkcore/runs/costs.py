@@ -51,6 +51,7 @@ class Estimate:
 
 
 NOTHING = Estimate(0.0, 0.0)
+LEAST_MEMORY = 2e8  # bytes of working space, whatever the size
 OVERHEAD = 5e-3  # seconds of small operations for one image's attack, whatever its size
 
 
@@ -85,7 +86,7 @@ def estimate(spec: specs.StageSpec, rates: Rates, store: Store) -> Estimate:
     if store.get(spec.stage, specs.key(spec)) is not None:
         return NOTHING
     inputs = [estimate(other, rates, store) for other in _inputs(spec)]
-    return sum(inputs, _own(spec, rates))
+    return sum(inputs, _own(spec, rates) + Estimate(0.0, LEAST_MEMORY))
 
 
 def _inputs(spec: specs.StageSpec) -> list[specs.StageSpec]:
@@ -106,7 +107,7 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     matrix = 8.0 * n * n
     if isinstance(spec, specs.KernelSpec):
         pairs = n * (n + 1) / 2 + n * m
-        return Estimate(pairs * size.pair(rates, double), matrix + 8.0 * n * m + 2e8)
+        return Estimate(pairs * size.pair(rates, double), matrix + 8.0 * n * m + LEAST_MEMORY)
     if isinstance(spec, specs.SpectrumSpec):
         return Estimate(rates.eigh * n**3, 5 * matrix)
     if isinstance(spec, specs.SweepSpec):

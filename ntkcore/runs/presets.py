@@ -63,7 +63,7 @@ def _presets() -> tuple[Preset, ...]:
         Preset(
             "cifar",
             "The paper's pair: airplane or automobile",
-            "The paper's own setting: accuracy near 0.8 falls to almost nothing at 8/255. Downloads CIFAR-10.",
+            "The paper's own setting: accuracy near 0.8 falls to almost nothing at 8/255.",
             Experiment(data=DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=100)),
         ),
     )

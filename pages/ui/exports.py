@@ -47,6 +47,14 @@ def open_run(entry: Artifact) -> None:
     st.switch_page(PAGES[entry.stage], query_params=own)
 
 
+def net_in_words(entry: Artifact) -> str:
+    """The run's architecture and attack, short: "FC(1) NTK, FGSM ℓ∞ eps 8/255"."""
+    spec = specs.parse(entry.stage, entry.meta["spec"])
+    experiment = specs.experiment_of(spec)
+    attack = "" if entry.stage in ("kernel", "spectrum") else f", {experiment.attack}"
+    return f"{experiment.net.build()} {experiment.kind.upper()}{attack}"
+
+
 def run_zip(entry: Artifact) -> bytes:
     """The run as a zip: spec.json (an experiment for the command line), arrays, meta, figures as HTML."""
     spec = specs.parse(entry.stage, entry.meta["spec"])

@@ -57,5 +57,6 @@ def enter() -> None:
     """First line of every page; see the module's text."""
     if "arrival" not in st.session_state:
         remember_arrival()
+        st.set_page_config(page_icon=ICON)
         st.navigation(pages(), position="hidden")
         st.rerun()

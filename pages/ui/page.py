@@ -8,7 +8,7 @@
 
 import streamlit as st
 
-from ntkcore.runs.specs import Experiment
+from ntkcore.runs.specs import Experiment, key
 from pages.ui import sidebar
 from pages.ui.navigation import enter
 from pages.ui.services import services
@@ -22,15 +22,23 @@ def page(title: str, question: str) -> Experiment:
     notice = sidebar.notice()
     if notice and st.session_state.setdefault("arrived_at", title) == title:
         st.warning(notice, icon=":material/link_off:")
-    incidents = services().store.incidents()
-    for incident in incidents:
-        st.warning(str(incident), icon=":material/healing:")
-    if incidents:
-        st.button("Dismiss", on_click=services().store.clear_incidents)
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment()
     st.caption(experiment.in_words())
+    _damage(experiment, everywhere=title == "Runs")
     return experiment
+
+
+def _damage(experiment: Experiment, everywhere: bool) -> None:
+    """Say which results were found damaged: those of this experiment, or all of them."""
+    own = {key(spec) for spec in experiment.stages()}
+    by_image = ("pictures", "flip")  # their keys hold an image's number, which the page's head does not know
+    incidents = services().store.incidents()
+    shown = [one for one in incidents if everywhere or one.key in own or one.stage in by_image]
+    for incident in shown:
+        st.warning(str(incident), icon=":material/healing:")
+    if shown:
+        st.button("Dismiss", on_click=services().store.clear_incidents)
 
 
 @st.fragment(run_every=2.0)

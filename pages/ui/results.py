@@ -33,7 +33,7 @@ def need(spec: StageSpec, what: str) -> Artifact | None:
     elif job is not None and job.state == "failed":
         _failed(job, spec, what)
     elif job is not None and job.state == "cancelled":
-        st.info(f"Cancelled: {what}.")
+        st.info(f"Cancelled: {what}. {cost_in_words(spec)}.")
         _run_button(spec, "Run again")
     else:
         _offer(spec, what)
@@ -73,7 +73,9 @@ def _run_button(spec: StageSpec, label: str) -> None:
 
 
 def _submit(spec: StageSpec) -> None:
-    services().worker.submit(key(spec), stages.request(spec, st.session_state.get("device", "auto")))
+    request = stages.request(spec, st.session_state.get("device", "auto"))
+    expected = costs.estimate(spec, services().rates, services().store).seconds
+    services().worker.submit(key(spec), {**request, "expected": expected})
 
 
 def _failed(job: Job, spec: StageSpec, what: str) -> None:
@@ -93,11 +95,23 @@ def _watch(name: str, what: str) -> None:
     if job.state == "queued":
         text = f"{what} · waiting, {job.position} before it"
     else:
-        left = "" if job.eta is None else f" · about {duration(job.eta)} left"
+        seconds = _left(job, share)
+        left = "" if seconds is None else f" · about {duration(seconds)} left"
         text = f"{what} · {job.note or 'starting'}{left}"
     bar, stop = st.columns([6, 1], vertical_alignment="center")
     bar.progress(share, text=text)
     stop.button("Cancel", key=f"cancel-{name}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
+
+
+def _left(job: Job, share: float) -> float | None:
+    """Seconds left: by the estimate made before the run at first, by the run's own speed in its second half.
+
+    The parts of a job take unequal time, so its first part's speed says little about the whole.
+    """
+    expected = job.request.get("expected")
+    if share < 0.5 and expected is not None:
+        return max(expected - job.seconds, job.eta or 0.0)
+    return job.eta
 
 
 def cost_in_words(spec: StageSpec) -> str:
@@ -116,7 +130,7 @@ def duration(seconds: float) -> str:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"
 
 
 def memory(size: float) -> str:

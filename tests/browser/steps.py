@@ -83,7 +83,7 @@ def enter(page: Page, key: str, value: str) -> None:
 
 def chosen(page: Page, key: str) -> list[str]:
     """What a multiselect holds."""
-    return [tag.strip() for tag in at_key(page, key).locator('[data-baseweb="tag"]').all_inner_texts()]
+    return [tag.get_attribute("aria-label") for tag in at_key(page, key).locator("[data-tag]").all()]
 
 
 def choose(page: Page, key: str, option: str) -> None:

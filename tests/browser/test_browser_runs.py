@@ -17,7 +17,7 @@ from steps import arrive, at_key, caption, expect_query, expect_words, field, qu
 
 def select_row(page: Page, row: int) -> None:
     """Select a row of the table of runs, by the box at its left."""
-    table = at_key(page, "runs").locator("canvas").first
+    table = at_key(page, "runs").locator(".dvn-scroller")
     table.click(position={"x": 12, "y": 35 + 35 * row + 17})
 
 
@@ -78,7 +78,7 @@ def test_runs(page: Page, app: Server) -> None:
 @pytest.mark.parametrize(
     ("name", "button", "beginning"),
     [
-        pytest.param("spectrum", "npz-spectrum", b"PK", id="arrays"),
+        pytest.param("spectrum", "npz-spectrum", b"pk", id="arrays"),
         pytest.param("eigenfeatures", "csv-eigenfeatures-perturbation", b"", id="table-of-pictures"),
         pytest.param("attack", "html-attack-images", b"<!doctype html>", id="figure"),
     ],

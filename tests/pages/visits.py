@@ -36,9 +36,13 @@ def working(at: AppTest) -> bool:
 
 
 def run_until_ready(at: AppTest, limit_s: float = 60.0) -> AppTest:
-    """Press every Run button and run the page again, as its polling would, until no job is under way."""
+    """Press every Run button and run the page again, as its polling would, until no job is under way.
+
+    No look on the way may show an exception.
+    """
     until = time.monotonic() + limit_s
     while True:
+        assert not at.exception, at.exception[0].message
         offered = [button for button in at.button if button.label in ("Run", "Run again")]
         if offered:
             offered[0].click().run()
