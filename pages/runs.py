@@ -5,7 +5,7 @@ import datetime
 import pandas as pd
 import streamlit as st
 
-from pages.ui.exports import net_in_words, open_run, run_zip
+from pages.ui.exports import net_in_words, open_run, run_zip, spec_of
 from pages.ui.page import page
 from pages.ui.results import duration, memory
 from pages.ui.services import services
@@ -56,7 +56,7 @@ with clear.popover("Delete all", icon=":material/delete:", width="stretch"):
         store.clear()
         store.clear_incidents()
         st.rerun()
-if not rows:
+if not rows or rows[0] >= len(entries):
     st.caption("Select a row to open, export or delete it.")
     st.stop()
 entry = entries[rows[0]]
@@ -66,16 +66,31 @@ st.caption(
     + ", ".join(f"{name} {tuple(shape)}" for name, shape in entry.shapes.items())
 )
 first, second, third = st.columns(3)
-with first:
-    st.button("Open", icon=":material/open_in_new:", on_click=open_run, args=(entry,), width="stretch", type="primary")
+foreign = spec_of(entry) is None
+if foreign:
+    st.info("Another version of this app has written this run. It can be deleted, but not opened or exported here.")
+first.button(
+    "Open",
+    icon=":material/open_in_new:",
+    on_click=open_run,
+    args=(entry,),
+    disabled=foreign,
+    width="stretch",
+    type="primary",
+)
 second.download_button(
     "Export as zip",
     lambda: run_zip(entry),
     f"{entry.stage}-{entry.key[:8]}.zip",
     on_click="ignore",
+    disabled=foreign,
     width="stretch",
     icon=":material/folder_zip:",
 )
-if third.button("Delete", icon=":material/delete:", width="stretch"):
-    store.delete(entry.stage, entry.key)
-    st.rerun()
+third.button(
+    "Delete",
+    icon=":material/delete:",
+    on_click=store.delete,  # of the run that was drawn: by the next look the table may have other rows
+    args=(entry.stage, entry.key),
+    width="stretch",
+)

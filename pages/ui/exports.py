@@ -13,6 +13,7 @@ import streamlit as st
 
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.analysis.tradeoff import KEPT, Curve
+from ntkcore.errors import NTKError
 from ntkcore.figures import export
 from ntkcore.figures.accuracy import along_time, kept_subsets
 from ntkcore.figures.along_index import shares_along_index
@@ -47,9 +48,19 @@ def open_run(entry: Artifact) -> None:
     st.switch_page(PAGES[entry.stage], query_params=own)
 
 
+def spec_of(entry: Artifact) -> specs.StageSpec | None:
+    """What the run was of; None when another version of the app wrote it in a way that this one does not know."""
+    try:
+        return specs.parse(entry.stage, entry.meta.get("spec"))
+    except NTKError:
+        return None
+
+
 def net_in_words(entry: Artifact) -> str:
     """The run's architecture and attack, short: "FC(1) NTK, FGSM ℓ∞ eps 8/255"."""
-    spec = specs.parse(entry.stage, entry.meta["spec"])
+    spec = spec_of(entry)
+    if spec is None:
+        return "of another version"
     experiment = specs.experiment_of(spec)
     attack = "" if entry.stage in ("kernel", "spectrum") else f", {experiment.attack}"
     return f"{experiment.net.build()} {experiment.kind.upper()}{attack}"

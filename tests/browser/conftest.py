@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
 from driver import UNCAUGHT, Server, chromium, find_chromium, serve
 
 HERE = Path(__file__).resolve().parent
+expect.set_options(timeout=30_000)  # patience for a busy machine; what is there is seen at once
 
 # Arriving by a link to a page, Streamlit asks below that page first and then at the root: two harmless 404s.
 LOOKED_FOR_TWICE = ("/_stcore/host-config", "/_stcore/health")

@@ -81,6 +81,14 @@ class Server:
         """All it has printed so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    def end_jobs(self) -> None:
+        """Kill the app's worker process, and with it what it is doing; the app starts another."""
+        workers = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid), "-f", "worker_child"], capture_output=True, text=True, check=False
+        )
+        for pid in workers.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+
     def check_alive(self) -> None:
         """Raise RuntimeError, with the end of the log, when the app is no longer running."""
         code = self.process.poll()

@@ -44,7 +44,7 @@ def arrive(page: Page, app: Server, name: str = "", **query: str | int | list[st
     ready(page)
 
 
-def ready(page: Page, timeout_s: float = 60.0) -> None:
+def ready(page: Page, timeout_s: float = 120.0) -> None:
     """Wait until nothing is computed any more and the page is still; no exception may show."""
     until = time.monotonic() + timeout_s
     while True:

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load
 from streamlit.testing.v1 import AppTest
@@ -82,6 +83,50 @@ def test_delete(opened: Open) -> None:
     assert not at.exception
     assert Store().get("spectrum", specs.key(experiment.spectrum())) is None
     stored(experiment.kernel())
+
+
+def test_delete_the_last_row(opened: Open) -> None:
+    """The selection then points below the table."""
+    opened("overview")
+    oldest = rows(opened("runs"))[-1]
+    at = select(opened("runs"), "runs", rows=[len(Store().entries()) - 1])
+    next(button for button in at.main.button if button.label == "Delete").click().run()
+    assert not at.exception
+    assert Store().get(oldest.stage, oldest.key) is None
+    at.run()
+    assert not at.exception
+
+
+def test_delete_means_the_run_that_was_shown(opened: Open) -> None:
+    """A run that another tab finishes meanwhile takes the selected row; it must not be deleted in its stead."""
+    spec = opened("spectrum", {"draw": "27"}).session_state.experiment.spectrum()
+    at = chosen(opened, spec)
+    later = opened("spectrum", {"draw": "28"}).session_state.experiment
+    next(button for button in at.main.button if button.label == "Delete").click().run()
+    assert Store().get("spectrum", specs.key(spec)) is None
+    stored(later.kernel())
+    stored(later.spectrum())
+
+
+@pytest.mark.parametrize(
+    ("stage", "meta"),
+    [
+        pytest.param("surrogate", {"spec": {"width": 512}, "words": "of the future"}, id="unknown-stage"),
+        pytest.param("sweep", {"spec": {"order": 3}}, id="unknown-field"),
+        pytest.param("kernel", {}, id="no-spec"),
+    ],
+)
+def test_run_of_another_version(stage: str, meta: dict, opened: Open) -> None:
+    """Listed, not opened, deleted on request."""
+    store, key = Store(), "0" * 32
+    store.put(stage, key, {"a": np.ones(3)}, meta)
+    at = select(opened("runs"), "runs", rows=[0])
+    assert not at.exception
+    assert "Another version" in at.info[0].value
+    assert next(button for button in at.main.button if button.label == "Open").disabled
+    next(button for button in at.main.button if button.label == "Delete").click().run()
+    assert not at.exception
+    assert store.get(stage, key) is None
 
 
 def test_verify(opened: Open) -> None:
