@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.figures import export
-from ntkcore.figures.images import png, signed_rgb, to_rgb
+from ntkcore.figures.images import data_uri, signed_rgb, to_rgb
 from ntkcore.figures.strip import Picture
 from ntkcore.runs.specs import StageSpec, describe
 
@@ -54,12 +54,15 @@ def clicked(state) -> int | None:
 
 
 def pictures(row: Sequence[Picture], width: int = 150) -> None:
-    """Labelled pictures side by side, ``width`` pixels each, wrapping on a narrow screen; pixels stay sharp."""
+    """Labelled pictures side by side, ``width`` pixels each, wrapping on a narrow screen; pixels stay sharp.
+
+    They travel inside the page: as files of the server they would be JPEG, and gone when a run is overtaken.
+    """
     with st.container(horizontal=True, gap="small"):
         for picture in row:
             plane = signed_rgb(picture.image, picture.scale) if picture.signed else to_rgb(picture.image)
             title = picture.title.replace("<br>", ", ")
-            st.image(png(plane, -(-2 * width // plane.shape[1])), caption=title, width=width, alt=title)
+            st.image(data_uri(plane, -(-2 * width // plane.shape[1])), caption=title, width=width, alt=title)
 
 
 def explain(formula: str, spec: StageSpec, code: str) -> None:

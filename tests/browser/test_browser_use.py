@@ -55,6 +55,7 @@ def test_preset_and_classes(page: Page, app: Server) -> None:
     enter(page, "n", "60")
     enter(page, "m", "20")
     expect(caption(page)).to_contain_text("60 training and 20 test images")
+    ready(page)
     at_key(page, "classes").get_by_role("button", name="Remove Sneaker").click()
     expect_words(page, "Choose at least two classes in the sidebar.")
     choose(page, "classes", "Bag")
