@@ -58,10 +58,10 @@ with right:
     )
     st.markdown(read_sweep(sweep, classes, rule.level))
     st.markdown(read_tail(sweep))
-    stuck = float(sweep.zero_gradient.double().mean())
+    stuck = float(sweep.zero_gradient.sum() / sweep.right_before.sum().clamp(min=1))
     if stuck > 0:
         st.caption(
-            f"At {percent(stuck)} of all (feature, image) pairs the gradient is exactly zero: no attack was possible."
+            f"For {percent(stuck)} of the right answers the gradient is exactly zero: no attack was possible there."
         )
 with left:
     figures["Usefulness and robustness"] = usefulness_robustness(

@@ -3,7 +3,8 @@
 A bank holds B predictors of the form ``f_b(x) = (K(x, X) w_b) R_b`` with weights ``w_b [n, r]`` and a readout
 ``R_b [r, c]`` (r = 1 for eigenfeatures). Their input gradients at an image x share the per-pair gradient
 ``J_j = dK(x, x_j)/dx``, computed once; every predictor's gradient is then a matrix product ``w_b^T J``. The B
-adversarial images of one x are evaluated as one kernel block::
+adversarial images of one x are evaluated as one kernel block. A predictor that is wrong at x already is not attacked
+there: for eigenfeatures, right about half the time, that is half of the work::
 
     bank = Bank(weights, readout)                        # [B, n, r], [B, r, c] or None
     sweep = attack_bank(kernel, x_train, bank, x_test, y_test, attack=fgsm(8 / 255))
@@ -13,7 +14,7 @@ Gradients and adversarial kernels are float32; a prediction whose margin lies wi
 again in float64, so the verdicts are those of a float64 evaluation of the same images.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from torch import Tensor
 from ntkcore.analysis.attacks import Attack
 from ntkcore.analysis.predict import correct, margin
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import KernelFunction, Progress, TiledKernel
+from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
 
 # Bound on a float32 error of K(x, X) w, in units of max|K| |w|: some twenty times the largest error that was met
 # (tests/analysis/test_eigenfeatures.py holds it).
@@ -64,7 +65,10 @@ class Bank:
 
 @dataclass(frozen=True, eq=False)
 class BankSweep:
-    """Verdicts for m images and B predictors: right_before, right_after, zero_gradient, each [m, B] bool."""
+    """Verdicts for m images and B predictors, each [m, B] bool.
+
+    right_after: right before and after the attack. zero_gradient: right before, and nothing for the attack to follow.
+    """
 
     right_before: Tensor
     right_after: Tensor
@@ -93,55 +97,59 @@ def attack_bank(
     if K_test is None:
         K_test = kernel(x_test.double(), exact_x)
     right_before = correct(bank.all_outputs(K_test).flatten(0, 1), _spread(y_test.double(), len(bank)))
-    right_after = torch.empty(len(x_test), len(bank), dtype=torch.bool)
-    stuck = torch.empty(len(x_test), len(bank), dtype=torch.bool)
-    shared = _SharedGradient(kernel, x_train.float(), bank.to(torch.float32))
+    right_before = right_before.view(len(x_test), len(bank))
+    right_after, stuck = torch.zeros_like(right_before), torch.zeros_like(right_before)
+    prepare = getattr(untiled(kernel), "prepare", None)
+    single = bank.to(torch.float32)
+    together = _Together(kernel, prepare(x_train.float()) if prepare else x_train.float(), single)
     tolerance = (DOUBT * K_test.abs().max() * bank.size()).float()
     for i in range(len(x_test)):
         if progress is not None:
             progress(i, len(x_test), "attacking test images")
+        right = right_before[i].nonzero().squeeze(1)
+        if len(right) == 0:
+            continue
+        f = replace(together, bank=single[right])
         x = x_test[i].float()
-        copies = x.expand(len(bank), *x.shape)
-        y = y_test[i].float().expand(len(bank), outputs)
-        first = shared.at(x, K_test[i]) if not attack.random_start else None
-        z, stuck[i] = attack.perturb(shared.predict, copies, y, attack.eps, first)
+        copies = x.expand(len(right), *x.shape)
+        y = y_test[i].float().expand(len(right), outputs)
+        first = f.at(x, K_test[i]) if not attack.random_start else None
+        z, stuck[i, right] = attack.perturb(f, copies, y, attack.eps, first)
         with torch.no_grad():
-            attacked = shared.predict(z)
+            attacked = f(z)
         verdict = correct(attacked, y)
-        doubtful = (margin(attacked, y).abs() < tolerance).nonzero().squeeze(1)
+        doubtful = (margin(attacked, y).abs() < tolerance[right]).nonzero().squeeze(1)
         if len(doubtful):
-            exact = bank[doubtful].outputs(kernel(z[doubtful].double(), exact_x))
+            exact = bank[right[doubtful]].outputs(kernel(z[doubtful].double(), exact_x))
             verdict[doubtful] = correct(exact, y[doubtful].double())
-        right_after[i] = verdict
+        right_after[i, right] = verdict
     if progress is not None:
         progress(len(x_test), len(x_test), "attacking test images")
-    return BankSweep(right_before.view(len(x_test), len(bank)), right_after, stuck)
+    return BankSweep(right_before, right_after, stuck)
 
 
-class _SharedGradient:
-    """The bank as one predictor of B images (image b goes to predictor b), and its linear model at one image."""
+@dataclass(frozen=True, eq=False)
+class _Together:
+    """A bank as one predictor of B images, image b going to predictor b, and its linear model at one image."""
 
-    def __init__(self, kernel: KernelFunction, x_train: Tensor, bank: Bank):
-        inner = kernel.kernel if isinstance(kernel, TiledKernel) else kernel
-        self.pair_gradients = getattr(inner, "pair_gradients", None)
-        prepare = getattr(inner, "prepare", None)
-        self.kernel, self.bank = kernel, bank
-        self.x_train = prepare(x_train) if prepare else x_train
-        # [n, B r]: laid out once for the gradient's matrix product
-        self.columns = bank.weights.transpose(0, 1).reshape(len(x_train), -1).contiguous()
+    kernel: KernelFunction
+    x_train: Tensor  # or what the kernel's ``prepare`` made of it
+    bank: Bank
 
-    def predict(self, z: Tensor) -> Tensor:
+    def __call__(self, z: Tensor) -> Tensor:
         """z [B, C, H, W] -> outputs [B, c]."""
         return self.bank.outputs(self.kernel(z, self.x_train))
 
     def at(self, x: Tensor, k: Tensor):
-        """A predictor with the value and gradient of ``predict`` at B copies of x; k [n] is K(x, X)."""
-        if self.pair_gradients is None:
+        """A predictor with the value and gradient of this one at B copies of x; k [n] is K(x, X)."""
+        pair_gradients = getattr(untiled(self.kernel), "pair_gradients", None)
+        if pair_gradients is None:
             return None
         bank = self.bank
-        g0 = (k.float() @ self.columns).view(len(bank), -1)  # [B, r]
-        J = self.pair_gradients(x, self.x_train).flatten(1)  # [n, d]
-        G = (self.columns.T @ J).view(len(bank), -1, x.numel())  # [B, r, d]
+        rows = bank.weights.transpose(1, 2)  # [B, r, n]
+        g0 = rows @ k.float()  # [B, r]
+        J = pair_gradients(x, self.x_train).flatten(1)  # [n, d]
+        G = (rows.flatten(0, 1) @ J).view(*g0.shape, -1)  # [B, r, d]
 
         def linear(z: Tensor) -> Tensor:
             return bank.read(g0 + torch.einsum("brd,bd->br", G, (z - x).flatten(1)))

@@ -32,7 +32,8 @@ class Sweep:
     """Every eigenfeature's verdicts on m test images under one attack.
 
     spectrum: of the training kernel. right_before, right_after, zero_gradient: [m, F] bool, F = numerical rank
-    (features of numerically zero eigenvalues have no value). majority: share of the most frequent test label.
+    (features of numerically zero eigenvalues have no value). right_after: right before and after the attack; an
+    image that a feature gets wrong is not attacked. majority: share of the most frequent test label.
     """
 
     spectrum: Spectrum
@@ -54,11 +55,11 @@ class Sweep:
     @property
     def robustness(self) -> Tensor:
         """gamma [F]: share of test points right before and after the attack."""
-        return (self.right_before & self.right_after).double().mean(0)
+        return self.right_after.double().mean(0)
 
     @property
     def zero_gradient_share(self) -> Tensor:
-        """[F]: share of test points at which the attack had nothing to follow."""
+        """[F]: share of test points that are right and give the attack nothing to follow."""
         return self.zero_gradient.double().mean(0)
 
 
@@ -135,7 +136,7 @@ def classify(sweep: Sweep, level: float = 0.01, keep: float = 0.5) -> np.ndarray
     if not 0 < level < 1 or not 0 < keep <= 1:
         raise SpecError(f"level is {level} and keep is {keep}; both are shares between 0 and 1.")
     hits = sweep.right_before.sum(0).numpy()
-    kept = (sweep.right_before & sweep.right_after).sum(0).numpy()
+    kept = sweep.right_after.sum(0).numpy()
     useful = binomial_p_values(hits, sweep.m, sweep.majority) < level
     return np.where(useful, np.where(kept >= keep * hits, ROBUST, NON_ROBUST), USELESS)
 

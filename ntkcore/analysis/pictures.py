@@ -21,7 +21,7 @@ from ntkcore.analysis.attacks import Attack, loss
 from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, feature_bank
 from ntkcore.analysis.predict import margin
 from ntkcore.analysis.spectrum import Spectrum
-from ntkcore.kernels.blocks import KernelFunction, TiledKernel
+from ntkcore.kernels.blocks import KernelFunction, untiled
 
 GROUPS = (ROBUST, NON_ROBUST, USELESS)
 
@@ -101,8 +101,7 @@ def feature_pictures(
 
 def pair_gradients(kernel: KernelFunction, image: Tensor, x: Tensor) -> Tensor:
     """``dK(image, x_j)/d image`` for every j, flattened: [n, d]."""
-    inner = kernel.kernel if isinstance(kernel, TiledKernel) else kernel
-    return inner.pair_gradients(image, x).flatten(1)
+    return untiled(kernel).pair_gradients(image, x).flatten(1)
 
 
 def _combine(pull: Tensor, vectors: Tensor, members: np.ndarray) -> Tensor:

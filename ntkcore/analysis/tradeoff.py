@@ -107,5 +107,4 @@ def _accuracies(
     progress: Progress | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     result = attack_bank(kernel, x, Bank(weights), x_test, y_test, attack, progress, K_test)
-    after = (result.right_before & result.right_after).double().mean(0)
-    return result.right_before.double().mean(0).numpy(), after.numpy()
+    return result.right_before.double().mean(0).numpy(), result.right_after.double().mean(0).numpy()

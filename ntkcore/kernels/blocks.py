@@ -32,7 +32,7 @@ class KernelFunction(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TiledKernel:
-    """``kernel`` evaluated by square tiles of at most ``tile_bytes`` working memory.
+    """``kernel`` evaluated by tiles of at most ``tile_bytes`` working memory, square ones where the sides allow it.
 
     progress(done, total, note) counts image pairs; it may raise ``Cancelled`` to stop between two tiles.
     """
@@ -44,12 +44,10 @@ class TiledKernel:
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """x1 [n1, C, H, W], x2 [n2, C, H, W] or None for x1 itself -> [n1, n2]."""
         differentiate = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (x1, x2))
-        side = self.tile_side(x1)
-        rows = list(slices(len(x1), side))
-        if x2 is None:
-            columns, x2, symmetric = rows, x1, True
-        else:
-            columns, symmetric = list(slices(len(x2), side)), False
+        symmetric = x2 is None
+        x2 = x1 if x2 is None else x2
+        height, width = self.tile_shape(x1, None if symmetric else x2)
+        rows, columns = list(slices(len(x1), height)), list(slices(len(x2), width))
         one = x1 if x1.requires_grad and differentiate else self._prepare(x1)
         two = one if symmetric else (x2 if x2.requires_grad and differentiate else self._prepare(x2))
         if len(rows) * len(columns) == 1:
@@ -91,11 +89,16 @@ class TiledKernel:
             ]
         )
 
-    def tile_side(self, x: Tensor) -> int:
-        """Images along one side of a tile."""
+    def tile_shape(self, x1: Tensor, x2: Tensor | None) -> tuple[int, int]:
+        """Images along both sides of a tile. A short side leaves its room to the other; x2 = None: square tiles."""
         cost = getattr(self.kernel, "bytes_per_pair", None)
-        per_pair = cost(x.shape[1:], x.dtype) if cost else 64.0 * x.element_size()
-        return max(1, int((self.tile_bytes / per_pair) ** 0.5))
+        pairs = self.tile_bytes / (cost(x1.shape[1:], x1.dtype) if cost else 64.0 * x1.element_size())
+        side = max(1, int(pairs**0.5))
+        if x2 is None:
+            return side, side
+        height = max(1, min(len(x1), side))
+        width = max(1, min(len(x2), int(pairs / height)))
+        return max(1, min(len(x1), int(pairs / width))), width
 
     def with_progress(self, progress: Progress | None) -> "TiledKernel":
         return replace(self, progress=progress)
@@ -112,6 +115,11 @@ class TiledKernel:
 def tiled(kernel: KernelFunction, tile_bytes: float = 16e6, progress: Progress | None = None) -> TiledKernel:
     """Wrap ``kernel`` so that it runs by tiles; see TiledKernel."""
     return TiledKernel(kernel, tile_bytes, progress)
+
+
+def untiled(kernel: KernelFunction) -> KernelFunction:
+    """The kernel inside the tiles: the one that may have ``prepare`` and ``pair_gradients``."""
+    return kernel.kernel if isinstance(kernel, TiledKernel) else kernel
 
 
 def mirror(square: Tensor) -> Tensor:

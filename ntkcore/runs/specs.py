@@ -88,7 +88,7 @@ class SweepSpec(StageSpec):
     """Usefulness and robustness of every eigenfeature under one attack."""
 
     stage: ClassVar[str] = "sweep"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     kernel: KernelSpec = KernelSpec()
     attack: Attack = fgsm()
 

@@ -43,6 +43,7 @@ def cancel_in_two_tabs(page: Page, app: Server, context: BrowserContext, record_
     page.reload()
     expect(working(page)).to_have_count(1)
     expect(working(page)).to_contain_text("kernel", timeout=20_000)
+    page.bring_to_front()  # a tab in the background draws late
     begun = time.monotonic()
     page.get_by_role("button", name="Cancel").click()
     expect_words(page, "Cancelled")

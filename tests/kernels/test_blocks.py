@@ -18,10 +18,17 @@ def images(n, seed=0, shape=(2, 4, 4), dtype=torch.float64):
 def test_tiled_equals_untiled(name):
     k = kernel_fn(NETS[name])
     small = replace(k, tile_bytes=k.kernel.bytes_per_pair((2, 4, 4), torch.float64) * 9.5)  # 3 x 3 images a tile
-    assert small.tile_side(images(1)) == 3
+    assert small.tile_shape(images(7), None) == (3, 3)
     x1, x2 = images(7), images(5, seed=1)
     torch.testing.assert_close(small(x1), k.kernel(x1), rtol=1e-12, atol=0)
     torch.testing.assert_close(small(x1, x2), k.kernel(x1, x2), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("n1", "n2", "shape"), [(7, 5, (3, 3)), (1, 20, (1, 9)), (20, 1, (9, 1)), (2, 20, (2, 4))])
+def test_a_short_side_leaves_its_room_in_a_tile_to_the_other(n1, n2, shape):
+    k = kernel_fn(fc(1))
+    small = replace(k, tile_bytes=k.kernel.bytes_per_pair((2, 4, 4), torch.float64) * 9.5)
+    assert small.tile_shape(images(n1), images(n2)) == shape
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -24,7 +24,7 @@ GOLDEN = {
     "kernel": "6178cce8140e11b45755a77379787c33",
     "spectrum": "3e26bc870fe70f8559450bd76dab234b",
     "predict": "7eee5a4855ae257bfd139b8be5004313",
-    "sweep": "65de9d849738041d94ffdb9e33ffc54a",
+    "sweep": "5789cfbc768275b7df4a04845d600ad9",
     "curves": "cd5a15b7a32e4f3caee5afce83a8ba0e",
     "pictures": "e5c9a41553d923f83a3058b31e187e4f",
     "flip": "7fc8abce830ec4aa0dbd0040071dfab8",
