@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ntkcore.analysis.attacks import Attack, AttackResult, fgsm, pgd
     from ntkcore.analysis.eigenfeatures import Sweep, classify, eigenfeatures, subset_predictor
-    from ntkcore.analysis.predict import KernelPredictor, accuracy, fit, margin
+    from ntkcore.analysis.predict import KernelPredictor, accuracy, fit, fit_steps, margin
     from ntkcore.analysis.spectrum import Spectrum, spectrum
     from ntkcore.data import DataSpec, Task, import_npz, load
     from ntkcore.errors import Cancelled, DataError, NTKError, SpecError, StoreError, WorkerError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         tiled,
     )
     from ntkcore.nets import Net, conv, fc, myrtle
+    from ntkcore.training import Training, finite_net, train
 
 __version__ = "0.1.0"
 
@@ -36,7 +37,7 @@ __version__ = "0.1.0"
 _HOME = {
     "ntkcore.analysis.attacks": ("Attack", "AttackResult", "fgsm", "pgd"),
     "ntkcore.analysis.eigenfeatures": ("Sweep", "classify", "eigenfeatures", "subset_predictor"),
-    "ntkcore.analysis.predict": ("KernelPredictor", "accuracy", "fit", "margin"),
+    "ntkcore.analysis.predict": ("KernelPredictor", "accuracy", "fit", "fit_steps", "margin"),
     "ntkcore.analysis.spectrum": ("Spectrum", "spectrum"),
     "ntkcore.data": ("DataSpec", "Task", "import_npz", "load"),
     "ntkcore.errors": ("Cancelled", "DataError", "NTKError", "SpecError", "StoreError", "WorkerError"),
@@ -50,6 +51,7 @@ _HOME = {
         "tiled",
     ),
     "ntkcore.nets": ("Net", "conv", "fc", "myrtle"),
+    "ntkcore.training": ("Training", "finite_net", "train"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE)

@@ -5,7 +5,8 @@ A layer is a frozen dataclass with two methods side by side: ``covariance`` push
 parameterisation (weights and biases drawn N(0, 1); the forward pass scales weights by ``W_std / sqrt(fan_in)``
 and biases by ``b_std``; Jacot et al. 2018). Families as in Tsilivis & Kempe 2022 and Shankar et al. 2020.
 
-A ``Net`` is a tuple of layers: printable, comparable, hashable. Width and seed belong to the finite twin::
+A ``Net`` is a tuple of layers: printable, comparable, hashable. Width, seed and parameterisation belong to the
+finite twin::
 
     net = fc(depth=1, W_std=2**0.5, b_std=0.1)
     net.module(in_shape=(3, 32, 32), width=512, outputs=1, seed=0)(x)      # x [n, 3, 32, 32] -> [n, 1]
@@ -19,12 +20,14 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from ntkcore import covariance as cov
 from ntkcore.errors import SpecError
 
 Shape = tuple[int, ...]  # of one image or activation: (C, H, W) or (features,)
 ActivationName = Literal["relu", "erf"]
+Parameterisation = Literal["ntk", "standard"]
 
 
 @dataclass(frozen=True)
@@ -160,23 +163,41 @@ class Net:
         """The layers a covariance passes through: without the leading Flatten, which the inner product does."""
         return iter(self.layers[1:] if self.flat_input else self.layers)
 
-    def module(self, in_shape: Shape, width: int, outputs: int = 1, seed: int = 0) -> nn.Sequential:
-        """The finite twin in NTK parameterisation, float32.
+    def module(
+        self,
+        in_shape: Shape,
+        width: int,
+        outputs: int = 1,
+        seed: int = 0,
+        parameterisation: Parameterisation = "ntk",
+    ) -> nn.Sequential:
+        """The finite twin, float32.
 
         in_shape: (C, H, W). width: hidden units or channels of every hidden layer. outputs: size of the last
         layer. seed: of the initialisation; the same seed gives the same weights on every machine.
-        Its expected tangent kernel tends to ``kernel_fn(net)`` as width grows, with an error ~ 1/sqrt(width).
+        In NTK parameterisation its expected tangent kernel tends to ``kernel_fn(net)`` as width grows, with an
+        error ~ 1/sqrt(width).
+
+        parameterisation: "standard" is the same function at initialisation, built of nn.Linear and nn.Conv2d with
+        the scales inside their weights: ``w_standard = s w_ntk``, s = W_std / sqrt(fan_in), or b_std for a bias.
+        What changes is what gradient descent does: ``df/dw_standard = (df/dw_ntk) / s``, so a step of the same
+        rate moves the function 1/s^2 times as far along w, for a weight fan_in / W_std^2. The layers learn at
+        other speeds, the rate must shrink like 1/width, and the tangent kernel is another one.
         Raises SpecError for a shape, width or number of outputs that makes no net.
         """
         if len(in_shape) != 3 or min(in_shape) < 1:
             raise SpecError(f"in_shape is {tuple(in_shape)}; give (channels, height, width), each at least 1.")
         if width < 1 or outputs < 1:
             raise SpecError(f"width is {width} and outputs is {outputs}; both must be at least 1.")
+        if parameterisation not in ("ntk", "standard"):
+            raise SpecError(f"parameterisation is {parameterisation!r}; choose 'ntk' or 'standard'.")
         generator = torch.Generator().manual_seed(seed)
         last = max((i for i, layer in enumerate(self.layers) if isinstance(layer, Dense | Conv)), default=-1)
         shape, modules = tuple(in_shape), []
         for i, layer in enumerate(self.layers):
             module, shape = layer.module(shape, outputs if i == last else width, generator)
+            if parameterisation == "standard" and isinstance(module, NTKDense | NTKConv):
+                module = _standard(module)
             modules.append(module)
         return nn.Sequential(*modules)
 
@@ -259,3 +280,18 @@ class NTKConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         bias = None if self.bias is None else self.bias * self.bias_scale
         return F.conv2d(x, self.weight * self.weight_scale, bias, padding=1)
+
+
+def _standard(layer: NTKDense | NTKConv) -> nn.Linear | nn.Conv2d:
+    """torch's own layer for the same function, with the scales inside its weights."""
+    outputs, inputs = layer.weight.shape[:2]
+    bias = layer.bias is not None
+    if isinstance(layer, NTKConv):
+        plain = skip_init(nn.Conv2d, inputs, outputs, 3, padding=1, bias=bias)
+    else:
+        plain = skip_init(nn.Linear, inputs, outputs, bias=bias)
+    with torch.no_grad():
+        plain.weight.copy_(layer.weight * layer.weight_scale)
+        if bias:
+            plain.bias.copy_(layer.bias * layer.bias_scale)
+    return plain

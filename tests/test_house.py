@@ -23,6 +23,7 @@ LAYERS = (
     "data",
     "covariance",
     "nets",
+    "architectures",
     "kernels",
     "training",
     "analysis",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ntkcore import SpecError, conv, empirical_ntk, fc, kernel_fn, myrtle
-from ntkcore.nets import AvgPool, Dense, Flatten, Net
+from ntkcore.nets import AvgPool, Conv, Dense, Flatten, Net
 
 NETS = {"fc1": fc(1), "fc3": fc(3), "fc-erf": fc(2, activation="erf"), "conv2": conv(2), "myrtle5": myrtle(5)}
 
@@ -41,6 +41,40 @@ def test_expected_tangent_kernel_tends_to_the_closed_form(name):
     assert error < 0.06
 
 
+@pytest.mark.parametrize("b_std", [0.1, 0.0], ids=["biases", "no biases"])
+@pytest.mark.parametrize("make", [fc, conv, myrtle], ids=lambda make: make.__name__)
+def test_standard_twin_is_the_same_function_of_torchs_own_layers(make, b_std):
+    net = make(5, b_std=b_std)
+    x = torch.rand(4, 3, 8, 8)
+    ntk, standard = (net.module((3, 8, 8), 16, 2, seed=1, parameterisation=p) for p in ("ntk", "standard"))
+    torch.testing.assert_close(standard(x), ntk(x))
+    affine = [part for part in standard if list(part.parameters())]
+    assert {type(part) for part in affine} <= {torch.nn.Linear, torch.nn.Conv2d}
+    assert len(affine) == sum(isinstance(layer, Dense | Conv) for layer in net.layers)
+    assert all((part.bias is not None) == (b_std > 0) for part in affine)
+
+
+@pytest.mark.parametrize("make", [fc, conv, myrtle], ids=lambda make: make.__name__)
+def test_scales_divide_the_gradients_of_the_standard_twin(make):
+    """f is the same and w_standard = s w_ntk, so df/dw_ntk = s df/dw_standard, for each weight and bias."""
+    ntk, standard = (make(5).module((3, 8, 8), 16, 1, 1, p).double() for p in ("ntk", "standard"))
+    x = torch.rand(4, 3, 8, 8, dtype=torch.float64)
+    for module in (ntk, standard):
+        module(x).sum().backward()
+    for a, b in zip(ntk, standard, strict=True):
+        if list(b.parameters()):
+            # the scaled weights were rounded to float32
+            torch.testing.assert_close(a.weight.grad, b.weight.grad * a.weight_scale, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(a.bias.grad, b.bias.grad * a.bias_scale, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("parameterisation", ["ntk", "standard"])
+def test_twins_leave_the_global_random_state_alone(parameterisation):
+    before = torch.get_rng_state()
+    conv(2).module((1, 4, 4), 8, parameterisation=parameterisation)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_output_variance_is_the_nngp_kernel():
     x = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -67,6 +101,7 @@ def test_nets_are_values():
         (lambda: fc(1, activation="tanh"), "'tanh'"),
         (lambda: fc(1).module((8, 8), 4), "channels, height, width"),
         (lambda: fc(1).module((1, 8, 8), 0), "width is 0"),
+        (lambda: fc(1).module((1, 8, 8), 4, parameterisation="mup"), "'ntk' or 'standard'"),
         (lambda: Net((AvgPool(), Flatten())).module((1, 1, 1), 4), "cannot be pooled"),
     ],
 )

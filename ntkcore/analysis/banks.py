@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack
+from ntkcore.analysis.attacks import Attack, loss_gradient
 from ntkcore.analysis.predict import correct, margin
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
@@ -99,9 +99,8 @@ def attack_bank(
     right_before = correct(bank.all_outputs(K_test).flatten(0, 1), _spread(y_test.double(), len(bank)))
     right_before = right_before.view(len(x_test), len(bank))
     right_after, stuck = torch.zeros_like(right_before), torch.zeros_like(right_before)
-    prepare = getattr(untiled(kernel), "prepare", None)
     single = bank.to(torch.float32)
-    together = _Together(kernel, prepare(x_train.float()) if prepare else x_train.float(), single)
+    together = _Together(kernel, _prepared(kernel, x_train.float()), single)
     tolerance = (DOUBT * K_test.abs().max() * bank.size()).float()
     for i in range(len(x_test)):
         if progress is not None:
@@ -126,6 +125,35 @@ def attack_bank(
     if progress is not None:
         progress(len(x_test), len(x_test), "attacking test images")
     return BankSweep(right_before, right_after, stuck)
+
+
+def bank_gradients(
+    kernel: KernelFunction,
+    x_train: Tensor,
+    bank: Bank,
+    x_test: Tensor,
+    y_test: Tensor,
+    K_test: Tensor,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The loss gradient of every predictor of the bank at every test image, [B, m, C, H, W] float32.
+
+    Arguments as in ``attack_bank``; the kernel must know its gradient (``pair_gradients``).
+    """
+    together = _Together(kernel, _prepared(kernel, x_train.float()), bank.to(torch.float32))
+    gradients = []
+    for i in range(len(x_test)):
+        if progress is not None:
+            progress(i, len(x_test), "gradients at the test images")
+        x = x_test[i].float()
+        copies = x.expand(len(bank), *x.shape)
+        gradients.append(loss_gradient(together.at(x, K_test[i]), copies, y_test[i].float().expand(len(bank), -1)))
+    return torch.stack(gradients, 1)
+
+
+def _prepared(kernel: KernelFunction, x: Tensor) -> Tensor:
+    prepare = getattr(untiled(kernel), "prepare", None)
+    return prepare(x) if prepare else x
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ eigenbasis: ``alpha = sum_i g_i v_i (v_i^T Y)``, ``g_i = (1 - exp(-t lam_i)) / (
     f = fit(k, x, y, time=float("inf"), ridge=0.0)     # x [n, C, H, W], y [n, c]
     f(x_test)                                          # [m, c], differentiable in x_test
     f.left_out                                         # numerically zero eigenvalues that were not inverted
+    fit_steps(k, x, y, lr=1.0, momentum=0.9, steps=100)  # the same after so many steps of gradient descent
 """
 
 from dataclasses import dataclass
@@ -73,6 +74,54 @@ def fit(
     alpha = s.vectors @ (g[:, None] * projections(s, y))
     dropped = 0 if time < float("inf") and ridge == 0 else len(s.values) - s.rank
     return KernelPredictor(kernel, x, alpha, dropped)
+
+
+def descent_weights(s: Spectrum, lr: float, momentum: float, steps: int) -> Tensor:
+    """``g_i`` after ``steps`` of heavy-ball gradient descent on ``1/(2n) |f - Y|^2`` from zero output, [r].
+
+    In the eigenbasis each direction follows its own recursion, ``v <- mu v + (lam g - 1)``,
+    ``g <- g - (lr / n) v``: the one that ``torch.optim.SGD`` performs on the weights of a net whose tangent kernel
+    does not move. lr: in units of ``n / lam_max``, so that the first direction moves by ``lr`` of its error. Raises
+    SpecError when the recursion diverges (``lr >= 2 (1 + momentum)``) or a number is out of its range.
+    """
+    if not 0 <= momentum < 1 or steps < 0 or not lr > 0:
+        raise SpecError(
+            f"lr is {lr:g}, momentum {momentum:g} and steps {steps}; lr must be greater than 0, momentum in [0, 1), "
+            "steps at least 0."
+        )
+    if lr >= 2 * (1 + momentum):
+        raise SpecError(
+            f"With momentum {momentum:g} a learning rate of {lr:g} n/lam_max diverges; choose one below "
+            f"{2 * (1 + momentum):g}."
+        )
+    rate = lr / s.values[0]
+    g, velocity = torch.zeros_like(s.values), torch.zeros_like(s.values)
+    for _ in range(steps):
+        velocity = momentum * velocity + (s.values * g - 1)
+        g = g - rate * velocity
+    return g
+
+
+def fit_steps(
+    kernel: KernelFunction,
+    x: Tensor,
+    y: Tensor,
+    lr: float = 1.0,
+    momentum: float = 0.9,
+    steps: int = 100,
+    spectrum_of_train: Spectrum | None = None,
+) -> KernelPredictor:
+    """The kernel predictor pushed through ``steps`` of gradient descent with momentum; see ``descent_weights``.
+
+    This is what a wide net in NTK parameterisation, centred and trained by the same recursion, tends to. Raises
+    SpecError when the recursion diverges or shapes do not fit.
+    """
+    if y.ndim != 2 or len(y) != len(x):
+        raise SpecError(f"Labels must be [n, c] with n = {len(x)} images; got shape {tuple(y.shape)}.")
+    x = x.double()
+    s = spectrum_of_train if spectrum_of_train is not None else spectrum(kernel(x))
+    g = descent_weights(s, lr, momentum, steps)
+    return KernelPredictor(kernel, x, s.vectors @ (g[:, None] * projections(s, y)))
 
 
 def correct(outputs: Tensor, y: Tensor) -> Tensor:

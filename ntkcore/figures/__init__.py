@@ -10,7 +10,10 @@ Every figure function takes ``dark`` where a colour depends on the background, s
 
 from ntkcore.figures.accuracy import Curve, along_time, kept_subsets
 from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
+from ntkcore.figures.along_steps import cosine_along_training, training_curves
 from ntkcore.figures.attack import contact_sheet, first_flip, margin_along_eps
+from ntkcore.figures.bands import Band
+from ntkcore.figures.consistency import alignment_heatmap, matched_cosines, overlap_along_k, vector_overlap_heatmap
 from ntkcore.figures.eigenfeatures import usefulness_robustness
 from ntkcore.figures.export import chart_config, directory_files, to_csv, to_frame, to_html
 from ntkcore.figures.images import amplify, data_uri, montage, png, signed_rgb, symmetric_scale, to_rgb
@@ -18,16 +21,21 @@ from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
 from ntkcore.figures.strip import Picture, strip
 from ntkcore.figures.template import alt_text
+from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width, transfer_matrix
 
 __all__ = [
+    "Band",
     "Curve",
     "Picture",
+    "accuracy_along_eps",
+    "alignment_heatmap",
     "along_time",
     "alt_text",
     "amplify",
     "chart_config",
     "class_shares",
     "contact_sheet",
+    "cosine_along_training",
     "cumulative",
     "data_uri",
     "directory_files",
@@ -38,16 +46,22 @@ __all__ = [
     "kernel_heatmap",
     "learned_modes",
     "margin_along_eps",
+    "matched_cosines",
     "montage",
+    "overlap_along_k",
     "perturbation_split",
     "png",
     "shares_along_index",
     "signed_rgb",
+    "strength_along_width",
     "strip",
     "symmetric_scale",
     "to_csv",
     "to_frame",
     "to_html",
     "to_rgb",
+    "training_curves",
+    "transfer_matrix",
     "usefulness_robustness",
+    "vector_overlap_heatmap",
 ]

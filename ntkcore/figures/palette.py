@@ -10,10 +10,10 @@ have P. Tol's "muted" set (SRON/EPS/TN/09-002), so that they are not mistaken fo
     class_colours(3, dark=True)                  # ["#44AA99", "#D45A93", "#DDCC77"]
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from plotly.colors import sample_colorscale
+from plotly.colors import sample_colorscale, unlabel_rgb
 
 from ntkcore.analysis import eigenfeatures as analysis
 from ntkcore.errors import SpecError
@@ -45,6 +45,19 @@ KERNEL_PGD = Meaning("PGD on the kernel", "#8A3A6C", "#F0B6D6", symbol="diamond"
 WHITE_BOX = Meaning("white box", "#000000", "#FFFFFF", symbol="square", dash="solid")
 NOISE = Meaning("random noise", "#8C8C8C", "#A6A6A6", symbol="x", dash="dot")
 ATTACKS = {"fgsm": KERNEL_FGSM, "pgd": KERNEL_PGD, "white_box": WHITE_BOX, "noise": NOISE}
+
+# Where a perturbation of a finite net comes from. Both white boxes share one colour: dash and symbol tell them apart.
+WHITE_FGSM = replace(WHITE_BOX, words="white-box FGSM")
+WHITE_PGD = replace(WHITE_BOX, words="white-box PGD", symbol="square-open", dash="9px,3px")
+OTHER_SEED = Meaning("FGSM on another seed", "#80571F", "#C09A62", symbol="triangle-up", dash="dashdot")
+SOURCES = {
+    "white_fgsm": WHITE_FGSM,
+    "white_pgd": WHITE_PGD,
+    "kernel_fgsm": KERNEL_FGSM,
+    "kernel_pgd": KERNEL_PGD,
+    "other_seed": OTHER_SEED,
+    "noise": NOISE,
+}
 
 # Ways to train a finite net.
 STANDARD_TRAINING = Meaning("standard training", "#56B4E9", "#56B4E9", symbol="circle")
@@ -107,6 +120,16 @@ def index_scale(dark: bool = False) -> list[list]:
 def index_colour(position: float, dark: bool = False) -> str:
     """The colour at ``position`` of ``index_scale``: 0 is the largest eigenvalue, 1 the smallest."""
     return sample_colorscale(index_scale(dark), [float(position)])[0]
+
+
+def amount_colour(position: float, dark: bool = False) -> str:
+    """A line's colour on the sequential scale, e.g. by width: 0 is the smallest, 1 the largest; hexadecimal.
+
+    The end of the scale that a background would swallow is left out.
+    """
+    low, high = (0.38, 1.0) if dark else (0.0, 0.76)
+    rgb = unlabel_rgb(sample_colorscale(SEQUENTIAL, [low + (high - low) * float(position)])[0])
+    return "#" + "".join(f"{round(channel):02X}" for channel in rgb)
 
 
 def class_colours(count: int, dark: bool = False) -> list[str]:

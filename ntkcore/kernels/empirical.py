@@ -27,6 +27,7 @@ def empirical_ntk(module: nn.Module, x1: Tensor, x2: Tensor | None = None) -> Te
     x1, x2: [n, C, H, W] in the module's dtype; x2 = None means x1. The module maps a batch to [n, c].
     Raises SpecError for modules whose output for one image depends on the batch.
     """
+    _check_module(module)
     rows = _block_rows(module, x1)
     same = x2 is None
     x2 = x1 if x2 is None else x2
@@ -59,7 +60,6 @@ def empirical_kernel_fn(module: nn.Module) -> TiledKernel:
 
 def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
     """Per-sample Jacobians, one [n, c, size] per parameter."""
-    _check_module(module)
     parameters = {name: p.detach() for name, p in module.named_parameters()}
     buffers = dict(module.named_buffers())
 

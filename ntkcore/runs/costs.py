@@ -11,7 +11,7 @@ already in the store cost nothing::
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,6 +52,7 @@ class Estimate:
 
 NOTHING = Estimate(0.0, 0.0)
 LEAST_MEMORY = 2e8  # bytes of working space, whatever the size
+NET_SLOWER = 1.6  # a training step's products are smaller than the measured one, and it does more than products
 OVERHEAD = 5e-3  # seconds of small operations for one image's attack, whatever its size
 
 
@@ -83,10 +84,21 @@ def calibrate(root: Path, force: bool = False) -> Rates:
 
 def estimate(spec: specs.StageSpec, rates: Rates, store: Store) -> Estimate:
     """Cost of ``spec`` and of every input that is not in the store yet."""
-    if store.get(spec.stage, specs.key(spec)) is not None:
-        return NOTHING
-    inputs = [estimate(other, rates, store) for other in _inputs(spec)]
-    return sum(inputs, _own(spec, rates) + Estimate(0.0, LEAST_MEMORY))
+    return estimate_all([spec], rates, store)[0]
+
+
+def estimate_all(wanted: Sequence[specs.StageSpec], rates: Rates, store: Store) -> list[Estimate]:
+    """What each of several specs adds when they are computed in this order: an input is counted once."""
+    counted: set[str] = set()
+
+    def add(spec: specs.StageSpec) -> Estimate:
+        name = specs.key(spec)
+        if name in counted or store.get(spec.stage, name) is not None:
+            return NOTHING
+        counted.add(name)
+        return sum(map(add, _inputs(spec)), _own(spec, rates) + Estimate(0.0, LEAST_MEMORY))
+
+    return [add(spec) for spec in wanted]
 
 
 def _inputs(spec: specs.StageSpec) -> list[specs.StageSpec]:
@@ -96,10 +108,35 @@ def _inputs(spec: specs.StageSpec) -> list[specs.StageSpec]:
         return [spec.kernel]
     if isinstance(spec, specs.CurvesSpec | specs.PicturesSpec):
         return [spec.sweep]
+    if isinstance(spec, specs.ConsistencySpec):
+        return list(spec.sweeps)
+    if isinstance(spec, specs.PathSpec):
+        return [specs.SpectrumSpec(kernel=spec.kernel)]
+    if isinstance(spec, specs.TwinSpec | specs.NetworkSpec):
+        return [specs.PathSpec.along(spec.comparable, (spec.comparable.descent.steps,))]
+    if isinstance(spec, specs.PerturbSpec):
+        return _model_inputs(spec.source)
+    if isinstance(spec, specs.TransferSpec):
+        return [*_model_inputs(spec.target), spec.perturb]
     return [specs.SpectrumSpec(kernel=spec.kernel)]
 
 
+def _model_inputs(model: specs.Model | specs.Noise) -> list[specs.StageSpec]:
+    if isinstance(model, specs.Noise):
+        return []
+    return [specs.SpectrumSpec(kernel=model.kernel)] if isinstance(model, specs.KernelModel) else [model]
+
+
 def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
+    if isinstance(spec, specs.TwinSpec | specs.NetworkSpec | specs.PerturbSpec | specs.TransferSpec):
+        return _of_nets(spec, rates)
+    if isinstance(spec, specs.ConsistencySpec):
+        kernels = [_Size.of(sweep.kernel) for sweep in spec.sweeps]
+        each = [20 * (size.attack(spec.top, 1, rates) + OVERHEAD) for size in kernels]
+        return Estimate(sum(each), 16.0 * len(kernels) * kernels[0].n ** 2)
+    if isinstance(spec, specs.PathSpec):
+        size = _Size.of(spec.kernel)
+        return Estimate(size.m * (size.attack(len(spec.steps), 1, rates) + OVERHEAD), 16.0 * size.n**2)
     kernel = spec if isinstance(spec, specs.KernelSpec) else getattr(spec, "kernel", None) or spec.sweep.kernel
     size = _Size.of(kernel)
     n, m, c = size.n, size.m, size.outputs
@@ -120,6 +157,62 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     most = max(attack.steps, 10)  # PGD stands beside every attack
     steps = {specs.PredictSpec: m * (attack.steps + most + 1), specs.FlipSpec: 40 * (most + 1)}.get(type(spec), 4)
     return Estimate(steps * 15 * n * size.pair(rates, True) + 20 * OVERHEAD, 4 * matrix)
+
+
+def _of_nets(spec: specs.StageSpec, rates: Rates) -> Estimate:
+    """Training and attacking finite nets and kernel predictors: forward passes, each backward counted as two."""
+    if isinstance(spec, specs.TwinSpec | specs.NetworkSpec):
+        size, passes = _Size.of(spec.kernel), _NetSize.of(spec)
+        images = spec.training.steps * (size.n if spec.training.batch is None else spec.training.batch)
+        work = 3.0 * images + 3.0 * 10 * size.m  # ten looks at the gradients on the way
+        return Estimate(work * passes.flops * rates.flop32 * NET_SLOWER + OVERHEAD, passes.bytes(size.n))
+    if isinstance(spec, specs.TransferSpec):
+        model, passes = spec.target, (1 + len(spec.perturb.eps)) + 3
+    else:
+        model, passes = spec.source, 3 * (1 + len(spec.eps) * (spec.steps - 1))
+    if isinstance(model, specs.Noise):
+        return Estimate(OVERHEAD, LEAST_MEMORY)
+    size = _Size.of(model.kernel)
+    if isinstance(model, specs.KernelModel):
+        per_image = 5 * size.n * size.pair(rates, True)  # forward and backward, in double precision
+        return Estimate(size.m * passes * per_image / 3 + OVERHEAD, 4 * 8.0 * size.n**2)
+    net = _NetSize.of(model)
+    return Estimate(size.m * passes * net.flops * rates.flop32 * NET_SLOWER + OVERHEAD, net.bytes(100))
+
+
+@dataclass(frozen=True)
+class _NetSize:
+    """A finite net: operations of one forward pass per image, numbers kept per image, weights."""
+
+    flops: float
+    activations: float
+    weights: float
+
+    @classmethod
+    def of(cls, spec: specs.TwinSpec | specs.NetworkSpec) -> "_NetSize":
+        channels, height, width = data.image_shape(spec.kernel.data)
+        if isinstance(spec, specs.NetworkSpec):
+            pixels = height * width
+            flops, kept = {"cnn-small": (3.8e4, 160), "cnn-large": (1.5e5, 290), "resnet18": (1.1e6, 700)}[spec.name]
+            return cls(flops * pixels, kept * pixels, 1e7)
+        wide, flops, kept, weights = spec.width, 0.0, 0.0, 0.0
+        inputs, positions = channels, height * width
+        for layer in spec.kernel.net.build().layers:
+            if isinstance(layer, nets.Flatten | nets.GlobalAvgPool):
+                inputs = inputs * positions if isinstance(layer, nets.Flatten) else inputs
+                positions = 1
+            elif isinstance(layer, nets.AvgPool):
+                positions //= 4
+            elif isinstance(layer, nets.Dense | nets.Conv):
+                taps = 9 if isinstance(layer, nets.Conv) else 1
+                flops += 2.0 * taps * inputs * wide * positions
+                weights += taps * inputs * wide
+                inputs = wide
+                kept += 2.0 * wide * positions
+        return cls(flops, kept, weights)
+
+    def bytes(self, images: int) -> float:
+        return 4.0 * (2 * self.activations * images + 5 * self.weights) + LEAST_MEMORY
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,10 @@ class Store:
                 os.utime(found.path)
         return found
 
+    def has(self, stage: str, key: str) -> bool:
+        """Whether there is such an artifact, unverified: as cheap as a look at the folder."""
+        return (self._folder(stage, key) / files.META).is_file()
+
     def put(
         self,
         stage: str,

@@ -5,7 +5,9 @@
     lines(experiment, "K = k(task.x_train)")
 """
 
-from ntkcore.runs.specs import Experiment
+from collections.abc import Mapping
+
+from ntkcore.runs.specs import Experiment, Story
 
 
 def lines(experiment: Experiment, last: str) -> str:
@@ -31,4 +33,42 @@ def lines(experiment: Experiment, last: str) -> str:
         f"k = ntk.kernel_fn(net, kind={experiment.kind!r}{inputs})\n"
         f"attack = {make}\n"
         f"{last}\n"
+    )
+
+
+def story_lines(experiment: Experiment, story: Story) -> str:
+    """A runnable script: one twin of the story trained and attacked through the kernel."""
+    t = story.training
+    width = max(story.widths, default=512)
+    last = (
+        "s = ntk.spectrum(k(task.x_train.double()))\n"
+        f"f = ntk.fit_steps(k, task.x_train, task.y_train, lr={t.lr!r}, momentum={t.momentum!r}, steps={t.steps!r})\n"
+        f"recipe = ntk.Training(lr={t.lr!r}, momentum={t.momentum!r}, steps={t.steps!r})\n"
+        f"module = net.module(task.image_shape, width={width}, outputs=task.y_train.shape[1], seed=0)\n"
+        f"twin = ntk.finite_net(module, inputs=ntk.input_map({experiment.inputs!r}, task.x_train), centred=True)\n"
+        "unit = task.n / float(s.values[0])\n"
+        "for checkpoint in ntk.train(twin, task.x_train, task.y_train, recipe, unit):\n"
+        "    pass\n"
+        "x_adv = attack(f, task.x_test.double(), task.y_test).x_adv  # made without training\n"
+        "print(ntk.accuracy(twin(task.x_test), task.y_test), ntk.accuracy(twin(x_adv), task.y_test))"
+    )
+    return lines(experiment.replace(kind="ntk"), last)
+
+
+def consistency_lines(experiments: Mapping[str, Experiment]) -> str:
+    """A runnable script: the first two architectures' kernels compared."""
+    one, two = list(experiments.values())[:2]
+    net = two.net
+    activation = "" if net.activation == "relu" else f", activation={net.activation!r}"
+    other = f"ntk.{net.family}(depth={net.depth}, W_std={net.W_std!r}, b_std={net.b_std!r}{activation})"
+    inputs = "" if one.inputs == "raw" else f", inputs=ntk.input_map({one.inputs!r}, task.x_train)"
+    return lines(
+        one,
+        "from ntkcore.analysis.consistency import alignment_matrix, subspace_overlap\n"
+        f"other = ntk.kernel_fn({other}, kind={one.kind!r}{inputs})\n"
+        "x = task.x_train.double()\n"
+        "kernels = [k(x), other(x)]\n"
+        "print(alignment_matrix(kernels, centred=True))\n"
+        "one, two = (ntk.spectrum(K).vectors for K in kernels)\n"
+        "print(subspace_overlap(one, two, ks=[1, 5, 20]))",
     )

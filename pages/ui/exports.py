@@ -8,25 +8,15 @@
 
 import json
 
-import plotly.graph_objects as go
 import streamlit as st
 
-from ntkcore.analysis.spectrum import effective_rank
-from ntkcore.analysis.tradeoff import KEPT, Curve
 from ntkcore.errors import NTKError
 from ntkcore.figures import export
-from ntkcore.figures.accuracy import along_time, kept_subsets
-from ntkcore.figures.along_index import shares_along_index
-from ntkcore.figures.attack import margin_along_eps
-from ntkcore.figures.eigenfeatures import usefulness_robustness
-from ntkcore.figures.kernel import kernel_heatmap
-from ntkcore.figures.spectrum import cumulative, eigenvalues
-from ntkcore.figures.strip import strip
 from ntkcore.runs import specs
 from ntkcore.runs.store import Artifact
 from pages.ui import sidebar
-from pages.ui.pictures import feature_rows, perturbation_row
-from pages.ui.services import load_task, services
+from pages.ui.run_figures import figures_of
+from pages.ui.services import services
 
 PAGES = {
     "kernel": "pages/spectrum.py",
@@ -36,6 +26,12 @@ PAGES = {
     "curves": "pages/eigenfeatures.py",
     "pictures": "pages/eigenfeatures.py",
     "flip": "pages/attack.py",
+    "twin": "pages/transfer.py",
+    "network": "pages/transfer.py",
+    "path": "pages/transfer.py",
+    "perturb": "pages/transfer.py",
+    "transfer": "pages/transfer.py",
+    "consistency": "pages/consistency.py",
 }
 
 
@@ -62,7 +58,13 @@ def net_in_words(entry: Artifact) -> str:
     if spec is None:
         return "of another version"
     experiment = specs.experiment_of(spec)
-    attack = "" if entry.stage in ("kernel", "spectrum") else f", {experiment.attack}"
+    if isinstance(spec, specs.TwinSpec | specs.NetworkSpec):
+        return specs.model_name(spec).split(", trained")[0]
+    if isinstance(spec, specs.TransferSpec):
+        return specs.model_name(spec.target).split(", trained")[0]
+    if isinstance(spec, specs.ConsistencySpec):
+        return ", ".join(str(sweep.kernel.net.build()) for sweep in spec.sweeps)
+    attack = "" if entry.stage in ("kernel", "spectrum", "path") else f", {experiment.attack}"
     return f"{experiment.net.build()} {experiment.kind.upper()}{attack}"
 
 
@@ -77,41 +79,3 @@ def run_zip(entry: Artifact) -> bytes:
         if pictures:
             files |= {f"figures/{name}": content for name, content in export.directory_files(pictures).items()}
     return services().store.export_zip(entry.stage, entry.key, files)
-
-
-def figures_of(spec: specs.StageSpec, artifact: Artifact) -> dict[str, go.Figure]:
-    """The figures that show a stage's result, by title."""
-    a = {name: value.numpy() for name, value in artifact.arrays.items()}
-    if isinstance(spec, specs.KernelSpec):
-        task = load_task(spec.data)
-        return {"Kernel": kernel_heatmap(a["K"], task.labels_train.numpy(), task.classes)}
-    if isinstance(spec, specs.SpectrumSpec):
-        rank = effective_rank(artifact.arrays["values"])
-        return {
-            "Eigenvalues": eigenvalues(a["values"], a["label_energy"]),
-            "Cumulative mass": cumulative(a["values"], a["label_energy"], effective_rank=rank),
-        }
-    if isinstance(spec, specs.SweepSpec):
-        rho, gamma, words = a["usefulness"], a["robustness"], str(spec.attack)
-        m, chance = len(a["right_before"]), float(a["majority"])
-        return {
-            "Usefulness and robustness": usefulness_robustness(rho, gamma, m=m, chance=chance, attack=words),
-            "Along the index": shares_along_index(rho, gamma, m=m, chance=chance),
-        }
-    if isinstance(spec, specs.CurvesSpec):
-        kept = {kind: Curve(a[f"{kind}_k"], a[f"{kind}_clean"], a[f"{kind}_attacked"]) for kind in KEPT}
-        words = str(spec.sweep.attack)
-        return {
-            "Kept features": kept_subsets({kind: c for kind, c in kept.items() if len(c.k)}, attack=words),
-            "Along training time": along_time(a["time_k"], a["time_clean"], a["time_attacked"], attack=words),
-        }
-    if isinstance(spec, specs.PicturesSpec):
-        rows = feature_rows({"image": artifact.arrays}, spec.features)
-        return {
-            "Feature pictures": strip(rows, columns=len(spec.features) + 1),
-            "Perturbation": strip(perturbation_row(artifact.arrays, "image")),
-        }
-    if isinstance(spec, specs.FlipSpec):
-        margins = {"fgsm": a["fgsm_margin"], "pgd": a["pgd_margin"]}
-        return {"Margin along eps": margin_along_eps(a["eps"], margins, norm=spec.attack.norm)}
-    return {}

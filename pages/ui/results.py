@@ -6,7 +6,14 @@ button. Work runs in the worker process; a second tab that asks for the same thi
     artifact = need(experiment.sweep(), "every feature under attack")
     if artifact is None:                      # progress, Cancel, Retry or Run is drawn in its place
         return
+    found = need_all({"a": spec, "b": other}, "two things")     # those that are there, while the rest is computed
 """
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import streamlit as st
 
@@ -19,25 +26,87 @@ from pages.ui.services import services, stored
 
 AUTOMATIC = 20.0  # seconds; estimates are good to a factor of two, and what takes ten should just run
 POLL = 0.4
+REDRAW = 2.5  # seconds between two drawings of a page whose results come in one by one
+
+Name = TypeVar("Name")
 
 
 def need(spec: StageSpec, what: str) -> Artifact | None:
     """The artifact of ``spec``; None while it is not there, with its progress or a button drawn here."""
     artifact = stored(spec)
-    if artifact is not None:
-        return artifact
-    name = key(spec)
-    job = services().worker.job(name)
-    if job is not None and not job.finished:
-        _watch(name, what)
-    elif job is not None and job.state == "failed":
-        _failed(job, spec, what)
-    elif job is not None and job.state == "cancelled":
-        st.info(f"Cancelled: {what}. {cost_in_words(spec)}.")
-        _run_button(spec, "Run again")
-    else:
-        _offer(spec, what)
-    return None
+    if artifact is None:
+        _Work(key(spec), (spec,), what).draw()
+    return artifact
+
+
+def need_all(wanted: Mapping[Name, StageSpec], what: str) -> dict[Name, Artifact]:
+    """The artifacts that are there, in the order of ``wanted``; the missing ones are one job, drawn here.
+
+    The page is drawn anew as they come in.
+    """
+    found = {name: artifact for name, spec in wanted.items() if (artifact := stored(spec)) is not None}
+    if len(found) < len(wanted):
+        every = "".join(key(spec) for spec in wanted.values())
+        name = f"batch-{hashlib.sha256(every.encode()).hexdigest()[:32]}"
+        _Work(name, tuple(wanted.values()), what).draw()
+    return found
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One job of the worker, for one spec or for several in turn, and what a page shows while it is not done."""
+
+    name: str
+    specs: tuple[StageSpec, ...]
+    what: str
+
+    @property
+    def estimates(self) -> list[costs.Estimate]:
+        return costs.estimate_all(self.specs, services().rates, services().store)
+
+    def draw(self) -> None:
+        job = services().worker.job(self.name)
+        if job is not None and not job.finished:
+            _watch(self.name, self.what, self._missing())
+        elif job is not None and job.state == "failed":
+            self._failed(job)
+        elif job is not None and job.state == "cancelled":
+            st.info(f"Cancelled: {self.what}. {_cost_in_words(sum(self.estimates, costs.NOTHING), self.specs[0])}.")
+            self._run_button("Run again")
+        else:
+            self._offer()
+
+    def submit(self) -> None:
+        device = st.session_state.get("device", "auto")
+        requests = [stages.request(spec, device) for spec in self.specs]
+        seconds = [estimate.seconds for estimate in self.estimates]
+        request = requests[0] if len(requests) == 1 else stages.batch(requests, seconds)
+        services().worker.submit(self.name, {**request, "expected": sum(seconds)})
+
+    def _missing(self) -> tuple[tuple[str, str], ...]:
+        """Parts of a batch that are still to come; a single result is drawn when its job is done."""
+        names = [(spec.stage, key(spec)) for spec in self.specs] if len(self.specs) > 1 else []
+        return tuple(name for name in names if not services().store.has(*name))
+
+    def _offer(self) -> None:
+        cost = sum(self.estimates, costs.NOTHING)
+        if cost.seconds <= AUTOMATIC:
+            self.submit()
+            _watch(self.name, self.what, self._missing())
+            return
+        words = f"about {duration(cost.seconds)} and {memory(cost.bytes)} of memory"
+        st.info(f"{self.what[0].upper()}{self.what[1:]}: {words}.")
+        self._run_button("Run")
+
+    def _run_button(self, label: str) -> None:
+        st.button(label, key=f"run-{self.name}", on_click=self.submit, type="primary")
+
+    def _failed(self, job: Job) -> None:
+        st.error(f"{self.what[0].upper()}{self.what[1:]} did not finish. {job.error}")
+        self._run_button("Retry")
+        if job.details:
+            with st.expander("Details for a bug report"):
+                st.code(job.details, language=None)
 
 
 def need_data(spec: data.DataSpec) -> bool:
@@ -58,39 +127,17 @@ def need_data(spec: data.DataSpec) -> bool:
     return False
 
 
-def _offer(spec: StageSpec, what: str) -> None:
-    cost = costs.estimate(spec, services().rates, services().store)
-    if cost.seconds <= AUTOMATIC:
-        _submit(spec)
-        _watch(key(spec), what)
-        return
-    st.info(f"{what[0].upper()}{what[1:]}: about {duration(cost.seconds)} and {memory(cost.bytes)} of memory.")
-    _run_button(spec, "Run")
-
-
-def _run_button(spec: StageSpec, label: str) -> None:
-    st.button(label, key=f"run-{key(spec)}", on_click=_submit, args=(spec,), type="primary")
-
-
-def _submit(spec: StageSpec) -> None:
-    request = stages.request(spec, st.session_state.get("device", "auto"))
-    expected = costs.estimate(spec, services().rates, services().store).seconds
-    services().worker.submit(key(spec), {**request, "expected": expected})
-
-
-def _failed(job: Job, spec: StageSpec, what: str) -> None:
-    st.error(f"{what[0].upper()}{what[1:]} did not finish. {job.error}")
-    _run_button(spec, "Retry")
-    if job.details:
-        with st.expander("Details for a bug report"):
-            st.code(job.details, language=None)
-
-
 @st.fragment(run_every=POLL)
-def _watch(name: str, what: str) -> None:
+def _watch(name: str, what: str, missing: tuple[tuple[str, str], ...] = ()) -> None:
+    """Progress of a job; draws the page anew when it is done, and now and then when parts have come in."""
     job = services().worker.job(name)
     if job is None or job.finished:
         st.rerun()
+    if any(services().store.has(*part) for part in missing):
+        seen = st.session_state.setdefault(f"drawn-{name}", 0.0)
+        if time.monotonic() - seen > REDRAW:
+            st.session_state[f"drawn-{name}"] = time.monotonic()
+            st.rerun()
     share = min(1.0, job.done / job.total) if job.total else 0.0
     if job.state == "queued":
         text = f"{what} · waiting, {job.position} before it"
@@ -116,7 +163,10 @@ def _left(job: Job, share: float) -> float | None:
 
 def cost_in_words(spec: StageSpec) -> str:
     """What ``spec`` still costs: "already computed", or "about 12 s and 300 MB"."""
-    cost = costs.estimate(spec, services().rates, services().store)
+    return _cost_in_words(costs.estimate(spec, services().rates, services().store), spec)
+
+
+def _cost_in_words(cost: costs.Estimate, spec: StageSpec) -> str:
     words = (
         "Already computed" if cost.seconds == 0 else f"About {duration(cost.seconds)}, {memory(cost.bytes)} of memory"
     )

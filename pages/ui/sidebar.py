@@ -215,6 +215,7 @@ def _net() -> NetSpec:
 
 def _family_changed() -> None:
     st.session_state.depth = FIRST_DEPTH[st.session_state.net]
+    st.session_state.pop("widths", None)  # of nets of another kind
 
 
 def _attack() -> Attack:

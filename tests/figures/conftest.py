@@ -11,6 +11,9 @@ from ntkcore import figures
 from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS
 
 NAMES = ("T-shirt/top", "Ankle boot")
+ARCHITECTURES = ("FC(1)", "Conv(2)", "Myrtle(10)")
+PAIRS = (("FC(1)", "Conv(2)"), ("FC(1)", "Myrtle(10)"), ("Conv(2)", "Myrtle(10)"))
+ALIGNMENT = np.array([[1.0, 0.93, 0.61], [0.93, 1.0, 0.78], [0.61, 0.78, 1.0]])
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,53 @@ def _strip(r: Results, dark: bool) -> go.Figure:
     return figures.strip(pictures, colorbar=True, dark=dark)
 
 
+def band(*mean: float, reach: float = 0.03) -> figures.Band:
+    mean = np.array(mean)
+    return figures.Band(mean, mean - reach, mean + reach)
+
+
+def _accuracy_panels(r: Results, dark: bool) -> go.Figure:
+    falls = {"white_fgsm": 0.1, "kernel_fgsm": 0.2, "kernel_pgd": 0.15, "white_pgd": 0.05, "noise": 0.85}
+    lines = {key: band(*np.linspace(0.9, end, 9)) for key, end in falls.items()}
+    panels = {"width 32": lines, "width 512": {"other_seed": lines["noise"], **lines}, "width 4096": {}}
+    return figures.accuracy_along_eps(np.linspace(0, 16, 9) / 255, panels, eps_mark=8 / 255, chance=0.5, dark=dark)
+
+
+def _strength(r: Results, dark: bool) -> go.Figure:
+    recovered = {"kernel_fgsm": band(0.6, 0.8, 0.95), "white_pgd": band(1.2, 1.3, 1.3), "noise": band(0, 0.1, -0.01)}
+    return figures.strength_along_width([32, 512, 4096], recovered, band(0.4, 0.7, 0.95), dark=dark)
+
+
+def _cosine(r: Results, dark: bool) -> go.Figure:
+    curve = [0, 1, 10, 100, 1000], band(0.95, 0.9, 0.8, 0.7, 0.6)
+    names = ("width 32, lazy", "width 32, not lazy", "width 512, lazy", "width 512, not lazy")
+    return figures.cosine_along_training(dict.fromkeys(names, curve), dark=dark)
+
+
+def _losses(r: Results, dark: bool) -> go.Figure:
+    steps = np.arange(r.n)
+    curves = {f"width {width}, seed {seed}": (steps, np.exp(-steps / width)) for width in (32, 512) for seed in (0, 1)}
+    return figures.training_curves(curves, dark=dark)
+
+
+def _matrix(r: Results, dark: bool) -> go.Figure:
+    shares = np.array([[0.9, 0.4, 0.3], [0.35, 0.8, np.nan]])
+    targets = ["fc, depth 1", "conv, depth 3", "myrtle, depth 5"]
+    return figures.transfer_matrix(targets[:2], targets, shares, value_name="transfer rate", dark=dark)
+
+
+def _overlaps(r: Results, dark: bool) -> go.Figure:
+    ks = np.unique(np.geomspace(1, r.n, 40).astype(int))
+    curves = {f"{a} and {b}": (ks / r.n) ** power for (a, b), power in zip(PAIRS, (0.1, 0.3, 0.6), strict=True)}
+    return figures.overlap_along_k(ks, curves, n=r.n, dark=dark)
+
+
+def _cosines(r: Results, dark: bool) -> go.Figure:
+    index = np.arange(r.n // 2)
+    curves = {f"{a} and {b}": start * np.cos(index / 9) for (a, b), start in zip(PAIRS, (0.9, 0.6, -0.2), strict=True)}
+    return figures.matched_cosines(index, curves, dark=dark)
+
+
 # name -> (results, dark) -> figure: every figure function, with its options on
 FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
     "eigenvalues": lambda r, d: figures.eigenvalues(r.values, r.energy, selected=3, dark=d),
@@ -103,6 +153,17 @@ FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
     "margin-along-eps": _margin,
     "contact-sheet": lambda r, d: figures.contact_sheet(r.images, r.status, selected=1, dark=d),
     "strip": _strip,
+    "alignment": lambda r, d: figures.alignment_heatmap(ARCHITECTURES, ALIGNMENT, dark=d),
+    "overlap-along-k": _overlaps,
+    "vector-overlap": lambda r, d: figures.vector_overlap_heatmap(
+        np.abs(np.cos(np.add.outer(np.arange(40), np.arange(40) ** 2))), *ARCHITECTURES[:2], dark=d
+    ),
+    "matched-cosines": _cosines,
+    "accuracy-along-eps": _accuracy_panels,
+    "strength-along-width": _strength,
+    "cosine-along-training": _cosine,
+    "training-curves": _losses,
+    "transfer-matrix": _matrix,
 }
 
 

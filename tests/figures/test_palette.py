@@ -11,6 +11,7 @@ from ntkcore.errors import SpecError
 from ntkcore.figures import palette
 
 MEANINGS = {**palette.FEATURES, **palette.ATTACKS, **palette.TRAINING, **palette.STATUS, "text": palette.TEXT}
+MEANINGS |= {f"from {source}": meaning for source, meaning in palette.SOURCES.items()}
 THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 
 
@@ -52,6 +53,24 @@ def test_meanings_of_a_group_differ_in_colour_and_in_form(group, dark):
     meanings = list(getattr(palette, group).values())
     assert len({meaning.colour(dark) for meaning in meanings}) == len(meanings)
     assert len({(meaning.symbol, meaning.dash) for meaning in meanings}) == len(meanings)
+
+
+@THEMES
+def test_sources_differ_in_form_and_only_the_white_boxes_share_a_colour(dark):
+    sources = palette.SOURCES
+    assert list(sources) == ["white_fgsm", "white_pgd", "kernel_fgsm", "kernel_pgd", "other_seed", "noise"]
+    assert sources["white_fgsm"].colour(dark) == sources["white_pgd"].colour(dark) == palette.WHITE_BOX.colour(dark)
+    assert len({meaning.colour(dark) for meaning in sources.values()}) == len(sources) - 1
+    assert len({meaning.symbol for meaning in sources.values()}) == len(sources)
+    assert len({meaning.words for meaning in sources.values()}) == len(sources)
+
+
+@THEMES
+def test_colour_of_another_seed_has_no_other_meaning(dark):
+    colour = palette.OTHER_SEED.colour(dark)
+    others = [meaning for meaning in MEANINGS.values() if meaning is not palette.OTHER_SEED]
+    taken = [meaning.colour(dark) for meaning in others] + palette.class_colours(10, dark)
+    assert min(np.abs(rgb(colour) - rgb(other)).sum() for other in taken) > 60
 
 
 @THEMES
@@ -107,6 +126,14 @@ def test_index_scale_grows_lighter_and_stays_visible(dark):
     assert (np.diff([luminance(colour) for colour in colours]) > 0).all()
     assert min(contrast(colour, palette.PAPER.colour(dark)) for colour in colours) > 1.4
     np.testing.assert_array_equal(rgb(palette.index_colour(0.0, dark)), rgb(colours[0]))
+
+
+@THEMES
+def test_amounts_grow_lighter_and_stay_visible(dark):
+    colours = [palette.amount_colour(position, dark) for position in np.linspace(0, 1, 7)]
+    assert (np.diff([luminance(colour) for colour in colours]) > 0).all()
+    assert min(contrast(colour, palette.PAPER.colour(dark)) for colour in colours) > 2.1
+    assert palette.amount_colour(0.0, dark=False) == "#00224E"  # cividis
 
 
 def test_faint_keeps_the_colour():

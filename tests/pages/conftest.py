@@ -15,6 +15,11 @@ from pages.ui import results
 from pages.ui.services import services
 from visits import SMALL, run_until_ready
 
+# What keeps a page's own work small.
+OF_PAGE = {
+    "transfer": {"widths": ["8", "16"], "seeds": "1", "lr": "0.05"},
+    "consistency": {"compared": ["FC(1)", "Conv(2)"]},
+}
 Query = Mapping[str, str | Sequence[str]]
 
 
@@ -48,7 +53,7 @@ def opened(
 
     def visit(page: str = "overview", query: Query | None = None, *, wait: bool = True) -> AppTest:
         monkeypatch.setattr(results, "AUTOMATIC", automatic if wait else -1.0)
-        at = app_test({**SMALL, **(query or {})}, page=f"pages/{page}.py")
+        at = app_test({**SMALL, **OF_PAGE.get(page, {}), **(query or {})}, page=f"pages/{page}.py")
         return run_until_ready(at) if wait else at
 
     yield visit

@@ -17,6 +17,8 @@ TITLES = {
     "spectrum": "Spectrum",
     "eigenfeatures": "Eigenfeatures",
     "attack": "Attack",
+    "transfer": "Transfer",
+    "consistency": "Consistency",
     "runs": "Runs",
 }
 KINDS = {

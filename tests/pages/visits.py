@@ -18,7 +18,7 @@ from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact, Store
 from pages.ui.services import services
 
-PAGES = ("overview", "spectrum", "eigenfeatures", "attack", "runs")
+PAGES = ("overview", "spectrum", "eigenfeatures", "attack", "transfer", "consistency", "runs")
 RESULTS = PAGES[:-1]  # those that compute
 SMALL = {"n": "60", "m": "20"}
 CHARTS = {
@@ -26,6 +26,8 @@ CHARTS = {
     "spectrum": ["eigenvalues", "cumulative", "learned", "heatmap", "eigenvectors"],
     "eigenfeatures": ["scatter", "along-index", "class-shares", "split", "kept", "time"],
     "attack": ["margins", "sheet"],
+    "transfer": ["along-eps", "along-width", "along-training", "training-loss", "gallery"],
+    "consistency": ["alignment", "uncentred", "overlap", "pair-vectors", "matched"],
     "runs": [],
 }
 

@@ -1,20 +1,12 @@
-"""Stages: from a spec to arrays. The only composer of data, kernels, spectra, features and attacks.
+"""The stages of the kernel side: kernel, spectrum, prediction, sweep over the features, curves, pictures, margins.
 
-Each stage is a function ``(spec, context) -> arrays`` registered by the spec's stage name. It reaches its inputs
-through ``context.get(other_spec)``, that is by key: what is in the store is not computed again, so an attack reuses
-its kernel. What a stage returns is written with the spec, its words and the seconds it took::
+::
 
-    store = Store("cache")
     artifact = result(experiment.sweep(), store)         # computes what is missing, then reads it
     artifact.arrays["right_after"]                       # [m, F]
-
-Long work is told to ``progress(done, total, note)``, as a share of the whole job; it may raise ``Cancelled``.
 """
 
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,124 +19,13 @@ from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.predict import KernelPredictor, correct, fit, margin
 from ntkcore.analysis.spectrum import Spectrum, label_energy, projections, spectrum
 from ntkcore.analysis.tradeoff import along_time, kept_features
-from ntkcore.errors import NTKError, SpecError
+from ntkcore.errors import SpecError
 from ntkcore.kernels import TiledKernel, input_map, kernel_fn
-from ntkcore.kernels.blocks import Progress
-from ntkcore.runs import costs, specs
-from ntkcore.runs.device import choose_device
-from ntkcore.runs.store import Artifact, Store
+from ntkcore.runs import specs
+from ntkcore.runs.stages.context import Arrays, Context, stage
+from ntkcore.runs.store import Artifact
 
-Arrays = dict[str, Tensor | np.ndarray]
 PGD_STEPS = 10
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a stage works with: the store of earlier results, a progress callback, the data root and the device."""
-
-    store: Store
-    progress: Progress | None = None
-    data_root: str | None = None
-    device: str = "auto"
-
-    def get(self, spec: specs.StageSpec, share: tuple[float, float] = (0.0, 1.0)) -> Artifact:
-        """The artifact of another stage, computed now if it is missing; share: its part of this job's progress."""
-        return result(spec, self.store, portion(self.progress, *share), self.data_root, self.device)
-
-    def report(self, share: tuple[float, float] = (0.0, 1.0)) -> Progress | None:
-        return portion(self.progress, *share)
-
-    def task(self, spec: data.DataSpec) -> data.Task:
-        return data.load(spec, root=self.data_root, progress=portion(self.progress, 0.0, 0.0))
-
-    def put(self, x: Tensor) -> Tensor:
-        """x on the device of this run."""
-        return x.to(choose_device(self.device))
-
-
-def result(
-    spec: specs.StageSpec,
-    store: Store,
-    progress: Progress | None = None,
-    data_root: str | None = None,
-    device: str = "auto",
-) -> Artifact:
-    """The artifact of ``spec``, from the store or computed now. Raises NTKError in words, Cancelled from progress."""
-    name = specs.key(spec)
-    found = store.get(spec.stage, name)
-    if found is not None:
-        return found
-    context = Context(store, forward_only(progress), data_root, device)
-    start = time.perf_counter()
-    try:
-        arrays = STAGES[spec.stage](spec, context)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, NTKError) or not _is_out_of_memory(error):
-            raise
-        raise NTKError(
-            f"Out of memory in stage {spec.stage} ({specs.describe(spec)}). Choose fewer or smaller images, or a "
-            "smaller net. Nothing that was computed before is lost."
-        ) from error
-    meta = {
-        "spec": spec.model_dump(mode="json"),
-        "version": spec.version,
-        "words": specs.describe(spec),
-        "seconds": time.perf_counter() - start,
-    }
-    artifact = store.put(spec.stage, name, arrays, meta)
-    if context.progress is not None:
-        context.progress(1.0, 1.0, f"{spec.stage} done")
-    return artifact
-
-
-def execute(request: Mapping[str, Any], store: Store, progress: Progress | None) -> None:
-    """What the worker runs: ``{"stage": ..., "spec": {...}, "device": ..., "data_root": ...}``, or
-    ``{"download": {...}}`` with the fields of a DataSpec, which only fetches its images, or ``{"calibrate": true}``,
-    which measures this machine's rates (``ntkcore.runs.costs``)."""
-    if "calibrate" in request:
-        costs.calibrate(store.root)
-        return
-    if "download" in request:
-        data.load(data.DataSpec.model_validate(request["download"]), progress=progress)
-        return
-    spec = specs.parse(request["stage"], request["spec"])
-    result(spec, store, progress, request.get("data_root"), request.get("device", "auto"))
-
-
-def request(spec: specs.StageSpec, device: str = "auto", data_root: str | None = None) -> dict[str, Any]:
-    """The worker's request for a spec, as plain JSON."""
-    return {
-        "stage": spec.stage,
-        "spec": spec.model_dump(mode="json"),
-        "device": device,
-        "data_root": data_root,
-    }
-
-
-def portion(progress: Progress | None, low: float, high: float) -> Progress | None:
-    """A callback that reports its own 0..1 as ``low``..``high`` of the whole."""
-    if progress is None:
-        return None
-
-    def part(done: float, total: float, note: str) -> None:
-        share = done / total if total else 1.0
-        progress(low + (high - low) * share, 1.0, note)
-
-    return part
-
-
-def forward_only(progress: Progress | None) -> Progress | None:
-    """A callback that reports shares of 1 and never goes back: an input that turns out to be missing is new work."""
-    if progress is None:
-        return None
-    reached = 0.0
-
-    def part(done: float, total: float, note: str) -> None:
-        nonlocal reached
-        reached = max(reached, done / total if total else 1.0)
-        progress(reached, 1.0, note)
-
-    return part
 
 
 # -- reading results back ----------------------------------------------------------------------------------------
@@ -174,6 +55,7 @@ def kernel_of(spec: specs.KernelSpec, task: data.Task) -> TiledKernel:
 # -- the stages --------------------------------------------------------------------------------------------------
 
 
+@stage("kernel")
 def _kernel(spec: specs.KernelSpec, context: Context) -> Arrays:
     task = context.task(spec.data)
     dtype = getattr(torch, spec.precision)
@@ -190,6 +72,7 @@ def _kernel(spec: specs.KernelSpec, context: Context) -> Arrays:
     return {"K": K.double().cpu(), "K_test": K_test.double().cpu()}
 
 
+@stage("spectrum")
 def _spectrum(spec: specs.SpectrumSpec, context: Context) -> Arrays:
     task = context.task(spec.kernel.data)
     K = context.get(spec.kernel, (0.0, 0.8)).arrays["K"]
@@ -205,7 +88,7 @@ def _spectrum(spec: specs.SpectrumSpec, context: Context) -> Arrays:
 
 
 @dataclass(frozen=True, eq=False)
-class _Parts:
+class Parts:
     """What the stages after the spectrum share."""
 
     task: data.Task
@@ -216,12 +99,12 @@ class _Parts:
     x_test: Tensor
 
 
-def _parts(spec: specs.KernelSpec, context: Context, share: tuple[float, float]) -> _Parts:
+def parts_of(spec: specs.KernelSpec, context: Context, share: tuple[float, float]) -> Parts:
     task = context.task(spec.data)
     s = read_spectrum(context.get(specs.SpectrumSpec(kernel=spec), share))
     K_test = context.get(spec, share).arrays["K_test"]
     s = Spectrum(context.put(s.values), context.put(s.vectors))
-    return _Parts(
+    return Parts(
         task,
         kernel_of(spec, task),
         s,
@@ -231,10 +114,11 @@ def _parts(spec: specs.KernelSpec, context: Context, share: tuple[float, float])
     )
 
 
+@stage("predict")
 def _predict(spec: specs.PredictSpec, context: Context) -> Arrays:
     """Clean outputs, the spec's attack, and PGD of the same radius beside it."""
-    p = _parts(spec.kernel, context, (0.0, 0.5))
-    f = _predictor(p, spec.time, spec.ridge, context)
+    p = parts_of(spec.kernel, context, (0.0, 0.5))
+    f = predictor(p, spec.time, spec.ridge, context)
     y, report = context.put(p.task.y_test), context.report((0.5, 1.0))
     strong = _strong(spec.attack)
     arrays: Arrays = {}
@@ -265,8 +149,9 @@ def _predict(spec: specs.PredictSpec, context: Context) -> Arrays:
     return arrays
 
 
+@stage("sweep")
 def _sweep(spec: specs.SweepSpec, context: Context) -> Arrays:
-    p = _parts(spec.kernel, context, (0.0, 0.2))
+    p = parts_of(spec.kernel, context, (0.0, 0.2))
     sweep = eigenfeatures(
         p.kernel,
         p.x,
@@ -294,9 +179,10 @@ def _classes(spec: specs.SweepSpec, rule: specs.Rule, context: Context, share: t
     return classify(read_sweep(sweep, spectral, spec), rule.level, rule.keep)
 
 
+@stage("curves")
 def _curves(spec: specs.CurvesSpec, context: Context) -> Arrays:
     classes = _classes(spec.sweep, spec.rule, context, (0.0, 0.6))
-    p = _parts(spec.sweep.kernel, context, (0.6, 0.6))
+    p = parts_of(spec.sweep.kernel, context, (0.6, 0.6))
     y, y_test = context.put(p.task.y_train), context.put(p.task.y_test)
     attack = spec.sweep.attack
     kept = kept_features(
@@ -309,9 +195,10 @@ def _curves(spec: specs.CurvesSpec, context: Context) -> Arrays:
     return {name: np.asarray(value) for name, value in arrays.items()}
 
 
+@stage("pictures")
 def _pictures(spec: specs.PicturesSpec, context: Context) -> Arrays:
     classes = _classes(spec.sweep, spec.rule, context, (0.0, 0.9))
-    p = _parts(spec.sweep.kernel, context, (0.9, 0.95))
+    p = parts_of(spec.sweep.kernel, context, (0.9, 0.95))
     _check_index(spec.index, p.task)
     r = feature_pictures(
         p.kernel,
@@ -337,10 +224,11 @@ def _pictures(spec: specs.PicturesSpec, context: Context) -> Arrays:
     }
 
 
+@stage("flip")
 def _flip(spec: specs.FlipSpec, context: Context) -> Arrays:
-    p = _parts(spec.kernel, context, (0.0, 0.6))
+    p = parts_of(spec.kernel, context, (0.0, 0.6))
     _check_index(spec.index, p.task)
-    f = _predictor(p, spec.time, spec.ridge, context)
+    f = predictor(p, spec.time, spec.ridge, context)
     image, label = p.x_test[spec.index].double(), context.put(p.task.y_test[spec.index]).double()
     radii = torch.linspace(0, spec.eps_max, 25, dtype=torch.float64, device=image.device)
     arrays: Arrays = {"eps": radii, "image": p.task.x_test[spec.index]}
@@ -358,18 +246,7 @@ def _flip(spec: specs.FlipSpec, context: Context) -> Arrays:
     return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in arrays.items()}
 
 
-STAGES: dict[str, Callable[[Any, Context], Arrays]] = {
-    "kernel": _kernel,
-    "spectrum": _spectrum,
-    "predict": _predict,
-    "sweep": _sweep,
-    "curves": _curves,
-    "pictures": _pictures,
-    "flip": _flip,
-}
-
-
-def _predictor(p: _Parts, time: float | None, ridge: float, context: Context) -> KernelPredictor:
+def predictor(p: Parts, time: float | None, ridge: float, context: Context) -> KernelPredictor:
     moment = float("inf") if time is None else time
     return fit(p.kernel, p.x, context.put(p.task.y_train), moment, ridge, p.s)
 
@@ -383,8 +260,3 @@ def _strong(attack):
 def _check_index(index: int, task: data.Task) -> None:
     if index >= task.m:
         raise SpecError(f"Test image {index} does not exist: there are {task.m}. Choose 0 to {task.m - 1}.")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text or "alloc" in text

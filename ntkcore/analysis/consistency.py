@@ -1,0 +1,238 @@
+"""Consistency across architectures: do two kernels of the same images have the same eigenfeatures?
+
+From coarse to fine: alignment of whole kernels, ``<A, B> / (|A| |B|)`` (CKA; Cortes et al. 2012, Kornblith et al.
+2019); overlap of leading eigenspaces, ``|V_A^T V_B|_F^2 / k``, the mean squared cosine of their principal angles;
+single eigenvectors, ``|<v_i^A, v_j^B>|``, each matched with a partner; and what matched features
+``f^(i)(x) = lam_i^-1 K(x, X) v_i v_i^T Y`` (Tsilivis & Kempe 2022, section 4) look at: the cosine of their input
+gradients. All kernels are of the same n training images in the same order; everything is float64 on the CPU::
+
+    alignment_matrix([K_fc, K_conv], centred=True)               # [2, 2], ones on the diagonal
+    partner = match_features(s_fc.vectors, s_conv.vectors, 20)   # [20]: partner[i] is feature i's in the second
+    matched_gradient_cosine(gradients_fc, gradients_conv, partner)   # [20], from feature_gradients of each
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, Sweep, classify, feature_bank
+from ntkcore.analysis.pictures import pair_gradients
+from ntkcore.analysis.spectrum import Spectrum
+from ntkcore.errors import SpecError
+from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
+
+CONSTANT = 1e-12  # a centred kernel this much smaller than the kernel itself is rounding noise
+
+
+def name_pairs(names: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Every pair of architectures: ("FC(1) and Conv(2)", 0, 1), ..."""
+    return [(f"{names[a]} and {names[b]}", a, b) for a in range(len(names)) for b in range(a + 1, len(names))]
+
+
+# -- whole kernels -----------------------------------------------------------------------------------------------
+
+
+def kernel_alignment(K1: Tensor, K2: Tensor, centred: bool) -> float:
+    """CKA of two kernel matrices [n, n] of the same images: 1 when one is a multiple of the other.
+
+    centred: of ``H K H`` with ``H = I - 11^T/n``, which takes out what all pairs of images have in common; without
+    it any two kernels of positive entries look alike. Raises SpecError for kernels that are not square, not of one
+    size, not finite or, centred, constant.
+    """
+    return float(alignment_matrix([K1, K2], centred)[0, 1])
+
+
+def alignment_matrix(kernels: Sequence[Tensor], centred: bool) -> Tensor:
+    """``kernel_alignment`` of every pair of A kernels [n, n]: [A, A], symmetric, ones on the diagonal."""
+    shapes = {tuple(K.shape) for K in kernels}
+    if len(shapes) > 1:
+        raise SpecError(
+            f"The kernels have shapes {', '.join(map(str, sorted(shapes)))}; all must be of the same training images."
+        )
+    units = [_unit(K, centred) for K in kernels]
+    out = torch.eye(len(units), dtype=torch.float64)
+    for a in range(len(units)):
+        for b in range(a):
+            out[a, b] = out[b, a] = units[a] @ units[b]  # sum over image pairs
+    return out
+
+
+def _unit(K: Tensor, centred: bool) -> Tensor:
+    """A kernel, centred or not, flattened and scaled to norm 1: [n n]."""
+    if K.ndim != 2 or K.shape[0] != K.shape[1] or len(K) == 0:
+        raise SpecError(f"Alignment needs square kernel matrices [n, n]; got shape {tuple(K.shape)}.")
+    K = K.detach().double()
+    size = K.norm()
+    if not torch.isfinite(size) or size == 0:
+        raise SpecError("A kernel is zero or has entries that are not finite. Check W_std, b_std and the images.")
+    if centred:
+        K = K - K.mean(0) - K.mean(1, keepdim=True) + K.mean()  # H K H
+        if K.norm() <= CONSTANT * size:
+            raise SpecError("A kernel gives every pair of images the same value, so nothing is left of it centred.")
+    return K.flatten() / K.norm()
+
+
+# -- eigenspaces and eigenvectors --------------------------------------------------------------------------------
+
+
+def subspace_overlap(V1: Tensor, V2: Tensor, ks: Sequence[int]) -> Tensor:
+    """``|V1_k^T V2_k|_F^2 / k`` for each k: [len(ks)]; 1 when the k leading vectors span one space, k/n by chance.
+
+    V1, V2 [n, r]: orthonormal columns, largest eigenvalue first. Raises SpecError for a k that neither has.
+    """
+    ks = torch.as_tensor(list(ks), dtype=torch.long)
+    most = min(V1.shape[1], V2.shape[1])
+    if len(ks) == 0 or not (int(ks.min()) >= 1 and int(ks.max()) <= most):
+        raise SpecError(f"ks are {ks.tolist()[:10]}; numbers of leading eigenvectors from 1 to {most} are needed.")
+    squares = _products(V1, V2, int(ks.max())).square()
+    sums = squares.cumsum(0).cumsum(1).diagonal()  # [k - 1]: sum over i, j < k
+    return sums[ks - 1] / ks
+
+
+def chance_overlap(k: int, n: int) -> tuple[float, float]:
+    """(mean, standard deviation) of ``subspace_overlap`` of two k-dimensional subspaces of R^n drawn uniformly.
+
+    ``k/n`` and ``(n - k)/n sqrt(2 / ((n - 1)(n + 2)))``: for k = 1 that of a squared cosine, Beta(1/2, (n - 1)/2).
+    """
+    if not 1 <= k <= n:
+        raise SpecError(f"k is {k}; a subspace of {n} dimensions has from 1 to {n}.")
+    return k / n, (n - k) / n * (2 / ((n - 1) * (n + 2))) ** 0.5 if n > 1 else 0.0
+
+
+def vector_overlap(V1: Tensor, V2: Tensor, top: int) -> Tensor:
+    """``|<v_i, v_j>|`` of the leading eigenvectors, the first's along the rows: [top, top].
+
+    Eigenvectors of (nearly) equal eigenvalues turn freely among themselves; ``subspace_overlap`` does not mind.
+    """
+    most = min(V1.shape[1], V2.shape[1])
+    if not 1 <= top <= most:
+        raise SpecError(f"top is {top}; a number of leading eigenvectors from 1 to {most} is needed.")
+    return _products(V1, V2, top).abs()
+
+
+def match_features(V1: Tensor, V2: Tensor, top: int) -> Tensor:
+    """For each of the ``top`` leading features of the first its partner among those of the second: [top] long.
+
+    One to one, such that the sum of ``|<v_i, v_partner(i)>|`` is largest (assignment problem; Kuhn 1955). Every
+    feature gets a partner, a poor one where there is no better: look at its overlap.
+    """
+    _, partner = linear_sum_assignment(vector_overlap(V1, V2, top).numpy(), maximize=True)
+    return torch.from_numpy(partner).long()
+
+
+def _products(V1: Tensor, V2: Tensor, k: int) -> Tensor:
+    """``<v_i, v_j>`` of the k leading columns: [k, k]."""
+    if V1.ndim != 2 or V2.ndim != 2 or len(V1) != len(V2):
+        raise SpecError(
+            f"Eigenvectors must be [n, r] over the same n training images; got {tuple(V1.shape)} and {tuple(V2.shape)}."
+        )
+    return V1[:, :k].detach().double().T @ V2[:, :k].detach().double()  # sum over images
+
+
+# -- what features look at ---------------------------------------------------------------------------------------
+
+
+def feature_gradients(
+    kernel: KernelFunction,
+    s: Spectrum,
+    x: Tensor,
+    y: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    features: Sequence[int] | Tensor,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Input gradient of each feature at each image, toward the true class: [F, m, d] for F ``features``.
+
+    s: spectrum of ``kernel`` on the training set x [n, C, H, W], y [n, c]; images [m, C, H, W], labels [m, c]. As in
+    ``feature_pictures``, binary: of ``y f^(i)``; multi-class: of the feature's output for the true class. progress
+    counts images. Raises SpecError for a feature that does not exist, labels that do not fit, or a kernel without
+    gradients for pairs of images.
+    """
+    if labels.shape != (len(images), y.shape[1]):
+        raise SpecError(f"labels must be [{len(images)}, {y.shape[1]}] for these images; got {tuple(labels.shape)}.")
+    if not hasattr(untiled(kernel), "pair_gradients"):
+        raise SpecError(
+            f"{type(untiled(kernel)).__name__} gives no input gradients of image pairs. Use a closed-form kernel."
+        )
+    bank = feature_bank(s, y, features)
+    vectors, readout = bank.weights[:, :, 0], bank.readout[:, 0]  # [F, n], [F, c]
+    toward = readout @ labels.double().T  # [F, m]: output for the true class per unit of K(x, X) v_i; sum over c
+    prepare = getattr(untiled(kernel), "prepare", None)
+    x = prepare(x.double()) if prepare else x.double()
+    out = torch.empty(len(vectors), len(images), images[0].numel(), dtype=torch.float64)
+    for i in range(len(images)):
+        if progress is not None:
+            progress(i, len(images), "gradients of features")
+        J = pair_gradients(kernel, images[i].double(), x)  # [n, d]
+        out[:, i] = toward[:, i, None] * (vectors @ J)  # sum over training images
+    if progress is not None:
+        progress(len(images), len(images), "gradients of features")
+    return out
+
+
+def matched_gradient_cosine(gradients1: Tensor, gradients2: Tensor, partner: Tensor) -> Tensor:
+    """Mean over images of the cosine between the input gradients of matched features: [F].
+
+    gradients1 [F, m, d], gradients2 [F2, m, d], partner [F]: positions along gradients2's features. The cosine is
+    signed: ``v_i`` enters ``f^(i)`` twice, so its arbitrary sign drops out, and a negative cosine means that the two
+    architectures push the image in opposite directions (as when the labels' small share ``v_i^T Y`` in a feature has
+    another sign in its partner). The label's sign drops out too, as it is the same on both
+    sides. An image where either gradient is exactly zero has no cosine and is left out; nan when none is left.
+    """
+    if gradients1.ndim != 3 or gradients2.ndim != 3 or gradients1.shape[1:] != gradients2.shape[1:]:
+        raise SpecError(
+            "Gradients must be [F, m, d] at the same m images of d pixels; "
+            f"got {tuple(gradients1.shape)} and {tuple(gradients2.shape)}."
+        )
+    inside = partner.shape == (len(gradients1),) and (partner >= 0).all() and (partner < len(gradients2)).all()
+    if not inside:
+        raise SpecError(
+            f"partner must hold, for each of {len(gradients1)} features, a position among the {len(gradients2)} of "
+            "the other architecture, as match_features gives it."
+        )
+    one, two = gradients1.double(), gradients2.double()[partner]
+    sizes = one.norm(dim=2) * two.norm(dim=2)  # [F, m]
+    cosine = (one * two).sum(2) / sizes  # sum over pixels
+    return torch.where(sizes > 0, cosine, torch.nan).nanmean(1)
+
+
+# -- classes of features -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FeatureCount:
+    """How many features of each class one architecture has, and how many among its ``top`` largest eigenvalues.
+
+    spearman: rank correlation of eigenvalue index and robustness, negative when robustness falls along the index;
+    nan when all features are equally robust.
+    """
+
+    robust: int
+    non_robust: int
+    useless: int
+    top: int
+    top_robust: int
+    top_non_robust: int
+    top_useless: int
+    spearman: float
+
+    @property
+    def features(self) -> int:
+        return self.robust + self.non_robust + self.useless
+
+
+def tally(sweep: Sweep, level: float, keep: float, top: int = 20) -> FeatureCount:
+    """Count the classes of features (``classify`` at ``level`` and ``keep``), over all and over the ``top`` largest."""
+    classes, robustness = classify(sweep, level, keep), sweep.robustness.numpy()
+    top = min(top, len(classes))
+    whole = [int((classes == kind).sum()) for kind in (ROBUST, NON_ROBUST, USELESS)]
+    first = [int((classes[:top] == kind).sum()) for kind in (ROBUST, NON_ROBUST, USELESS)]
+    varies = np.ptp(robustness) > 0
+    spearman = float(stats.spearmanr(np.arange(len(classes)), robustness).statistic) if varies else float("nan")
+    return FeatureCount(*whole, top, *first, spearman)

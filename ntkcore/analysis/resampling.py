@@ -1,0 +1,73 @@
+"""How far a number would move with other test points and other seeds: the bootstrap over both.
+
+Test points are shared by all seeds of a net, so the two are drawn independently: points with replacement (the same
+draw for every mask), then seeds with replacement (Efron & Tibshirani 1993; two-way as in Owen 2007)::
+
+    draw = Resampling(points=300, seeds=2)
+    draw.band(draw.accuracy(right))                     # right [S, E, m] bool -> Band of three [E]
+    draw.band(draw.recovered(before, source, white))    # share of the white-box drop
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+DRAWS = 400
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A value and its interval: mean, low and high, arrays of one length; nan where it is not known."""
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which values are there, bool."""
+        return np.isfinite(self.mean)
+
+
+class Resampling:
+    """Weights of DRAWS resamples of m points and S seeds; row 0 is the sample itself, all weights equal."""
+
+    def __init__(self, points: int, seeds: int, seed: int = 0):
+        generator = np.random.default_rng(seed)
+        self.points = np.vstack([np.ones(points), generator.multinomial(points, np.full(points, 1 / points), DRAWS)])
+        self.seeds = np.vstack([np.ones(seeds), generator.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS)])
+        self.points, self.seeds = self.points / points, self.seeds / seeds
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """values [S, ..., m] -> mean over points and seeds in every draw, [DRAWS + 1, ...]; nan counts as absent."""
+        values = np.asarray(values, dtype=float)
+        known = np.isfinite(values)
+        total = np.einsum("ds,s...m,dm->d...", self.seeds, np.where(known, values, 0.0), self.points)
+        weight = np.einsum("ds,s...m,dm->d...", self.seeds, known.astype(float), self.points)
+        return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+
+    def rate(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Transfer rate: before [S, m], after [S, E, m] bool -> share of the right ones that turn wrong, [D, E]."""
+        right = self.mean(before)[:, None]
+        return self.ratio(self.mean(before[:, None] & ~after), right)
+
+    def recovered(self, before: np.ndarray, after: np.ndarray, white: np.ndarray) -> np.ndarray:
+        """Share of the white-box drop that a source recovers: before [S, m], after and white [S, E, m] -> [D, E]."""
+        clean = self.mean(before)[:, None]
+        return self.ratio(clean - self.mean(after), clean - self.mean(white))
+
+    @staticmethod
+    def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        """above / below draw by draw, nan where there is nothing to be a share of."""
+        return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 1e-9)
+
+    def band(self, drawn: np.ndarray) -> Band:
+        """The value of the sample itself with the central 95 % of the draws: [D, ...] -> Band of [...]."""
+        tail = 50 * (1 - LEVEL)
+        value, rest = drawn[0], drawn[1:]
+        some = np.isfinite(rest).any(0)
+        filled = np.where(some, rest, 0.0)
+        low, high = np.nanpercentile(filled, [tail, 100 - tail], axis=0)
+        low, high = (np.where(some, bound, value) for bound in (low, high))
+        return Band(value, np.minimum(low, value), np.maximum(high, value))

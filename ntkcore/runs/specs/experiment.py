@@ -1,0 +1,141 @@
+"""Everything the sidebar says, as one value: what all pages look at.
+
+::
+
+    e = Experiment(data=DataSpec(n_train=500), net=NetSpec(family="conv", depth=2))
+    e.sweep()                                   # the spec of its sweep
+    experiment_from_json(text)                  # SpecError in words
+"""
+
+import json
+from typing import Literal
+
+from pydantic import Field
+
+from ntkcore.analysis.attacks import Attack, fgsm
+from ntkcore.data import DataSpec
+from ntkcore.errors import SpecError
+from ntkcore.kernels.inputs import InputMapName
+from ntkcore.runs.specs.base import StageSpec
+from ntkcore.runs.specs.kernels import (
+    CurvesSpec,
+    FlipSpec,
+    KernelSpec,
+    NetSpec,
+    PicturesSpec,
+    Precision,
+    PredictSpec,
+    Rule,
+    SpectrumSpec,
+    SweepSpec,
+)
+from ntkcore.runs.specs.nets import (
+    ConsistencySpec,
+    KernelModel,
+    Noise,
+    PathSpec,
+    PerturbSpec,
+    TransferSpec,
+    TwinSpec,
+)
+from ntkcore.runs.specs.words import describe
+from ntkcore.training import LAZY, Descent, Training
+from ntkcore.validation import Spec
+
+
+class Experiment(Spec):
+    """Everything the sidebar says: what all pages look at. Each page's result is one of the stages below."""
+
+    data: DataSpec = DataSpec()
+    net: NetSpec = NetSpec()
+    kind: Literal["ntk", "nngp"] = "ntk"
+    inputs: InputMapName = "raw"
+    precision: Precision = "float64"
+    attack: Attack = fgsm()
+    ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
+    rule: Rule = Rule()
+
+    def kernel(self) -> KernelSpec:
+        return KernelSpec(data=self.data, net=self.net, kind=self.kind, inputs=self.inputs, precision=self.precision)
+
+    def spectrum(self) -> SpectrumSpec:
+        return SpectrumSpec(kernel=self.kernel())
+
+    def predict(self) -> PredictSpec:
+        return PredictSpec(kernel=self.kernel(), attack=self.attack, ridge=self.ridge)
+
+    def sweep(self) -> SweepSpec:
+        return SweepSpec(kernel=self.kernel(), attack=self.attack)
+
+    def curves(self) -> CurvesSpec:
+        return CurvesSpec(sweep=self.sweep(), rule=self.rule)
+
+    def pictures(self, index: int, features: tuple[int, ...]) -> PicturesSpec:
+        return PicturesSpec(sweep=self.sweep(), rule=self.rule, index=index, features=features)
+
+    def flip(self, index: int, time: float | None = None, eps_max: float = 0.2) -> FlipSpec:
+        return FlipSpec(
+            kernel=self.kernel(),
+            attack=self.attack,
+            ridge=self.ridge,
+            time=time,
+            index=index,
+            eps_max=eps_max,
+        )
+
+    def ntk(self) -> KernelSpec:
+        """The tangent kernel of the experiment's net, which its finite twins are compared with."""
+        return self.kernel().replace(kind="ntk")
+
+    def twin(self, width: int, seed: int = 0, training: Training = LAZY) -> TwinSpec:
+        return TwinSpec(kernel=self.ntk(), width=width, seed=seed, training=training)
+
+    def kernel_model(self, descent: Descent | None = None) -> KernelModel:
+        """The prediction of the tangent kernel after the steps of ``descent`` (None: at t = infinity)."""
+        return KernelModel(kernel=self.ntk(), descent=descent, ridge=0.0 if descent else self.ridge)
+
+    def stages(self) -> tuple[StageSpec, ...]:
+        """What a full run of the experiment computes, in order of need."""
+        return (self.kernel(), self.spectrum(), self.predict(), self.sweep(), self.curves())
+
+    def in_words(self) -> str:
+        """One line for people: "fashion-mnist-sample: Pullover / Coat, n = 1000, FC(1) NTK, FGSM eps 8/255"."""
+        return describe(self.predict())
+
+
+def experiment_of(spec: StageSpec) -> Experiment:
+    """The experiment that a stage belongs to; what the stage does not say takes its default."""
+    if isinstance(spec, TransferSpec):
+        return experiment_of(spec.target.kernel).replace(attack=spec.perturb.attack)
+    if isinstance(spec, PerturbSpec):
+        bare = Experiment(data=spec.data) if isinstance(spec.source, Noise) else experiment_of(spec.source.kernel)
+        return bare.replace(attack=spec.attack)
+    if isinstance(spec, PathSpec):
+        return experiment_of(spec.kernel)
+    if isinstance(spec, ConsistencySpec):
+        return experiment_of(spec.sweeps[0])
+    sweep = getattr(spec, "sweep", spec)
+    kernel = spec if isinstance(spec, KernelSpec) else sweep.kernel
+    said = {"attack": getattr(sweep, "attack", None), "rule": getattr(spec, "rule", None)}
+    return Experiment(
+        data=kernel.data,
+        net=kernel.net,
+        kind=kernel.kind,
+        inputs=kernel.inputs,
+        precision=kernel.precision,
+        ridge=getattr(spec, "ridge", 0.0),
+        **{name: value for name, value in said.items() if value is not None},
+    )
+
+
+def experiment_from_json(text: str | bytes) -> Experiment:
+    """An Experiment from JSON text. Raises SpecError in words for malformed JSON, unknown or unfit fields."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(
+            f"The experiment is not valid JSON: {error}. Export one from the Runs page to see the form."
+        ) from None
+    if not isinstance(fields, dict):
+        raise SpecError("The experiment must be a JSON object with fields such as data, net and attack.")
+    return Experiment.model_validate(fields)

@@ -1,0 +1,118 @@
+"""Specs in words: one line for people, in which settings that have their default are not mentioned.
+
+::
+
+    describe(KernelSpec())                      # "fashion-mnist-sample: T-shirt/top / Shirt, 1000 training ..."
+"""
+
+from ntkcore.analysis.attacks import in_pixels
+from ntkcore.architectures import ARCHITECTURES
+from ntkcore.runs.specs.kernels import CurvesSpec, FlipSpec, KernelSpec, PicturesSpec
+from ntkcore.runs.specs.nets import (
+    ConsistencySpec,
+    KernelModel,
+    NetworkSpec,
+    Noise,
+    PathSpec,
+    PerturbSpec,
+    TransferSpec,
+    TwinSpec,
+)
+from ntkcore.validation import Spec
+
+
+def describe(spec: Spec) -> str:
+    """A stage's spec, a model or an experiment in words."""
+    if hasattr(spec, "in_words"):
+        return spec.in_words()
+    if isinstance(spec, KernelSpec):
+        return _describe_kernel(spec)
+    if isinstance(spec, KernelModel | TwinSpec | NetworkSpec | Noise):
+        return f"{_describe_data(_kernel(spec))}, {model_name(spec)}"
+    if isinstance(spec, PerturbSpec):
+        return f"{_describe_data(_kernel(spec.source))}, {_attack_on(spec)}"
+    if isinstance(spec, TransferSpec):
+        return (
+            f"{_describe_data(_kernel(spec.target))}, {_attack_on(spec.perturb)}, judged by {model_name(spec.target)}"
+        )
+    if isinstance(spec, PathSpec):
+        steps = " ".join(map(str, spec.steps))
+        return ", ".join(
+            [describe(spec.kernel), *_unusual(spec, "lr", "momentum"), f"loss gradients after steps {steps}"]
+        )
+    if isinstance(spec, ConsistencySpec):
+        nets = ", ".join(str(sweep.kernel.net.build()) for sweep in spec.sweeps)
+        words = [_describe_data(spec.sweeps[0].kernel), nets, str(spec.sweeps[0].attack)]
+        return ", ".join([*words, *_unusual(spec, "top")])
+    if isinstance(spec, CurvesSpec | PicturesSpec):
+        words = [describe(spec.sweep), *_unusual(spec.rule)]
+    else:
+        words = [describe(spec.kernel), *([str(spec.attack)] if hasattr(spec, "attack") else [])]
+    words += _unusual(spec, "time", "ridge", "eps_max", "features")
+    if isinstance(spec, PicturesSpec | FlipSpec):
+        words.append(f"test image {spec.index}")
+    return ", ".join(words)
+
+
+def model_name(model: Spec) -> str:
+    """A predictor without its data: "FC(1) NTK after 100 steps", "FC(1) of width 512, seed 0, trained with ..."."""
+    if isinstance(model, Noise):
+        return f"random signs, seed {model.seed}"
+    if isinstance(model, NetworkSpec):
+        against = f"compared with {model.kernel.net.build()} {model.kernel.kind.upper()}"
+        unusual = [*_unusual(model.kernel.net, "activation", "W_std", "b_std"), *_unusual(model.kernel, "precision")]
+        words = [ARCHITECTURES[model.name], *_unusual(model, "init"), f"seed {model.seed}", against, *unusual]
+        return ", ".join([*words, f"trained: {model.training}"])
+    kernel = model.kernel
+    net = ", ".join([str(kernel.net.build()), *_unusual(kernel.net, "activation", "W_std", "b_std")])
+    if isinstance(model, TwinSpec):
+        words = [f"{net} of width {model.width}", *_unusual(kernel, "kind", "precision"), f"seed {model.seed}"]
+        return ", ".join([*words, f"trained: {model.training}"])
+    unusual = _unusual(model.descent, "lr", "momentum") if model.descent else _unusual(model, "ridge")
+    when = f"after {model.descent.steps} steps" if model.descent else "at t = ∞"
+    return ", ".join([f"{net} {kernel.kind.upper()} {when}", *unusual, *_unusual(kernel, "precision")])
+
+
+def _attack_on(spec: PerturbSpec) -> str:
+    if isinstance(spec.source, Noise):
+        return f"{model_name(spec.source)}, {len(spec.eps)} radii up to {in_pixels(max(spec.eps), spec.norm)}"
+    many = f"{len(spec.eps)} radii up to " if len(spec.eps) > 1 else ""
+    kind = "FGSM" if spec.steps == 1 else f"PGD of {spec.steps} steps"
+    ball = "" if spec.norm == "linf" else " in ℓ2"
+    inputs = spec.source.kernel.inputs
+    seen = "" if inputs == "raw" else f", which sees {inputs}d inputs"
+    return f"{kind}{ball}, {many}{in_pixels(max(spec.eps), spec.norm)}, through {model_name(spec.source)}{seen}"
+
+
+def _describe_kernel(spec: KernelSpec) -> str:
+    net = [f"{spec.net.build()} {spec.kind.upper()}", *_unusual(spec.net, "activation", "W_std", "b_std")]
+    return ", ".join([_describe_data(spec), *net, *_unusual(spec, "precision")])
+
+
+def _describe_data(spec: KernelSpec) -> str:
+    data = spec.data
+    name = f"own {data.digest[:8]}" if data.digest else data.name
+    classes = " / ".join(data.classes) if 0 < len(data.classes) <= 3 else f"{len(data.classes) or 'all'} classes"
+    words = [f"{name}: {classes}", f"{data.n_train} training and {data.n_test} test images"]
+    words += [f"{data.size}x{data.size} pixels"] if data.size else []
+    words += [f"draw {data.seed}"] if data.seed is not None else []
+    words += [] if spec.inputs == "raw" else [f"inputs {spec.inputs}d"]
+    return ", ".join(words)
+
+
+def _kernel(model: Spec) -> KernelSpec:
+    """The kernel that a model belongs to; random signs have none, only images."""
+    return KernelSpec(data=model.data) if isinstance(model, Noise) else model.kernel
+
+
+def _unusual(spec: Spec, *names: str) -> list[str]:
+    """The named fields (all by default) that the spec has and that do not have their default: "ridge 0.5"."""
+    fields = type(spec).model_fields
+    found = [name for name in names or fields if name in fields and getattr(spec, name) != fields[name].default]
+    return [f"{name} {_value(getattr(spec, name))}" for name in found]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

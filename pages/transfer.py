@@ -1,0 +1,151 @@
+"""Perturbations made from the kernel alone, against networks that were trained: by radius, width, step and net."""
+
+import numpy as np
+import streamlit as st
+
+from ntkcore.analysis.readings_transfer import (
+    read_cosine,
+    read_lazy,
+    read_noise,
+    read_recovered,
+    read_white_box,
+    read_zero,
+)
+from ntkcore.analysis.storyline import along_steps, joined
+from ntkcore.figures.along_steps import cosine_along_training, training_curves
+from ntkcore.figures.attack import contact_sheet
+from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
+from ntkcore.runs.specs import TwinSpec
+from pages.ui.code import story_lines
+from pages.ui.matrix import matrix
+from pages.ui.page import page
+from pages.ui.results import need_all
+from pages.ui.samples import task_of
+from pages.ui.services import stored
+from pages.ui.show import chart, clicked, dark, downloads, explain
+from pages.ui.stories import radius_in_words, story_controls, told
+
+SHOWN = 48  # images of the gallery
+
+experiment = page("Transfer", "Do perturbations made from the kernel alone fool networks that were trained?")
+task, night, figures = task_of(experiment), dark(), {}
+story = story_controls(experiment)
+wanted = story.transfers()
+found = need_all(wanted, f"nets trained and attacked ({story.in_words()})")
+line = told(found)
+targets = story.targets()
+if not line.groups:
+    st.caption("Each net's panel appears when it is ready.")
+    st.stop()
+
+at = len(story.eps) - 2
+at = st.select_slider(
+    "Radius for the numbers below",
+    list(range(len(story.eps))),
+    at,
+    key="at",
+    bind="query-params",
+    format_func=lambda i: radius_in_words(story.eps[i], story.norm),
+)
+words = radius_in_words(story.eps[at], story.norm)
+
+st.subheader("Accuracy of the nets along the radius", anchor=False)
+chance = max(np.bincount(task.labels_test.numpy())) / task.m
+panels = {}
+for group in targets:
+    bands = {source: line.accuracy(group, source) for source in line.sources(group)}
+    panels[group] = {source: band for source, band in bands.items() if band is not None}
+figures["Accuracy along eps"] = accuracy_along_eps(
+    np.array(story.eps), panels, norm=story.norm, eps_mark=story.eps[at], chance=float(chance), dark=night
+)
+chart(figures["Accuracy along eps"], "accuracy-along-eps", key="along-eps")
+largest = [group for group in targets if group in line.groups and group.startswith("width")][-1:]
+for group in largest:
+    fgsm, pgd = (line.accuracy(group, source) for source in ("white_fgsm", "white_pgd"))
+    if fgsm is not None and pgd is not None:
+        st.markdown(f"At {group} and {words}: " + read_white_box(float(fgsm.mean[at]), float(pgd.mean[at])))
+st.markdown(read_noise(line.worst_noise()))
+st.caption(
+    f"Bands: 95 % over test images, and over seeds as far as so few can tell (bootstrap). {read_zero(line.zero_share())}"
+)
+
+left, right = st.columns(2, gap="large")
+ready = [width for width in story.widths if f"width {width}" in line.groups]
+with left:
+    st.subheader("Wider nets are closer to the kernel", anchor=False)
+    if ready:
+        groups = [f"width {width}" for width in ready]
+        sources = [source for source in story.sources() if source not in ("white_fgsm", "white_pgd")]
+        recovered = {source: joined([line.recovered(group, source, at) for group in groups]) for source in sources}
+        cosine = joined([line.cosine(group) for group in groups])
+        figures["Along the width"] = strength_along_width(ready, recovered, cosine, dark=night)
+        chart(figures["Along the width"], "along-width", key="along-width")
+        st.markdown(read_recovered(ready, recovered["kernel_fgsm"].mean, words))
+        st.markdown(read_cosine(ready, cosine.mean))
+with right:
+    st.subheader("Along training", anchor=False)
+    curves, losses, last = {}, {}, {}
+    for group, nets in targets.items():
+        trained = [artifact.arrays for net in nets if (artifact := stored(net)) is not None]
+        name = f"{group}, lazy" if isinstance(nets[0], TwinSpec) and nets[0].training == story.training else group
+        name = name if name.endswith("lazy") else f"{name}, not lazy"
+        if trained:
+            steps = min((a["cosine_steps"].numpy() for a in trained), key=len)
+            cosines = [a["cosine"].numpy()[: len(steps)] for a in trained]
+            curves[name] = along_steps(steps, cosines)
+            losses[name] = (np.arange(len(trained[0]["loss"])), trained[0]["loss"].numpy())
+            last[name] = float(curves[name][1].mean[-1])
+    if curves:
+        figures["Cosine along training"] = cosine_along_training(curves, dark=night)
+        figures["Training loss"] = training_curves(losses, dark=night)
+        chart(figures["Cosine along training"], "along-training", key="along-training")
+        chart(figures["Training loss"], "training-loss", key="training-loss")
+        lazy = [value for name, value in last.items() if name.endswith(", lazy")]
+        others = [(name, value) for name, value in last.items() if name.endswith("not lazy")]
+        for name, value in others if lazy else []:
+            st.markdown(f"**{name.removesuffix(', not lazy')}**: {read_lazy(lazy[-1], value)}")
+
+st.subheader("Images that the kernel's perturbation flips: click one", anchor=False)
+group = st.selectbox("Net", line.groups, index=len(line.groups) - 1, key=f"shown-net-{len(line.groups)}")
+verdict = found.get((group, 0, "kernel_fgsm"))
+
+
+def _open_image() -> None:
+    index = clicked(st.session_state.get("gallery"))
+    if index is not None:
+        net = group.removeprefix("width ")
+        query = {"image": str(index), "target": net if net.isdigit() else group}
+        st.switch_page("pages/attack.py", query_params=query)
+
+
+if verdict is not None:
+    before, after = verdict.arrays["right_before"].numpy(), verdict.arrays["right_after"].numpy()[at]
+    status = np.where(before, np.where(after, "right", "flipped"), "wrong")
+    order = np.argsort(np.where(status == "flipped", 0, np.where(status == "right", 1, 2)), kind="stable")[:SHOWN]
+    sheet = contact_sheet(
+        task.x_test[order].numpy(),
+        status[order].tolist(),
+        [task.classes[int(label)] for label in task.labels_test[order]],
+        columns=12,
+        numbers=order,
+        dark=night,
+    )
+    st.caption(
+        f"{group}, seed 0, FGSM on the kernel at {words}: {int((status == 'flipped').sum())} of {task.m} test images "
+        f"flip. The first {len(order)} of them, flipped ones first."
+    )
+    chart(sheet, "flipped-images", key="gallery", on_click=_open_image)
+
+figures |= matrix(experiment, story, at, words, night)
+
+explain(
+    r"x'=x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f_{\mathrm{NTK}}(x),y),\qquad \text{recovered}="
+    r"\frac{\mathrm{acc}(x)-\mathrm{acc}(x'_{\mathrm{NTK}})}{\mathrm{acc}(x)-\mathrm{acc}(x'_{\mathrm{white\ box}})}",
+    next(iter(wanted.values())),
+    story_lines(experiment, story),
+)
+downloads(
+    "transfer",
+    figures,
+    {f"{g} {s} {source} right_after": a.arrays["right_after"].numpy() for (g, s, source), a in found.items()},
+)

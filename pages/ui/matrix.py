@@ -1,0 +1,64 @@
+"""The matrix of the Transfer page: kernels of several architectures as sources, nets of several as targets.
+
+::
+
+    figures |= matrix(experiment, story, at, "eps 8/255", dark=False)
+"""
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from ntkcore.analysis.storyline import Storyline
+from ntkcore.figures.transfer import transfer_matrix
+from ntkcore.runs.specs import Experiment, PerturbSpec, Story, TransferSpec
+from pages.ui.architectures import ARCHITECTURES, with_net
+from pages.ui.results import need_all
+from pages.ui.show import chart
+
+
+def matrix(experiment: Experiment, story: Story, at: int, words: str, dark: bool) -> dict[str, go.Figure]:
+    """Draw the section; its figure by title, none while it is not there."""
+    st.subheader("Across architectures", anchor=False)
+    left, right = st.columns([3, 1])
+    names = left.multiselect(
+        "Architectures, as kernels and as nets",
+        list(ARCHITECTURES),
+        key="architectures",
+        bind="query-params",
+        placeholder="choose two or more",
+        max_selections=6,
+    )
+    width = right.number_input("Width of the nets", 8, 4096, 128, key="matrix-width")
+    if len(names) < 2:
+        st.caption("Choose two or more architectures: each one's kernel attacks each one's nets.")
+        return {}
+    experiments = {name: with_net(experiment, name) for name in names}
+    nets = {name: e.twin(width, 0, story.training) for name, e in experiments.items()}
+    eps = (story.eps[at],)
+    wanted = {}
+    for target, net in nets.items():
+        white = PerturbSpec(source=net, eps=eps, norm=story.norm)
+        wanted[target, 0, "white_fgsm"] = TransferSpec(perturb=white, target=net)
+        for name, e in experiments.items():
+            source = e.kernel_model(story.training.descent)
+            perturb = PerturbSpec(source=source, eps=eps, norm=story.norm)
+            wanted[target, 0, name] = TransferSpec(perturb=perturb, target=net)
+    found = need_all(wanted, f"kernels and nets of {len(names)} architectures")
+    line = Storyline({k: {key: a.numpy() for key, a in artifact.arrays.items()} for k, artifact in found.items()})
+    if not found:
+        return {}
+    values = [[float(line.recovered(target, name, 0).mean[0]) for target in names] for name in names]
+    figure = transfer_matrix(
+        [f"{name} kernel" for name in names],
+        [f"{name} net" for name in names],
+        np.array(values),
+        value_name="share of white-box FGSM's drop",
+        dark=dark,
+    )
+    chart(figure, "across-architectures", key="across")
+    st.caption(
+        f"Rows: the kernel whose FGSM perturbs the images, at {words}. Columns: the net, of width {width}, that judges "
+        "them; 100 % is what its own white-box FGSM takes."
+    )
+    return {"Across architectures": figure}

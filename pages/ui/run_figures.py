@@ -1,0 +1,92 @@
+"""The figures that show a run out of the cache, for its zip.
+
+::
+
+    figures_of(spec, artifact)                   # {"Kernel": Figure}
+"""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ntkcore.analysis.consistency import name_pairs
+from ntkcore.analysis.spectrum import effective_rank
+from ntkcore.analysis.storyline import Storyline, along_steps
+from ntkcore.analysis.tradeoff import KEPT, Curve
+from ntkcore.figures.accuracy import along_time, kept_subsets
+from ntkcore.figures.along_index import shares_along_index
+from ntkcore.figures.along_steps import cosine_along_training, training_curves
+from ntkcore.figures.attack import margin_along_eps
+from ntkcore.figures.consistency import alignment_heatmap, overlap_along_k
+from ntkcore.figures.eigenfeatures import usefulness_robustness
+from ntkcore.figures.kernel import kernel_heatmap
+from ntkcore.figures.spectrum import cumulative, eigenvalues
+from ntkcore.figures.strip import strip
+from ntkcore.figures.transfer import accuracy_along_eps
+from ntkcore.runs import specs
+from ntkcore.runs.store import Artifact
+from pages.ui.pictures import feature_rows, perturbation_row
+from pages.ui.services import load_task
+
+MOST_PAIRS = 10  # lines that can be told apart
+
+
+def figures_of(spec: specs.StageSpec, artifact: Artifact) -> dict[str, go.Figure]:
+    """The figures that show a stage's result, by title."""
+    a = {name: value.numpy() for name, value in artifact.arrays.items()}
+    if isinstance(spec, specs.KernelSpec):
+        task = load_task(spec.data)
+        return {"Kernel": kernel_heatmap(a["K"], task.labels_train.numpy(), task.classes)}
+    if isinstance(spec, specs.SpectrumSpec):
+        rank = effective_rank(artifact.arrays["values"])
+        return {
+            "Eigenvalues": eigenvalues(a["values"], a["label_energy"]),
+            "Cumulative mass": cumulative(a["values"], a["label_energy"], effective_rank=rank),
+        }
+    if isinstance(spec, specs.SweepSpec):
+        rho, gamma, words = a["usefulness"], a["robustness"], str(spec.attack)
+        m, chance = len(a["right_before"]), float(a["majority"])
+        return {
+            "Usefulness and robustness": usefulness_robustness(rho, gamma, m=m, chance=chance, attack=words),
+            "Along the index": shares_along_index(rho, gamma, m=m, chance=chance),
+        }
+    if isinstance(spec, specs.CurvesSpec):
+        kept = {kind: Curve(a[f"{kind}_k"], a[f"{kind}_clean"], a[f"{kind}_attacked"]) for kind in KEPT}
+        words = str(spec.sweep.attack)
+        return {
+            "Kept features": kept_subsets({kind: c for kind, c in kept.items() if len(c.k)}, attack=words),
+            "Along training time": along_time(a["time_k"], a["time_clean"], a["time_attacked"], attack=words),
+        }
+    if isinstance(spec, specs.PicturesSpec):
+        rows = feature_rows({"image": artifact.arrays}, spec.features)
+        return {
+            "Feature pictures": strip(rows, columns=len(spec.features) + 1),
+            "Perturbation": strip(perturbation_row(artifact.arrays, "image")),
+        }
+    if isinstance(spec, specs.FlipSpec):
+        margins = {"fgsm": a["fgsm_margin"], "pgd": a["pgd_margin"]}
+        return {"Margin along eps": margin_along_eps(a["eps"], margins, norm=spec.attack.norm)}
+    return _of_nets(spec, a)
+
+
+def _of_nets(spec: specs.StageSpec, a: dict[str, np.ndarray]) -> dict[str, go.Figure]:
+    """Figures of the stages with finite nets, and of the comparison of architectures."""
+    if isinstance(spec, specs.TwinSpec | specs.NetworkSpec):
+        name = f"width {spec.width}" if isinstance(spec, specs.TwinSpec) else spec.name
+        found = {"Training loss": training_curves({name: (np.arange(len(a["loss"])), a["loss"])})}
+        if len(a["cosine_steps"]):
+            along = {name: along_steps(a["cosine_steps"], [a["cosine"]])}
+            found["Cosine along training"] = cosine_along_training(along)
+        return found
+    if isinstance(spec, specs.TransferSpec):
+        source, name = specs.source_key(spec), specs.model_name(spec.target).split(", trained")[0]
+        line = Storyline({(name, 0, source): a})
+        panel = {name: {source: line.accuracy(name, source)}}
+        return {"Accuracy along eps": accuracy_along_eps(np.array(spec.perturb.eps), panel, norm=spec.perturb.norm)}
+    if isinstance(spec, specs.ConsistencySpec):
+        names = [str(sweep.kernel.net.build()) for sweep in spec.sweeps]
+        lines = {pair: a["overlap"][i] for i, (pair, _, _) in enumerate(name_pairs(names)[:MOST_PAIRS])}
+        return {
+            "Alignment": alignment_heatmap(names, a["alignment"], quantity="centred alignment"),
+            "Overlap of eigenspaces": overlap_along_k(a["ks"], lines, n=spec.sweeps[0].kernel.data.n_train),
+        }
+    return {}

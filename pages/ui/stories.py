@@ -1,0 +1,87 @@
+"""The story's controls on the Transfer page, its results as they come in, and a name for each net.
+
+::
+
+    story = story_controls(experiment)             # a Story; stops the page with a sentence when it makes none
+    line = told(need_all(story.transfers(), "..."))
+"""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from ntkcore.analysis.storyline import Storyline
+from ntkcore.errors import NTKError
+from ntkcore.runs.specs import OUTSIDE, Experiment, Story
+from ntkcore.runs.store import Artifact
+
+# Widths to begin with, by family: a convolution of width w costs w^2 at every pixel.
+FIRST_WIDTHS = {"fc": [32, 128, 512, 2048], "conv": [8, 32, 128], "myrtle": [8, 16, 32]}
+WIDTHS = [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
+FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # of the largest radius
+
+
+def story_controls(experiment: Experiment) -> Story:
+    """Widths, seeds, radii and the nets beside them, as one validated Story."""
+    family = experiment.net.family
+    a, b, c, d = st.columns([4, 1, 2, 3])
+    widths = a.multiselect(
+        "Widths of the nets", WIDTHS, default=FIRST_WIDTHS[family], key="widths", bind="query-params", max_selections=6
+    )
+    seeds = b.number_input("Seeds", 1, 5, 2, key="seeds", bind="query-params")
+    norm = experiment.attack.norm
+    unit = 255.0 if norm == "linf" else 1.0
+    label = "Largest radius, in 1/255" if norm == "linf" else "Largest radius, ℓ2"
+    radius = c.number_input(
+        label, 0.0, None, 16.0 if norm == "linf" else 2.0, key="radius", bind="query-params", format="%.2f"
+    )
+    outside = d.multiselect(
+        "Beside them, outside the lazy regime",
+        list(OUTSIDE),
+        key="beside",
+        bind="query-params",
+        help="The widest twin in standard parameterisation, and networks that have no infinite twin here; trained by "
+        "SGD on cross-entropy.",
+    )
+    with st.expander("Training of the twins"):
+        a, b, c = st.columns(3)
+        lr = a.number_input(
+            "Learning rate, in n / λmax of the kernel",
+            0.001,
+            1000.0,
+            1.0,
+            key="lr",
+            bind="query-params",
+            format="%.3f",
+            help="Full-batch gradient descent on squared loss. With momentum μ it is stable below 2 (1 + μ).",
+        )
+        momentum = b.number_input("Momentum", 0.0, 0.99, 0.9, 0.05, key="momentum", bind="query-params")
+        steps = c.number_input("Steps", 1, 5000, 100, key="descent", bind="query-params")
+    if not widths and not outside:
+        st.info("Choose at least one width, or a net to stand beside.")
+        st.stop()
+    try:
+        plain = Story()
+        training = plain.training.replace(lr=lr, momentum=momentum, steps=steps)
+        return Story(
+            kernel=experiment.ntk(),
+            widths=tuple(widths),
+            seeds=seeds,
+            eps=tuple(radius * part / unit for part in FRACTIONS),
+            norm=norm,
+            training=training,
+            outside=tuple(outside),
+        )
+    except NTKError as error:
+        st.error(str(error))
+        st.stop()
+
+
+def told(found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:
+    """The transfers that are there."""
+    return Storyline({name: {key: a.numpy() for key, a in artifact.arrays.items()} for name, artifact in found.items()})
+
+
+def radius_in_words(eps: float, norm: str) -> str:
+    """ "eps 4/255" or "ℓ2 eps 0.5"."""
+    return f"eps {eps * 255:.3g}/255" if norm == "linf" else f"ℓ2 eps {eps:.3g}"

@@ -1,0 +1,327 @@
+"""Consistency across architectures against textbook formulas in plain numpy, projectors, permutations and autograd."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import rankdata
+
+from ntkcore import SpecError, classify, conv, eigenfeatures, empirical_kernel_fn, fc, fgsm, kernel_fn, myrtle, spectrum
+from ntkcore.analysis.consistency import (
+    FeatureCount,
+    alignment_matrix,
+    chance_overlap,
+    feature_gradients,
+    kernel_alignment,
+    match_features,
+    matched_gradient_cosine,
+    name_pairs,
+    subspace_overlap,
+    tally,
+    vector_overlap,
+)
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, Sweep, subset_predictor
+from ntkcore.analysis.spectrum import Spectrum
+
+NETS = {"fc1": fc(1), "conv1": conv(1), "myrtle5": myrtle(5)}
+
+
+def problem(classes=2, n=14, m=3, side=4, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    x, x_test = torch.rand(n, 2, side, side, generator=g), torch.rand(m, 2, side, side, generator=g)
+    of, of_test = torch.arange(n) % classes, torch.arange(m) % classes
+    if classes == 2:
+        return x, (2.0 * of - 1)[:, None], x_test, (2.0 * of_test - 1)[:, None]
+    return x, torch.eye(classes)[of], x_test, torch.eye(classes)[of_test]
+
+
+def psd(n, seed):
+    a = np.random.default_rng(seed).normal(size=(n, n + 2))
+    return a @ a.T + 3
+
+
+def orthonormal(n, k, seed):
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(n, k)))[0]
+
+
+def tensor(array):
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def test_every_pair_has_a_name():
+    assert name_pairs(["FC(1)", "Conv(2)", "Myrtle(5)"]) == [
+        ("FC(1) and Conv(2)", 0, 1),
+        ("FC(1) and Myrtle(5)", 0, 2),
+        ("Conv(2) and Myrtle(5)", 1, 2),
+    ]
+
+
+# -- alignment ---------------------------------------------------------------------------------------------------
+
+
+def hsic(a, b):
+    """The biased estimate ``tr(A H B H) / (n - 1)^2`` with explicit centring matrices (Gretton et al. 2005)."""
+    h = np.eye(len(a)) - np.full((len(a), len(a)), 1 / len(a))
+    return np.trace(a @ h @ b @ h) / (len(a) - 1) ** 2
+
+
+def test_centred_alignment_is_the_ratio_of_biased_hsic():
+    a, b = psd(9, 0), psd(9, 1)
+    expected = hsic(a, b) / np.sqrt(hsic(a, a) * hsic(b, b))
+    assert kernel_alignment(tensor(a), tensor(b), centred=True) == pytest.approx(expected, rel=1e-12)
+    assert 0 < expected < 0.9
+
+
+def test_alignment_without_centring_is_the_cosine_of_the_matrices():
+    a, b = psd(9, 0), psd(9, 1)
+    expected = np.trace(a @ b) / np.sqrt(np.trace(a @ a) * np.trace(b @ b))
+    assert kernel_alignment(tensor(a), tensor(b), centred=False) == pytest.approx(expected, rel=1e-12)
+    assert expected != pytest.approx(kernel_alignment(tensor(a), tensor(b), centred=True), abs=0.05)
+
+
+def test_scale_and_with_centring_a_constant_do_not_matter():
+    a, b = tensor(psd(8, 0)), tensor(psd(8, 1))
+    for centred in (True, False):
+        assert kernel_alignment(a, 7 * a, centred) == pytest.approx(1)
+    assert kernel_alignment(a + 50, 0.1 * b, True) == pytest.approx(kernel_alignment(a, b, True))
+    assert kernel_alignment(a + 50, b, False) > kernel_alignment(a, b, False) + 0.01
+
+
+@pytest.mark.parametrize("centred", [True, False], ids=["centred", "not centred"])
+def test_alignment_matrix_holds_every_pair(centred):
+    kernels = [tensor(psd(7, seed)).float() for seed in range(3)]
+    matrix = alignment_matrix(kernels, centred)
+    assert matrix.dtype == torch.float64
+    assert matrix.shape == (3, 3)
+    for a in range(3):
+        for b in range(3):
+            assert matrix[a, b].item() == pytest.approx(kernel_alignment(kernels[a], kernels[b], centred), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "centred", "words"),
+    [
+        ([torch.eye(3), torch.eye(4)], True, "same training images"),
+        ([torch.rand(3, 4)] * 2, True, "square"),
+        ([torch.eye(3), torch.full((3, 3), torch.nan)], False, "not finite"),
+        ([torch.eye(3), torch.zeros(3, 3)], False, "zero"),
+        ([torch.eye(3), torch.full((3, 3), 0.3, dtype=torch.float64)], True, "same value"),
+    ],
+    ids=["sizes", "rectangular", "nan", "zero", "constant"],
+)
+def test_kernels_without_an_alignment_are_refused(kernels, centred, words):
+    with pytest.raises(SpecError, match=words):
+        alignment_matrix(kernels, centred)
+
+
+def test_a_constant_kernel_is_aligned_where_nothing_is_centred():
+    assert kernel_alignment(torch.full((3, 3), 0.3), torch.eye(3), False) == pytest.approx(3 / np.sqrt(27))
+
+
+# -- overlaps ----------------------------------------------------------------------------------------------------
+
+
+def test_subspace_overlap_is_the_trace_of_two_projectors():
+    v1, v2, ks = orthonormal(12, 9, 0), orthonormal(12, 10, 1), [7, 1, 3, 9]
+    expected = []
+    for k in ks:
+        p1, p2 = v1[:, :k] @ v1[:, :k].T, v2[:, :k] @ v2[:, :k].T
+        expected.append(np.trace(p1 @ p2) / k)
+    np.testing.assert_allclose(subspace_overlap(tensor(v1), tensor(v2), ks), expected, rtol=1e-12)
+
+
+def test_overlap_of_vectors_turned_by_a_known_angle():
+    """Columns 1 and 2 turned among themselves, column 0 out of the space of the others."""
+    v, angle, tilt = np.eye(6), 0.4, 1.1
+    w = v.copy()
+    w[:, 1] = np.cos(angle) * v[:, 1] + np.sin(angle) * v[:, 2]
+    w[:, 2] = -np.sin(angle) * v[:, 1] + np.cos(angle) * v[:, 2]
+    w[:, 0] = np.cos(tilt) * v[:, 0] + np.sin(tilt) * v[:, 5]
+    c, t = np.cos(angle) ** 2, np.cos(tilt) ** 2
+    got = subspace_overlap(tensor(v[:, :4]), tensor(w[:, :4]), [1, 2, 3, 4])
+    np.testing.assert_allclose(got, [t, (t + c) / 2, (t + 2) / 3, (t + 3) / 4])
+    pairs = vector_overlap(tensor(v), tensor(w), 3)
+    expected = [
+        [np.cos(tilt), 0, 0],
+        [0, np.cos(angle), np.sin(angle)],
+        [0, np.sin(angle), np.cos(angle)],
+    ]
+    np.testing.assert_allclose(pairs, expected, atol=1e-15)
+
+
+def test_the_whole_space_and_equal_kernels_overlap_entirely():
+    v1, v2 = tensor(orthonormal(8, 8, 0)), tensor(orthonormal(8, 8, 1))
+    assert subspace_overlap(v1, v2, [8]).item() == pytest.approx(1)
+    assert subspace_overlap(v1, v2, [4]).item() < 0.95
+    np.testing.assert_allclose(subspace_overlap(v1, v1, range(1, 9)), np.ones(8))
+    np.testing.assert_allclose(vector_overlap(v1, -v1, 8), np.eye(8), atol=1e-12)
+
+
+def test_chance_is_what_random_subspaces_have():
+    n, k = 10, 3
+    draws = [
+        subspace_overlap(tensor(orthonormal(n, k, seed)), tensor(orthonormal(n, k, 5000 + seed)), [k]).item()
+        for seed in range(2000)
+    ]
+    mean, deviation = chance_overlap(k, n)
+    assert np.mean(draws) == pytest.approx(mean, abs=4 * deviation / np.sqrt(2000))
+    assert np.std(draws) == pytest.approx(deviation, rel=0.08)
+    assert chance_overlap(n, n) == (1.0, 0.0)
+    assert chance_overlap(1, 1) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_matching_is_the_best_of_all_permutations(seed):
+    v1, v2 = orthonormal(7, 5, seed), orthonormal(7, 6, 100 + seed)
+    overlap = np.abs(v1.T @ v2)[:5, :5]
+    best = max(permutations(range(5)), key=lambda p: sum(overlap[i, p[i]] for i in range(5)))
+    partner = match_features(tensor(v1), tensor(v2), 5)
+    assert partner.dtype == torch.long
+    assert tuple(partner.tolist()) == best
+
+
+def test_matching_finds_vectors_that_changed_places_and_sign():
+    v, order = orthonormal(9, 6, 0), [2, 0, 1, 4, 3, 5]
+    assert match_features(tensor(-v[:, order]), tensor(v), 6).tolist() == order
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda v: subspace_overlap(v, v, [0, 1]), "from 1 to 4"),
+        (lambda v: subspace_overlap(v, v, [5]), "from 1 to 4"),
+        (lambda v: subspace_overlap(v, v, []), "from 1 to 4"),
+        (lambda v: subspace_overlap(v, v[:5], [1]), "same n training images"),
+        (lambda v: vector_overlap(v, v, 5), "top is 5"),
+        (lambda v: match_features(v, v, 0), "top is 0"),
+        (lambda v: chance_overlap(7, 6), "from 1 to 6"),
+    ],
+    ids=["k-zero", "k-large", "no-k", "other-images", "top-large", "top-zero", "chance"],
+)
+def test_eigenvectors_that_do_not_exist_are_refused(call, words):
+    with pytest.raises(SpecError, match=words):
+        call(tensor(orthonormal(6, 4, 0)))
+
+
+# -- gradients of features ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("classes", [2, 3], ids=["binary", "three classes"])
+def test_feature_gradients_are_those_of_autograd_toward_the_true_class(name, classes):
+    x, y, x_test, labels = problem(classes)
+    k = kernel_fn(NETS[name])
+    s = spectrum(k(x.double()))
+    features = [0, 3, 1]
+    got = feature_gradients(k, s, x, y, x_test, labels, features)
+    assert got.shape == (3, 3, 32)
+    for row, feature in enumerate(features):
+        f = subset_predictor(k, s, x, y, [feature])
+        z = x_test.double().requires_grad_()
+        outputs = f(z)
+        own = outputs * labels if classes == 2 else outputs[torch.arange(3), labels.argmax(1)]
+        (expected,) = torch.autograd.grad(own.sum(), z)
+        torch.testing.assert_close(got[row], expected.flatten(1), rtol=1e-6, atol=1e-10)
+
+
+def cosine_by_numpy(a, b):
+    per_image = [float(p @ q) / (np.linalg.norm(p) * np.linalg.norm(q)) for p, q in zip(a, b, strict=True)]
+    return sum(per_image) / len(per_image)
+
+
+def test_cosines_of_matched_gradients():
+    rng = np.random.default_rng(0)
+    a, b, partner = rng.normal(size=(3, 5, 6)), rng.normal(size=(4, 5, 6)), [3, 0, 1]
+    got = matched_gradient_cosine(tensor(a), tensor(b), torch.tensor(partner))
+    np.testing.assert_allclose(got, [cosine_by_numpy(a[i], b[j]) for i, j in enumerate(partner)], rtol=1e-12)
+    np.testing.assert_allclose(matched_gradient_cosine(tensor(a), tensor(-2 * a), torch.arange(3)), -np.ones(3))
+
+
+def test_images_without_a_gradient_have_no_cosine():
+    a = torch.ones(2, 3, 4)
+    b = a.clone()
+    a[0, 1], b[1] = 0, 0
+    a[0, 2, :2] = 0
+    got = matched_gradient_cosine(a, b, torch.arange(2))
+    assert got[0].item() == pytest.approx((1 + 0.5**0.5) / 2)
+    assert torch.isnan(got[1])
+
+
+@pytest.mark.parametrize("classes", [2, 3], ids=["binary", "three classes"])
+def test_the_sign_of_an_eigenvector_does_not_matter(classes):
+    x, y, x_test, labels = problem(classes)
+    k = kernel_fn(fc(1))
+    s = spectrum(k(x.double()))
+    signs = torch.tensor([1.0, -1.0] * 7).double()
+    turned = Spectrum(s.values, s.vectors * signs)
+    one = feature_gradients(k, s, x, y, x_test, labels, range(6))
+    two = feature_gradients(k, turned, x, y, x_test, labels, range(6))
+    torch.testing.assert_close(one, two)
+    np.testing.assert_allclose(matched_gradient_cosine(one, two, torch.arange(6)), np.ones(6))
+
+
+def test_gradients_report_every_image():
+    x, y, x_test, labels = problem()
+    k, seen = kernel_fn(fc(1)), []
+    s = spectrum(k(x.double()))
+    feature_gradients(k, s, x, y, x_test, labels, [0], lambda done, total, note: seen.append((done, total)))
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_gradients_that_cannot_be_had_are_refused():
+    x, y, x_test, labels = problem()
+    k = kernel_fn(fc(1))
+    s = spectrum(k(x.double()))
+    with pytest.raises(SpecError, match="does not exist"):
+        feature_gradients(k, s, x, y, x_test, labels, [14])
+    with pytest.raises(SpecError, match=r"labels must be \[3, 1\]"):
+        feature_gradients(k, s, x, y, x_test, labels[:2], [0])
+    finite = empirical_kernel_fn(fc(1).module((2, 4, 4), width=4, outputs=1, seed=0))
+    with pytest.raises(SpecError, match="closed-form"):
+        feature_gradients(finite, s, x, y, x_test, labels, [0])
+    g = torch.ones(2, 3, 4)
+    with pytest.raises(SpecError, match="same m images"):
+        matched_gradient_cosine(g, g[:, :2], torch.arange(2))
+    for partner in (torch.arange(3), torch.tensor([0, 2]), torch.tensor([-1, 0])):
+        with pytest.raises(SpecError, match="match_features"):
+            matched_gradient_cosine(g, g, partner)
+
+
+# -- classes of features -----------------------------------------------------------------------------------------
+
+
+def made_up_sweep(hits, kept, m=100):
+    before = torch.arange(m)[:, None] < torch.tensor(hits)
+    after = torch.arange(m)[:, None] < torch.tensor(kept)
+    s = Spectrum(torch.ones(len(hits)), torch.eye(len(hits)))
+    return Sweep(s, fgsm(), before, after, torch.zeros_like(before), 0.5)
+
+
+def test_tally_counts_all_and_the_top():
+    sweep = made_up_sweep(hits=[90, 90, 80, 55, 85, 70], kept=[80, 70, 10, 40, 9, 70])
+    count = tally(sweep, 0.01, 0.5, top=4)
+    assert count == FeatureCount(3, 2, 1, 4, 2, 1, 1, count.spearman)
+    assert count.features == 6
+    # Spearman by its formula for ranks without ties is Pearson's of the ranks
+    ranks = rankdata([80, 70, 10, 40, 9, 70])
+    assert count.spearman == pytest.approx(np.corrcoef(np.arange(6), ranks)[0, 1])
+    assert count.spearman < 0
+    assert tally(sweep, 0.01, 0.95).robust == 1
+    assert tally(sweep, 0.01, 0.5).top == 6
+
+
+def test_tally_of_equally_robust_features_has_no_order():
+    assert np.isnan(tally(made_up_sweep([90, 80], [0, 0]), 0.01, 0.5).spearman)
+    assert np.isnan(tally(made_up_sweep([90], [60]), 0.01, 0.5).spearman)
+
+
+def test_tally_of_a_real_sweep_agrees_with_its_classes():
+    x, y, x_test, y_test = problem(n=20, m=30)
+    sweep = eigenfeatures(kernel_fn(fc(1)), x, y, x_test, y_test, fgsm(0.02))
+    classes = classify(sweep, 0.2, 0.5).tolist()
+    count = tally(sweep, 0.2, 0.5, top=7)
+    assert [count.robust, count.non_robust, count.useless] == [classes.count(c) for c in (ROBUST, NON_ROBUST, USELESS)]
+    assert [count.top_robust, count.top_non_robust, count.top_useless] == [
+        classes[:7].count(c) for c in (ROBUST, NON_ROBUST, USELESS)
+    ]

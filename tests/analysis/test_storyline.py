@@ -1,0 +1,220 @@
+"""Storylines of verdicts made by hand: every number counted by hand, with transfers, seeds and groups missing."""
+
+import numpy as np
+import pytest
+
+from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.storyline import NOTHING, Storyline, along_steps, joined
+
+NAN = float("nan")
+
+
+def verdict(before, *after, cosine=None, zero=None):
+    """Arrays of a transfer, written as words of 1 (right) and 0 (wrong), one letter an image."""
+    arrays = {
+        "right_before": np.array([list(before)]).astype(int)[0].astype(bool),
+        "right_after": np.array([list(word) for word in after]).astype(int).astype(bool),
+        "zero_gradient": np.array(zero if zero is not None else [False] * len(before)),
+    }
+    return arrays if cosine is None else arrays | {"cosine": np.array(cosine)}
+
+
+# two seeds of a net of width 512 (10 images, 2 radii), one of width 64
+TRANSFERS = {
+    ("width 512", 0, "white_fgsm"): verdict("1111111100", "1111000000", "0000000000"),
+    ("width 512", 0, "kernel_fgsm"): verdict(
+        "1111111100", "1111110000", "1100000011", cosine=[0.5] * 9 + [NAN], zero=[False] * 9 + [True]
+    ),
+    ("width 512", 0, "noise"): verdict("1111111100", "1111111100", "1111111000"),
+    ("width 512", 1, "white_fgsm"): verdict("1111110000", "1111000000", "1000000000"),
+    ("width 512", 1, "kernel_fgsm"): verdict("1111110000", "1111100000", "1000000000", cosine=[0.8] * 10),
+    ("width 512", 1, "noise"): verdict("1111110000", "1111110000", "1111110001"),
+    ("width 64", 0, "white_fgsm"): verdict("1111111111", "1111111111", "0000000000"),
+    ("width 64", 0, "kernel_fgsm"): verdict("1111111111", "1111111000", "1111100000", cosine=[0.1] * 10),
+}
+
+
+@pytest.fixture(scope="module")
+def line():
+    return Storyline(TRANSFERS)
+
+
+def inside(band: Band) -> bool:
+    return bool((band.low <= band.mean).all() and (band.mean <= band.high).all())
+
+
+def without(*absent):
+    return Storyline({key: arrays for key, arrays in TRANSFERS.items() if key not in absent})
+
+
+# ---------------------------------------------------------------------------------------------------- all that is there
+
+
+def test_groups_and_sources_are_in_the_order_in_which_they_came(line):
+    assert line.groups == ["width 512", "width 64"]
+    assert line.sources("width 512") == ["white_fgsm", "kernel_fgsm", "noise"]
+    assert line.sources("width 64") == ["white_fgsm", "kernel_fgsm"]
+    assert line.sources("width 8") == []
+
+
+@pytest.mark.parametrize(
+    ("group", "source", "expected"),
+    [
+        ("width 512", "white_fgsm", [(4 + 4) / 20, (0 + 1) / 20]),
+        ("width 512", "kernel_fgsm", [(6 + 5) / 20, (4 + 1) / 20]),
+        ("width 512", "noise", [(8 + 6) / 20, (7 + 7) / 20]),
+        ("width 64", "kernel_fgsm", [0.7, 0.5]),
+    ],
+    ids=str,
+)
+def test_accuracy_at_every_radius(line, group, source, expected):
+    band = line.accuracy(group, source)
+    assert band.mean.tolist() == pytest.approx(expected)
+    assert inside(band)
+    assert (band.low < band.high).all()
+
+
+def test_clean_accuracy(line):
+    assert line.clean("width 512").mean.tolist() == pytest.approx([14 / 20])
+    assert line.clean("width 64").mean.tolist() == pytest.approx([1.0])
+    band = line.clean("width 512")
+    assert inside(band)
+    assert band.low[0] < 0.6 < 0.8 < band.high[0]
+
+
+@pytest.mark.parametrize(
+    ("group", "at", "recovered", "rate", "strength"),
+    [
+        # clean 14/20; the kernel leaves 11/20 and 5/20, white box 8/20 and 1/20; 2 + 1 and 6 + 5 of 14 turn wrong
+        ("width 512", 0, (14 - 11) / (14 - 8), 3 / 14, 3 / 6),
+        ("width 512", 1, (14 - 5) / (14 - 1), 11 / 14, 11 / 13),
+        ("width 64", 0, NAN, 3 / 10, NAN),  # white box takes nothing
+        ("width 64", 1, 5 / 10, 5 / 10, 5 / 10),
+    ],
+    ids=str,
+)
+def test_shares_of_the_white_box_drop(line, group, at, recovered, rate, strength):
+    for name, expected in {"recovered": recovered, "rate": rate, "strength": strength}.items():
+        band = getattr(line, name)(group, "kernel_fgsm", at)
+        assert band.mean.shape == band.low.shape == (1,)
+        assert band.mean[0] == pytest.approx(expected, nan_ok=True), name
+        assert inside(band) or np.isnan(expected)
+
+
+def test_white_box_recovers_itself(line):
+    for name in ("recovered", "strength"):
+        band = getattr(line, name)("width 512", "white_fgsm", 1)
+        assert (band.low[0], band.mean[0], band.high[0]) == pytest.approx((1, 1, 1))
+
+
+def test_an_image_that_an_attack_puts_right_counts_for_the_drop_but_not_for_the_rate(line):
+    """Seed 0 at radius 1: six of eight turn wrong, two that were wrong turn right."""
+    only = without(*[key for key in TRANSFERS if key[1] == 1])
+    assert only.rate("width 512", "kernel_fgsm", 1).mean[0] == pytest.approx(6 / 8)
+    assert only.strength("width 512", "kernel_fgsm", 1).mean[0] == pytest.approx(6 / 8)
+    assert only.recovered("width 512", "kernel_fgsm", 1).mean[0] == pytest.approx((8 - 4) / 8)
+
+
+def test_cosine_is_the_mean_over_images_that_have_one(line):
+    assert line.cosine("width 512").mean[0] == pytest.approx((9 * 0.5 + 10 * 0.8) / 19)
+    assert line.cosine("width 64").mean[0] == pytest.approx(0.1)
+    assert inside(line.cosine("width 512"))
+
+
+def test_worst_noise_is_in_points_over_groups_and_radii(line):
+    assert line.worst_noise() == pytest.approx(0)  # seed 0 loses an image, seed 1 gains one
+    noisier = TRANSFERS | {("width 64", 0, "noise"): verdict("1111111111", "1111111110", "1111111000")}
+    assert Storyline(noisier).worst_noise() == pytest.approx(30)
+    helped = {("width 64", 0, "noise"): verdict("1111000000", "1111100000", "1111110000")}
+    assert Storyline(helped).worst_noise() == pytest.approx(-10)
+
+
+def test_share_of_points_at_which_the_source_is_blind(line):
+    assert line.zero_share() == pytest.approx(1 / 30)
+    assert line.zero_share("white_fgsm") == 0
+
+
+# ----------------------------------------------------------------------------------------------------- what is missing
+
+
+def test_an_empty_story_knows_nothing_and_says_so():
+    empty = Storyline({})
+    assert empty.groups == []
+    assert empty.accuracy("width 512", "noise") is None
+    for band in (
+        empty.clean("width 512"),
+        empty.recovered("width 512", "kernel_fgsm", 0),
+        empty.strength("width 512", "kernel_fgsm", 0),
+        empty.rate("width 512", "kernel_fgsm", 0),
+        empty.cosine("width 512"),
+    ):
+        assert not band.known.any()
+        assert band.mean.shape == (1,)
+    assert np.isnan(empty.worst_noise())
+    assert empty.zero_share() == 0
+
+
+def test_without_the_white_box_there_is_no_share_but_a_rate():
+    line = without(*[key for key in TRANSFERS if key[2] == "white_fgsm"])
+    assert not line.recovered("width 512", "kernel_fgsm", 0).known.any()
+    assert not line.strength("width 512", "kernel_fgsm", 0).known.any()
+    assert line.rate("width 512", "kernel_fgsm", 0).mean[0] == pytest.approx(3 / 14)
+    assert line.accuracy("width 512", "white_fgsm") is None
+    assert line.clean("width 512").mean[0] == pytest.approx(14 / 20)
+
+
+@pytest.mark.parametrize("absent", ["white_fgsm", "kernel_fgsm"])
+def test_shares_take_the_seeds_that_have_both(absent):
+    line = without(("width 512", 1, absent))
+    assert line.recovered("width 512", "kernel_fgsm", 0).mean[0] == pytest.approx((8 - 6) / (8 - 4))
+    assert line.strength("width 512", "kernel_fgsm", 0).mean[0] == pytest.approx(2 / 4)
+
+
+def test_accuracy_takes_the_seeds_that_are_there():
+    line = without(("width 512", 0, "kernel_fgsm"))
+    assert line.accuracy("width 512", "kernel_fgsm").mean.tolist() == pytest.approx([0.5, 0.1])
+    assert line.cosine("width 512").mean[0] == pytest.approx(0.8)
+    assert line.accuracy("width 512", "white_fgsm").mean.tolist() == pytest.approx([8 / 20, 1 / 20])
+
+
+def test_no_seed_with_both_is_nothing():
+    line = without(("width 512", 0, "white_fgsm"), ("width 512", 1, "kernel_fgsm"))
+    assert not line.recovered("width 512", "kernel_fgsm", 0).known.any()
+    assert line.rate("width 512", "kernel_fgsm", 0).mean[0] == pytest.approx(2 / 8)
+
+
+def test_noise_has_no_cosine(line):
+    assert not line.cosine("width 512", "noise").known.any()
+    assert not line.cosine("width 64", "noise").known.any()
+
+
+def test_clean_accuracy_takes_every_seed_that_some_transfer_has():
+    line = without(("width 512", 1, "white_fgsm"))
+    assert line.clean("width 512").mean[0] == pytest.approx(14 / 20)
+
+
+def test_worst_noise_compares_a_seed_with_itself():
+    """White box of seed 0 (clean 0.8) is there, noise of seed 1 (clean 0.6) too, and costs nothing."""
+    keep = {("width 512", 0, "white_fgsm"), ("width 512", 1, "noise")}
+    assert without(*(TRANSFERS.keys() - keep)).worst_noise() == pytest.approx(0)
+
+
+# -------------------------------------------------------------------------------------------------------- side by side
+
+
+def test_bands_joined_along_widths_keep_their_order_and_gaps(line):
+    bands = [line.rate("width 64", "kernel_fgsm", 1), NOTHING, line.rate("width 512", "kernel_fgsm", 1)]
+    whole = joined(bands)
+    np.testing.assert_allclose(whole.mean, [0.5, NAN, 11 / 14])
+    np.testing.assert_array_equal(whole.low, [bands[0].low[0], NAN, bands[2].low[0]])
+    np.testing.assert_array_equal(whole.high, [bands[0].high[0], NAN, bands[2].high[0]])
+    assert joined([Band(*(np.float64(v) for v in (0.5, 0.4, 0.6)))]).mean.tolist() == [0.5]
+
+
+def test_cosines_along_training_are_means_over_seeds_and_images():
+    one, two = np.array([[0.0, 0.2, NAN], [0.4, 0.6, 0.8]]), np.array([[0.4, 0.4, 0.4], [1.0, 1.0, 1.0]])
+    steps, band = along_steps(np.array([1, 2]), [one, two])
+    assert steps.tolist() == [1, 2]
+    np.testing.assert_allclose(band.mean, [1.4 / 5, 4.8 / 6])
+    assert inside(band)
+    assert (band.low < band.high).all()

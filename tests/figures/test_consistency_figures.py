@@ -1,0 +1,162 @@
+"""Figures of consistency: the numbers at their place, the chance level, one look a pair, words for what is wrong."""
+
+import numpy as np
+import pytest
+
+from ntkcore import figures
+from ntkcore.errors import DataError
+
+NAMES = ["FC(1)", "Conv(2)", "Myrtle(5)"]
+MATRIX = np.array([[1.0, 0.8, 0.3], [0.8, 1.0, 0.6], [0.3, 0.6, 1.0]])
+
+
+def curves(count: int, length: int) -> dict[str, np.ndarray]:
+    return {f"pair {k}": np.linspace(k / count, 1, length) for k in range(count)}
+
+
+# ------------------------------------------------------------------------------------------------------ heat maps
+
+
+def test_alignment_stands_in_its_square_on_a_scale_from_0_to_1():
+    fig = figures.alignment_heatmap(NAMES, MATRIX)
+    (trace,) = fig.data
+    np.testing.assert_allclose(trace.z, MATRIX, rtol=1e-6)
+    assert (trace.zmin, trace.zmax) == (0, 1)
+    assert trace.texttemplate == "%{z:.2f}"
+    assert trace.text[0][2] == "FC(1) and Myrtle(5)"
+    assert list(fig.layout.xaxis.ticktext) == list(fig.layout.yaxis.ticktext) == NAMES
+    low, high = fig.layout.yaxis.range
+    assert low > high, "the first row is at the top"
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_alignment_has_a_size_of_its_own_and_may_be_narrowed(count):
+    fig = figures.alignment_heatmap([f"Arch({k})" for k in range(count)], np.eye(count))
+    assert 360 <= fig.layout.width <= 560
+    assert fig.data[0].colorbar.len <= 300
+    assert fig.data[0].colorbar.orientation == "h"
+    assert fig.layout.yaxis.scaleanchor == "x"
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(NAMES, "from 0.30 (FC(1) and Myrtle(5)) to 0.80"), (NAMES[:2], "FC(1) and Conv(2)"), (NAMES[:1], "no pair")],
+    ids=["three", "two", "one"],
+)
+def test_alignment_alt_names_the_extremes(names, words):
+    count = len(names)
+    assert words in figures.alt_text(figures.alignment_heatmap(names, MATRIX[:count, :count]))
+
+
+def test_alignments_close_to_1_have_a_digit_more():
+    fig = figures.alignment_heatmap(NAMES[:2], [[1, 0.998], [0.998, 1]])
+    assert fig.data[0].texttemplate == "%{z:.3f}"
+    assert "0.998" in figures.alt_text(fig)
+
+
+def test_names_from_outside_lose_their_markup():
+    fig = figures.alignment_heatmap(["<b>a</b>", "%{z}"], np.eye(2))
+    assert list(fig.layout.xaxis.ticktext) == ["&lt;b&gt;a&lt;/b&gt;", "% {z}"]
+    assert "<b>a" not in fig.data[0].text[0][1]
+
+
+def test_eigenvector_overlaps_have_rows_down_and_columns_across():
+    matrix = np.abs(np.random.default_rng(0).normal(size=(20, 20))) / 5
+    fig = figures.vector_overlap_heatmap(matrix, "FC(1)", "Conv(2)")
+    (trace,) = fig.data
+    np.testing.assert_allclose(trace.z, matrix, rtol=1e-6)
+    np.testing.assert_array_equal(trace.x, np.arange(20))
+    assert (trace.zmin, trace.zmax) == (0, 1)
+    assert "FC(1)" in fig.layout.yaxis.title.text
+    assert "Conv(2)" in fig.layout.xaxis.title.text
+    assert "%{y} of FC(1)" in trace.hovertemplate
+
+
+@pytest.mark.parametrize(("top", "ticks"), [(1, [0]), (10, list(range(10))), (20, list(range(0, 20, 2)))])
+def test_eigenvector_ticks_are_whole_indices_that_do_not_crowd(top, ticks):
+    fig = figures.vector_overlap_heatmap(np.eye(top), "a", "b")
+    assert list(fig.layout.xaxis.tickvals) == list(fig.layout.yaxis.tickvals) == ticks
+    assert len(ticks) <= 12
+
+
+def test_eigenvector_alt_counts_the_diagonal():
+    matrix = np.eye(4)[[0, 1, 3, 2]]
+    alt = figures.alt_text(figures.vector_overlap_heatmap(matrix, "a", "b"))
+    assert "mean on the diagonal 0.50" in alt
+    assert "2 of 4" in alt
+
+
+@pytest.mark.parametrize(
+    "matrix", [np.zeros((2, 3)), np.zeros(3), np.zeros((0, 0)), 1.0], ids=lambda m: str(np.shape(m))
+)
+def test_what_is_not_square_is_refused(matrix):
+    with pytest.raises(DataError, match="square"):
+        figures.vector_overlap_heatmap(matrix, "a", "b")
+    with pytest.raises(DataError, match="each of 2"):
+        figures.alignment_heatmap(["a", "b"], matrix)
+
+
+# --------------------------------------------------------------------------------------------------------- curves
+
+
+def test_overlaps_and_the_chance_level_along_k():
+    ks, own = np.array([1, 2, 5, 20, 100]), curves(3, 5)
+    fig = figures.overlap_along_k(ks, own, n=200)
+    chance, *lines = fig.data
+    np.testing.assert_allclose(chance.y, ks / 200, rtol=1e-6)
+    assert chance.line.dash == "dot"
+    for line, (pair, values) in zip(lines, own.items(), strict=True):
+        assert line.name == pair
+        np.testing.assert_array_equal(line.x, ks)
+        np.testing.assert_allclose(line.y, values, rtol=1e-6)
+    assert fig.layout.xaxis.type == "log"
+    assert "k = 20" in figures.alt_text(fig)
+    assert "chance gives 0.1" in figures.alt_text(fig)
+
+
+def test_cosines_are_drawn_at_their_index_and_gaps_stay_gaps():
+    index = np.array([0, 1, 4])
+    fig = figures.matched_cosines(index, {"a and b": [0.9, np.nan, -0.5]})
+    (line,) = fig.data
+    np.testing.assert_array_equal(line.x, index + 1)
+    np.testing.assert_array_equal(line.customdata, index)
+    np.testing.assert_allclose(line.y, [0.9, np.nan, -0.5], rtol=1e-6)
+    assert fig.layout.yaxis.range[0] < -0.5
+    assert fig.layout.yaxis.range[1] > 1
+    assert "+0.20 (a and b)" in figures.alt_text(fig)
+
+
+def test_cosines_that_are_all_missing_say_so():
+    assert "none" in figures.alt_text(figures.matched_cosines([0, 1], {"a and b": [np.nan, np.nan]}))
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_each_pair_has_its_own_look(dark):
+    lines = figures.matched_cosines(np.arange(3), curves(10, 3), dark=dark).data
+    assert len({line.line.color for line in lines}) == 10
+    assert len({line.marker.symbol for line in lines}) == 10
+
+
+@pytest.mark.parametrize("count", [0, 11])
+def test_no_pair_and_too_many_pairs_are_refused(count):
+    with pytest.raises(DataError, match=f"Got {count} pairs"):
+        figures.matched_cosines(np.arange(3), curves(count, 3))
+    with pytest.raises(DataError, match="at least two" if count == 0 else "fewer architectures"):
+        figures.overlap_along_k([1, 2, 3], curves(count, 3), n=5)
+
+
+@pytest.mark.parametrize("ks", [[0, 1, 2], [1, 2, 6], [1, 1, 2], [3, 2, 1]], ids=str)
+def test_ks_outside_the_spectrum_are_refused(ks):
+    with pytest.raises(DataError, match="at most n = 5"):
+        figures.overlap_along_k(ks, curves(1, 3), n=5)
+
+
+@pytest.mark.parametrize("index", [[], [0.5, 1.5], [-1, 0], [1, 0], [[0], [1]]], ids=str)
+def test_what_is_no_list_of_indices_is_refused(index):
+    with pytest.raises(DataError, match="ascending whole numbers"):
+        figures.matched_cosines(index, curves(1, 2))
+
+
+def test_a_curve_of_another_length_is_named():
+    with pytest.raises(DataError, match="FC and Conv has 2 numbers; 3"):
+        figures.overlap_along_k([1, 2, 3], {"FC and Conv": [0.1, 0.2]}, n=5)
