@@ -65,9 +65,8 @@ for group in largest:
     if fgsm is not None and pgd is not None:
         st.markdown(f"At {group} and {words}: " + read_white_box(float(fgsm.mean[at]), float(pgd.mean[at])))
 st.markdown(read_noise(line.worst_noise()))
-st.caption(
-    f"Bands: 95 % over test images, and over seeds as far as so few can tell (bootstrap). {read_zero(line.zero_share())}"
-)
+bands = "Bands: 95 % over test images, and over seeds as far as so few can tell (bootstrap)."
+st.caption(f"{bands} {read_zero(line.zero_share())}")
 
 left, right = st.columns(2, gap="large")
 ready = [width for width in story.widths if f"width {width}" in line.groups]
