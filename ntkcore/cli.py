@@ -4,6 +4,7 @@
 
     python -m ntkcore presets
     python -m ntkcore run --preset start            # or: run SPEC.json
+    python -m ntkcore transfer --preset story       # or: transfer STORY.json
     python -m ntkcore cache ls | verify | clear
     python -m ntkcore kernel SPEC.json --out K.npz  # K [n, n], K_test [m, n], labels
     python -m ntkcore import FILE.npz               # own data: prints the fields for a SPEC
@@ -24,7 +25,7 @@ import numpy as np
 from ntkcore import data
 from ntkcore.errors import Cancelled, NTKError
 from ntkcore.runs import specs, stages
-from ntkcore.runs.presets import PRESETS
+from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.store import Store
 
 
@@ -54,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="compute every stage of an experiment")
     _experiment_options(run)
     run.set_defaults(action=_run)
+
+    transfer = commands.add_parser("transfer", help="train finite nets and attack them through the kernel")
+    _experiment_options(transfer)
+    transfer.set_defaults(action=_transfer)
 
     presets = commands.add_parser("presets", help="list the presets")
     presets.set_defaults(action=_presets)
@@ -90,14 +95,29 @@ def _experiment_options(command: argparse.ArgumentParser) -> None:
 
 def _experiment(options: argparse.Namespace) -> specs.Experiment:
     if options.preset is not None:
-        if options.preset not in PRESETS:
-            raise NTKError(f"There is no preset {options.preset!r}; choose one of {', '.join(PRESETS)}.")
-        return PRESETS[options.preset].experiment
+        return _preset(options.preset).experiment
+    return specs.experiment_from_json(_text(options.spec))
+
+
+def _story(options: argparse.Namespace) -> specs.Story:
+    """The story of a preset or a file; a preset without one has the default story of its kernel."""
+    if options.preset is None:
+        return specs.Story.model_validate_json(_text(options.spec))
+    preset = _preset(options.preset)
+    return preset.story or specs.Story(kernel=preset.experiment.ntk())
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise NTKError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def _text(path: str) -> bytes:
     try:
-        text = Path(options.spec).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
-        raise NTKError(f"Cannot read {options.spec}: {error.strerror}. Give a JSON file, or --preset NAME.") from None
-    return specs.experiment_from_json(text)
+        raise NTKError(f"Cannot read {path}: {error.strerror}. Give a JSON file, or --preset NAME.") from None
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -117,9 +137,30 @@ def _run(options: argparse.Namespace) -> None:
     print(f"clean accuracy {clean:.3f}, under {experiment.attack} {attacked:.3f}")
 
 
+def _transfer(options: argparse.Namespace) -> None:
+    """A line for each net as it is ready: accuracy clean and under every source, at the largest radius."""
+    story, store = _story(options), Store(options.cache)
+    print(f"{specs.describe(story.predictor)}; accuracy at eps {max(story.eps):.4g}")
+    sources = story.sources()
+    print(f"{'net':<28} {'seed':>4} {'clean':>6} " + " ".join(f"{source:>11}" for source in sources) + "  cosine")
+    wanted = story.transfers()
+    for group, nets in story.targets().items():
+        for net in nets:
+            found = {}
+            for source in sources:
+                with Bar(group) as bar:
+                    spec = wanted[group, net.seed, source]
+                    found[source] = stages.result(spec, store, bar, options.data, options.device).arrays
+            clean = float(found[sources[0]]["right_before"].double().mean())
+            left = [float(found[source]["right_after"][-1].double().mean()) for source in sources]
+            cosine = float(found["kernel_fgsm"]["cosine"].nanmean())
+            shares = " ".join(f"{share:>11.3f}" for share in left)
+            print(f"{group:<28} {net.seed:>4} {clean:>6.3f} {shares}  {cosine:.3f}", flush=True)
+
+
 def _presets(options: argparse.Namespace) -> None:
     for preset in PRESETS.values():
-        print(f"{preset.name:<8} {preset.title}\n{'':<9}{preset.experiment.in_words()}\n{'':<9}{preset.look_for}")
+        print(f"{preset.name:<12} {preset.title}\n{'':<13}{preset.experiment.in_words()}\n{'':<13}{preset.look_for}")
 
 
 def _cache(options: argparse.Namespace) -> int:

@@ -4,75 +4,125 @@ from functools import partial
 
 import streamlit as st
 
+from ntkcore.analysis.attacks import in_pixels
 from ntkcore.analysis.readings import read_flip
+from ntkcore.errors import NTKError
 from ntkcore.figures.attack import contact_sheet, margin_along_eps
 from ntkcore.figures.strip import Picture, strip
+from ntkcore.runs.stages import keep_image
+from pages.ui.attack_views import (
+    ITSELF,
+    KERNEL,
+    everyone,
+    is_net,
+    kernel_view,
+    largest_radius,
+    own_view,
+    predictors,
+    read_image,
+    transfer_view,
+)
 from pages.ui.code import lines
 from pages.ui.page import page
-from pages.ui.results import need
-from pages.ui.samples import said, task_of
+from pages.ui.samples import task_of
+from pages.ui.services import services
 from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
 
 KINDS = ["all", "right", "flipped", "wrong"]
 PAGE = 96  # thumbnails at a time
 
-experiment = page("Attack", "How little must one image change before the kernel is wrong?")
+experiment = page("Attack", "How little must one image change before the prediction is wrong?")
 task, night, figures = task_of(experiment), dark(), {}
-result = need(experiment.predict(), "the kernel's prediction, clean and under attack")
-if result is None:
-    st.stop()
-a = result.arrays
 
 
 def _pick() -> None:
     index = clicked(st.session_state.get("sheet"))
     if index is not None:
         st.session_state.image = index
+        st.session_state.pop("own-image", None)
 
 
-left, right = st.columns([2, 1], vertical_alignment="bottom")
-index = left.number_input("Test image", 0, task.m - 1, 0, key="image", bind="query-params")
+left, middle, right = st.columns(3)
+target = left.selectbox(
+    "Who is fooled",
+    predictors(),
+    key="target",
+    bind="query-params",
+    help="The kernel's prediction at t = ∞ or after some steps, or a finite net of that width, trained here.",
+)
+source = middle.selectbox(
+    "Through whom the perturbation is made", [ITSELF, *predictors()], key="source", bind="query-params"
+)
 factor = right.select_slider("Amplify the perturbation", [1, 2, 5, 10, 20, 50], 10, key="amplify", bind="query-params")
+left, middle, right = st.columns([1, 2, 1], vertical_alignment="bottom")
+index = left.number_input("Test image", 0, task.m - 1, 0, key="image", bind="query-params")
+upload = middle.file_uploader(
+    "Or an image of your own", ["png", "jpg", "jpeg"], key="own-image", help="It is fitted to the data set's size."
+)
+own = None
+if upload is not None:
+    label = right.selectbox("Its true class", list(task.classes), key="own-class")
+    try:
+        own = keep_image(read_image(upload.getvalue(), task), services().store), task.classes.index(label)
+    except NTKError as error:
+        st.error(str(error))
+alone = target == KERNEL and source in (ITSELF, KERNEL)
+if own is not None:
+    view = own_view(experiment, task, *own)
+    if not alone:
+        st.caption("An image of your own is shown with the kernel attacked through itself.")
+elif alone:
+    view = kernel_view(experiment, task, index)
+else:
+    view = transfer_view(experiment, task, index, source, target)
 
-eps_max = 0.2 if experiment.attack.norm == "linf" else max(4.0, 2 * experiment.attack.eps)
-flip = need(experiment.flip(index, eps_max=eps_max), "this image's margin along eps")
-if flip is not None:
-    f = flip.arrays
-    image, x_adv = f["image"].numpy(), f["x_adv"].numpy()
-    before, after = said(f["outputs"][None], task)[0], said(f["attacked"][None], task)[0]
-    truth = task.classes[int(task.labels_test[index])]
+if view is not None:
+    who = "net" if is_net(target) and own is None else "kernel"
     left, right = st.columns(2, gap="large")
     with left:
         row = [
-            Picture(image, f"original<br>kernel: {before}"),
-            Picture((x_adv - image) * factor, f"perturbation<br>x {factor}", signed=True, scale=1.0),
-            Picture(x_adv, f"adversarial<br>kernel: {after}"),
+            Picture(view.image, f"original<br>{who}: {view.before}"),
+            Picture((view.x_adv - view.image) * factor, f"perturbation<br>x {factor}", signed=True, scale=1.0),
+            Picture(view.x_adv, f"adversarial<br>{who}: {view.after}"),
         ]
         pictures(row, width=148)
         figures["Images"] = partial(strip, row, dark=night)
-        norm = experiment.attack.norm
+        norm, right_before = experiment.attack.norm, view.before == view.truth
+        (_, fgsm), (_, pgd) = view.flips.items()
         st.markdown(
-            f"True class: **{truth}**. "
-            + read_flip(float(f["fgsm_flip"]), float(f["pgd_flip"]), before == truth, eps_max, norm)
+            f"True class: **{view.truth}**. "
+            + read_flip(fgsm, pgd, right_before, largest_radius(experiment), norm, who)
         )
-        if bool(f["fgsm_zero_gradient"]):
+        if view.stuck:
             st.warning("The gradient is exactly zero at this image: no attack was possible, which is not robustness.")
     with right:
         figures["Margin along eps"] = margin_along_eps(
-            f["eps"].numpy(),
-            {"fgsm": f["fgsm_margin"].numpy(), "pgd": f["pgd_margin"].numpy()},
+            view.eps,
+            view.margins,
             norm=norm,
-            eps_mark=experiment.attack.eps if experiment.attack.eps <= eps_max else None,
+            eps_mark=experiment.attack.eps if experiment.attack.eps <= view.eps[-1] else None,
             dark=night,
         )
         chart(figures["Margin along eps"], "margin-along-eps", key="margins")
+    if own is None and not alone:
+        st.subheader("What every predictor says of this image", anchor=False)
+        st.dataframe(
+            everyone(experiment, task, index, source, target),
+            width="stretch",
+            hide_index=True,
+            column_config={
+                name: st.column_config.NumberColumn(format="%+.2f") for name in ("Margin", "Margin, perturbed")
+            },
+        )
+        st.caption(f"Perturbed by FGSM through {source}, {in_pixels(experiment.attack.eps, norm)}.")
 
+if view is None or view.status is None:
+    st.stop()
 st.subheader("All test images: click one", anchor=False)
-right_before, right_after = a["right"], a["attack_right"]
-status = ["wrong" if not b else "right" if c else "flipped" for b, c in zip(right_before, right_after, strict=True)]
+status = view.status
 captions = [
     f"{task.classes[int(label)]}, margin {float(m0):+.2f} to {float(m1):+.2f}"
-    for label, m0, m1 in zip(task.labels_test, a["margin"], a["attack_margin"], strict=True)
+    for label, m0, m1 in zip(task.labels_test, *view.all_margins, strict=True)
 ]
 wanted = st.segmented_control("Show", KINDS, default="all", required=True, key="show", bind="query-params")
 numbers = [i for i in range(task.m) if wanted in ("all", status[i])]
@@ -106,6 +156,4 @@ explain(
         "result = attack(f, task.x_test[one], task.y_test[one])\nresult.x_adv, result.attacked",
     ),
 )
-downloads(
-    "attack", figures, {name: a[name].numpy() for name in ("outputs", "attack_outputs", "pgd_outputs", "attack_images")}
-)
+downloads("attack", figures, {"image": view.image, "x_adv": view.x_adv, "eps": view.eps, **view.margins})

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from ntkcore.analysis.readings import read_prediction
-from ntkcore.runs.presets import PRESETS
-from pages.ui import sidebar
+from ntkcore.runs.presets import PRESETS, Preset
+from pages.ui import sidebar, stories
 from pages.ui.page import page
 from pages.ui.results import cost_in_words, need
 from pages.ui.samples import class_pictures, task_of
@@ -19,17 +19,26 @@ st.markdown(
     "what an attack works through. Pick data and an architecture on the left, or start from one of these."
 )
 
+
+def _open(preset: Preset) -> None:
+    """The sidebar takes the preset's experiment; one about finite nets opens on its own page."""
+    sidebar.apply(preset.experiment)
+    if preset.story is not None:
+        stories.apply(preset.story)
+        st.switch_page("pages/transfer.py")
+
+
 presets = list(PRESETS.values())
 for start in range(0, len(presets), 4):
     for column, preset in zip(st.columns(4), presets[start : start + 4], strict=False):
         with column.container(border=True, height="stretch"):
             st.markdown(f"**{preset.title}**")
-            st.caption(f"{preset.look_for} *{cost_in_words(preset.experiment.sweep())}.*")
+            st.caption(f"{preset.look_for} *{cost_in_words(*preset.specs)}.*")
             st.button(
                 "Open",
                 key=f"preset-{preset.name}",
-                on_click=sidebar.apply,
-                args=(preset.experiment,),
+                on_click=_open,
+                args=(preset,),
                 help=preset.experiment.in_words(),
                 width="stretch",
             )
@@ -43,10 +52,12 @@ with right:
     result = need(experiment.predict(), "the kernel's prediction, clean and under attack")
     if result is not None:
         a = result.arrays
-        kind = f"Under {str(experiment.attack).split()[0]}"
+        kind = str(experiment.attack).split()[0]
         clean, attacked, pgd = (float(a[name].double().mean()) for name in ("right", "attack_right", "pgd_right"))
         for place, (label, value) in zip(
-            st.columns(3), (("Clean", clean), (kind, attacked), ("PGD beside it", pgd)), strict=True
+            st.columns(3),
+            (("Clean", clean), (kind, attacked), ("PGD" if kind != "PGD" else "PGD, strong", pgd)),
+            strict=True,
         ):
             place.metric(
                 label, f"{value:.1%}", border=True, help="Share of the test images that the kernel gets right."

@@ -5,6 +5,7 @@ import datetime
 import pandas as pd
 import streamlit as st
 
+from ntkcore.runs.stages import IMAGE
 from pages.ui.exports import net_in_words, open_run, run_zip, spec_of
 from pages.ui.page import page
 from pages.ui.results import duration, memory
@@ -67,7 +68,9 @@ st.caption(
 )
 first, second, third = st.columns(3)
 foreign = spec_of(entry) is None
-if foreign:
+if entry.stage == IMAGE:
+    st.info("An uploaded image. The attacks on it stand in rows of their own.")
+elif foreign:
     st.info("Another version of this app has written this run. It can be deleted, but not opened or exported here.")
 first.button(
     "Open",

@@ -16,6 +16,7 @@ from ntkcore.figures.along_steps import cosine_along_training, training_curves
 from ntkcore.figures.attack import contact_sheet
 from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
 from ntkcore.runs.specs import TwinSpec
+from pages.ui.attack_views import DESCENT, predictors
 from pages.ui.code import story_lines
 from pages.ui.matrix import matrix
 from pages.ui.page import page
@@ -112,8 +113,8 @@ verdict = found.get((group, 0, "kernel_fgsm"))
 def _open_image() -> None:
     index = clicked(st.session_state.get("gallery"))
     if index is not None:
-        net = group.removeprefix("width ")
-        query = {"image": str(index), "target": net if net.isdigit() else group}
+        twin = {"target": group, "source": DESCENT} if group in predictors() else {}
+        query = {"image": str(index)} | twin
         st.switch_page("pages/attack.py", query_params=query)
 
 
@@ -125,7 +126,7 @@ if verdict is not None:
         task.x_test[order].numpy(),
         status[order].tolist(),
         [task.classes[int(label)] for label in task.labels_test[order]],
-        columns=12,
+        columns=8,
         numbers=order,
         dark=night,
     )

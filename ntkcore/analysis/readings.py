@@ -124,14 +124,14 @@ def read_time(curve: Curve) -> str:
     )
 
 
-def read_flip(fgsm: float, pgd: float, right: bool, largest: float, norm: str) -> str:
-    """The smallest radius that flips one image."""
+def read_flip(fgsm: float, pgd: float, right: bool, largest: float, norm: str, who: str = "kernel") -> str:
+    """The smallest radius that flips one image; who: whose prediction it is."""
     if not right:
-        return "The kernel gets this image wrong before any attack."
+        return f"The {who} gets this image wrong before any attack."
 
     def radius(eps: float) -> str:
         if not np.isfinite(eps):
             return f"not up to {largest:.3g}"
         return f"at {255 * eps:.2f}/255" if norm == "linf" else f"at {eps:.3g}"
 
-    return f"The kernel gets this image right. FGSM flips it {radius(fgsm)}, PGD {radius(pgd)}."
+    return f"The {who} gets this image right. FGSM flips it {radius(fgsm)}, PGD {radius(pgd)}."

@@ -18,8 +18,10 @@ import plotly.graph_objects as go
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import plural, thin, vector, words
 from ntkcore.figures.images import data_uri, image_stack, montage
-from ntkcore.figures.palette import ATTACKS, MUTED, PAPER, STATUS, TEXT, Meaning
+from ntkcore.figures.palette import ATTACKS, MUTED, PAPER, SOURCES, STATUS, TEXT, Meaning
 from ntkcore.figures.template import DECORATION, describe, guide, legend_entry, new_figure, plain, steady
+
+MEANINGS = {**ATTACKS, **SOURCES}
 
 
 def first_flip(eps: np.ndarray, margin: np.ndarray) -> float | None:
@@ -46,15 +48,15 @@ def margin_along_eps(
 
     Args:
         eps: ``[E]`` radii in pixel units, ascending. For ``linf`` the axis counts in 1/255.
-        margins: keyed by ``fgsm``, ``pgd``, ``white_box``, ``noise``; ``[E]`` each.
+        margins: keyed by ``fgsm``, ``pgd`` or what else ``palette`` has in ATTACKS and SOURCES; ``[E]`` each.
         norm: of the ball.
         eps_mark: the experiment's radius, marked by a vertical line.
     """
     eps = vector(eps, "eps")
-    unknown = set(margins) - set(ATTACKS)
+    unknown = set(margins) - set(MEANINGS)
     if unknown or not margins:
-        raise DataError(f"margins are keyed by {sorted(margins)}; use one or more of {', '.join(ATTACKS)}.")
-    lines = {key: vector(margins[key], f"margins of {key}", eps.size) for key in ATTACKS if key in margins}
+        raise DataError(f"margins are keyed by {sorted(margins)}; use one or more of {', '.join(MEANINGS)}.")
+    lines = {key: vector(margins[key], f"margins of {key}", eps.size) for key in MEANINGS if key in margins}
     unit, radius = (255.0, "ε = %{x:.2f}/255") if norm == "linf" else (1.0, "ε = %{x:.3g}")
     lowest, highest = min(0.0, *map(np.min, lines.values())), max(0.0, *map(np.max, lines.values()))
     pad = 0.08 * float(highest - lowest or 1.0)
@@ -67,7 +69,7 @@ def margin_along_eps(
     fig.add_annotation(text="below: wrong", **place)
     flips = {key: first_flip(eps, margin) for key, margin in lines.items()}
     for key, margin in lines.items():
-        meaning = ATTACKS[key]
+        meaning = MEANINGS[key]
         trace = go.Scatter(x=thin(eps * unit), y=thin(margin), mode="lines+markers", name=meaning.words)
         trace.update(line={"color": meaning.colour(dark), "dash": meaning.dash, "width": 2.5}, legendgroup=key)
         trace.update(marker={"symbol": meaning.symbol, "size": 6, "color": meaning.colour(dark)})
@@ -76,7 +78,7 @@ def margin_along_eps(
     for key, flip in flips.items():
         if flip is not None:
             height = min(0.0, float(lines[key][0]))  # an image that is wrong from the start has no crossing
-            _add_flip(fig, ATTACKS[key], key, flip * unit, height, _radius(flip, norm), dark)
+            _add_flip(fig, MEANINGS[key], key, flip * unit, height, _radius(flip, norm), dark)
     if any(flip is not None for flip in flips.values()):
         open_circle = {"symbol": "circle-open", "size": 11, "color": TEXT.colour(dark), "line": {"width": 2}}
         legend_entry(fig, "smallest ε that flips it", marker=open_circle)
@@ -96,9 +98,9 @@ def margin_along_eps(
     fig.update_xaxes(title_text=across, range=[-0.02 * last, 1.02 * last], zeroline=False)
     fig.update_yaxes(title_text="margin (positive = right)", range=bounds, zeroline=False)
     verdicts = [
-        f"{ATTACKS[key].words} does not flip it up to {_radius(eps[-1], norm)}"
+        f"{MEANINGS[key].words} does not flip it up to {_radius(eps[-1], norm)}"
         if flip is None
-        else f"{ATTACKS[key].words} flips it at {_radius(flip, norm)}"
+        else f"{MEANINGS[key].words} flips it at {_radius(flip, norm)}"
         for key, flip in flips.items()
     ]
     start = next(iter(lines.values()))[0]

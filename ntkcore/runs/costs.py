@@ -155,7 +155,11 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
         return Estimate(m * (seconds + 2 * OVERHEAD), 4 * matrix)  # two banks: kept features, training time
     attack = getattr(spec, "attack", None) or spec.sweep.attack
     most = max(attack.steps, 10)  # PGD stands beside every attack
-    steps = {specs.PredictSpec: m * (attack.steps + most + 1), specs.FlipSpec: 40 * (most + 1)}.get(type(spec), 4)
+    steps = {
+        specs.PredictSpec: m * (attack.steps + most + 1),
+        specs.FlipSpec: 40 * (most + 1),
+        specs.UploadSpec: 40 * (most + 1),
+    }.get(type(spec), 4)
     return Estimate(steps * 15 * n * size.pair(rates, True) + 20 * OVERHEAD, 4 * matrix)
 
 

@@ -3,22 +3,32 @@
 The same names serve the Overview page and ``python -m ntkcore run --preset NAME``::
 
     PRESETS["start"].experiment
+    PRESETS["story"].story                      # of finite nets: None for the others
 """
 
 from dataclasses import dataclass
 
 from ntkcore.data import DataSpec
-from ntkcore.runs.specs import Experiment, NetSpec
+from ntkcore.runs.specs import TWIN_PLAIN, Experiment, NetSpec, StageSpec, Story, radii
 
 
 @dataclass(frozen=True)
 class Preset:
-    """An experiment with a title, and the sentence that says what to look for."""
+    """An experiment with a title, and the sentence that says what to look for.
+
+    story: of a preset that is about finite nets; it opens on the Transfer page.
+    """
 
     name: str
     title: str
     look_for: str
     experiment: Experiment
+    story: Story | None = None
+
+    @property
+    def specs(self) -> tuple[StageSpec, ...]:
+        """What the page that it opens computes first: what it costs."""
+        return tuple(self.story.transfers().values()) if self.story else (self.experiment.sweep(),)
 
 
 def _presets() -> tuple[Preset, ...]:
@@ -66,7 +76,55 @@ def _presets() -> tuple[Preset, ...]:
             "The paper's own setting: accuracy near 0.8 falls to almost nothing at 8/255.",
             Experiment(data=DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=100)),
         ),
+        _story(
+            "story",
+            "Attacks without training, against trained nets",
+            "The wider the net, the more of white-box FGSM's damage the kernel does; noise does next to nothing.",
+            DataSpec(n_train=500),
+            widths=(32, 128, 512, 2048),
+            eps=12.75 / 255,
+        ),
+        _story(
+            "lazy",
+            "Lazy against not lazy",
+            "A wide twin follows the kernel; a small CNN trained by SGD turns away from it.",
+            DataSpec(n_train=500),
+            widths=(128, 2048),
+            eps=12.75 / 255,
+            outside=(TWIN_PLAIN, "cnn-small"),
+        ),
+        _story(
+            "story-ten",
+            "The transfer with ten classes",
+            "One-hot labels, the same recursion: cosines still rise with the width.",
+            DataSpec(classes=(), n_train=1000, n_test=200),
+            widths=(32, 128, 512, 2048),
+            eps=12.75 / 255,
+        ),
+        _story(
+            "story-cifar",
+            "The transfer on the paper's pair",
+            "Airplane or automobile in colour: small radii already do the damage.",
+            DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=1000, n_test=300),
+            widths=(32, 128, 512, 2048),
+            eps=8 / 255,
+        ),
     )
+
+
+def _story(
+    name: str,
+    title: str,
+    look_for: str,
+    spec: DataSpec,
+    widths: tuple[int, ...],
+    eps: float,
+    outside: tuple[str, ...] = (),
+) -> Preset:
+    """A preset about FC(1) and its finite twins on centred pixels; eps: the largest radius."""
+    experiment = Experiment(data=spec, inputs="centre")
+    story = Story(kernel=experiment.ntk(), widths=widths, eps=radii(eps), outside=outside)
+    return Preset(name, title, look_for, experiment, story)
 
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _presets()}

@@ -13,6 +13,7 @@ import streamlit as st
 from ntkcore.errors import NTKError
 from ntkcore.figures import export
 from ntkcore.runs import specs
+from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
 from pages.ui import sidebar
 from pages.ui.run_figures import figures_of
@@ -26,6 +27,7 @@ PAGES = {
     "curves": "pages/eigenfeatures.py",
     "pictures": "pages/eigenfeatures.py",
     "flip": "pages/attack.py",
+    "upload": "pages/attack.py",
     "twin": "pages/transfer.py",
     "network": "pages/transfer.py",
     "path": "pages/transfer.py",
@@ -54,6 +56,8 @@ def spec_of(entry: Artifact) -> specs.StageSpec | None:
 
 def net_in_words(entry: Artifact) -> str:
     """The run's architecture and attack, short: "FC(1) NTK, FGSM ℓ∞ eps 8/255"."""
+    if entry.stage == IMAGE:
+        return ""
     spec = spec_of(entry)
     if spec is None:
         return "of another version"

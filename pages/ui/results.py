@@ -161,9 +161,10 @@ def _left(job: Job, share: float) -> float | None:
     return job.eta
 
 
-def cost_in_words(spec: StageSpec) -> str:
-    """What ``spec`` still costs: "already computed", or "about 12 s and 300 MB"."""
-    return _cost_in_words(costs.estimate(spec, services().rates, services().store), spec)
+def cost_in_words(*wanted: StageSpec) -> str:
+    """What these still cost together: "already computed", or "about 12 s and 300 MB"."""
+    estimates = costs.estimate_all(wanted, services().rates, services().store)
+    return _cost_in_words(sum(estimates, costs.NOTHING), wanted[0])
 
 
 def _cost_in_words(cost: costs.Estimate, spec: StageSpec) -> str:

@@ -62,7 +62,7 @@ def figures_of(spec: specs.StageSpec, artifact: Artifact) -> dict[str, go.Figure
             "Feature pictures": strip(rows, columns=len(spec.features) + 1),
             "Perturbation": strip(perturbation_row(artifact.arrays, "image")),
         }
-    if isinstance(spec, specs.FlipSpec):
+    if isinstance(spec, specs.FlipSpec | specs.UploadSpec):
         margins = {"fgsm": a["fgsm_margin"], "pgd": a["pgd_margin"]}
         return {"Margin along eps": margin_along_eps(a["eps"], margins, norm=spec.attack.norm)}
     return _of_nets(spec, a)

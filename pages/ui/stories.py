@@ -12,13 +12,12 @@ import streamlit as st
 
 from ntkcore.analysis.storyline import Storyline
 from ntkcore.errors import NTKError
-from ntkcore.runs.specs import OUTSIDE, Experiment, Story
+from ntkcore.runs.specs import OUTSIDE, Experiment, Story, radii
 from ntkcore.runs.store import Artifact
 
 # Widths to begin with, by family: a convolution of width w costs w^2 at every pixel.
 FIRST_WIDTHS = {"fc": [32, 128, 512, 2048], "conv": [8, 32, 128], "myrtle": [8, 16, 32]}
 WIDTHS = [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
-FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # of the largest radius
 
 
 def story_controls(experiment: Experiment) -> Story:
@@ -67,7 +66,7 @@ def story_controls(experiment: Experiment) -> Story:
             kernel=experiment.ntk(),
             widths=tuple(widths),
             seeds=seeds,
-            eps=tuple(radius * part / unit for part in FRACTIONS),
+            eps=radii(radius / unit),
             norm=norm,
             training=training,
             outside=tuple(outside),
@@ -75,6 +74,22 @@ def story_controls(experiment: Experiment) -> Story:
     except NTKError as error:
         st.error(str(error))
         st.stop()
+
+
+def apply(story: Story) -> None:
+    """Set the page's controls to a story with evenly halved radii; to be used in a callback."""
+    unit = 255.0 if story.norm == "linf" else 1.0
+    values = {
+        "widths": list(story.widths),
+        "seeds": story.seeds,
+        "radius": max(story.eps) * unit,
+        "beside": list(story.outside),
+        "lr": story.training.lr,
+        "momentum": story.training.momentum,
+        "descent": story.training.steps,
+    }
+    for name, value in values.items():
+        st.session_state[name] = value
 
 
 def told(found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:

@@ -15,7 +15,7 @@ from ntkcore.data import DataSpec, import_npz
 from ntkcore.errors import SpecError
 from ntkcore.runs import specs
 from ntkcore.runs.specs import STAGE_SPECS, Experiment, NetSpec, Rule, StageSpec, canonical, describe, key
-from ntkcore.runs.stages import STAGES, result
+from ntkcore.runs.stages import STAGES, image_name, keep_image, result
 from ntkcore.runs.store import Store
 from ntkcore.training import PLAIN, Descent, Training
 from ntkcore.validation import Spec
@@ -29,6 +29,7 @@ GOLDEN = {
     "curves": "cd5a15b7a32e4f3caee5afce83a8ba0e",
     "pictures": "e5c9a41553d923f83a3058b31e187e4f",
     "flip": "7fc8abce830ec4aa0dbd0040071dfab8",
+    "upload": "88eea2293700c08a2201ecb4dd61ce10",
     "twin": "b92710e3abea5f075fa60c384e88ea1f",
     "network": "2ce3b71b2da5029a9d43bdb9a1c09301",
     "perturb": "82280175627bc744bb315ea511dc3e33",
@@ -47,6 +48,9 @@ TINY = Experiment(
 KERNEL_SIDE: dict[str, StageSpec] = {
     spec.stage: spec for spec in (*TINY.stages(), TINY.pictures(1, (0, 1)), TINY.flip(1, time=50.0))
 }
+IMAGES = tuple(torch.linspace(low, 1, 49).reshape(1, 7, 7) for low in (0.0, 0.5))  # uploaded ones
+UPLOADED = tuple(image_name(image) for image in IMAGES)
+KERNEL_SIDE["upload"] = TINY.upload(UPLOADED[0], 1)
 TWIN = TINY.twin(8, training=Training(steps=3, lr=0.5))
 PERTURB = specs.PerturbSpec(source=TINY.kernel_model(Descent(steps=3)), eps=(0.02, 0.1), steps=2)
 NET_SIDE: dict[str, StageSpec] = {
@@ -94,6 +98,10 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (specs.FlipSpec, "ridge"): {"ridge": 0.5},
     (specs.FlipSpec, "index"): {"index": 2},
     (specs.FlipSpec, "eps_max"): {"eps_max": 0.1},
+    (specs.UploadSpec, "ridge"): {"ridge": 0.5},
+    (specs.UploadSpec, "image"): {"image": UPLOADED[1]},
+    (specs.UploadSpec, "label"): {"label": 0},
+    (specs.UploadSpec, "eps_max"): {"eps_max": 0.1},
     (specs.PicturesSpec, "index"): {"index": 2},
     (specs.PicturesSpec, "features"): {"features": (0, 2)},
     (Training, "loss"): {"loss": "squared"},
@@ -144,6 +152,13 @@ def changed(spec: Spec, path: tuple[str, ...]) -> Spec:
     if change == {first: getattr(spec, first)}:  # the other one of two
         change = {first: {"squared": "cross_entropy", False: True}[change[first]]}
     return spec.replace(**change)
+
+
+def with_images(root) -> Store:
+    """A store with the uploaded images."""
+    store = Store(root)
+    assert tuple(keep_image(image, store) for image in IMAGES) == UPLOADED
+    return store
 
 
 def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -246,7 +261,7 @@ def own_digests(tmp_path_factory) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def compute(tmp_path_factory, own_digests):
     """The arrays of a spec, inputs kept between the tests."""
-    store, (root, _) = Store(tmp_path_factory.mktemp("specs")), own_digests
+    store, (root, _) = with_images(tmp_path_factory.mktemp("specs")), own_digests
     return lambda spec: dict(result(spec, store, data_root=str(root), device="cpu").arrays)
 
 
@@ -262,7 +277,7 @@ def test_every_field_changes_the_result(stage, path, compute, own_digests):
 
 @pytest.mark.parametrize("stage", BASES)
 def test_the_same_spec_gives_the_same_result(stage, compute, tmp_path):
-    again = dict(result(BASES[stage], Store(tmp_path), device="cpu").arrays)
+    again = dict(result(BASES[stage], with_images(tmp_path), device="cpu").arrays)
     assert not differ(compute(BASES[stage]), again)
 
 
@@ -289,7 +304,7 @@ def test_an_experiment_from_json():
 @pytest.mark.parametrize("stage", KERNEL_SIDE)
 def test_the_experiment_of_a_stage_asks_for_that_stage(stage):
     e = specs.experiment_of(BASES[stage])
-    asked = (*e.stages(), e.pictures(1, (0, 1)), e.flip(1, time=50.0))
+    asked = (*e.stages(), e.pictures(1, (0, 1)), e.flip(1, time=50.0), e.upload(UPLOADED[0], 1))
     assert key(BASES[stage]) in {key(spec) for spec in asked}
 
 

@@ -22,6 +22,7 @@ from ntkcore.runs.specs.kernels import (
     Rule,
     SpectrumSpec,
     SweepSpec,
+    UploadSpec,
 )
 from ntkcore.runs.specs.nets import (
     ConsistencySpec,
@@ -34,7 +35,7 @@ from ntkcore.runs.specs.nets import (
     TransferSpec,
     TwinSpec,
 )
-from ntkcore.runs.specs.story import OUTSIDE, SOURCES, TWIN_PLAIN, Story, source_key
+from ntkcore.runs.specs.story import OUTSIDE, SOURCES, TWIN_PLAIN, Story, radii, source_key
 from ntkcore.runs.specs.words import describe, model_name
 
 STAGE_SPECS: dict[str, type[StageSpec]] = {
@@ -47,6 +48,7 @@ STAGE_SPECS: dict[str, type[StageSpec]] = {
         CurvesSpec,
         PicturesSpec,
         FlipSpec,
+        UploadSpec,
         TwinSpec,
         NetworkSpec,
         PerturbSpec,
@@ -90,6 +92,7 @@ __all__ = [
     "SweepSpec",
     "TransferSpec",
     "TwinSpec",
+    "UploadSpec",
     "canonical",
     "describe",
     "experiment_from_json",
@@ -97,5 +100,6 @@ __all__ = [
     "key",
     "model_name",
     "parse",
+    "radii",
     "source_key",
 ]

@@ -28,6 +28,7 @@ from ntkcore.runs.specs.kernels import (
     Rule,
     SpectrumSpec,
     SweepSpec,
+    UploadSpec,
 )
 from ntkcore.runs.specs.nets import (
     ConsistencySpec,
@@ -81,6 +82,12 @@ class Experiment(Spec):
             time=time,
             index=index,
             eps_max=eps_max,
+        )
+
+    def upload(self, image: str, label: int, eps_max: float = 0.2) -> UploadSpec:
+        """An image of the reader's own, by its name in the store, with its class number."""
+        return UploadSpec(
+            kernel=self.kernel(), attack=self.attack, ridge=self.ridge, image=image, label=label, eps_max=eps_max
         )
 
     def ntk(self) -> KernelSpec:

@@ -118,3 +118,16 @@ class FlipSpec(StageSpec):
     ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
     index: int = Field(0, ge=0)
     eps_max: float = Field(0.2, gt=0, le=10)
+
+
+class UploadSpec(StageSpec):
+    """As FlipSpec, of an image of the reader's own: ``image`` names what ``stages.keep_image`` has put in the store."""
+
+    stage: ClassVar[str] = "upload"
+    version: ClassVar[int] = 1
+    kernel: KernelSpec = KernelSpec()
+    attack: Attack = fgsm()
+    ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
+    image: str = Field("0" * 32, pattern="^[0-9a-f]{32}$")
+    label: int = Field(0, ge=0)
+    eps_max: float = Field(0.2, gt=0, le=10)

@@ -7,7 +7,7 @@
 
 from ntkcore.analysis.attacks import in_pixels
 from ntkcore.architectures import ARCHITECTURES
-from ntkcore.runs.specs.kernels import CurvesSpec, FlipSpec, KernelSpec, PicturesSpec
+from ntkcore.runs.specs.kernels import CurvesSpec, FlipSpec, KernelSpec, PicturesSpec, UploadSpec
 from ntkcore.runs.specs.nets import (
     ConsistencySpec,
     KernelModel,
@@ -51,6 +51,8 @@ def describe(spec: Spec) -> str:
     words += _unusual(spec, "time", "ridge", "eps_max", "features")
     if isinstance(spec, PicturesSpec | FlipSpec):
         words.append(f"test image {spec.index}")
+    if isinstance(spec, UploadSpec):
+        words.append(f"own image {spec.image[:8]} as class {spec.label}")
     return ", ".join(words)
 
 

@@ -16,7 +16,7 @@ from ntkcore.kernels.blocks import Progress
 from ntkcore.runs import costs, specs
 from ntkcore.runs.stages import consistency, nets  # noqa: F401  they register their stages
 from ntkcore.runs.stages.context import STAGES, Context, forward_only, portion, result
-from ntkcore.runs.stages.kernels import kernel_of, read_spectrum, read_sweep
+from ntkcore.runs.stages.kernels import IMAGE, image_name, keep_image, kernel_of, read_spectrum, read_sweep
 from ntkcore.runs.store import Store
 
 
@@ -68,11 +68,14 @@ def batch(requests: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> di
 
 
 __all__ = [
+    "IMAGE",
     "STAGES",
     "Context",
     "batch",
     "execute",
     "forward_only",
+    "image_name",
+    "keep_image",
     "kernel_of",
     "portion",
     "read_spectrum",

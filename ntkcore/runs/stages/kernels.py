@@ -6,6 +6,7 @@
     artifact.arrays["right_after"]                       # [m, F]
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +20,15 @@ from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.predict import KernelPredictor, correct, fit, margin
 from ntkcore.analysis.spectrum import Spectrum, label_energy, projections, spectrum
 from ntkcore.analysis.tradeoff import along_time, kept_features
+from ntkcore.data.task import targets
 from ntkcore.errors import SpecError
 from ntkcore.kernels import TiledKernel, input_map, kernel_fn
 from ntkcore.runs import specs
 from ntkcore.runs.stages.context import Arrays, Context, stage
-from ntkcore.runs.store import Artifact
+from ntkcore.runs.store import Artifact, Store
 
 PGD_STEPS = 10
+IMAGE = "image"  # where uploaded images are kept in the store
 
 
 # -- reading results back ----------------------------------------------------------------------------------------
@@ -229,19 +232,55 @@ def _flip(spec: specs.FlipSpec, context: Context) -> Arrays:
     p = parts_of(spec.kernel, context, (0.0, 0.6))
     _check_index(spec.index, p.task)
     f = predictor(p, spec.time, spec.ridge, context)
-    image, label = p.x_test[spec.index].double(), context.put(p.task.y_test[spec.index]).double()
-    radii = torch.linspace(0, spec.eps_max, 25, dtype=torch.float64, device=image.device)
-    arrays: Arrays = {"eps": radii, "image": p.task.x_test[spec.index]}
+    return _margins(f, p.task.x_test[spec.index], p.task.y_test[spec.index], spec, context)
+
+
+@stage("upload")
+def _upload(spec: specs.UploadSpec, context: Context) -> Arrays:
+    p = parts_of(spec.kernel, context, (0.0, 0.6))
+    kept = context.store.get(IMAGE, spec.image)
+    if kept is None:
+        raise SpecError("The image that was uploaded is no longer in the cache. Upload it again.")
+    image, classes = kept.arrays["image"], len(p.task.classes)
+    if tuple(image.shape) != p.task.image_shape:
+        raise SpecError(
+            f"The image has shape {tuple(image.shape)}, the data set {p.task.image_shape}. Upload it again."
+        )
+    if spec.label >= classes:
+        raise SpecError(f"Class {spec.label} does not exist: there are {classes}. Choose 0 to {classes - 1}.")
+    f = predictor(p, None, spec.ridge, context)
+    return _margins(f, image, targets(torch.tensor([spec.label]), classes)[0], spec, context)
+
+
+def image_name(image: Tensor) -> str:
+    """The name under which an image is kept, made of its content."""
+    return hashlib.sha256(f"{tuple(image.shape)}".encode() + image.float().numpy().tobytes()).hexdigest()[:32]
+
+
+def keep_image(image: Tensor, store: Store) -> str:
+    """Put an image [C, H, W] in [0, 1] into the store; its name there."""
+    name = image_name(image)
+    store.put(IMAGE, name, {"image": image.float()}, {"words": "an uploaded image", "seconds": 0.0})
+    return name
+
+
+def _margins(
+    f: KernelPredictor, image: Tensor, label: Tensor, spec: specs.FlipSpec | specs.UploadSpec, context: Context
+) -> Arrays:
+    """One image's margin along the radius under FGSM and PGD, and under the spec's own attack."""
+    x, y = context.put(image).double(), context.put(label).double()
+    radii = torch.linspace(0, spec.eps_max, 25, dtype=torch.float64, device=x.device)
+    arrays: Arrays = {"eps": radii, "image": image}
     base = spec.attack.model_copy(update={"eps": spec.eps_max, "steps": 1, "step_size": spec.eps_max})
     single = base.model_copy(update={"random_start": False})
     for i, (name, attack) in enumerate((("fgsm", single), ("pgd", _strong(base)))):
         if context.progress is not None:
             context.progress(0.6 + 0.2 * i, 1.0, f"margin along eps, {name.upper()}")
-        path = margin_along_eps(f, image, label, attack, radii)
+        path = margin_along_eps(f, x, y, attack, radii)
         arrays[f"{name}_margin"] = path.margins
         arrays[f"{name}_flip"] = np.array(path.flip_eps)
         arrays[f"{name}_zero_gradient"] = np.array(path.zero_gradient)
-    r = spec.attack(f, image[None], label[None])
+    r = spec.attack(f, x[None], y[None])
     arrays |= {"x_adv": r.x_adv[0].float(), "outputs": r.clean[0], "attacked": r.attacked[0]}
     return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in arrays.items()}
 

@@ -1,0 +1,205 @@
+"""What the Attack page shows of one attack: the kernel on itself, any predictor through any other, an own image.
+
+A ``View`` has one image's pictures and margins, and the verdicts on all test images where there are any::
+
+    view = kernel_view(experiment, index) if source == target == "kernel" else transfer_view(...)
+    if view is None: ...                       # progress is drawn in its place
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ntkcore.analysis.predict import margin
+from ntkcore.data import Task
+from ntkcore.errors import DataError
+from ntkcore.figures.attack import first_flip
+from ntkcore.runs.specs import Experiment, Model, PerturbSpec, TransferSpec
+from ntkcore.training import LAZY
+from pages.ui.results import need, need_all
+from pages.ui.samples import said
+from pages.ui.services import stored
+from pages.ui.stories import WIDTHS
+
+KERNEL, DESCENT, ITSELF = "kernel", f"kernel after {LAZY.steps} steps", "the target itself"
+WIDTH, WIDEST = "width ", 4096  # how the names of nets begin; the widest that is trained for one image
+RADII = 12  # radii of a margin curve between 0 and the largest
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """image, x_adv [C, H, W]; what the target says of them; margins [E] along eps [E] by attack; flip by attack;
+    stuck: the source's gradient is exactly zero here. status and margins of all test images, or None.
+    """
+
+    image: np.ndarray
+    x_adv: np.ndarray
+    before: str
+    after: str
+    truth: str
+    eps: np.ndarray
+    margins: dict[str, np.ndarray]
+    flips: dict[str, float]
+    stuck: bool
+    status: list[str] | None = None
+    all_margins: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def predictors() -> list[str]:
+    """Names of the predictors to choose from, as the address has them."""
+    return [KERNEL, DESCENT, *(f"{WIDTH}{width}" for width in WIDTHS if width <= WIDEST)]
+
+
+def is_net(name: str) -> bool:
+    return name.startswith(WIDTH)
+
+
+def model_of(experiment: Experiment, name: str) -> Model:
+    if is_net(name):
+        return experiment.twin(int(name.removeprefix(WIDTH)))
+    return experiment.kernel_model(LAZY.descent if name == DESCENT else None)
+
+
+def largest_radius(experiment: Experiment) -> float:
+    return 0.2 if experiment.attack.norm == "linf" else max(4.0, 2 * experiment.attack.eps)
+
+
+def kernel_view(experiment: Experiment, task: Task, index: int) -> View | None:
+    """The kernel's own prediction attacked through itself."""
+    predicted = need(experiment.predict(), "the kernel's prediction, clean and under attack")
+    if predicted is None:
+        return None
+    a = predicted.arrays
+    status = _status(a["right"], a["attack_right"])
+    flip = need(experiment.flip(index, eps_max=largest_radius(experiment)), "this image's margin along eps")
+    truth = task.classes[int(task.labels_test[index])]
+    return None if flip is None else _of_one(flip.arrays, task, truth, status, (a["margin"], a["attack_margin"]))
+
+
+def own_view(experiment: Experiment, task: Task, image: str, label: int) -> View | None:
+    """An uploaded image under the kernel's attack on itself."""
+    made = need(experiment.upload(image, label, largest_radius(experiment)), "your image's margin along eps")
+    return None if made is None else _of_one(made.arrays, task, task.classes[label], None, None)
+
+
+def transfer_view(experiment: Experiment, task: Task, index: int, source: str, target: str) -> View | None:
+    """A target attacked through a source: margins under FGSM and PGD, verdicts at the experiment's radius."""
+    through = target if source == ITSELF else source
+    eps = _radii(experiment)
+    kinds = _kinds(through, target)
+    wanted = {}
+    for kind, steps in zip(kinds, (1, 10), strict=True):
+        perturb = PerturbSpec(source=model_of(experiment, through), eps=eps, steps=steps, norm=experiment.attack.norm)
+        wanted[kind] = TransferSpec(perturb=perturb, target=model_of(experiment, target))
+    found = need_all(wanted, f"{target}, attacked through {source}")
+    if len(found) < len(wanted):
+        return None
+    first = found[kinds[0]].arrays
+    made = stored(wanted[kinds[0]].perturb)
+    if made is None:  # dropped from the cache: made again like any other result
+        made = need(wanted[kinds[0]].perturb, "the perturbed images")
+        if made is None:
+            return None
+    at = int(np.argmin(np.abs(np.array(eps) - experiment.attack.eps)))
+    y = task.y_test.double()
+    margins = {
+        kind: np.array([float(margin(out[None, index], y[None, index])) for out in artifact.arrays["attacked"]])
+        for kind, artifact in found.items()
+    }
+    flips = {kind: first_flip(np.array(eps), values) for kind, values in margins.items()}
+    return View(
+        image=task.x_test[index].numpy(),
+        x_adv=made.arrays["x_adv"][at, index].numpy(),
+        before=said(first["outputs"][None, index], task)[0],
+        after=said(first["attacked"][at, None, index], task)[0],
+        truth=task.classes[int(task.labels_test[index])],
+        eps=np.array(eps),
+        margins=margins,
+        flips={kind: float("inf") if radius is None else radius for kind, radius in flips.items()},
+        stuck=bool(first["zero_gradient"][index]),
+        status=_status(first["right_before"], first["right_after"][at]),
+        all_margins=(margin(first["outputs"], y).numpy(), margin(first["attacked"][at], y).numpy()),
+    )
+
+
+def everyone(experiment: Experiment, task: Task, index: int, source: str, target: str) -> list[dict] | None:
+    """What every predictor there is says of this image, clean and perturbed through the source: rows of a table."""
+    through = target if source == ITSELF else source
+    eps = _radii(experiment)
+    at = int(np.argmin(np.abs(np.array(eps) - experiment.attack.eps)))
+    perturb = PerturbSpec(source=model_of(experiment, through), eps=eps, norm=experiment.attack.norm)
+    names = [name for name in predictors() if name in (KERNEL, DESCENT, target) or _trained(experiment, name)]
+    wanted = {name: TransferSpec(perturb=perturb, target=model_of(experiment, name)) for name in names}
+    found = need_all(wanted, "what the other predictors say")
+    y = task.y_test[index][None].double()
+    rows = []
+    for name, artifact in found.items():
+        clean, attacked = artifact.arrays["outputs"][index][None], artifact.arrays["attacked"][at, index][None]
+        rows.append(
+            {
+                "Predictor": f"net of {name}" if is_net(name) else name,
+                "Says": said(clean, task)[0],
+                "Margin": float(margin(clean, y)),
+                "Perturbed, says": said(attacked, task)[0],
+                "Margin, perturbed": float(margin(attacked, y)),
+            }
+        )
+    return rows
+
+
+def read_image(content: bytes, task: Task) -> torch.Tensor:
+    """A PNG or JPEG as an image [C, H, W] in [0, 1] of the task's shape: grey or colour as needed, resized.
+
+    Raises DataError in words for what is no picture.
+    """
+    channels, height, width = task.image_shape
+    if channels not in (1, 3):
+        raise DataError(f"These images have {channels} channels; a picture has 1 or 3.")
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+            fitted = picture.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BOX)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"This file is no picture that can be read ({error}). Upload a PNG or a JPEG.") from None
+    pixels = torch.from_numpy(np.asarray(fitted, dtype=np.float32) / 255)
+    return pixels[None] if channels == 1 else pixels.permute(2, 0, 1).contiguous()
+
+
+def _of_one(a, task: Task, truth: str, status: list[str] | None, margins) -> View:
+    return View(
+        image=a["image"].numpy(),
+        x_adv=a["x_adv"].numpy(),
+        before=said(a["outputs"][None], task)[0],
+        after=said(a["attacked"][None], task)[0],
+        truth=truth,
+        eps=a["eps"].numpy(),
+        margins={"fgsm": a["fgsm_margin"].numpy(), "pgd": a["pgd_margin"].numpy()},
+        flips={"fgsm": float(a["fgsm_flip"]), "pgd": float(a["pgd_flip"])},
+        stuck=bool(a["fgsm_zero_gradient"]),
+        status=status,
+        all_margins=None if margins is None else (margins[0].numpy(), margins[1].numpy()),
+    )
+
+
+def _radii(experiment: Experiment) -> tuple[float, ...]:
+    """Radii of the margin curves, the experiment's own among them."""
+    even = np.linspace(0, largest_radius(experiment), RADII + 1).tolist()
+    return tuple(sorted({*even, experiment.attack.eps}))
+
+
+def _kinds(through: str, target: str) -> tuple[str, str]:
+    """The meaning of the two attacks' lines."""
+    if through in (KERNEL, DESCENT):
+        return "kernel_fgsm", "kernel_pgd"
+    return ("white_fgsm", "white_pgd") if through == target else ("other_seed", "white_pgd")
+
+
+def _status(before, after) -> list[str]:
+    return ["wrong" if not b else "right" if c else "flipped" for b, c in zip(before, after, strict=True)]
+
+
+def _trained(experiment: Experiment, name: str) -> bool:
+    return is_net(name) and stored(model_of(experiment, name)) is not None

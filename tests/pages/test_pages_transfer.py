@@ -1,0 +1,384 @@
+"""Transfer and Consistency: sentences that agree with the store, wrong inputs, a story half told, code that runs."""
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+from streamlit.testing.v1 import AppTest
+
+from ntkcore.data import DataSpec
+from ntkcore.figures.palette import SOURCES
+from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, Experiment, PerturbSpec, Story, TransferSpec, radii
+from ntkcore.runs.stages import result
+from ntkcore.runs.store import Store
+from ntkcore.training import LAZY
+from pages.ui.architectures import with_net
+from pages.ui.services import services
+from visits import CHARTS, charts, complaints, number, run_until_ready, select, stored, text, working
+
+Open = Callable[..., AppTest]
+TWO_SEEDS = {"seeds": "2"}
+RATE = LAZY.replace(lr=0.05)  # what the fixture's link says
+OTHERS = ["cnn-small", TWIN_PLAIN]
+
+
+def story_of(at: AppTest, widths: Sequence[int] = (8, 16), seeds: int = 2, outside: Sequence[str] = ()) -> Story:
+    """The story that the page's controls describe."""
+    kernel = at.session_state.experiment.ntk()
+    return Story(kernel=kernel, widths=tuple(widths), seeds=seeds, training=RATE, outside=tuple(outside))
+
+
+class Told:
+    """The transfers of a story in the store, averaged without ``ntkcore.analysis``."""
+
+    def __init__(self, story: Story):
+        self.found = {
+            name: {key: value.numpy() for key, value in stored(spec).arrays.items()}
+            for name, spec in story.transfers().items()
+        }
+
+    def stack(self, group: str, source: str, array: str) -> np.ndarray:
+        """An array of every seed of a group, one after the other: [S, ...]."""
+        keys = sorted(key for key in self.found if key[0] == group and key[2] == source)
+        return np.stack([self.found[key][array] for key in keys])
+
+    def clean(self, group: str, source: str = "noise") -> float:
+        return float(self.stack(group, source, "right_before").mean())
+
+    def accuracy(self, group: str, source: str) -> np.ndarray:
+        return self.stack(group, source, "right_after").mean((0, 2))
+
+    def recovered(self, group: str, at: int, source: str = "kernel_fgsm") -> float:
+        white = self.clean(group) - self.accuracy(group, "white_fgsm")[at]
+        return float((self.clean(group) - self.accuracy(group, source)[at]) / white)
+
+    def cosine(self, group: str) -> float:
+        return float(np.nanmean(self.stack(group, "kernel_fgsm", "cosine")))
+
+
+def run_code(at: AppTest) -> list[object]:
+    """Run the page's code as the script it claims to be; what it prints, value by value."""
+    (block,) = at.main.code
+    said: list[object] = []
+    exec(compile(block.value, "<the page's code>", "exec"), {"print": lambda *values: said.extend(values)})
+    return said
+
+
+def small(at: AppTest, *names: str) -> list[Experiment]:
+    """The experiments that the Consistency page compares: the sidebar's on images of 7 pixels a side."""
+    experiment = at.session_state.experiment
+    smaller = experiment.replace(data=experiment.data.replace(size=7))
+    return [with_net(smaller, name) for name in names]
+
+
+def alt(at: AppTest, key: str) -> str:
+    """The alt text of the figure with this key."""
+    (chart,) = (chart for chart in at.get("plotly_chart") if chart.proto.id.endswith(f"-{key}"))
+    return chart.proto.alt
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("radius", [1, 3, 4])
+def test_transfer_numbers(radius: int, opened: Open) -> None:
+    """At the radius that the slider chooses: recovered share, white box, flips; cosine and noise at all of them."""
+    at = opened("transfer", TWO_SEEDS)
+    at.select_slider(key="at").set_value(radius).run()
+    told, words = Told(story_of(at)), text(at)
+    assert f"eps {2**radius}/255" in words
+    share = told.recovered("width 16", radius)
+    takes = r"At the largest width, 16, FGSM on the kernel takes (-?\d+\.?\d*|no) "
+    if share > 0:
+        assert number(takes, words) == pytest.approx(100 * share, abs=0.06)
+    else:
+        assert re.search(takes, words)[1] == "no"
+    left = {source: told.accuracy("width 16", f"white_{source}")[radius] for source in ("fgsm", "pgd")}
+    assert number(r"White-box FGSM leaves (\d+\.?\d*) % right", words) == pytest.approx(100 * left["fgsm"], abs=0.06)
+    if left["pgd"] != left["fgsm"]:
+        told_pgd = number(r"white-box PGD of the same radius (\d+\.?\d*) %", words)
+        assert told_pgd == pytest.approx(100 * left["pgd"], abs=0.06)
+    else:
+        assert "white-box PGD of the same radius as much" in words
+    for width in (8, 16):
+        cosine = number(rf"(-?\d\.\d\d) (?:at|and \S+ at) width {width}", words)
+        assert cosine == pytest.approx(told.cosine(f"width {width}"), abs=0.006)
+    first = told.found["width 16", 0, "kernel_fgsm"]
+    flips = int((first["right_before"] & ~first["right_after"][radius]).sum())
+    assert number(r"(\d+) of 20 test images flip", words) == flips
+
+
+def test_noise_is_told_at_its_worst(opened: Open) -> None:
+    at = opened("transfer", TWO_SEEDS)
+    told = Told(story_of(at))
+    costs = [100 * (told.clean(group) - told.accuracy(group, "noise")) for group in ("width 8", "width 16")]
+    worst = float(np.max(costs))
+    assert worst > 0.05, "choose an experiment in which noise costs something"
+    said = number(r"Random signs of the same radius cost (?:up to|at most) (\d+\.?\d*) point", text(at))
+    assert said == pytest.approx(worst, abs=0.06)
+
+
+def test_alt_text_of_the_panels(opened: Open) -> None:
+    at = opened("transfer", TWO_SEEDS)
+    told, words = Told(story_of(at)), alt(at, "along-eps")
+    assert "2 of 2 panels computed; width 16 at ε = 8.00/255" in words
+    for source, meaning in SOURCES.items():
+        accuracy = float(told.accuracy("width 16", source)[3])
+        assert number(rf"{meaning.words} (\d\.\d\d)", words) == pytest.approx(accuracy, abs=0.006), source
+
+
+def test_nets_beside_the_twins(opened: Open) -> None:
+    """How far each is from the kernel at the end of its training, beside the widest lazy twin."""
+    at = opened("transfer", {"beside": OTHERS})
+    assert charts(at) == CHARTS["transfer"]
+    story = story_of(at, seeds=1, outside=OTHERS)
+    last = {group: float(np.nanmean(stored(nets[0]).arrays["cosine"][-1])) for group, nets in story.targets().items()}
+    for name in OTHERS:
+        (words,) = (one.value for one in at.main.markdown if one.value.startswith(f"**{name}**"))
+        lazy = number(r"of the lazy net have cosine (-?\d\.\d\d)", words)
+        other = number(r"that is not lazy (-?\d\.\d\d)", words)
+        assert (lazy, other) == pytest.approx((last["width 16"], last[name]), abs=0.006)
+    assert "4 of 4 panels computed" in alt(at, "along-eps")
+
+
+def test_only_nets_that_are_not_lazy(opened: Open) -> None:
+    """No twin, no width: what is drawn along the width is left out."""
+    at = opened("transfer", {"widths": "", "beside": "cnn-small"})
+    assert charts(at) == [name for name in CHARTS["transfer"] if name != "along-width"]
+    assert complaints(at) == []
+    assert "cnn-small, seed 0, FGSM on the kernel" in text(at)
+
+
+def test_across_architectures(opened: Open) -> None:
+    """The matrix: each kernel against each net, as a share of what the net's own FGSM takes."""
+    at = opened("transfer", {"architectures": ["FC(1)", "FC(3)"]})
+    experiment = at.session_state.experiment
+    nets = {name: with_net(experiment, name).twin(128, 0, RATE) for name in ("FC(1)", "FC(3)")}
+    shares = {}
+    for target, net in nets.items():
+        models = {name: with_net(experiment, name).kernel_model(RATE.descent) for name in nets} | {"own": net}
+        perturbed = {name: PerturbSpec(source=model, eps=(8 / 255,)) for name, model in models.items()}
+        seen = {name: stored(TransferSpec(perturb=one, target=net)).arrays for name, one in perturbed.items()}
+        lost = {
+            name: float(a["right_before"].double().mean() - a["right_after"][0].double().mean())
+            for name, a in seen.items()
+        }
+        assert lost["own"] > 0
+        shares |= {(name, target): lost[name] / lost["own"] for name in nets}
+    words = alt(at, "across")
+    assert "4 of 4 cells computed" in words
+    for extreme, share in (("highest", max(shares.values())), ("lowest", min(shares.values()))):
+        assert number(rf"{extreme} (-?\d+)%", words) == pytest.approx(100 * share, abs=0.51)
+    assert "of width 128" in text(at)
+
+
+def test_consistency_numbers(opened: Open) -> None:
+    """Alignment, shared space, matched features and counts, from the stored kernels by other means."""
+    at = opened("consistency")
+    experiments = small(at, "FC(1)", "Conv(2)")
+    kernels = [stored(e.kernel()).arrays["K"].numpy() for e in experiments]
+    n, words = len(kernels[0]), text(at)
+    centre = np.eye(n) - 1 / n
+    one, two = (centre @ K @ centre for K in kernels)
+    alignment = (one * two).sum() / np.sqrt((one**2).sum() * (two**2).sum())
+    assert number(r"centred alignment of FC\(1\) and Conv\(2\) is (\d\.\d+)\.", words) == pytest.approx(
+        alignment, abs=0.006
+    )
+    one, two = (np.linalg.eigh(K)[1][:, ::-1][:, :20] for K in kernels)
+    overlap = np.abs(one.T @ two)
+    shared = (overlap**2).sum() / 20
+    assert number(r"share (\d+\.?\d*) % of the space", words) == pytest.approx(100 * shared, abs=0.06)
+    arrays = stored(ConsistencySpec(sweeps=tuple(e.sweep() for e in experiments))).arrays
+    partner = arrays["partner"][0].numpy()
+    assert sorted(partner) == list(range(20))
+    same = int((partner == np.arange(20)).sum())
+    assert number(r"features of FC\(1\), (\d+) have their partner at the same index", words) == same
+    mean = overlap[np.arange(20), partner].mean()
+    assert number(r"on average the overlap is (\d\.\d\d)", words) == pytest.approx(mean, abs=0.006)
+    cosine = float(arrays["cosine"][0].nanmean())
+    assert number(r"input gradients is ([+-]\d\.\d\d) on average", words) == pytest.approx(cosine, abs=0.006)
+
+
+def test_consistency_table(opened: Open) -> None:
+    """The classes of features are those that the Eigenfeatures page counts."""
+    at = opened("consistency", {"compared": ["FC(3)", "Conv(2)"]})
+    table = at.dataframe[0].value.set_index("Architecture")
+    for name, experiment in zip(table.index, small(at, "FC(3)", "Conv(2)"), strict=True):
+        sweep = stored(experiment.sweep()).arrays
+        classes = result(experiment.curves(), Store()).arrays["classes"].numpy()
+        row = table.loc[name]
+        assert [row["Robust useful"], row["Useful non-robust"], row["Useless"]] == [
+            (classes == kind).sum() for kind in (2, 1, 0)
+        ]
+        assert row["Robust among the top 20"] == (classes[:20] == 2).sum()
+        robustness = (sweep["right_before"] & sweep["right_after"]).double().mean(0).numpy()
+        order = stats.spearmanr(np.arange(len(robustness)), robustness).statistic
+        assert row["Spearman of index and robustness"] == pytest.approx(order)
+    assert list(table.index) == ["FC(3)", "Conv(2)"]
+
+
+# -- what is asked for and cannot be had -------------------------------------------------------------------------------
+
+WRONG = {
+    "no-width": ("transfer", {"widths": ""}, "Choose at least one width"),
+    "radius-beyond-the-pixels": ("transfer", {"radius": "300"}, "at most 1 (255/255)"),
+    "rate-beyond-the-kernel": ("transfer", {"lr": "100"}, "a learning rate of 100 n/lam_max diverges"),
+    "one-architecture": ("consistency", {"compared": "FC(1)"}, "Choose two to six architectures"),
+    "no-architecture": ("consistency", {"compared": ""}, "Choose two to six architectures"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input(case: str, opened: Open) -> None:
+    """One sentence in place of the figures; the page itself and the others go on."""
+    page, query, sentence = WRONG[case]
+    at = opened(page, query)
+    said = [element.value for element in (*at.main.info, *at.main.error)]
+    assert len(said) == 1
+    assert sentence in said[0]
+    assert "Traceback" not in said[0]
+    assert charts(at) == []
+    assert charts(opened("attack", {name: value for name, value in query.items() if name != "at"})) == CHARTS["attack"]
+
+
+def test_a_rate_that_diverges_is_mended_by_a_smaller_one(opened: Open) -> None:
+    at = opened("transfer", {"lr": "100", "draw": "51"})
+    assert charts(at) == []
+    at.number_input(key="lr").set_value(0.05).run()
+    run_until_ready(at)
+    assert complaints(at) == []
+    assert charts(at) == CHARTS["transfer"]
+
+
+def test_radius_0_takes_nothing(opened: Open) -> None:
+    at = opened("transfer", {"radius": "0"})
+    assert charts(at) == CHARTS["transfer"]
+    assert complaints(at) == []
+    assert "There is no share to tell at eps 0/255" in text(at)
+    assert number(r"(\d+) of 20 test images flip", text(at)) == 0
+
+
+def test_a_link_to_a_radius(opened: Open) -> None:
+    """The address that the slider makes is one that it takes, without a notice."""
+    at = opened("transfer")
+    at.select_slider(key="at").set_value(1).run()
+    (address,) = at.query_params["at"] if isinstance(at.query_params["at"], list) else [at.query_params["at"]]
+    again = opened("transfer", {"at": address})
+    assert "eps 2/255" in text(again)
+    assert complaints(again) == []
+
+
+# -- a story half told ---------------------------------------------------------------------------------------------------
+
+PARTS = {
+    "one-width": lambda group, seed, source: group == "width 8",
+    "one-seed-of-two": lambda group, seed, source: seed == 0,
+    "noise-only": lambda group, seed, source: source == "noise",
+    "white-box-only": lambda group, seed, source: source.startswith("white"),
+    "kernel-only": lambda group, seed, source: source == "kernel_fgsm",
+    "one-transfer": lambda group, seed, source: (group, seed, source) == ("width 16", 1, "other_seed"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_part_of_a_story(part: str, opened: Open) -> None:
+    """The page draws what there is and offers the rest."""
+    draw = 60 + list(PARTS).index(part)
+    experiment = Experiment(data=DataSpec(n_train=60, n_test=20, seed=draw))
+    story = Story(kernel=experiment.ntk(), widths=(8, 16), seeds=2, training=RATE)
+    there = {key: spec for key, spec in story.transfers().items() if PARTS[part](*key)}
+    for spec in there.values():
+        result(spec, Store())
+    at = opened("transfer", TWO_SEEDS | {"draw": str(draw)}, wait=False)
+    assert not at.exception
+    assert complaints(at) == []
+    assert [button.label for button in at.main.button if button.label in ("Run", "Cancel")] == ["Run"]
+    groups = list(dict.fromkeys(group for group, _, _ in there))
+    words = alt(at, "along-eps")
+    assert f"{len(groups)} of 2 panels computed" in words
+    shown = {source for group, _, source in there if group == groups[-1]}
+    for source, meaning in SOURCES.items():
+        said = re.search(rf"{meaning.words} (\d\.\d\d)", words)
+        assert bool(said) == (source in shown), source
+        if said:
+            right = [stored(there[key]).arrays["right_after"][3] for key in there if key[::2] == (groups[-1], source)]
+            share = float(np.mean([float(one.double().mean()) for one in right]))
+            assert float(said[1]) == pytest.approx(share, abs=0.006)
+    assert ("gallery" in charts(at)) == ("kernel_fgsm" in shown and min(key[1] for key in there) == 0)
+
+
+def test_the_rest_of_a_story(opened: Open) -> None:
+    """What a smaller story has computed is there at once; the larger one adds to it."""
+    opened("transfer", {"draw": "70", "widths": "8"})
+    at = opened("transfer", {"draw": "70"}, wait=False)
+    assert "1 of 2 panels computed" in alt(at, "along-eps")
+    assert not working(at)
+    run_until_ready(at)
+    assert "2 of 2 panels computed" in alt(at, "along-eps")
+    assert charts(at) == CHARTS["transfer"]
+    assert not at.get("progress")
+
+
+def test_cancelled_in_the_middle(opened: Open) -> None:
+    """What was finished stays on the page, and the rest is offered again."""
+    opened("transfer", {"draw": "71", "widths": "8"})
+    at = opened("transfer", {"draw": "71", "widths": ["8", "4096"], "descent": "100", "n": "60"}, wait=False)
+    next(button for button in at.main.button if button.label == "Run").click().run()
+    assert working(at)
+    (job,) = (job for job in services().worker.jobs() if not job.finished)
+    next(button for button in at.main.button if button.label == "Cancel").click().run()
+    assert job.wait(5)
+    at.run()
+    assert not working(at)
+    assert at.info[0].value.startswith("Cancelled: nets trained and attacked (width 8, width 4096; 1 seed).")
+    assert "1 of 2 panels computed" in alt(at, "along-eps")
+    assert charts(at) == CHARTS["transfer"]
+    assert [button.label for button in at.main.button if button.label.startswith("Run")] == ["Run again"]
+
+
+def test_click_on_a_thumbnail_opens_the_attack_page(opened: Open) -> None:
+    at = opened("transfer")
+    select(at, "gallery", points=[{"customdata": [7], "point_index": 7, "curve_number": 2}])
+    assert not at.exception
+    assert at.main.title[0].value == "Attack"
+    assert at.number_input(key="image").value == 7
+
+
+# -- the code that reproduces it -----------------------------------------------------------------------------------------
+
+TASKS = {
+    "binary": {},
+    "three-classes": {"classes": ["Coat", "Bag", "Shirt"], "draw": "7"},
+    "centred-pixels": {"inputs": "centre", "b": "0.3"},
+    "l2-erf": {"norm": "l2", "eps": "1", "act": "erf"},
+    "nngp-is-not-what-a-net-has": {"kind": "nngp"},
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_code_of_transfer(task: str, opened: Open) -> None:
+    """The twin of the largest width: its accuracy, clean and under the kernel's attack at the sidebar's radius."""
+    at = opened("transfer", TASKS[task])
+    clean, attacked = run_code(at)
+    norm = at.session_state.experiment.attack.norm
+    largest = 16 / 255 if norm == "linf" else 2.0
+    story = story_of(at, seeds=1).replace(eps=radii(largest), norm=norm)
+    arrays = stored(story.transfers()["width 16", 0, "kernel_fgsm"]).arrays
+    assert story.eps[3] == pytest.approx(at.session_state.experiment.attack.eps)
+    assert float(clean) == pytest.approx(float(arrays["right_before"].double().mean()))
+    assert float(attacked) == pytest.approx(float(arrays["right_after"][3].double().mean()))
+    assert float(attacked) < float(clean)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_code_of_consistency(task: str, opened: Open) -> None:
+    """The first two architectures: alignment and shared eigenspaces as the page has them."""
+    at = opened("consistency", TASKS[task])
+    alignment, overlap = run_code(at)
+    spec = ConsistencySpec(sweeps=tuple(e.sweep() for e in small(at, "FC(1)", "Conv(2)")))
+    arrays = stored(spec).arrays
+    assert np.asarray(alignment) == pytest.approx(arrays["alignment"].numpy(), abs=1e-9)
+    at_k = [arrays["ks"].tolist().index(k) for k in (1, 5, 20)]
+    assert np.asarray(overlap) == pytest.approx(arrays["overlap"][0, at_k].numpy(), abs=1e-6)
