@@ -5,6 +5,7 @@ import streamlit as st
 from ntkcore.analysis.readings import read_prediction
 from ntkcore.runs.presets import PRESETS, Preset
 from pages.ui import sidebar, stories
+from pages.ui.navigation import go_to
 from pages.ui.page import page
 from pages.ui.results import cost_in_words, need
 from pages.ui.samples import class_pictures, task_of
@@ -24,8 +25,7 @@ def _open(preset: Preset) -> None:
     """The sidebar takes the preset's experiment; one about finite nets opens on its own page."""
     sidebar.apply(preset.experiment)
     if preset.story is not None:
-        stories.apply(preset.story)
-        st.switch_page("pages/transfer.py")
+        go_to("pages/transfer.py", **stories.choices(preset.story))
 
 
 presets = list(PRESETS.values())

@@ -16,15 +16,16 @@ from ntkcore.figures.along_steps import cosine_along_training, training_curves
 from ntkcore.figures.attack import contact_sheet
 from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
 from ntkcore.runs.specs import TwinSpec
-from pages.ui.attack_views import DESCENT, predictors
+from pages.ui.attack_views import DESCENT, ITSELF, KERNEL, predictors
 from pages.ui.code import story_lines
 from pages.ui.matrix import matrix
+from pages.ui.navigation import go_to
 from pages.ui.page import page
 from pages.ui.results import need_all
 from pages.ui.samples import task_of
 from pages.ui.services import stored
 from pages.ui.show import chart, clicked, dark, downloads, explain
-from pages.ui.stories import radius_in_words, story_controls, told
+from pages.ui.stories import accuracies, percent_columns, radius_in_words, story_controls, told
 
 SHOWN = 48  # images of the gallery
 
@@ -39,16 +40,11 @@ if not line.groups:
     st.caption("Each net's panel appears when it is ready.")
     st.stop()
 
-at = len(story.eps) - 2
-at = st.select_slider(
-    "Radius for the numbers below",
-    list(range(len(story.eps))),
-    at,
-    key="at",
-    bind="query-params",
-    format_func=lambda i: radius_in_words(story.eps[i], story.norm),
+choices = list(dict.fromkeys(radius_in_words(eps, story.norm) for eps in story.eps))
+words = st.select_slider(
+    "Radius for the numbers below", choices, choices[-2:][0], key="at", bind="query-params", disabled=len(choices) < 2
 )
-words = radius_in_words(story.eps[at], story.norm)
+at = choices.index(words)
 
 st.subheader("Accuracy of the nets along the radius", anchor=False)
 chance = max(np.bincount(task.labels_test.numpy())) / task.m
@@ -66,6 +62,8 @@ for group in largest:
     if fgsm is not None and pgd is not None:
         st.markdown(f"At {group} and {words}: " + read_white_box(float(fgsm.mean[at]), float(pgd.mean[at])))
 st.markdown(read_noise(line.worst_noise()))
+st.dataframe(accuracies(line, at), width="stretch", hide_index=True, column_config=percent_columns(line))
+st.caption(f"Accuracy at {words}, mean over seeds; *worst of all*: images that no attack of the row turns wrong.")
 bands = "Bands: 95 % over test images, and over seeds as far as so few can tell (bootstrap)."
 st.caption(f"{bands} {read_zero(line.zero_share())}")
 
@@ -113,9 +111,8 @@ verdict = found.get((group, 0, "kernel_fgsm"))
 def _open_image() -> None:
     index = clicked(st.session_state.get("gallery"))
     if index is not None:
-        twin = {"target": group, "source": DESCENT} if group in predictors() else {}
-        query = {"image": str(index)} | twin
-        st.switch_page("pages/attack.py", query_params=query)
+        twin = {"target": group, "source": DESCENT} if group in predictors() else {"target": KERNEL, "source": ITSELF}
+        go_to("pages/attack.py", image=index, **twin)
 
 
 if verdict is not None:

@@ -73,6 +73,17 @@ class Storyline:
         draw = self._draw(cosine)
         return draw.band(draw.mean(cosine)[:, None])
 
+    def worst(self, group: str, at: int) -> Band:
+        """Share of the images that no source turns wrong, at radius number ``at``: the worst of all attacks."""
+        sources = [source for source in self.sources(group) if source != "noise"]
+        seeds = self._seeds(group, *sources) if sources else []
+        if not seeds:
+            return NOTHING
+        right = [self._stack(group, source, "right_after", seeds)[:, [at]] for source in sources]
+        left = np.logical_and.reduce(right)
+        draw = self._draw(left)
+        return draw.band(draw.mean(left))
+
     def worst_noise(self) -> float:
         """Points of accuracy that random signs cost at worst, over groups and radii; nan without any."""
         costs = []

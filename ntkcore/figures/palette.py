@@ -48,11 +48,13 @@ ATTACKS = {"fgsm": KERNEL_FGSM, "pgd": KERNEL_PGD, "white_box": WHITE_BOX, "nois
 
 # Where a perturbation of a finite net comes from. Both white boxes share one colour: dash and symbol tell them apart.
 WHITE_FGSM = replace(WHITE_BOX, words="white-box FGSM")
+AUTOATTACK = replace(WHITE_BOX, words="AutoAttack", symbol="star", dash="dashdot")
 WHITE_PGD = replace(WHITE_BOX, words="white-box PGD", symbol="square-open", dash="9px,3px")
 OTHER_SEED = Meaning("FGSM on another seed", "#80571F", "#C09A62", symbol="triangle-up", dash="dashdot")
 SOURCES = {
     "white_fgsm": WHITE_FGSM,
     "white_pgd": WHITE_PGD,
+    "autoattack": AUTOATTACK,
     "kernel_fgsm": KERNEL_FGSM,
     "kernel_pgd": KERNEL_PGD,
     "other_seed": OTHER_SEED,

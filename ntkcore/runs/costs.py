@@ -53,6 +53,7 @@ class Estimate:
 NOTHING = Estimate(0.0, 0.0)
 LEAST_MEMORY = 2e8  # bytes of working space, whatever the size
 NET_SLOWER = 1.6  # a training step's products are smaller than the measured one, and it does more than products
+AUTO_PASSES = 2000  # forward passes of AutoAttack on an image, on average
 OVERHEAD = 5e-3  # seconds of small operations for one image's attack, whatever its size
 
 
@@ -174,6 +175,7 @@ def _of_nets(spec: specs.StageSpec, rates: Rates) -> Estimate:
         model, passes = spec.target, (1 + len(spec.perturb.eps)) + 3
     else:
         model, passes = spec.source, 3 * (1 + len(spec.eps) * (spec.steps - 1))
+        passes += AUTO_PASSES * len(spec.eps) if spec.method == "autoattack" else 0
     if isinstance(model, specs.Noise):
         return Estimate(OVERHEAD, LEAST_MEMORY)
     size = _Size.of(model.kernel)

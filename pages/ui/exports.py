@@ -8,14 +8,13 @@
 
 import json
 
-import streamlit as st
-
 from ntkcore.errors import NTKError
 from ntkcore.figures import export
 from ntkcore.runs import specs
 from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
 from pages.ui import sidebar
+from pages.ui.navigation import go_to
 from pages.ui.run_figures import figures_of
 from pages.ui.services import services
 
@@ -42,8 +41,8 @@ def open_run(entry: Artifact) -> None:
     spec = specs.parse(entry.stage, entry.meta["spec"])
     sidebar.apply(specs.experiment_of(spec))
     index = getattr(spec, "index", None)
-    own = {"image": str(index)} if entry.stage == "flip" else {}
-    st.switch_page(PAGES[entry.stage], query_params=own)
+    own = {"image": index} if entry.stage == "flip" else {}
+    go_to(PAGES[entry.stage], **own)
 
 
 def spec_of(entry: Artifact) -> specs.StageSpec | None:

@@ -33,6 +33,26 @@ def pages() -> list:
     ]
 
 
+def go_to(page: str, **choices: object) -> None:
+    """From a button's callback: open a page next, its controls (by their keys) set to these choices.
+
+    They go into the address too: a control that is drawn for the first time does not write there what it is given.
+    """
+    for name, value in choices.items():
+        st.session_state[name] = value
+    query = {
+        name: [str(one) for one in value] if isinstance(value, list) else str(value) for name, value in choices.items()
+    }
+    st.session_state.going_to = page, {name: value for name, value in query.items() if value}
+
+
+def follow() -> None:
+    """Called by app.py once the pages are declared: go where a callback wanted to go."""
+    if "going_to" in st.session_state:
+        page, query = st.session_state.pop("going_to")
+        st.switch_page(page, query_params=query)
+
+
 def remember_arrival() -> bool:
     """Keep the parameters of the link that opened this session: widgets drop what they cannot take in silence.
 

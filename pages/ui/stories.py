@@ -11,12 +11,15 @@ from collections.abc import Mapping
 import streamlit as st
 
 from ntkcore.analysis.storyline import Storyline
+from ntkcore.analysis.strongest import available
 from ntkcore.errors import NTKError
+from ntkcore.figures.palette import SOURCES
 from ntkcore.runs.specs import OUTSIDE, Experiment, Story, radii
 from ntkcore.runs.store import Artifact
 
 # Widths to begin with, by family: a convolution of width w costs w^2 at every pixel.
 FIRST_WIDTHS = {"fc": [32, 128, 512, 2048], "conv": [8, 32, 128], "myrtle": [8, 16, 32]}
+WORST = "worst of all"
 WIDTHS = [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 
 
@@ -42,8 +45,8 @@ def story_controls(experiment: Experiment) -> Story:
         help="The widest twin in standard parameterisation, and networks that have no infinite twin here; trained by "
         "SGD on cross-entropy.",
     )
-    with st.expander("Training of the twins"):
-        a, b, c = st.columns(3)
+    with st.expander("Training of the twins, and the strong attack"):
+        a, b, c, d = st.columns(4, vertical_alignment="bottom")
         lr = a.number_input(
             "Learning rate, in n / λmax of the kernel",
             0.001,
@@ -56,6 +59,13 @@ def story_controls(experiment: Experiment) -> Story:
         )
         momentum = b.number_input("Momentum", 0.0, 0.99, 0.9, 0.05, key="momentum", bind="query-params")
         steps = c.number_input("Steps", 1, 5000, 100, key="descent", bind="query-params")
+        strong = d.toggle(
+            "AutoAttack beside them",
+            key="strong",
+            bind="query-params",
+            disabled=not available(),
+            help="APGD, FAB and Square on every net: minutes. An optional extra: pip install pyautoattack.",
+        )
     if not widths and not outside:
         st.info("Choose at least one width, or a net to stand beside.")
         st.stop()
@@ -70,16 +80,17 @@ def story_controls(experiment: Experiment) -> Story:
             norm=norm,
             training=training,
             outside=tuple(outside),
+            strong=strong and available(),
         )
     except NTKError as error:
         st.error(str(error))
         st.stop()
 
 
-def apply(story: Story) -> None:
-    """Set the page's controls to a story with evenly halved radii; to be used in a callback."""
+def choices(story: Story) -> dict[str, object]:
+    """The page's controls, by their keys, for a story whose radii are halves of one another."""
     unit = 255.0 if story.norm == "linf" else 1.0
-    values = {
+    return {
         "widths": list(story.widths),
         "seeds": story.seeds,
         "radius": max(story.eps) * unit,
@@ -87,9 +98,8 @@ def apply(story: Story) -> None:
         "lr": story.training.lr,
         "momentum": story.training.momentum,
         "descent": story.training.steps,
+        "strong": story.strong,
     }
-    for name, value in values.items():
-        st.session_state[name] = value
 
 
 def told(found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:
@@ -100,3 +110,20 @@ def told(found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:
 def radius_in_words(eps: float, norm: str) -> str:
     """ "eps 4/255" or "ℓ2 eps 0.5"."""
     return f"eps {eps * 255:.3g}/255" if norm == "linf" else f"ℓ2 eps {eps:.3g}"
+
+
+def accuracies(line: Storyline, at: int) -> list[dict[str, float | str]]:
+    """One row a net: accuracy clean, under every source at radius number ``at``, and under the worst of them."""
+    rows = []
+    for group in line.groups:
+        row: dict[str, float | str] = {"Net": group, "clean": float(line.clean(group).mean[0])}
+        for source in line.sources(group):
+            row[SOURCES[source].words] = float(line.accuracy(group, source).mean[at])
+        rows.append({**row, WORST: float(line.worst(group, at).mean[0])})
+    return rows
+
+
+def percent_columns(line: Storyline) -> dict:
+    """How the columns of ``accuracies`` are written."""
+    names = {SOURCES[source].words for group in line.groups for source in line.sources(group)}
+    return {name: st.column_config.NumberColumn(format="percent") for name in ("clean", *names, WORST)}

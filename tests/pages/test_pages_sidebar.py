@@ -55,6 +55,10 @@ def test_presets_one_after_another(opened: Open) -> None:
         at.button(key=f"preset-{name}").click().run()
         assert at.session_state.experiment == PRESETS[name].experiment
         assert not at.exception
+        if PRESETS[name].story is not None:
+            assert at.main.title[0].value == "Transfer"
+            assert at.session_state.widths == list(PRESETS[name].story.widths)
+            at.switch_page("pages/overview.py").run()
 
 
 def test_preset_that_needs_a_download_offers_it(opened: Open) -> None:

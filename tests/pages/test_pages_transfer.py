@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from ntkcore.data import DataSpec
 from ntkcore.figures.palette import SOURCES
+from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, Experiment, PerturbSpec, Story, TransferSpec, radii
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
@@ -84,11 +85,10 @@ def alt(at: AppTest, key: str) -> str:
 
 @pytest.mark.parametrize("radius", [1, 3, 4])
 def test_transfer_numbers(radius: int, opened: Open) -> None:
-    """At the radius that the slider chooses: recovered share, white box, flips; cosine and noise at all of them."""
-    at = opened("transfer", TWO_SEEDS)
-    at.select_slider(key="at").set_value(radius).run()
+    """At the radius of the slider: recovered share, white box, flips; the cosine, which has no radius."""
+    at = opened("transfer", TWO_SEEDS | {"at": f"eps {2**radius}/255"})
     told, words = Told(story_of(at)), text(at)
-    assert f"eps {2**radius}/255" in words
+    assert f"At width 16 and eps {2**radius}/255" in words
     share = told.recovered("width 16", radius)
     takes = r"At the largest width, 16, FGSM on the kernel takes (-?\d+\.?\d*|no) "
     if share > 0:
@@ -124,9 +124,23 @@ def test_alt_text_of_the_panels(opened: Open) -> None:
     at = opened("transfer", TWO_SEEDS)
     told, words = Told(story_of(at)), alt(at, "along-eps")
     assert "2 of 2 panels computed; width 16 at ε = 8.00/255" in words
-    for source, meaning in SOURCES.items():
-        accuracy = float(told.accuracy("width 16", source)[3])
-        assert number(rf"{meaning.words} (\d\.\d\d)", words) == pytest.approx(accuracy, abs=0.006), source
+    for source in story_of(at).sources():
+        said = number(rf"{SOURCES[source].words} (\d\.\d\d)", words)
+        assert said == pytest.approx(told.accuracy("width 16", source)[3], abs=0.006), source
+
+
+def test_table_of_accuracies(opened: Open) -> None:
+    """A row a net, a column a source; worst of all: what no attack turns wrong, seed by seed."""
+    at = opened("transfer", TWO_SEEDS)
+    told, sources = Told(story_of(at)), story_of(at).sources()
+    table = at.main.dataframe[0].value.set_index("Net")
+    assert list(table.index) == ["width 8", "width 16"]
+    for group, row in table.iterrows():
+        assert row["clean"] == pytest.approx(told.clean(group))
+        for source in sources:
+            assert row[SOURCES[source].words] == pytest.approx(told.accuracy(group, source)[3]), source
+        attacks = [told.stack(group, source, "right_after")[:, 3] for source in sources if source != "noise"]
+        assert row["worst of all"] == pytest.approx(np.logical_and.reduce(attacks).mean())
 
 
 def test_nets_beside_the_twins(opened: Open) -> None:
@@ -153,12 +167,12 @@ def test_only_nets_that_are_not_lazy(opened: Open) -> None:
 
 def test_across_architectures(opened: Open) -> None:
     """The matrix: each kernel against each net, as a share of what the net's own FGSM takes."""
-    at = opened("transfer", {"architectures": ["FC(1)", "FC(3)"]})
+    at = opened("transfer", {"architectures": ["FC(1)", "FC(3)"], "lr": "1"})
     experiment = at.session_state.experiment
-    nets = {name: with_net(experiment, name).twin(128, 0, RATE) for name in ("FC(1)", "FC(3)")}
+    nets = {name: with_net(experiment, name).twin(128) for name in ("FC(1)", "FC(3)")}
     shares = {}
     for target, net in nets.items():
-        models = {name: with_net(experiment, name).kernel_model(RATE.descent) for name in nets} | {"own": net}
+        models = {name: with_net(experiment, name).kernel_model(LAZY.descent) for name in nets} | {"own": net}
         perturbed = {name: PerturbSpec(source=model, eps=(8 / 255,)) for name, model in models.items()}
         seen = {name: stored(TransferSpec(perturb=one, target=net)).arrays for name, one in perturbed.items()}
         lost = {
@@ -261,16 +275,15 @@ def test_radius_0_takes_nothing(opened: Open) -> None:
 
 
 def test_a_link_to_a_radius(opened: Open) -> None:
-    """The address that the slider makes is one that it takes, without a notice."""
-    at = opened("transfer")
-    at.select_slider(key="at").set_value(1).run()
-    (address,) = at.query_params["at"] if isinstance(at.query_params["at"], list) else [at.query_params["at"]]
-    again = opened("transfer", {"at": address})
-    assert "eps 2/255" in text(again)
-    assert complaints(again) == []
+    """What the slider puts into the address is what it takes, without a notice."""
+    options = opened("transfer").select_slider(key="at").options
+    assert options == [f"eps {radius}/255" for radius in (1, 2, 4, 8, 16)]
+    at = opened("transfer", {"at": options[1]})
+    assert "At width 16 and eps 2/255" in text(at)
+    assert complaints(at) == []
 
 
-# -- a story half told ---------------------------------------------------------------------------------------------------
+# -- a story half told -------------------------------------------------------------------------------------------------
 
 PARTS = {
     "one-width": lambda group, seed, source: group == "width 8",
@@ -299,8 +312,8 @@ def test_part_of_a_story(part: str, opened: Open) -> None:
     words = alt(at, "along-eps")
     assert f"{len(groups)} of 2 panels computed" in words
     shown = {source for group, _, source in there if group == groups[-1]}
-    for source, meaning in SOURCES.items():
-        said = re.search(rf"{meaning.words} (\d\.\d\d)", words)
+    for source in story.sources():
+        said = re.search(rf"{SOURCES[source].words} (\d\.\d\d)", words)
         assert bool(said) == (source in shown), source
         if said:
             right = [stored(there[key]).arrays["right_after"][3] for key in there if key[::2] == (groups[-1], source)]
@@ -323,8 +336,9 @@ def test_the_rest_of_a_story(opened: Open) -> None:
 
 def test_cancelled_in_the_middle(opened: Open) -> None:
     """What was finished stays on the page, and the rest is offered again."""
-    opened("transfer", {"draw": "71", "widths": "8"})
-    at = opened("transfer", {"draw": "71", "widths": ["8", "4096"], "descent": "100", "n": "60"}, wait=False)
+    long = {"draw": "71", "descent": "2000"}
+    opened("transfer", long | {"widths": "8"})
+    at = opened("transfer", long | {"widths": ["8", "4096"]}, wait=False)
     next(button for button in at.main.button if button.label == "Run").click().run()
     assert working(at)
     (job,) = (job for job in services().worker.jobs() if not job.finished)
@@ -338,15 +352,64 @@ def test_cancelled_in_the_middle(opened: Open) -> None:
     assert [button.label for button in at.main.button if button.label.startswith("Run")] == ["Run again"]
 
 
-def test_click_on_a_thumbnail_opens_the_attack_page(opened: Open) -> None:
-    at = opened("transfer")
-    select(at, "gallery", points=[{"customdata": [7], "point_index": 7, "curve_number": 2}])
+# -- from page to page -------------------------------------------------------------------------------------------------
+
+
+def thumbnail(at: AppTest, index: int) -> AppTest:
+    """Click on a picture of the gallery: the page that it opens, at its first look."""
+    at = select(at, "gallery", points=[{"customdata": [index], "point_index": index, "curve_number": 2}])
     assert not at.exception
-    assert at.main.title[0].value == "Attack"
-    assert at.number_input(key="image").value == 7
+    return at
 
 
-# -- the code that reproduces it -----------------------------------------------------------------------------------------
+def test_a_thumbnail_opens_the_attack_page(opened: Open) -> None:
+    """With the image, the net and the kernel that fooled it; also where the page has kept another choice."""
+    at = thumbnail(opened("transfer"), 7)
+    for index, width in ((0, 8), (5, 16)):
+        assert at.main.title[0].value == "Attack"
+        at.switch_page("pages/transfer.py").run()
+        at.main.selectbox[0].set_value(f"width {width}").run()
+        at = thumbnail(at, index)
+        assert at.main.title[0].value == "Attack"
+        assert at.number_input(key="image").value == index
+        assert at.selectbox(key="target").value == f"width {width}"
+        assert at.selectbox(key="source").value.startswith("kernel after")
+
+
+STORIES = [name for name, preset in PRESETS.items() if preset.story is not None]
+
+
+def test_presets_of_stories(opened: Open) -> None:
+    """One after another, each with all its own choices, in the controls and in the address."""
+    at = opened("overview", wait=False)
+    for name in (*STORIES, *reversed(STORIES)):
+        story = PRESETS[name].story
+        at.button(key=f"preset-{name}").click().run()
+        assert not at.exception
+        assert at.main.title[0].value == "Transfer"
+        assert at.session_state.experiment == PRESETS[name].experiment
+        chosen = {key: at.session_state[key] for key in ("widths", "seeds", "radius", "beside", "lr", "descent")}
+        assert chosen == {
+            "widths": list(story.widths),
+            "seeds": story.seeds,
+            "radius": pytest.approx(255 * max(story.eps)),
+            "beside": list(story.outside),
+            "lr": story.training.lr,
+            "descent": story.training.steps,
+        }
+        defaults = {"widths": ["32", "128", "512", "2048"], "radius": "16", "beside": []}
+        wanted = {
+            "widths": [str(width) for width in story.widths],
+            "radius": f"{255 * max(story.eps):g}",
+            "beside": list(story.outside),
+        }
+        for key, value in wanted.items():
+            address = at.query_params.get(key, defaults[key])
+            assert sorted(address) == sorted(value) or float(address) == float(value), key
+        at.switch_page("pages/overview.py").run()
+
+
+# -- the code that reproduces it ---------------------------------------------------------------------------------------
 
 TASKS = {
     "binary": {},

@@ -32,8 +32,8 @@ GOLDEN = {
     "upload": "88eea2293700c08a2201ecb4dd61ce10",
     "twin": "b92710e3abea5f075fa60c384e88ea1f",
     "network": "2ce3b71b2da5029a9d43bdb9a1c09301",
-    "perturb": "82280175627bc744bb315ea511dc3e33",
-    "transfer": "56b119defdb475dfd31f22c9b6d1110c",
+    "perturb": "c38e2bfac222e0b5f0c153d8996b0b49",
+    "transfer": "5569f2dce0732412553a2565275d1f76",
     "path": "1ef4bda2679f5ca5acff8532f1f2bc76",
     "consistency": "36e6a13295f61377e5ef68796d58f6e1",
 }
@@ -125,6 +125,7 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (specs.PerturbSpec, "eps"): {"eps": (0.02, 0.2)},
     (specs.PerturbSpec, "steps"): {"steps": 3},
     (specs.PerturbSpec, "norm"): {"norm": "l2"},
+    (specs.PerturbSpec, "method"): {"method": "autoattack", "steps": 1},
     (specs.PathSpec, "lr"): {"lr": 0.5},
     (specs.PathSpec, "momentum"): {"momentum": 0.5},
     (specs.PathSpec, "steps"): {"steps": (1, 4)},

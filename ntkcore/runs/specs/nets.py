@@ -8,7 +8,7 @@ can be the source of a perturbation and its target::
     TransferSpec(perturb=perturb, target=twin)
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -108,12 +108,13 @@ Model = KernelModel | TwinSpec | NetworkSpec
 
 
 class PerturbSpec(StageSpec):
-    """The test images perturbed through a source, at every radius: FGSM (one step) or PGD (several)."""
+    """The test images perturbed through a source, at every radius: FGSM (one step), PGD (several) or AutoAttack."""
 
     stage: ClassVar[str] = "perturb"
     version: ClassVar[int] = 1
     source: KernelModel | TwinSpec | NetworkSpec | Noise = KernelModel()
     eps: tuple[float, ...] = Field((8 / 255,), min_length=1, max_length=40)
+    method: Literal["gradient", "autoattack"] = "gradient"
     steps: int = Field(1, ge=1, le=200)
     norm: Norm = "linf"
 
@@ -129,8 +130,11 @@ class PerturbSpec(StageSpec):
     def _radius_of_the_norm(self) -> "PerturbSpec":
         if self.norm == "linf" and max(self.eps) > 1:
             raise ValueError(f"eps is {max(self.eps)}; pixels lie in [0, 1], so choose at most 1 (255/255).")
-        if isinstance(self.source, Noise) and (self.steps, self.norm) != (1, "linf"):
+        plain = (self.steps, self.norm, self.method) == (1, "linf", "gradient")
+        if isinstance(self.source, Noise) and not plain:
             raise ValueError("Random signs have one step and the linf ball; choose steps 1 and norm 'linf'.")
+        if self.method == "autoattack" and self.steps != 1:
+            raise ValueError("AutoAttack chooses its own steps; set steps to 1.")
         return self
 
     @property

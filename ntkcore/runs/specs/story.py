@@ -7,7 +7,7 @@ A story is not a stage: it names the transfers that tell it, in the order in whi
     story.transfers()                   # {("width 32", 0, "kernel_fgsm"): TransferSpec, ...}
 """
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ntkcore.analysis.attacks import Norm
 from ntkcore.architectures import ARCHITECTURES
@@ -16,8 +16,8 @@ from ntkcore.runs.specs.nets import KernelModel, NetworkSpec, Noise, PerturbSpec
 from ntkcore.training import LAZY, PLAIN, Training
 from ntkcore.validation import Spec
 
-SOURCES = ("white_fgsm", "white_pgd", "kernel_fgsm", "kernel_pgd", "other_seed", "noise")
-TWIN_PLAIN = "standard parameterisation"
+SOURCES = ("white_fgsm", "white_pgd", "autoattack", "kernel_fgsm", "kernel_pgd", "other_seed", "noise")
+TWIN_PLAIN = "twin trained by SGD"
 OUTSIDE = (TWIN_PLAIN, *ARCHITECTURES)  # nets outside the lazy regime that can stand beside the twins
 
 
@@ -28,7 +28,8 @@ def radii(largest: float) -> tuple[float, ...]:
 
 class Story(Spec):
     """widths and seeds of the finite twins; eps: radii of the attacks, pixel units; training: of the twins and, step
-    by step, of the kernel predictor; outside: nets outside the lazy regime beside them."""
+    by step, of the kernel predictor; outside: nets outside the lazy regime beside them, trained by ``plain``;
+    strong: AutoAttack on every net (``ntkcore.analysis.strongest``, an optional extra)."""
 
     kernel: KernelSpec = KernelSpec()
     widths: tuple[int, ...] = (32, 128, 512, 2048)
@@ -39,6 +40,7 @@ class Story(Spec):
     training: Training = LAZY
     outside: tuple[str, ...] = ()
     plain: Training = PLAIN
+    strong: bool = False
 
     @field_validator("widths")
     @classmethod
@@ -52,6 +54,11 @@ class Story(Spec):
             if name not in OUTSIDE:
                 raise ValueError(f"There is no net {name!r} to stand beside the twins; choose of {', '.join(OUTSIDE)}.")
         return names
+
+    @model_validator(mode="after")
+    def _attackable(self) -> "Story":
+        PerturbSpec(source=self.predictor, eps=self.eps, steps=self.steps, norm=self.norm)  # says what does not fit
+        return self
 
     @property
     def predictor(self) -> KernelModel:
@@ -83,12 +90,14 @@ class Story(Spec):
             model = target.replace(seed=(target.seed + 1) % self.seeds)
         else:
             model = self.predictor if source.startswith("kernel") else target
-        return PerturbSpec(source=model, eps=self.eps, steps=steps, norm=self.norm)
+        method = "autoattack" if source == "autoattack" else "gradient"
+        return PerturbSpec(source=model, eps=self.eps, steps=steps, norm=self.norm, method=method)
 
     def sources(self) -> tuple[str, ...]:
         """The sources there are: another seed only where there are two, random signs only in the linf ball."""
         absent = {"other_seed"} if self.seeds < 2 else set()
         absent |= set() if self.norm == "linf" else {"noise"}
+        absent |= set() if self.strong else {"autoattack"}
         return tuple(source for source in SOURCES if source not in absent)
 
     def transfers(self) -> dict[tuple[str, int, str], TransferSpec]:
@@ -110,6 +119,8 @@ def source_key(spec: TransferSpec) -> str:
     source, many = spec.perturb.source, "pgd" if spec.perturb.steps > 1 else "fgsm"
     if isinstance(source, Noise):
         return "noise"
+    if spec.perturb.method == "autoattack":
+        return "autoattack"
     if isinstance(source, KernelModel):
         return f"kernel_{many}"
     return f"white_{many}" if source == spec.target else "other_seed"

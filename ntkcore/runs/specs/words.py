@@ -80,6 +80,7 @@ def _attack_on(spec: PerturbSpec) -> str:
         return f"{model_name(spec.source)}, {len(spec.eps)} radii up to {in_pixels(max(spec.eps), spec.norm)}"
     many = f"{len(spec.eps)} radii up to " if len(spec.eps) > 1 else ""
     kind = "FGSM" if spec.steps == 1 else f"PGD of {spec.steps} steps"
+    kind = "AutoAttack" if spec.method == "autoattack" else kind
     ball = "" if spec.norm == "linf" else " in ℓ2"
     inputs = spec.source.kernel.inputs
     seen = "" if inputs == "raw" else f", which sees {inputs}d inputs"

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ntkcore import data
 from ntkcore.analysis.attacks import Predictor, loss_gradient
 from ntkcore.analysis.banks import Bank, bank_gradients
 from ntkcore.analysis.predict import KernelPredictor, accuracy, descent_weights, fit, fit_steps
 from ntkcore.analysis.spectrum import projections
+from ntkcore.analysis.strongest import autoattack
 from ntkcore.analysis.transfer import gradient_cosine, judge, perturb_along, sign_noise
 from ntkcore.architectures import build
 from ntkcore.kernels import input_map
@@ -87,8 +89,19 @@ def _perturb(spec: specs.PerturbSpec, context: Context) -> Arrays:
         x_adv = sign_noise(x, spec.eps, spec.source.seed)
         return {"x_adv": x_adv.cpu(), "zero_gradient": torch.zeros(len(x), dtype=torch.bool)}
     f = load_model(spec.source, context, (0.0, 0.3))
+    if spec.method == "autoattack":
+        return _strongest(f, x, y, spec, context)
     p = perturb_along(f, x, y, spec.attack, spec.eps, context.report((0.3, 1.0)))
     return {"x_adv": p.x_adv.cpu(), "gradient": p.gradient.cpu(), "zero_gradient": p.zero_gradient.cpu()}
+
+
+def _strongest(f: Predictor, x: Tensor, y: Tensor, spec: specs.PerturbSpec, context: Context) -> Arrays:
+    report, images = context.report((0.3, 1.0)), []
+    for i, eps in enumerate(spec.eps):
+        if report is not None:
+            report(i, len(spec.eps), f"AutoAttack, radius {i + 1} of {len(spec.eps)}")
+        images.append(autoattack(f, x, y, eps, spec.norm))
+    return {"x_adv": torch.stack(images).cpu(), "zero_gradient": torch.zeros(len(x), dtype=torch.bool)}
 
 
 @stage("transfer")

@@ -1,0 +1,64 @@
+"""AutoAttack (Croce & Hein 2020) on any predictor: the strong attack that ours are measured against.
+
+An optional extra, the package ``pyautoattack``: APGD on cross-entropy, FAB and (in ℓ∞) Square, one after the other
+on what is still right. A predictor with one output is shown to it as two logits, (0, f), whose cross-entropy is our
+logistic loss::
+
+    if available():
+        x_adv = autoattack(f, x, y, eps=8 / 255)         # [m, C, H, W]
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from ntkcore.analysis.attacks import Norm, Predictor
+from ntkcore.errors import NTKError
+
+PACKAGE = "pyautoattack"
+ATTACKS = {"linf": ("apgd-ce", "fab", "square"), "l2": ("apgd-ce", "fab")}  # Square fails on small images in l2
+QUERIES = 500  # of Square; AutoAttack's own 5000 change little once gradients have done their work
+
+
+def available() -> bool:
+    """Whether the package is installed."""
+    return find_spec(PACKAGE) is not None
+
+
+def autoattack(f: Predictor, x: Tensor, y: Tensor, eps: float, norm: Norm = "linf", seed: int = 0) -> Tensor:
+    """Images x [m, C, H, W] with labels y [m, c] under AutoAttack: [m, C, H, W], unchanged where it did not succeed.
+
+    Raises NTKError when the package is not there.
+    """
+    if not available():
+        raise NTKError(f"AutoAttack is an optional extra that is not installed: pip install {PACKAGE}.")
+    if eps == 0:
+        return x.clone()
+    labels = (y[:, 0] > 0).long() if y.shape[1] == 1 else y.argmax(1)
+    attack = import_module(PACKAGE).AutoAttack(
+        _Logits(f).eval(),
+        attacks=list(ATTACKS[norm]),
+        device=x.device,
+        eps=eps,
+        norm={"linf": "Linf", "l2": "L2"}[norm],
+        seed=seed,
+        version="custom",
+    )
+    attack.square.n_queries = QUERIES
+    found = attack.run_standard_evaluation(x.float(), labels, batch_size=100)
+    x_adv = found[0] if isinstance(found, tuple) else found
+    return x_adv.to(x)
+
+
+class _Logits(nn.Module):
+    """A predictor as a module with one logit for each class."""
+
+    def __init__(self, f: Predictor):
+        super().__init__()
+        self.f = f
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.f(x).float()
+        return torch.cat([torch.zeros_like(out), out], 1) if out.shape[1] == 1 else out
