@@ -43,9 +43,15 @@ class Resampling:
         """values [S, ..., m] -> mean over points and seeds in every draw, [DRAWS + 1, ...]; nan counts as absent."""
         values = np.asarray(values, dtype=float)
         known = np.isfinite(values)
-        total = np.einsum("ds,s...m,dm->d...", self.seeds, np.where(known, values, 0.0), self.points)
-        weight = np.einsum("ds,s...m,dm->d...", self.seeds, known.astype(float), self.points)
+        total = self._weighted(np.where(known, values, 0.0))
+        if known.all():
+            return total
+        weight = self._weighted(known.astype(float))
         return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+
+    def _weighted(self, values: np.ndarray) -> np.ndarray:
+        over_points = values @ self.points.T  # [S, ..., D]
+        return np.einsum("ds,s...d->d...", self.seeds, over_points)
 
     def rate(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Transfer rate: before [S, m], after [S, E, m] bool -> share of the right ones that turn wrong, [D, E]."""
