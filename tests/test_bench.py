@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from bench import kernels, sweep
+from bench import kernels, story, sweep
 from bench.measure import Seconds, machine, timed
+from ntkcore.runs.specs import Story
 
 
 def test_the_sweep_alternates_with_single_features_and_compares_their_counts(capsys):
@@ -37,6 +38,15 @@ def test_kernels_are_timed_per_entry(capsys, monkeypatch):
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("  Conv(1), 3x4x4, n = 5 ")
     assert all(float(number) > 0 for number in line.split()[-4:])
+
+
+def test_the_story_says_when_each_width_is_complete(capsys, monkeypatch):
+    monkeypatch.setattr(story, "COMPARED", story.COMPARED[:2])
+    monkeypatch.setattr(story, "Story", lambda kernel: Story(kernel=kernel, widths=(8, 16), seeds=1))
+    story.main(argparse.Namespace(n=20, m=6, rounds=1))
+    out = capsys.readouterr().out
+    for name in ("width 8", "width 16", "all of it, warm", "consistency"):
+        assert re.search(rf"^  {name} +\d+\.\d+ s  \(\d+\.\d+ to \d+\.\d+\)$", out, re.MULTILINE), name
 
 
 def test_a_measurement_is_a_median_with_its_range():

@@ -1,0 +1,47 @@
+"""The Transfer page's story and the Consistency page's comparison, cold: what a click there computes.
+
+The default story of the bundled data: four widths, two seeds, six sources at five radii. Each width's line is the time
+since the start at which its last transfer is in the store, which is when its panel is complete. The comparison: FC(1),
+FC(3), Conv(2) and Myrtle-5 on images of 7x7 pixels. Both take most of a minute, so there are at most three rounds.
+"""
+
+import argparse
+import tempfile
+import time
+from collections import defaultdict
+
+import ntkcore as ntk
+from bench.measure import Seconds, timed
+from ntkcore.runs.specs import ConsistencySpec, Experiment, NetSpec, Story
+from ntkcore.runs.stages import result
+from ntkcore.runs.store import Store
+
+MOST_ROUNDS = 3
+COMPARED = (NetSpec(), NetSpec(depth=3), NetSpec(family="conv", depth=2), NetSpec(family="myrtle", depth=5))
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure and print; options: n, m, rounds."""
+    experiment = Experiment(data=ntk.DataSpec(n_train=options.n, n_test=options.m))
+    story = Story(kernel=experiment.ntk())
+    small = ntk.DataSpec(n_train=min(150, options.n), n_test=min(100, options.m), size=7)
+    sweeps = tuple(experiment.replace(data=small, net=net).sweep() for net in COMPARED)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for _ in range(min(options.rounds, MOST_ROUNDS)):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, taken in told(story, Store(folder)).items():
+                seconds[name].append(taken)
+            seconds["all of it, warm"].append(max(told(story, Store(folder)).values()))
+            seconds["consistency"].append(timed(lambda f=folder: result(ConsistencySpec(sweeps=sweeps), Store(f)))[0])
+    print(f"{experiment.in_words()}: {story.in_words()}; medians of {len(seconds['consistency'])} rounds")
+    for name, taken in seconds.items():
+        print(f"  {name:<28} {Seconds(taken)}")
+
+
+def told(story: Story, store: Store) -> dict[str, float]:
+    """Seconds from the start until each group of nets has all its transfers."""
+    start, done = time.perf_counter(), {}
+    for (group, _, _), spec in story.transfers().items():
+        dict(result(spec, store).arrays)
+        done[group] = time.perf_counter() - start
+    return done
