@@ -24,7 +24,7 @@ def main(options: argparse.Namespace) -> None:
     """Measure and print; options: n, m, rounds."""
     experiment = Experiment(data=ntk.DataSpec(n_train=options.n, n_test=options.m))
     story = Story(kernel=experiment.ntk())
-    small = ntk.DataSpec(n_train=min(150, options.n), n_test=min(100, options.m), size=7)
+    small = ntk.DataSpec(n_train=min(150, options.n), n_test=min(80, options.m), size=7)
     sweeps = tuple(experiment.replace(data=small, net=net).sweep() for net in COMPARED)
     seconds: dict[str, list[float]] = defaultdict(list)
     for _ in range(min(options.rounds, MOST_ROUNDS)):

@@ -53,7 +53,7 @@ def comparison_controls(experiment: Experiment) -> dict[str, Experiment]:
         bind="query-params",
     )
     m = c.number_input(
-        "Test images", min(5, spec.n_test), spec.n_test, min(100, spec.n_test), 10, key="cm", bind="query-params"
+        "Test images", min(5, spec.n_test), spec.n_test, min(80, spec.n_test), 10, key="cm", bind="query-params"
     )
     sizes = [side for side in data.info(spec).sizes if side >= 4 and (spec.size is None or side <= spec.size)]
     full = spec.size or "full"

@@ -283,6 +283,37 @@ def test_a_link_to_a_radius(opened: Open) -> None:
     assert complaints(at) == []
 
 
+def test_another_radius_brings_its_numbers(opened: Open) -> None:
+    """The slider begins anew: a radius that it kept would be missing in the address."""
+    at = opened("transfer")
+    at.number_input(key="radius").set_value(8.0).run()
+    run_until_ready(at)
+    assert "At width 16 and eps 4/255" in text(at)
+
+
+def test_another_ball_brings_its_radius(opened: Open) -> None:
+    """16/255 is a radius, 16 in the norm of all pixels is none."""
+    at = opened("transfer", {"radius": "8", "at": "eps 2/255"})
+    at.selectbox(key="norm").set_value("l2").run()
+    run_until_ready(at)
+    assert at.number_input(key="radius").value == 2
+    assert "At width 16 and ℓ2 eps 1:" in text(at)
+    at.selectbox(key="norm").set_value("linf").run()
+    run_until_ready(at)
+    assert at.number_input(key="radius").value == 16
+    assert "At width 16 and eps 8/255:" in text(at)
+
+
+@pytest.mark.parametrize(("family", "widths"), [("Conv", [8, 32, 128]), ("Myrtle", [8, 16, 32])])
+def test_another_architecture_brings_its_widths(family: str, widths: list[int], opened: Open) -> None:
+    """A width that is little for FC is days for a convolution."""
+    at = opened("transfer", {"widths": ["512", "8192"], "size": "7"}, wait=False)
+    at.segmented_control(key="net").set_value(family).run()
+    assert at.multiselect(key="widths").value == widths
+    at.segmented_control(key="net").set_value("FC").run()
+    assert at.multiselect(key="widths").value == [32, 128, 512, 2048]
+
+
 # -- a story half told -------------------------------------------------------------------------------------------------
 
 PARTS = {
