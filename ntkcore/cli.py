@@ -141,7 +141,7 @@ def _transfer(options: argparse.Namespace) -> None:
     """A line for each net as it is ready: accuracy clean and under every source, at the largest radius."""
     story, store = _story(options), Store(options.cache)
     print(f"{specs.describe(story.predictor)}; accuracy at eps {max(story.eps):.4g}")
-    sources = story.sources()
+    sources, largest = story.sources(), story.eps.index(max(story.eps))
     print(f"{'net':<28} {'seed':>4} {'clean':>6} " + " ".join(f"{source:>11}" for source in sources) + "  cosine")
     wanted = story.transfers()
     for group, nets in story.targets().items():
@@ -152,7 +152,7 @@ def _transfer(options: argparse.Namespace) -> None:
                     spec = wanted[group, net.seed, source]
                     found[source] = stages.result(spec, store, bar, options.data, options.device).arrays
             clean = float(found[sources[0]]["right_before"].double().mean())
-            left = [float(found[source]["right_after"][-1].double().mean()) for source in sources]
+            left = [float(found[source]["right_after"][largest].double().mean()) for source in sources]
             cosine = float(found["kernel_fgsm"]["cosine"].nanmean())
             shares = " ".join(f"{share:>11.3f}" for share in left)
             print(f"{group:<28} {net.seed:>4} {clean:>6.3f} {shares}  {cosine:.3f}", flush=True)

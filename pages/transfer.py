@@ -25,7 +25,8 @@ from pages.ui.results import need_all
 from pages.ui.samples import task_of
 from pages.ui.services import stored
 from pages.ui.show import chart, clicked, dark, downloads, explain
-from pages.ui.stories import accuracies, percent_columns, radius_in_words, story_controls, told
+from pages.ui.sidebar import radius_in_words
+from pages.ui.stories import accuracies, percent_columns, story_controls, told
 
 SHOWN = 48  # images of the gallery
 

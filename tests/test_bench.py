@@ -42,11 +42,36 @@ def test_kernels_are_timed_per_entry(capsys, monkeypatch):
 
 def test_the_story_says_when_each_width_is_complete(capsys, monkeypatch):
     monkeypatch.setattr(story, "COMPARED", story.COMPARED[:2])
-    monkeypatch.setattr(story, "Story", lambda kernel: Story(kernel=kernel, widths=(8, 16), seeds=1))
-    story.main(argparse.Namespace(n=20, m=6, rounds=1))
+    tiny = {"widths": (8, 16), "seeds": 1}
+    monkeypatch.setattr(story, "Story", lambda kernel, **own: Story(kernel=kernel, **(tiny | own)))
+    story.main(argparse.Namespace(n=20, m=6, rounds=2))
     out = capsys.readouterr().out
-    for name in ("width 8", "width 16", "all of it, warm", "consistency"):
-        assert re.search(rf"^  {name} +\d+\.\d+ s  \(\d+\.\d+ to \d+\.\d+\)$", out, re.MULTILINE), name
+    assert "20 training and 6 test images" in out
+    assert out.splitlines()[0].endswith("width 8, width 16; 1 seed; medians of 2 rounds")
+    seconds = {}
+    for name in ("width 8", "width 16", "all of it, cold", "all of it, warm", "consistency"):
+        line = re.search(rf"^  {name} +(\d+\.\d+) s  \(\d+\.\d+ to \d+\.\d+\)$", out, re.MULTILINE)
+        assert line, name
+        seconds[name] = float(line[1])
+    assert seconds["width 8"] < seconds["width 16"] == seconds["all of it, cold"]
+    assert seconds["all of it, warm"] < seconds["all of it, cold"]
+
+
+def test_a_story_has_at_most_three_rounds_and_says_so(capsys, monkeypatch):
+    """Each into an empty store, and read once more; before them one that warms up."""
+    roots = []
+
+    def told(_, store):
+        roots.append(store.root)
+        return {"width 8": 1.0}
+
+    monkeypatch.setattr(story, "told", told)
+    monkeypatch.setattr(story, "result", lambda *_: None)
+    story.main(argparse.Namespace(n=20, m=6, rounds=50))
+    assert "medians of 3 rounds, at most 3 because each is long" in capsys.readouterr().out
+    warm_up, *rounds = roots
+    assert rounds[::2] == rounds[1::2]
+    assert len({warm_up, *rounds}) == 1 + 3
 
 
 def test_a_measurement_is_a_median_with_its_range():

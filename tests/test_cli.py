@@ -13,13 +13,15 @@ import pytest
 import torch
 
 from ntkcore import cli
+from ntkcore.errors import Cancelled
 from ntkcore.runs.presets import PRESETS
-from ntkcore.runs.specs import Experiment
+from ntkcore.runs.specs import Experiment, Story, describe
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {"data": {"n_train": 20, "n_test": 10, "size": 4}, "net": {"depth": 2}}
+STORY = {"kernel": {"data": {"n_train": 60, "n_test": 20}}, "widths": [8, 16], "seeds": 1, "eps": [4 / 255, 8 / 255]}
 
 
 @pytest.fixture
@@ -31,6 +33,13 @@ def cache(tmp_path) -> Path:
 def spec_file(tmp_path) -> Path:
     file = tmp_path / "tiny.json"
     file.write_text(json.dumps(TINY))
+    return file
+
+
+@pytest.fixture
+def story_file(tmp_path) -> Path:
+    file = tmp_path / "story.json"
+    file.write_text(json.dumps(STORY))
     return file
 
 
@@ -100,6 +109,65 @@ def test_run_a_spec_file_in_a_process_then_again(call, cache, spec_file):
     assert {artifact.key: artifact.created for artifact in Store(cache).entries()} == created
 
 
+def table(out: str) -> tuple[list[str], list[list[str]]]:
+    """What `transfer` prints: the names of the columns, and for each net its name, seed and numbers."""
+    _, head, *rows = out.splitlines()
+    return head.split(), [[row[:28].strip(), *row[28:].split()] for row in rows]
+
+
+def test_a_story_is_told_net_by_net_then_again(call, cache, story_file):
+    status, out, err = call("transfer", story_file)
+    assert (status, err) == (0, "")
+    story = Story.model_validate(STORY)
+    assert out.splitlines()[0] == f"{describe(story.predictor)}; accuracy at eps 0.03137"
+    sources = ["white_fgsm", "white_pgd", "kernel_fgsm", "kernel_pgd", "noise"]
+    names, rows = table(out)
+    assert names == ["net", "seed", "clean", *sources, "cosine"]
+    assert [row[:2] for row in rows] == [["width 8", "0"], ["width 16", "0"]]
+    wanted, store = story.transfers(), Store(cache)
+    created = {artifact.key: artifact.created for artifact in store.entries()}
+    for group, _, *numbers in rows:
+        found = {source: result(wanted[group, 0, source], store).arrays for source in sources}
+        expected = [found["noise"]["right_before"].double().mean()]
+        expected += [found[source]["right_after"][1].double().mean() for source in sources]
+        expected.append(found["kernel_fgsm"]["cosine"].nanmean())
+        assert [float(number) for number in numbers] == pytest.approx([float(value) for value in expected], abs=6e-4)
+    assert call("transfer", story_file) == (0, out, "")
+    assert {artifact.key: artifact.created for artifact in store.entries()} == created
+
+
+def test_the_largest_radius_is_told_whatever_the_order(call, story_file, tmp_path):
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(STORY | {"eps": STORY["eps"][::-1]}))
+    assert call("transfer", story_file)[1] == call("transfer", other)[1]
+
+
+def test_an_l2_story_has_no_noise_and_two_seeds_have_another_seed(call, tmp_path):
+    file = tmp_path / "l2.json"
+    file.write_text(json.dumps(STORY | {"norm": "l2", "eps": [1.0], "seeds": 2, "widths": [8]}))
+    status, out, err = call("transfer", file)
+    assert (status, err) == (0, "")
+    names, rows = table(out)
+    assert names[3:-1] == ["white_fgsm", "white_pgd", "kernel_fgsm", "kernel_pgd", "other_seed"]
+    assert [row[:2] for row in rows] == [["width 8", "0"], ["width 8", "1"]]
+
+
+@pytest.mark.parametrize("name", ["story", "toy"])
+def test_the_story_of_a_preset(name, call, monkeypatch):
+    """Its own, or the default one of its kernel."""
+    preset, told = PRESETS[name], []
+
+    def tell(spec, *_):
+        told.append(spec)
+        raise Cancelled
+
+    monkeypatch.setattr(cli.stages, "result", tell)
+    status, out, _ = call("transfer", "--preset", name)
+    assert status == 130
+    assert told == [next(iter((preset.story or Story(kernel=preset.experiment.ntk())).transfers().values()))]
+    assert out.startswith(describe(told[0].target.comparable))
+
+
 def test_the_kernel_as_npz(call, cache, spec_file, tmp_path):
     status, out, err = call("kernel", spec_file, "--out", tmp_path / "k.npz")
     assert (status, err) == (0, "")
@@ -167,6 +235,16 @@ WRONG = [
     pytest.param(["run", "{tmp}/many.json"], "has 1000 training images", id="too many images"),
     pytest.param(["run", "{tmp}/lost.json"], "Import the .npz again", id="own data that are not there"),
     pytest.param(["run", "--preset", "stat"], "There is no preset 'stat'; choose one of start,", id="unknown preset"),
+    pytest.param(["transfer", "{tmp}/none.json"], "Cannot read {tmp}/none.json: No such file", id="no story"),
+    pytest.param(["transfer", "{tmp}/broken.json"], "The Story is not valid JSON", id="story no json"),
+    pytest.param(["transfer", "{tmp}/list.json"], "The Story is [1, 2]; an object with", id="story a list"),
+    pytest.param(["transfer", "{tmp}/tiny.json"], "The Story has no field 'data'", id="story an experiment"),
+    pytest.param(["transfer", "{tmp}/wide.json"], "no field 'widhts'. Did you mean widths?", id="story misspelt"),
+    pytest.param(["transfer", "{tmp}/far.json"], "eps is 2.0; pixels lie in [0, 1]", id="story beyond pixels"),
+    pytest.param(["transfer", "{tmp}/near.json"], "eps has 0 entries; it must have at least 1", id="story no radius"),
+    pytest.param(["transfer", "{tmp}/fast.json"], "a learning rate of 100 n/lam_max diverges", id="story diverges"),
+    pytest.param(["transfer", "{tmp}/vgg.json"], "There is no net 'vgg' to stand beside", id="story unknown net"),
+    pytest.param(["transfer", "--preset", "stori"], "There is no preset 'stori'; choose one of", id="story preset"),
     pytest.param(["kernel", "{tmp}/tiny.json", "--out", "{tmp}/no/k.npz"], "Cannot write {tmp}/no/k.npz", id="out"),
     pytest.param(["kernel", "{tmp}/tiny.json", "--out", "{tmp}/folder"], "Is a directory. Choose", id="out a folder"),
     pytest.param(["import", "{tmp}/none.npz"], "none.npz cannot be read: No such file", id="no npz"),
@@ -182,6 +260,16 @@ def mistakes(tmp_path, spec_file) -> Path:
     (tmp_path / "misspelt.json").write_text('{"dta": {}}')
     (tmp_path / "many.json").write_text('{"data": {"n_train": 1001}}')
     (tmp_path / "lost.json").write_text(json.dumps({"data": {"name": "own", "digest": "0" * 64}}))
+    (tmp_path / "list.json").write_text("[1, 2]")
+    stories = {
+        "wide": {"widhts": [8]},
+        "far": {"eps": [2.0]},
+        "near": {"eps": []},
+        "fast": {"training": {"lr": 100}},
+        "vgg": {"outside": ["vgg"]},
+    }
+    for name, fields in stories.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(STORY | fields))
     save_own(tmp_path / "bad.npz", y_train=np.zeros(24, dtype=int))
     (tmp_path / "folder").mkdir()
     return tmp_path
@@ -208,7 +296,7 @@ def test_a_cache_that_is_a_file_and_cuda_where_there_is_none(call, cache, spec_f
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["run"], ["dance"], ["cache", "burn"], ["kernel", "--preset", "toy"]], ids=" ".join
+    "arguments", [[], ["run"], ["dance"], ["transfer"], ["cache", "burn"], ["kernel", "--preset", "toy"]], ids=" ".join
 )
 def test_an_incomplete_command_shows_its_usage(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -250,6 +338,26 @@ def test_ctrl_c_keeps_what_is_finished_and_nothing_half(call, cache, tmp_path):
     assert is_whole(cache)
     assert {artifact.stage for artifact in Store(cache).entries()} >= {"kernel", "spectrum"}
     assert not {artifact.stage for artifact in Store(cache).entries()} & {"sweep", "curves"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a signal that stands for Ctrl-C")
+def test_ctrl_c_in_a_training_keeps_the_nets_that_are_told(call, cache, tmp_path):
+    """Stopped while the second net is trained, which would take minutes; what was told is there again at once."""
+    file = tmp_path / "long.json"
+    file.write_text(json.dumps(STORY | {"widths": [8, 8192], "training": {"steps": 5000}}))
+    process = start("--cache", cache, "transfer", file)
+    lines = [process.stdout.readline() for _ in range(3)]
+    assert lines[2].startswith("width 8 ")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.strip() == "Stopped. What was finished before is kept."
+    assert is_whole(cache)
+    stages = [artifact.stage for artifact in Store(cache).entries()]
+    assert (stages.count("twin"), stages.count("transfer")) == (1, 5)
+    file.write_text(json.dumps(STORY | {"widths": [8], "training": {"steps": 5000}}))
+    assert call("transfer", file)[1] == "".join(lines)
+    assert len(Store(cache).entries()) == len(stages)
 
 
 # -- the progress bar ----------------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ from ntkcore.runs.specs import Experiment, NetSpec, Rule
 FAMILIES = {"FC": "fc", "Conv": "conv", "Myrtle": "myrtle"}
 DEPTHS = {"FC": list(range(1, 11)), "Conv": list(range(1, 11)), "Myrtle": list(MYRTLE_BLOCKS)}
 FIRST_DEPTH = {"FC": 1, "Conv": 2, "Myrtle": 5}
+# What the Transfer page begins with: a convolution of width w costs w^2 at every pixel.
+FIRST_WIDTHS = {"fc": [32, 128, 512, 2048], "conv": [8, 32, 128], "myrtle": [8, 16, 32]}
+FIRST_RADIUS = {"linf": 16.0, "l2": 2.0}
 LEVELS = (0.05, 0.01, 0.001)
 DEFAULT = Experiment()
 NAMES = [*data.SOURCES, "own"]
@@ -215,7 +218,8 @@ def _net() -> NetSpec:
 
 def _family_changed() -> None:
     st.session_state.depth = FIRST_DEPTH[st.session_state.net]
-    st.session_state.pop("widths", None)  # of nets of another kind
+    if "widths" in st.session_state:  # of nets of another kind
+        st.session_state.widths = FIRST_WIDTHS[FAMILIES[st.session_state.net]]
 
 
 def _attack() -> Attack:
@@ -239,7 +243,16 @@ def _attack() -> Attack:
 
 
 def _norm_changed() -> None:
-    st.session_state.eps = 8.0 if st.session_state.norm == "linf" else 1.0
+    norm = st.session_state.norm
+    st.session_state.eps = 8.0 if norm == "linf" else 1.0
+    if "radius" in st.session_state:
+        st.session_state.radius = FIRST_RADIUS[norm]
+        st.session_state["at"] = radius_in_words(FIRST_RADIUS[norm] / (255 if norm == "linf" else 1) / 2, norm)
+
+
+def radius_in_words(eps: float, norm: str) -> str:
+    """ "eps 4/255" or "ℓ2 eps 0.5"."""
+    return f"eps {eps * 255:.3g}/255" if norm == "linf" else f"ℓ2 eps {eps:.3g}"
 
 
 def _more() -> tuple[Rule, str, str, str, float]:

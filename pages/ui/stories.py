@@ -16,26 +16,37 @@ from ntkcore.errors import NTKError
 from ntkcore.figures.palette import SOURCES
 from ntkcore.runs.specs import OUTSIDE, Experiment, Story, radii
 from ntkcore.runs.store import Artifact
+from pages.ui.sidebar import FIRST_RADIUS, FIRST_WIDTHS, radius_in_words
 
-# Widths to begin with, by family: a convolution of width w costs w^2 at every pixel.
-FIRST_WIDTHS = {"fc": [32, 128, 512, 2048], "conv": [8, 32, 128], "myrtle": [8, 16, 32]}
 WORST = "worst of all"
 WIDTHS = [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 
 
 def story_controls(experiment: Experiment) -> Story:
     """Widths, seeds, radii and the nets beside them, as one validated Story."""
-    family = experiment.net.family
     a, b, c, d = st.columns([4, 1, 2, 3])
     widths = a.multiselect(
-        "Widths of the nets", WIDTHS, default=FIRST_WIDTHS[family], key="widths", bind="query-params", max_selections=6
+        "Widths of the nets",
+        WIDTHS,
+        default=FIRST_WIDTHS[experiment.net.family],
+        key="widths",
+        bind="query-params",
+        max_selections=6,
     )
     seeds = b.number_input("Seeds", 1, 5, 2, key="seeds", bind="query-params")
     norm = experiment.attack.norm
     unit = 255.0 if norm == "linf" else 1.0
     label = "Largest radius, in 1/255" if norm == "linf" else "Largest radius, ℓ2"
     radius = c.number_input(
-        label, 0.0, None, 16.0 if norm == "linf" else 2.0, key="radius", bind="query-params", format="%.2f"
+        label,
+        0.0,
+        None,
+        FIRST_RADIUS[norm],
+        key="radius",
+        bind="query-params",
+        format="%.2f",
+        on_change=_radius_changed,
+        args=(norm,),
     )
     outside = d.multiselect(
         "Beside them, outside the lazy regime",
@@ -87,6 +98,12 @@ def story_controls(experiment: Experiment) -> Story:
         st.stop()
 
 
+def _radius_changed(norm: str) -> None:
+    """Another largest radius: the numbers below are at half of it again."""
+    unit = 255.0 if norm == "linf" else 1.0
+    st.session_state["at"] = radius_in_words(radii(st.session_state.radius / unit)[-2], norm)
+
+
 def choices(story: Story) -> dict[str, object]:
     """The page's controls, by their keys, for a story whose radii are halves of one another."""
     unit = 255.0 if story.norm == "linf" else 1.0
@@ -105,11 +122,6 @@ def choices(story: Story) -> dict[str, object]:
 def told(found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:
     """The transfers that are there."""
     return Storyline({name: {key: a.numpy() for key, a in artifact.arrays.items()} for name, artifact in found.items()})
-
-
-def radius_in_words(eps: float, norm: str) -> str:
-    """ "eps 4/255" or "ℓ2 eps 0.5"."""
-    return f"eps {eps * 255:.3g}/255" if norm == "linf" else f"ℓ2 eps {eps:.3g}"
 
 
 def accuracies(line: Storyline, at: int) -> list[dict[str, float | str]]:
