@@ -140,6 +140,8 @@ def _run(options: argparse.Namespace) -> None:
 def _transfer(options: argparse.Namespace) -> None:
     """A line for each net as it is ready: accuracy clean and under every source, at the largest radius."""
     story, store = _story(options), Store(options.cache)
+    if not story.targets():
+        raise NTKError("The story has no nets. Give widths, or nets of another kind in outside.")
     print(f"{specs.describe(story.predictor)}; accuracy at eps {max(story.eps):.4g}")
     sources, largest = story.sources(), story.eps.index(max(story.eps))
     print(f"{'net':<28} {'seed':>4} {'clean':>6} " + " ".join(f"{source:>11}" for source in sources) + "  cosine")

@@ -16,6 +16,7 @@ from ntkcore.figures.along_steps import cosine_along_training, training_curves
 from ntkcore.figures.attack import contact_sheet
 from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
 from ntkcore.runs.specs import TwinSpec
+from ntkcore.training import LAZY
 from pages.ui.attack_views import DESCENT, ITSELF, KERNEL, predictors
 from pages.ui.code import story_lines
 from pages.ui.matrix import matrix
@@ -32,13 +33,15 @@ SHOWN = 48  # images of the gallery
 
 experiment = page("Transfer", "Do perturbations made from the kernel alone fool networks that were trained?")
 task, night, figures = task_of(experiment), dark(), {}
+if experiment.kind == "nngp" or experiment.ridge:
+    st.caption("Trained nets are compared with the tangent kernel (NTK) after the same steps, which has no ridge.")
 story = story_controls(experiment)
 wanted = story.transfers()
 found = need_all(wanted, f"nets trained and attacked ({story.in_words()})")
 line = told(found)
 targets = story.targets()
 if not line.groups:
-    st.caption("Each net's panel appears when it is ready.")
+    st.caption("No net is ready yet; each one's panel appears when it is.")
     st.stop()
 
 choices = list(dict.fromkeys(radius_in_words(eps, story.norm) for eps in story.eps))
@@ -62,7 +65,8 @@ for group in largest:
     fgsm, pgd = (line.accuracy(group, source) for source in ("white_fgsm", "white_pgd"))
     if fgsm is not None and pgd is not None:
         st.markdown(f"At {group} and {words}: " + read_white_box(float(fgsm.mean[at]), float(pgd.mean[at])))
-st.markdown(read_noise(line.worst_noise()))
+if max(story.eps) > 0:
+    st.markdown(read_noise(line.worst_noise()))
 st.dataframe(accuracies(line, at), width="stretch", hide_index=True, column_config=percent_columns(line))
 st.caption(f"Accuracy at {words}, mean over seeds; *worst of all*: images that no attack of the row turns wrong.")
 bands = "Bands: 95 % over test images, and over seeds as far as so few can tell (bootstrap)."
@@ -112,7 +116,8 @@ verdict = found.get((group, 0, "kernel_fgsm"))
 def _open_image() -> None:
     index = clicked(st.session_state.get("gallery"))
     if index is not None:
-        twin = {"target": group, "source": DESCENT} if group in predictors() else {"target": KERNEL, "source": ITSELF}
+        there = group in predictors() and story.training == LAZY  # the Attack page knows nets of the default training
+        twin = {"target": group, "source": DESCENT} if there else {"target": KERNEL, "source": ITSELF}
         go_to("pages/attack.py", image=index, **twin)
 
 
@@ -130,7 +135,7 @@ if verdict is not None:
     )
     st.caption(
         f"{group}, seed 0, FGSM on the kernel at {words}: {int((status == 'flipped').sum())} of {task.m} test images "
-        f"flip. The first {len(order)} of them, flipped ones first."
+        f"flip. Below, {len(order)} of all images, flipped ones first."
     )
     chart(sheet, "flipped-images", key="gallery", on_click=_open_image)
 

@@ -169,8 +169,9 @@ def _of_nets(spec: specs.StageSpec, rates: Rates) -> Estimate:
     if isinstance(spec, specs.TwinSpec | specs.NetworkSpec):
         size, passes = _Size.of(spec.kernel), _NetSize.of(spec)
         images = spec.training.steps * (size.n if spec.training.batch is None else spec.training.batch)
-        work = 3.0 * images + 3.0 * 10 * size.m  # ten looks at the gradients on the way
-        return Estimate(work * passes.flops * rates.flop32 * NET_SLOWER + OVERHEAD, passes.bytes(size.n))
+        # a step needs no gradient of the images; ten looks at the gradients on the way do
+        work = images * (3.0 * passes.flops - passes.first) + 10 * size.m * 3.0 * passes.flops
+        return Estimate(work * rates.flop32 * NET_SLOWER + OVERHEAD, passes.bytes(size.n))
     if isinstance(spec, specs.TransferSpec):
         model, passes = spec.target, (1 + len(spec.perturb.eps)) + 3
     else:
@@ -188,9 +189,11 @@ def _of_nets(spec: specs.StageSpec, rates: Rates) -> Estimate:
 
 @dataclass(frozen=True)
 class _NetSize:
-    """A finite net: operations of one forward pass per image, numbers kept per image, weights."""
+    """A finite net: operations of one forward pass per image (in all, of the first layer), numbers kept per image,
+    weights."""
 
     flops: float
+    first: float
     activations: float
     weights: float
 
@@ -200,10 +203,12 @@ class _NetSize:
         if isinstance(spec, specs.NetworkSpec):
             pixels = height * width
             flops, kept = {"cnn-small": (3.8e4, 160), "cnn-large": (1.5e5, 290), "resnet18": (1.1e6, 700)}[spec.name]
-            return cls(flops * pixels, kept * pixels, 1e7)
-        wide, flops, kept, weights = spec.width, 0.0, 0.0, 0.0
+            return cls(flops * pixels, 0.0, kept * pixels, 1e7)
+        flops, kept, weights = [], 0.0, 0.0
         inputs, positions = channels, height * width
-        for layer in spec.kernel.net.build().layers:
+        layers = spec.kernel.net.build().layers
+        last = max(i for i, layer in enumerate(layers) if isinstance(layer, nets.Dense | nets.Conv))
+        for i, layer in enumerate(layers):
             if isinstance(layer, nets.Flatten | nets.GlobalAvgPool):
                 inputs = inputs * positions if isinstance(layer, nets.Flatten) else inputs
                 positions = 1
@@ -211,11 +216,12 @@ class _NetSize:
                 positions //= 4
             elif isinstance(layer, nets.Dense | nets.Conv):
                 taps = 9 if isinstance(layer, nets.Conv) else 1
-                flops += 2.0 * taps * inputs * wide * positions
+                wide = _Size.of(spec.kernel).outputs if i == last else spec.width
+                flops.append(2.0 * taps * inputs * wide * positions)
                 weights += taps * inputs * wide
                 inputs = wide
                 kept += 2.0 * wide * positions
-        return cls(flops, kept, weights)
+        return cls(sum(flops), flops[0], kept, weights)
 
     def bytes(self, images: int) -> float:
         return 4.0 * (2 * self.activations * images + 5 * self.weights) + LEAST_MEMORY

@@ -13,7 +13,8 @@ from ntkcore.figures import export
 from ntkcore.runs import specs
 from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
-from pages.ui import sidebar
+from pages.ui import sidebar, stories
+from pages.ui.architectures import ARCHITECTURES
 from pages.ui.navigation import go_to
 from pages.ui.run_figures import figures_of
 from pages.ui.services import services
@@ -40,9 +41,29 @@ def open_run(entry: Artifact) -> None:
     """Set the sidebar to the run's experiment and go to the page that shows it."""
     spec = specs.parse(entry.stage, entry.meta["spec"])
     sidebar.apply(specs.experiment_of(spec))
-    index = getattr(spec, "index", None)
-    own = {"image": index} if entry.stage == "flip" else {}
-    go_to(PAGES[entry.stage], **own)
+    go_to(PAGES[entry.stage], **_controls(spec))
+
+
+def _controls(spec: specs.StageSpec) -> dict[str, object]:
+    """The controls of the page, by their keys, that belong to the run."""
+    if isinstance(spec, specs.FlipSpec):
+        return {"image": spec.index}
+    if isinstance(spec, specs.ConsistencySpec):
+        names = [str(sweep.kernel.net.build()) for sweep in spec.sweeps]
+        data = spec.sweeps[0].kernel.data
+        found = {"cn": data.n_train, "cm": data.n_test, "cside": data.size or "full"}
+        return found | ({"compared": names} if set(names) <= set(ARCHITECTURES) else {})
+    perturb = getattr(spec, "perturb", spec)
+    net = getattr(spec, "target", None) or getattr(spec, "source", spec)
+    if isinstance(net, specs.NetworkSpec):
+        return {"beside": [net.name]}
+    if not isinstance(net, specs.TwinSpec) or net.training.descent is None:
+        return {}
+    found = {"lr": net.training.lr, "momentum": net.training.momentum, "descent": net.training.steps}
+    found |= {"widths": [net.width]} if net.width in stories.WIDTHS else {}
+    if isinstance(perturb, specs.PerturbSpec):
+        found["radius"] = max(perturb.eps) * (255.0 if perturb.norm == "linf" else 1.0)
+    return found
 
 
 def spec_of(entry: Artifact) -> specs.StageSpec | None:

@@ -29,7 +29,7 @@ def matrix(experiment: Experiment, story: Story, at: int, words: str, dark: bool
         placeholder="choose two or more",
         max_selections=6,
     )
-    width = right.number_input("Width of the nets", 8, 4096, 128, key="matrix-width")
+    width = right.number_input("Width of the nets", 8, 4096, 128, key="mwidth", bind="query-params")
     if len(names) < 2:
         st.caption("Choose two or more architectures: each one's kernel attacks each one's nets.")
         return {}

@@ -40,7 +40,7 @@ def story_controls(experiment: Experiment) -> Story:
     radius = c.number_input(
         label,
         0.0,
-        None,
+        None if norm == "linf" else 100.0,
         FIRST_RADIUS[norm],
         key="radius",
         bind="query-params",

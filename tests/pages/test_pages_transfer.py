@@ -395,7 +395,7 @@ def thumbnail(at: AppTest, index: int) -> AppTest:
 
 def test_a_thumbnail_opens_the_attack_page(opened: Open) -> None:
     """With the image, the net and the kernel that fooled it; also where the page has kept another choice."""
-    at = thumbnail(opened("transfer"), 7)
+    at = thumbnail(opened("transfer", {"lr": "1"}), 7)
     for index, width in ((0, 8), (5, 16)):
         assert at.main.title[0].value == "Attack"
         at.switch_page("pages/transfer.py").run()
@@ -405,6 +405,14 @@ def test_a_thumbnail_opens_the_attack_page(opened: Open) -> None:
         assert at.number_input(key="image").value == index
         assert at.selectbox(key="target").value == f"width {width}"
         assert at.selectbox(key="source").value.startswith("kernel after")
+
+
+def test_a_net_of_another_training_is_not_mistaken_for_the_default_one(opened: Open) -> None:
+    """The Attack page knows nets of the default training only: it shows the kernel instead."""
+    at = thumbnail(opened("transfer", {"lr": "0.05"}), 3)
+    assert at.main.title[0].value == "Attack"
+    assert at.number_input(key="image").value == 3
+    assert at.selectbox(key="target").value == "kernel"
 
 
 STORIES = [name for name, preset in PRESETS.items() if preset.story is not None]

@@ -10,8 +10,8 @@ import pytest
 
 from ntkcore.analysis.attacks import fgsm, pgd
 from ntkcore.data import DataSpec, import_npz
-from ntkcore.runs import costs
-from ntkcore.runs.costs import NOTHING, Rates, calibrate, estimate
+from ntkcore.runs import costs, specs
+from ntkcore.runs.costs import NOTHING, Rates, calibrate, estimate, estimate_all
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.specs import Experiment, NetSpec, StageSpec
 from ntkcore.runs.stages import result
@@ -90,6 +90,26 @@ def test_the_sweep_grows_with_test_images_and_faster_than_training_images(factor
 
     assert own(200, 50 * factor) / own(200, 50) == pytest.approx(factor)
     assert factor < own(200 * factor, 50) / own(200, 50) < factor**2
+
+
+@pytest.mark.parametrize(("depth", "low", "high"), [(1, 1.9, 2.1), (3, 3.0, 4.0)])
+def test_a_net_twice_as_wide_costs_twice_with_one_hidden_layer_and_nearly_four_times_with_more(depth, low, high, store):
+    e = BASE.replace(net=NetSpec(depth=depth))
+
+    def own(width: int) -> float:
+        wanted = [specs.PathSpec.along(e.twin(width).comparable, (100,)), e.twin(width)]
+        return estimate_all(wanted, RATES, store)[1].seconds  # what it stands on has been counted
+
+    assert low < own(8192) / own(4096) < high
+
+
+def test_parts_of_a_story_count_what_they_share_once(store):
+    story = specs.Story(kernel=BASE.ntk(), widths=(8, 16), seeds=2)
+    wanted = list(story.transfers().values())
+    together = sum(cost.seconds for cost in estimate_all(wanted, RATES, store))
+    alone = sum(estimate(spec, RATES, store).seconds for spec in wanted)
+    assert max(estimate(spec, RATES, store).seconds for spec in wanted) < together < alone / 2
+    assert all(cost == NOTHING for cost in estimate_all(wanted * 2, RATES, store)[len(wanted) :])
 
 
 def test_a_myrtle_kernel_is_far_dearer_than_a_dense_one_and_cheaper_on_small_images(store):
