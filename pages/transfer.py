@@ -109,7 +109,10 @@ with right:
             st.markdown(f"**{name.removesuffix(', not lazy')}**: {read_lazy(lazy[-1], value)}")
 
 st.subheader("Images that the kernel's perturbation flips: click one", anchor=False)
-group = st.selectbox("Net", line.groups, index=len(line.groups) - 1, key=f"shown-net-{len(line.groups)}")
+if st.session_state.get("shown") not in targets:
+    st.session_state.pop("shown", None)
+group = st.selectbox("Net", list(targets), index=len(targets) - 1, key="shown", bind="query-params")
+group = group if group in line.groups else line.groups[-1]
 verdict = found.get((group, 0, "kernel_fgsm"))
 
 

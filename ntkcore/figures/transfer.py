@@ -149,6 +149,7 @@ def transfer_matrix(
     values: np.ndarray,
     *,
     value_name: str,
+    empty: str = MISSING,
     dark: bool = False,
 ) -> go.Figure:
     """What each source architecture does to each target net: an annotated heat map of shares, in per cent.
@@ -156,8 +157,9 @@ def transfer_matrix(
     Args:
         rows: ``[R]`` names of the source architectures.
         columns: ``[C]`` names of the target nets.
-        values: ``[R, C]`` shares; colours span 0 to 1. NaN is not computed yet, an empty cell.
+        values: ``[R, C]`` shares; colours span 0 to 1. NaN is an empty cell.
         value_name: what the shares are, in words, e.g. "transfer rate".
+        empty: what an empty cell says.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or 0 in values.shape:
@@ -167,7 +169,7 @@ def transfer_matrix(
     value_name, known = plain(value_name), np.isfinite(values)
     hovers = np.empty(values.shape, dtype=object)
     for (i, j), share in np.ndenumerate(values):
-        said = f"{value_name} {share:.1%}" if known[i, j] else MISSING
+        said = f"{value_name} {share:.1%}" if known[i, j] else empty
         hovers[i, j] = f"from {sources[i]}<br>to {targets[j]}<br>{said}"
 
     longest = max(len(short(name)) for name in columns)
@@ -194,7 +196,7 @@ def transfer_matrix(
     fig.update_xaxes(range=[-0.5, len(targets) - 0.5], tickangle=-45 if slanted else 0, ticklabeloverflow="allow")
     fig.update_yaxes(range=[len(sources) - 0.5, -0.5])
     alt = f"{value_name[:1].upper()}{value_name[1:]} from {plural(len(sources), 'source')} "
-    alt += f"to {plural(len(targets), 'net')}, {np.count_nonzero(known)} of {plural(values.size, 'cell')} computed"
+    alt += f"to {plural(len(targets), 'net')}, {np.count_nonzero(known)} of {plural(values.size, 'cell')} filled"
     if known.any():
         for extreme, pick in (("highest", np.nanargmax), ("lowest", np.nanargmin)):
             i, j = np.unravel_index(pick(values), values.shape)

@@ -53,16 +53,15 @@ def _controls(spec: specs.StageSpec) -> dict[str, object]:
         data = spec.sweeps[0].kernel.data
         found = {"cn": data.n_train, "cm": data.n_test, "cside": data.size or "full"}
         return found | ({"compared": names} if set(names) <= set(ARCHITECTURES) else {})
-    perturb = getattr(spec, "perturb", spec)
-    net = getattr(spec, "target", None) or getattr(spec, "source", spec)
-    if isinstance(net, specs.NetworkSpec):
-        return {"beside": [net.name]}
-    if not isinstance(net, specs.TwinSpec) or net.training.descent is None:
-        return {}
-    found = {"lr": net.training.lr, "momentum": net.training.momentum, "descent": net.training.steps}
-    found |= {"widths": [net.width]} if net.width in stories.WIDTHS else {}
+    perturb, found = getattr(spec, "perturb", spec), {}
     if isinstance(perturb, specs.PerturbSpec):
         found["radius"] = max(perturb.eps) * (255.0 if perturb.norm == "linf" else 1.0)
+    net = getattr(spec, "target", None) or getattr(spec, "source", spec)
+    if isinstance(net, specs.NetworkSpec):
+        return found | {"beside": [net.name]}
+    if isinstance(net, specs.TwinSpec) and net.training.descent is not None:
+        found |= {"lr": net.training.lr, "momentum": net.training.momentum, "descent": net.training.steps}
+        found |= {"widths": [net.width]} if net.width in stories.WIDTHS else {}
     return found
 
 

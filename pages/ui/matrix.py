@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.analysis.storyline import Storyline
+from ntkcore.figures.bands import MISSING
 from ntkcore.figures.transfer import transfer_matrix
 from ntkcore.runs.specs import Experiment, PerturbSpec, Story, TransferSpec
 from pages.ui.architectures import ARCHITECTURES, with_net
@@ -54,6 +55,7 @@ def matrix(experiment: Experiment, story: Story, at: int, words: str, dark: bool
         [f"{name} net" for name in names],
         np.array(values),
         value_name="share of white-box FGSM's drop",
+        empty=MISSING if len(found) < len(wanted) else "white-box FGSM takes nothing there",
         dark=dark,
     )
     chart(figure, "across-architectures", key="across")

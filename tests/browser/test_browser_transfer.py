@@ -179,7 +179,7 @@ def test_across_architectures(page: Page, app: Server) -> None:
         choose(page, "architectures", name)
     drawn(page, "across")
     ready(page)
-    assert "4 of 4 cells computed" in alt(page, "across")
+    assert "4 of 4 cells filled" in alt(page, "across")
     cells = at_key(page, "across").locator(".annotation-text").all_text_contents()
     assert len([cell for cell in cells if re.fullmatch(r"-?\d+%", cell)]) == 4
     expect_query(page, architectures=["FC(1)", "FC(3)"])

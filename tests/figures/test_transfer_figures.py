@@ -255,7 +255,7 @@ def test_matrix_names_are_safe_short_and_slanted_only_if_long():
     assert fig.layout.xaxis.tickangle == 0
     fig = figures.transfer_matrix(["fc"], ["convolutional"], [[np.nan]], value_name="rate")
     assert fig.layout.xaxis.tickangle == -45
-    assert figures.alt_text(fig) == "Rate from 1 source to 1 net, 0 of 1 cell computed."
+    assert figures.alt_text(fig) == "Rate from 1 source to 1 net, 0 of 1 cell filled."
 
 
 def test_matrix_needs_names_for_all_rows_and_columns():

@@ -14,9 +14,10 @@ from streamlit.testing.v1 import AppTest
 
 from ntkcore.runs import specs
 from ntkcore.runs.store import Artifact, Store
+from pages.ui import exports
 from pages.ui.exports import run_zip
 from pages.ui.services import services
-from visits import CHARTS, charts, complaints, progress, select, stored, text, working
+from visits import CHARTS, charts, complaints, progress, run_until_ready, select, stored, text, working
 
 Open = Callable[..., AppTest]
 LONG = {"n": "400", "m": "50", "net": "Myrtle", "depth": "5"}  # an hour
@@ -78,6 +79,26 @@ def test_export(opened: Open) -> None:
         for name in figures:
             assert f'href="{name.removeprefix("figures/")}"' in files["figures/index.html"].decode()
             assert b'src="http' not in files[name]
+
+
+def test_open_sets_the_controls_of_the_run(opened: Open) -> None:
+    """The page that shows the run opens with its choices, not with those of a first visit."""
+    link = {"draw": "29", "widths": "16", "lr": "0.25", "descent": "40", "radius": "4"}
+    opened("transfer", link)
+    opened("consistency", {"draw": "29", "compared": ["FC(1)", "FC(3)"], "cn": "40", "cm": "15", "cside": "7"})
+    mine = {entry.stage: entry for entry in Store().entries() if "draw 29" in entry.meta["words"]}
+    for stage, page, wanted in (
+        ("twin", "Transfer", {"widths": [16], "lr": 0.25, "descent": 40}),
+        ("perturb", "Transfer", {"radius": 4.0}),
+        ("consistency", "Consistency", {"compared": ["FC(1)", "FC(3)"], "cn": 40, "cm": 15, "cside": 7}),
+    ):
+        at = chosen(opened, exports.spec_of(mine[stage]))
+        next(button for button in at.main.button if button.label == "Open").click().run()
+        assert not at.exception
+        assert at.main.title[0].value == page
+        assert at.session_state.experiment.data.seed == 29
+        assert {name: at.session_state[name] for name in wanted} == wanted
+        run_until_ready(at)  # what it computes adds rows to the table
 
 
 def test_delete(opened: Open) -> None:

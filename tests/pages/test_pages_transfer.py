@@ -182,7 +182,7 @@ def test_across_architectures(opened: Open) -> None:
         assert lost["own"] > 0
         shares |= {(name, target): lost[name] / lost["own"] for name in nets}
     words = alt(at, "across")
-    assert "4 of 4 cells computed" in words
+    assert "4 of 4 cells filled" in words
     for extreme, share in (("highest", max(shares.values())), ("lowest", min(shares.values()))):
         assert number(rf"{extreme} (-?\d+)%", words) == pytest.approx(100 * share, abs=0.51)
     assert "of width 128" in text(at)
