@@ -26,7 +26,7 @@ from pages.ui.services import services, stored
 
 AUTOMATIC = 20.0  # seconds; estimates are good to a factor of two, and what takes ten should just run
 POLL = 0.4
-REDRAW = 5.0  # seconds between two drawings of a page whose results come in one by one
+REDRAW = 7.0  # seconds between two drawings of a page whose results come in one by one
 
 Name = TypeVar("Name")
 
