@@ -5,6 +5,7 @@
     python -m ntkcore presets
     python -m ntkcore run --preset start            # or: run SPEC.json
     python -m ntkcore transfer --preset story       # or: transfer STORY.json
+    python -m ntkcore evolve --preset evolution     # or: evolve EVOLUTION.json; goes on where it was stopped
     python -m ntkcore cache ls | verify | clear
     python -m ntkcore kernel SPEC.json --out K.npz  # K [n, n], K_test [m, n], labels
     python -m ntkcore import FILE.npz               # own data: prints the fields for a SPEC
@@ -23,8 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from ntkcore import data
+from ntkcore.analysis.histories import Histories
+from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.errors import Cancelled, NTKError
-from ntkcore.runs import specs, stages
+from ntkcore.runs import costs, specs, stages
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.store import Store
 
@@ -59,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     transfer = commands.add_parser("transfer", help="train finite nets and attack them through the kernel")
     _experiment_options(transfer)
     transfer.set_defaults(action=_transfer)
+
+    evolve = commands.add_parser("evolve", help="train nets and follow their tangent kernels, epoch by epoch")
+    _experiment_options(evolve)
+    evolve.set_defaults(action=_evolve)
 
     presets = commands.add_parser("presets", help="list the presets")
     presets.set_defaults(action=_presets)
@@ -105,6 +112,18 @@ def _story(options: argparse.Namespace) -> specs.Story:
         return specs.Story.model_validate_json(_text(options.spec))
     preset = _preset(options.preset)
     return preset.story or specs.Story(kernel=preset.experiment.ntk())
+
+
+def _evolution(options: argparse.Namespace) -> specs.Evolution:
+    """The evolution of a preset or a file; a preset without one has the default one of its images."""
+    if options.preset is None:
+        return specs.Evolution.model_validate_json(_text(options.spec))
+    preset = _preset(options.preset)
+    if preset.evolution is not None:
+        return preset.evolution
+    e = preset.experiment
+    probe = min(specs.Evolution().probe, e.data.n_train)
+    return specs.Evolution(data=e.data, inputs=e.inputs, probe=probe)
 
 
 def _preset(name: str) -> Preset:
@@ -158,6 +177,31 @@ def _transfer(options: argparse.Namespace) -> None:
             cosine = float(found["kernel_fgsm"]["cosine"].nanmean())
             shares = " ".join(f"{share:>11.3f}" for share in left)
             print(f"{group:<28} {net.seed:>4} {clean:>6.3f} {shares}  {cosine:.3f}", flush=True)
+
+
+def _evolve(options: argparse.Namespace) -> None:
+    """A line for each epoch of each run as it is ready. What is in the cache is only told."""
+    e, store = _evolution(options), Store(options.cache)
+    wanted = e.wanted()
+    cost = sum(costs.estimate_all(list(wanted.values()), costs.calibrate(store.root), store), costs.NOTHING)
+    print(f"{e.in_words()}: about {cost.seconds / 60:.0f} min to go; every epoch is kept, and a run can be stopped")
+    print(f"{'training':<9} {'seed':>4} {'epoch':>5} {'clean':>6} {'FGSM':>6} {'PGD':>6}  velocity   rank")
+    found: dict[tuple[str, int, int, str], dict[str, np.ndarray]] = {}
+    for name, spec in wanted.items():
+        with Bar(name[0]) as bar:
+            arrays = stages.result(spec, store, bar, options.data, options.device).arrays
+        found[name] = {key: arrays[key].numpy() for key in arrays if key != "vectors"}
+        regime, seed, epoch, kind = name
+        if kind == "score" and (regime, seed, epoch, "moment") in wanted:
+            continue  # told with its kernel
+        history = Histories(found, e.epochs, e.looks(), e.regimes, e.seeds)
+        shares = (found[regime, seed, epoch, "score"][f"test_{judged}"].mean() for judged in ("clean", "fgsm", "pgd"))
+        line = f"{regime:<9} {seed:>4} {epoch:>5} " + " ".join(f"{share:>6.3f}" for share in shares)
+        if kind == "moment":
+            at = e.looks().index(epoch)
+            speed = f"{history.motion(regime, seed).velocity[at - 1]:>9.2e}" if at else " " * 9
+            line += f" {speed} {effective_rank(arrays['values']):>6.1f}"
+        print(line, flush=True)
 
 
 def _presets(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from ntkcore.analysis.readings import read_prediction
 from ntkcore.runs.presets import PRESETS, Preset
-from pages.ui import sidebar, stories
+from pages.ui import evolutions, sidebar, stories
 from pages.ui.navigation import go_to
 from pages.ui.page import page
 from pages.ui.results import cost_in_words, need
@@ -26,6 +26,8 @@ def _open(preset: Preset) -> None:
     sidebar.apply(preset.experiment)
     if preset.story is not None:
         go_to("pages/transfer.py", **stories.choices(preset.story))
+    if preset.evolution is not None:
+        go_to("pages/evolution.py", **evolutions.choices(preset.evolution))
 
 
 presets = list(PRESETS.values())

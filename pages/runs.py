@@ -5,18 +5,27 @@ import datetime
 import pandas as pd
 import streamlit as st
 
+from ntkcore.runs.specs import MOTION
 from ntkcore.runs.stages import IMAGE
 from pages.ui.exports import net_in_words, open_run, run_zip, spec_of
 from pages.ui.page import page
 from pages.ui.results import duration, memory
 from pages.ui.services import services
 
+ALONG = {spec.stage for spec in MOTION}  # one or more for every epoch of a run
+
 page("Runs", "What has been computed, and what does it take up?")
 store = services().store
-entries = sorted(store.entries(), key=lambda entry: -entry.created)
-if not entries:
+everything = sorted(store.entries(), key=lambda entry: -entry.created)
+if not everything:
     st.info("Nothing has been computed yet. Open the Overview and start with a preset.")
     st.stop()
+entries = [entry for entry in everything if entry.stage not in ALONG]
+st.markdown(f"{len(everything)} results, {memory(sum(entry.bytes for entry in everything))} in `{store.root}`.")
+if len(entries) < len(everything):
+    label = f"Also list the {len(everything) - len(entries)} results of single epochs of training"
+    if st.toggle(label, key="every-epoch"):
+        entries = everything
 table = pd.DataFrame(
     {
         "Stage": [entry.stage for entry in entries],
@@ -27,7 +36,6 @@ table = pd.DataFrame(
         "Time (s)": [float(entry.meta.get("seconds", float("nan"))) for entry in entries],
     }
 )
-st.markdown(f"{len(entries)} results, {memory(sum(entry.bytes for entry in entries))} in `{store.root}`.")
 state = st.dataframe(
     table,
     hide_index=True,

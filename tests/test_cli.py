@@ -15,7 +15,7 @@ import torch
 from ntkcore import cli
 from ntkcore.errors import Cancelled
 from ntkcore.runs.presets import PRESETS
-from ntkcore.runs.specs import Experiment, Story, describe
+from ntkcore.runs.specs import Evolution, Experiment, Story, describe
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 
@@ -168,6 +168,62 @@ def test_the_story_of_a_preset(name, call, monkeypatch):
     assert out.startswith(describe(told[0].target.comparable))
 
 
+MOTION = {
+    "data": {"n_train": 20, "n_test": 10, "size": 7},
+    "epochs": 2,
+    "probe": 10,
+    "judged": 5,
+    "fgsm": {"eps": 0.1, "step_size": 0.1},
+    "pgd": {"eps": 0.1, "steps": 2, "step_size": 0.05},
+}
+
+
+def test_an_evolution_is_told_epoch_by_epoch_and_goes_on(call, cache, tmp_path, monkeypatch):
+    """Stopped in the second epoch of one training, then started again: nothing that was there is computed again."""
+    file, e = tmp_path / "motion.json", Evolution.model_validate(MOTION)
+    file.write_text(json.dumps(MOTION))
+    compute, seen = cli.stages.result, []
+
+    def stop(spec, *rest):
+        seen.append(spec)
+        if len(seen) == 7:
+            raise Cancelled
+        return compute(spec, *rest)
+
+    monkeypatch.setattr(cli.stages, "result", stop)
+    assert call("evolve", file)[0] == 130
+    monkeypatch.undo()
+    created = {artifact.key: artifact.created for artifact in Store(cache).entries()}
+    assert created
+    status, out, err = call("evolve", file)
+    assert (status, err) == (0, "")
+    assert {artifact.key: artifact.created for artifact in Store(cache).entries()}.items() >= created.items()
+    _, head, *rows = out.splitlines()
+    assert head.split() == ["training", "seed", "epoch", "clean", "FGSM", "PGD", "velocity", "rank"]
+    assert [row.split()[:3] for row in rows] == [[r, "0", str(t)] for t in range(3) for r in ("standard", "fgsm")]
+    score = result(e.wanted()["fgsm", 0, 2, "score"], Store(cache)).arrays
+    expected = [float(score[f"test_{kind}"].double().mean()) for kind in ("clean", "fgsm", "pgd")]
+    assert [float(share) for share in rows[-1].split()[3:6]] == pytest.approx(expected, abs=6e-4)
+    assert call("evolve", file)[1].splitlines()[1:] == out.splitlines()[1:]
+
+
+@pytest.mark.parametrize("name", ["evolution", "evolution-paper", "toy"])
+def test_the_evolution_of_a_preset(name, call, monkeypatch):
+    """Its own, or the default one of its images."""
+    preset, told = PRESETS[name], []
+
+    def tell(spec, *_):
+        told.append(spec)
+        raise Cancelled
+
+    monkeypatch.setattr(cli.stages, "result", tell)
+    status, out, _ = call("evolve", "--preset", name)
+    assert status == 130
+    e = preset.evolution or Evolution(data=preset.experiment.data)
+    assert told == [next(iter(e.wanted().values()))]
+    assert out.startswith(e.in_words())
+
+
 def test_the_kernel_as_npz(call, cache, spec_file, tmp_path):
     status, out, err = call("kernel", spec_file, "--out", tmp_path / "k.npz")
     assert (status, err) == (0, "")
@@ -245,6 +301,9 @@ WRONG = [
     pytest.param(["transfer", "{tmp}/fast.json"], "a learning rate of 100 n/lam_max diverges", id="story diverges"),
     pytest.param(["transfer", "{tmp}/vgg.json"], "There is no net 'vgg' to stand beside", id="story unknown net"),
     pytest.param(["transfer", "--preset", "stori"], "There is no preset 'stori'; choose one of", id="story preset"),
+    pytest.param(["evolve", "{tmp}/broken.json"], "The Evolution is not valid JSON", id="evolution no json"),
+    pytest.param(["evolve", "{tmp}/late.json"], "cannot be linearised after epoch 9 of 2", id="evolution freeze"),
+    pytest.param(["evolve", "{tmp}/steep.json"], "Choose a smaller learning rate", id="evolution diverges"),
     pytest.param(["kernel", "{tmp}/tiny.json", "--out", "{tmp}/no/k.npz"], "Cannot write {tmp}/no/k.npz", id="out"),
     pytest.param(["kernel", "{tmp}/tiny.json", "--out", "{tmp}/folder"], "Is a directory. Choose", id="out a folder"),
     pytest.param(["import", "{tmp}/none.npz"], "none.npz cannot be read: No such file", id="no npz"),
@@ -257,6 +316,9 @@ WRONG = [
 def mistakes(tmp_path, spec_file) -> Path:
     """A folder of files that are not what they should be."""
     (tmp_path / "broken.json").write_text('{"data": ')
+    (tmp_path / "late.json").write_text(json.dumps(MOTION | {"freeze": [9]}))
+    steep = {"lr": 1e6, "loss": "squared"}
+    (tmp_path / "steep.json").write_text(json.dumps(MOTION | {"schedule": steep}))
     (tmp_path / "misspelt.json").write_text('{"dta": {}}')
     (tmp_path / "many.json").write_text('{"data": {"n_train": 1001}}')
     (tmp_path / "lost.json").write_text(json.dumps({"data": {"name": "own", "digest": "0" * 64}}))

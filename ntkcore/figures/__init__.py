@@ -15,9 +15,12 @@ from ntkcore.figures.attack import contact_sheet, first_flip, margin_along_eps
 from ntkcore.figures.bands import Band
 from ntkcore.figures.consistency import alignment_heatmap, matched_cosines, overlap_along_k, vector_overlap_heatmap
 from ntkcore.figures.eigenfeatures import usefulness_robustness
+from ntkcore.figures.evolution import accuracy_along_epochs, frozen_accuracy
 from ntkcore.figures.export import chart_config, directory_files, to_csv, to_frame, to_html
 from ntkcore.figures.images import amplify, data_uri, montage, png, signed_rgb, symmetric_scale, to_rgb
 from ntkcore.figures.kernel import kernel_heatmap
+from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration, spectra_at_epoch
+from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, polar_paths
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
 from ntkcore.figures.strip import Picture, strip
 from ntkcore.figures.template import alt_text
@@ -27,13 +30,16 @@ __all__ = [
     "Band",
     "Curve",
     "Picture",
+    "accuracy_along_epochs",
     "accuracy_along_eps",
+    "alignment_along_epochs",
     "alignment_heatmap",
     "along_time",
     "alt_text",
     "amplify",
     "chart_config",
     "class_shares",
+    "concentration",
     "contact_sheet",
     "cosine_along_training",
     "cumulative",
@@ -42,8 +48,11 @@ __all__ = [
     "eigenvalues",
     "eigenvectors",
     "first_flip",
+    "frozen_accuracy",
     "kept_subsets",
+    "kernel_distances",
     "kernel_heatmap",
+    "kernel_velocity",
     "learned_modes",
     "margin_along_eps",
     "matched_cosines",
@@ -51,8 +60,10 @@ __all__ = [
     "overlap_along_k",
     "perturbation_split",
     "png",
+    "polar_paths",
     "shares_along_index",
     "signed_rgb",
+    "spectra_at_epoch",
     "strength_along_width",
     "strip",
     "symmetric_scale",

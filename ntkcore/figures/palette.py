@@ -61,11 +61,13 @@ SOURCES = {
     "noise": NOISE,
 }
 
-# Ways to train a finite net.
+# Ways to train a finite net. Symbols tell their lines apart without colour: dashes are kept for what became of the net,
+# dashed where it is linearised, its kernel frozen, and dotted for what stands behind (training images, epoch 0).
 STANDARD_TRAINING = Meaning("standard training", "#56B4E9", "#56B4E9", symbol="circle")
-FGSM_TRAINING = Meaning("FGSM training", "#D55E00", "#D55E00", symbol="square", dash="dash")
-PGD_TRAINING = Meaning("PGD training", "#8B0000", "#D43D51", symbol="diamond", dash="dashdot")
-TRAINING = {"standard": STANDARD_TRAINING, "fgsm": FGSM_TRAINING, "pgd": PGD_TRAINING}
+FGSM_TRAINING = Meaning("FGSM training", "#D55E00", "#D55E00", symbol="square")
+PGD_TRAINING = Meaning("PGD training", "#8B0000", "#D43D51", symbol="diamond")
+REGIMES = {"standard": STANDARD_TRAINING, "fgsm": FGSM_TRAINING, "pgd": PGD_TRAINING}
+LINEARISED, BEHIND = "dash", "dot"  # dashes of lines in a regime's colour
 
 # What became of a test image under the attack.
 RIGHT = Meaning("right, also under attack", "#009E73", "#00B887", symbol="square-open")
@@ -132,6 +134,11 @@ def amount_colour(position: float, dark: bool = False) -> str:
     low, high = (0.38, 1.0) if dark else (0.0, 0.76)
     rgb = unlabel_rgb(sample_colorscale(SEQUENTIAL, [low + (high - low) * float(position)])[0])
     return "#" + "".join(f"{round(channel):02X}" for channel in rgb)
+
+
+def epoch_scale(dark: bool = False) -> list[list]:
+    """The sequential scale for dots by epoch, without the end a background would swallow; plotly's form."""
+    return [[float(p), amount_colour(p, dark)] for p in np.linspace(0, 1, 12)]
 
 
 def class_colours(count: int, dark: bool = False) -> list[str]:

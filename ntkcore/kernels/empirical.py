@@ -1,12 +1,16 @@
 """Empirical NTK of any torch module: inner products of parameter gradients.
 
 ``Theta[i, a; j, b] = <df_a(x_i)/dw, df_b(x_j)/dw>`` (Jacot et al. 2018). Full form ``[n1, n2, c, c]``, or
-class-traced, ``(1/c) sum_a Theta[i, a; j, a]``, ``[n1, n2]``. Computed by per-sample Jacobians (``torch.func``)
-in blocks of bounded memory; modules without batch-dependent layers (BatchNorm in eval mode is fine)::
+class-traced, ``(1/c) sum_a Theta[i, a; j, a]``, ``[n1, n2]``. A module that consists of dense layers, convolutions and
+BatchNorm is taken layer by layer (``layerwise``), any other by its per-sample Jacobians (``torch.func``), which is
+slower; which one is decided by looking at a forward pass. Both are exact and work in blocks of bounded memory::
 
     Theta = empirical_ntk(module, x1, x2)       # [n1, n2, c, c]
     E = empirical_kernel_fn(module)             # a kernel: E(x1, x2) -> [n1, n2]
     s = spectrum(E(x))
+
+Images must not see each other: BatchNorm in eval mode is fine. The kernels are constants to autograd: no gradient
+flows back to the images or to the weights.
 """
 
 from dataclasses import dataclass
@@ -16,46 +20,107 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import TiledKernel, slices, tiled
+from ntkcore.kernels.blocks import Progress, TiledKernel, slices
+from ntkcore.kernels.layerwise import Report, layer_kernel
+from ntkcore.kernels.leaves import dissect
 
-_JACOBIAN_BYTES = 256e6
+JACOBIAN_BYTES = 256e6  # of each side's Jacobian, where a module is not taken layer by layer
+NOTE = "empirical kernel"
 
 
-def empirical_ntk(module: nn.Module, x1: Tensor, x2: Tensor | None = None) -> Tensor:
-    """Full empirical tangent kernel [n1, n2, c, c] of ``module`` at its present weights.
+def empirical_ntk(module: nn.Module, x1: Tensor, x2: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+    """Full empirical tangent kernel [n1, n2, c, c] of ``module`` at its present weights, detached.
 
-    x1, x2: [n, C, H, W] in the module's dtype; x2 = None means x1. The module maps a batch to [n, c].
-    Raises SpecError for modules whose output for one image depends on the batch.
+    x1, x2: [n, C, H, W] in the module's dtype; x2 = None means x1. The module maps a batch to [n, c]. All parameters
+    count, those too that do not require gradients. The result is a view of an [n1 c, n2 c] matrix:
+    ``Theta.transpose(1, 2).reshape(n1 * c, n2 * c)`` copies nothing. progress: told (done, total, note) as it goes;
+    it may raise Cancelled. The module is left as it was.
+    Raises SpecError for modules whose output for one image depends on the batch, or on chance.
     """
-    _check_module(module)
-    rows = _block_rows(module, x1)
-    same = x2 is None
-    x2 = x1 if x2 is None else x2
-    out_rows = []
-    for i in slices(len(x1), rows):
-        j1 = _jacobian(module, x1[i])
-        row = [_contract(j1, j1 if same and i == j else _jacobian(module, x2[j])) for j in slices(len(x2), rows)]
-        out_rows.append(torch.cat(row, 1))
-    return torch.cat(out_rows)
+    return _kernel(module, x1, x2, False, progress)
 
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalKernel:
-    """Class-traced empirical NTK as a kernel function, untiled."""
+    """Class-traced empirical NTK as a kernel function ``(x1, x2=None) -> [n1, n2]``, constant to autograd."""
 
     module: nn.Module
 
-    def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
-        full = empirical_ntk(self.module, x1, x2)  # [n1, n2, c, c]
-        return full.diagonal(dim1=2, dim2=3).mean(-1)
+    def __call__(self, x1: Tensor, x2: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+        return _kernel(self.module, x1, x2, True, progress)
 
-    def bytes_per_pair(self, image_shape: tuple[int, ...], dtype: torch.dtype) -> float:
-        return 64.0 * dtype.itemsize
+
+@dataclass(frozen=True, eq=False)
+class WholeKernel(TiledKernel):
+    """A kernel that divides its work and bounds its memory itself: one tile, with progress inside."""
+
+    def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
+        return self.kernel(x1, x2, self.progress)
 
 
 def empirical_kernel_fn(module: nn.Module) -> TiledKernel:
     """The class-traced empirical NTK of ``module``: a kernel ``(x1, x2=None) -> [n1, n2]``."""
-    return tiled(EmpiricalKernel(module))
+    return WholeKernel(EmpiricalKernel(module))
+
+
+def _kernel(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, progress: Progress | None) -> Tensor:
+    """[n1, n2, c, c], or [n1, n2] traced."""
+    _check(module, x1, x2)
+
+    def report(done: float, total: float) -> None:
+        if progress is not None:
+            progress(done, total, NOTE)
+
+    with torch.inference_mode(False), torch.enable_grad():
+        x1, x2 = (x.clone() if x is not None and x.is_inference() else x for x in (x1, x2))
+        report(0, 1)
+        dissection = dissect(module, x1)
+        if dissection is None:
+            return _by_jacobians(module, x1, x2, traced, report)
+        theta = layer_kernel(dissection, x1, x2, traced, report)
+    c = dissection.outputs
+    return theta if traced else theta.unflatten(1, (-1, c)).unflatten(0, (-1, c)).transpose(1, 2)
+
+
+def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
+    if len(x1) == 0 or (x2 is not None and len(x2) == 0):
+        raise SpecError("There are no images on one side of the kernel; give at least one.")
+    for name, part in module.named_modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and (part.training or part.running_mean is None):
+            mode = "in training mode" if part.training else "without running statistics"
+            raise SpecError(
+                f"{name or 'The module'} is a BatchNorm layer {mode}, whose output depends on the whole "
+                "batch, so there is no kernel of image pairs. Call module.eval() first"
+                + (", and keep track_running_stats." if part.running_mean is None else ".")
+            )
+        if isinstance(part, nn.modules.dropout._DropoutNd) and part.training and part.p > 0:
+            raise SpecError(
+                f"{name or 'The module'} is a Dropout layer in training mode, whose output is drawn anew at each call, "
+                "so there is no one kernel. Call module.eval() first."
+            )
+
+
+# -- any module: per-sample Jacobians ----------------------------------------------------------------------------
+
+
+def _by_jacobians(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, report: Report) -> Tensor:
+    """The same by Jacobians of all weights; with x2 = None only blocks on and above the diagonal, then mirrored."""
+    same, x2 = x2 is None, x1 if x2 is None else x2
+    rows = _block_rows(module, x1)
+    work = [(i, j) for i in slices(len(x1), rows) for j in slices(len(x2), rows) if not same or i.start <= j.start]
+    theta: Tensor | None = None
+    for done, (i, j) in enumerate(work):
+        report(done, len(work))
+        if done == 0 or i != work[done - 1][0]:
+            j1 = _jacobian(module, x1[i])
+        block = _contract(j1, j1 if same and i == j else _jacobian(module, x2[j]), traced)
+        if theta is None:
+            theta = block.new_empty(len(x1), len(x2), *block.shape[2:])
+        theta[i, j] = block
+        if same and i != j:
+            theta[j, i] = block.transpose(0, 1) if traced else block.permute(1, 0, 3, 2)
+    report(len(work), len(work))
+    return theta
 
 
 def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
@@ -67,24 +132,18 @@ def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
         return functional_call(module, (weights, buffers), (image[None],))[0]
 
     jacobians = vmap(jacrev(one), (None, 0))(parameters, x.detach())
-    return [j.flatten(2) for j in jacobians.values()]
+    return [j.detach().flatten(2) for j in jacobians.values()]
 
 
-def _contract(j1: list[Tensor], j2: list[Tensor]) -> Tensor:
-    return sum(torch.einsum("iap,jbp->ijab", a, b) for a, b in zip(j1, j2, strict=True))  # sum over weights p
+def _contract(j1: list[Tensor], j2: list[Tensor], traced: bool) -> Tensor:
+    """Sum over weights p, and over outputs a when traced."""
+    if traced:
+        return sum(torch.einsum("iap,jap->ij", a, b) for a, b in zip(j1, j2, strict=True)) / j1[0].shape[1]
+    return sum(torch.einsum("iap,jbp->ijab", a, b) for a, b in zip(j1, j2, strict=True))
 
 
 def _block_rows(module: nn.Module, x: Tensor) -> int:
     with torch.no_grad():
         outputs = module(x[:1]).shape[-1]
     size = sum(p.numel() * p.element_size() for p in module.parameters())
-    return max(1, int(_JACOBIAN_BYTES / max(1, size * outputs)))
-
-
-def _check_module(module: nn.Module) -> None:
-    for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training:
-            raise SpecError(
-                f"{name or 'The module'} is a BatchNorm layer in training mode, whose output depends on the whole "
-                "batch, so there is no kernel of image pairs. Call module.eval() first."
-            )
+    return max(1, int(JACOBIAN_BYTES / max(1, size * outputs)))

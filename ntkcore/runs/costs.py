@@ -19,7 +19,7 @@ import torch
 
 from ntkcore import covariance as cov
 from ntkcore import data, nets
-from ntkcore.runs import specs
+from ntkcore.runs import motion, specs
 from ntkcore.runs.store import Store
 
 FORMAT = 1
@@ -105,6 +105,8 @@ def estimate_all(wanted: Sequence[specs.StageSpec], rates: Rates, store: Store) 
 def _inputs(spec: specs.StageSpec) -> list[specs.StageSpec]:
     if isinstance(spec, specs.KernelSpec):
         return []
+    if isinstance(spec, specs.MOTION):
+        return motion.inputs(spec)
     if isinstance(spec, specs.SpectrumSpec):
         return [spec.kernel]
     if isinstance(spec, specs.CurvesSpec | specs.PicturesSpec):
@@ -129,6 +131,12 @@ def _model_inputs(model: specs.Model | specs.Noise) -> list[specs.StageSpec]:
 
 
 def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
+    if isinstance(spec, specs.MOTION):
+        net = motion.stand_in(specs.run_of(spec))
+        size, passes = _Size.of(net.kernel), _NetSize.of(net)
+        work = motion.work(spec, size.n, size.m, size.outputs, passes.flops, passes.weights)
+        seconds = work.flops * rates.flop32 * NET_SLOWER + work.cubed * rates.eigh
+        return Estimate(seconds + OVERHEAD, passes.bytes(100) + work.bytes)
     if isinstance(spec, specs.TwinSpec | specs.NetworkSpec | specs.PerturbSpec | specs.TransferSpec):
         return _of_nets(spec, rates)
     if isinstance(spec, specs.ConsistencySpec):
@@ -202,8 +210,12 @@ class _NetSize:
         channels, height, width = data.image_shape(spec.kernel.data)
         if isinstance(spec, specs.NetworkSpec):
             pixels = height * width
-            flops, kept = {"cnn-small": (3.8e4, 160), "cnn-large": (1.5e5, 290), "resnet18": (1.1e6, 700)}[spec.name]
-            return cls(flops * pixels, 0.0, kept * pixels, 1e7)
+            flops, kept, fixed, dense = {  # per pixel, and weights: those of the convolutions, those that grow along
+                "cnn-small": (1.3e4, 160, 1.9e4, 1024),
+                "cnn-large": (1.5e5, 290, 2.9e5, 8 * _Size.of(spec.kernel).outputs),
+                "resnet18": (1.1e6, 700, 1.12e7, 0),
+            }[spec.name]
+            return cls(flops * pixels, 0.0, kept * pixels, fixed + dense * pixels)
         flops, kept, weights = [], 0.0, 0.0
         inputs, positions = channels, height * width
         layers = spec.kernel.net.build().layers

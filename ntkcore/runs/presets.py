@@ -4,19 +4,23 @@ The same names serve the Overview page and ``python -m ntkcore run --preset NAME
 
     PRESETS["start"].experiment
     PRESETS["story"].story                      # of finite nets: None for the others
+    PRESETS["evolution"].evolution              # of nets in training: None for the others
 """
 
 from dataclasses import dataclass
 
+from ntkcore.analysis.attacks import fgsm, pgd
 from ntkcore.data import DataSpec
-from ntkcore.runs.specs import TWIN_PLAIN, Experiment, NetSpec, StageSpec, Story, radii
+from ntkcore.runs.specs import TWIN_PLAIN, Evolution, Experiment, NamedNet, NetSpec, StageSpec, Story, radii
+from ntkcore.training import Schedule
 
 
 @dataclass(frozen=True)
 class Preset:
     """An experiment with a title, and the sentence that says what to look for.
 
-    story: of a preset that is about finite nets; it opens on the Transfer page.
+    story: of a preset that is about finite nets; it opens on the Transfer page. evolution: of one about nets in
+    training; it opens on the Evolution page.
     """
 
     name: str
@@ -24,10 +28,13 @@ class Preset:
     look_for: str
     experiment: Experiment
     story: Story | None = None
+    evolution: Evolution | None = None
 
     @property
     def specs(self) -> tuple[StageSpec, ...]:
         """What the page that it opens computes first: what it costs."""
+        if self.evolution is not None:
+            return tuple(self.evolution.wanted().values())
         return tuple(self.story.transfers().values()) if self.story else (self.experiment.sweep(),)
 
 
@@ -109,7 +116,51 @@ def _presets() -> tuple[Preset, ...]:
             widths=(32, 128, 512, 2048),
             eps=8 / 255,
         ),
+        _evolution(
+            "evolution",
+            "The kernel in motion: standard against adversarial training",
+            "Under attack the kernel settles earlier and gathers in fewer eigenvectors.",
+            Evolution(
+                data=DataSpec(n_train=1000, n_test=200),
+                inputs="centre",
+                fgsm=fgsm(16 / 255),
+                pgd=pgd(16 / 255, 7, 4 / 255),
+            ),
+        ),
+        _evolution(
+            "evolution-cifar",
+            "The kernel in motion on the paper's pair",
+            "Airplane or automobile, two seeds: concentration and late velocity of both trainings.",
+            Evolution(
+                data=DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=200),
+                inputs="centre",
+                seeds=2,
+            ),
+        ),
+        _evolution(
+            "evolution-paper",
+            "The paper's own protocol",
+            "Ten classes of CIFAR-10, the larger CNN, 200 epochs, PGD of 20 steps. Start it from the command line: "
+            "`python -m ntkcore evolve --preset evolution-paper` goes on where it was stopped.",
+            Evolution(
+                data=DataSpec(name="cifar10", classes=(), n_train=50_000, n_test=1000),
+                net=NamedNet(name="cnn-large", init="torch"),
+                regimes=("standard", "pgd"),
+                epochs=200,
+                schedule=Schedule(lr=0.01, batch=250),
+                fgsm=fgsm(8 / 255),
+                pgd=pgd(8 / 255, 20, 2 / 255),
+                judged=1000,
+                probe=250,
+                every=10,
+            ),
+        ),
     )
+
+
+def _evolution(name: str, title: str, look_for: str, e: Evolution) -> Preset:
+    """A preset about nets in training; the sidebar's attack is that of FGSM training."""
+    return Preset(name, title, look_for, Experiment(data=e.data, inputs=e.inputs, attack=e.fgsm), evolution=e)
 
 
 def _story(

@@ -7,7 +7,7 @@
 
 from collections.abc import Mapping
 
-from ntkcore.runs.specs import Experiment, Story
+from ntkcore.runs.specs import Evolution, Experiment, NamedNet, Story
 
 
 def lines(experiment: Experiment, last: str) -> str:
@@ -71,4 +71,32 @@ def consistency_lines(experiments: Mapping[str, Experiment]) -> str:
         "print(alignment_matrix(kernels, centred=True))\n"
         "one, two = (ntk.spectrum(K).vectors for K in kernels)\n"
         "print(subspace_overlap(one, two, ks=[1, 5, 20]))",
+    )
+
+
+def evolution_lines(experiment: Experiment, e: Evolution) -> str:
+    """A runnable script: one net trained on attacked images, and how far its tangent kernel moves."""
+    if isinstance(e.net, NamedNet):
+        make = f"build({e.net.name!r}, task.image_shape, task.y_train.shape[1], seed=0, init={e.net.init!r})"
+    else:
+        form = f"seed=0, parameterisation={e.net.parameterisation!r}"
+        make = f"net.module(task.image_shape, {e.net.width}, task.y_train.shape[1], {form})"
+    t = e.schedule
+    fields = f"loss={t.loss!r}, lr={t.lr!r}, momentum={t.momentum!r}, batch={t.batch!r}"
+    return lines(
+        experiment,
+        "from ntkcore.analysis.evolution import Motion, inner_products, look\n"
+        "from ntkcore.architectures import build\n"
+        "from ntkcore.training import Schedule, train_epochs\n"
+        f"f = ntk.finite_net({make}.eval(), ntk.input_map({e.inputs!r}, task.x_train))\n"
+        f"probe = f.inputs(task.x_train[:{e.probe}])\n"
+        "adversary = lambda f, x, y, draw: attack.perturb(f, x, y, attack.eps)[0]\n"
+        "looks = []\n"
+        f"for c in train_epochs(f, task.x_train, task.y_train, Schedule({fields}), {e.epochs}, adversary):\n"
+        "    theta = ntk.empirical_ntk(f.module, probe)  # [n, n, c, c]\n"
+        "    looks.append(look(theta.transpose(1, 2).flatten(2).flatten(0, 1)))\n"
+        "    if c.epoch:\n"
+        "        a, b, ab = (inner_products(p, q)[0] for p, q in zip((looks[-2], looks[-1], looks[-2]), "
+        "(looks[-2], looks[-1], looks[-1])))\n"
+        "        print(c.epoch, c.loss, 'velocity', float(1 - ab / (a * b).sqrt()))",
     )

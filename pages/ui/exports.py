@@ -13,7 +13,7 @@ from ntkcore.figures import export
 from ntkcore.runs import specs
 from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
-from pages.ui import sidebar, stories
+from pages.ui import evolutions, sidebar, stories
 from pages.ui.architectures import ARCHITECTURES
 from pages.ui.navigation import go_to
 from pages.ui.run_figures import figures_of
@@ -34,6 +34,7 @@ PAGES = {
     "perturb": "pages/transfer.py",
     "transfer": "pages/transfer.py",
     "consistency": "pages/consistency.py",
+    **{spec.stage: "pages/evolution.py" for spec in specs.MOTION},
 }
 
 
@@ -53,6 +54,8 @@ def _controls(spec: specs.StageSpec) -> dict[str, object]:
         data = spec.sweeps[0].kernel.data
         found = {"cn": data.n_train, "cm": data.n_test, "cside": data.size or "full"}
         return found | ({"compared": names} if set(names) <= set(ARCHITECTURES) else {})
+    if isinstance(spec, specs.MOTION):
+        return evolutions.controls_of(specs.run_of(spec), specs.checkpoint_of(spec).epoch)
     perturb, found = getattr(spec, "perturb", spec), {}
     if isinstance(perturb, specs.PerturbSpec):
         found["radius"] = max(perturb.eps) * (255.0 if perturb.norm == "linf" else 1.0)
@@ -83,6 +86,8 @@ def net_in_words(entry: Artifact) -> str:
     experiment = specs.experiment_of(spec)
     if isinstance(spec, specs.TwinSpec | specs.NetworkSpec):
         return specs.model_name(spec).split(", trained")[0]
+    if isinstance(spec, specs.MOTION):
+        return specs.net_name(specs.run_of(spec))
     if isinstance(spec, specs.TransferSpec):
         return specs.model_name(spec.target).split(", trained")[0]
     if isinstance(spec, specs.ConsistencySpec):

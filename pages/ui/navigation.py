@@ -28,6 +28,7 @@ def pages() -> list:
         st.Page("pages/eigenfeatures.py", title="Eigenfeatures", icon=":material/scatter_plot:"),
         st.Page("pages/attack.py", title="Attack", icon=":material/bolt:"),
         st.Page("pages/transfer.py", title="Transfer", icon=":material/swap_horiz:"),
+        st.Page("pages/evolution.py", title="Evolution", icon=":material/animation:"),
         st.Page("pages/consistency.py", title="Consistency", icon=":material/compare:"),
         st.Page("pages/runs.py", title="Runs", icon=":material/inventory_2:"),
     ]

@@ -72,7 +72,8 @@ class _Work:
             self._failed(job)
         elif job is not None and job.state == "cancelled":
             st.info(f"Cancelled: {self.what}. {_cost_in_words(sum(self.estimates, costs.NOTHING), self.specs[0])}.")
-            self._run_button("Run again")
+            begun = len(self.specs) > 1 and len(self._missing()) < len(self.specs)
+            self._run_button("Go on" if begun else "Run again")
         else:
             self._offer()
 

@@ -19,8 +19,9 @@ from ntkcore.figures.attack import margin_along_eps
 from ntkcore.figures.consistency import alignment_heatmap, overlap_along_k
 from ntkcore.figures.eigenfeatures import usefulness_robustness
 from ntkcore.figures.kernel import kernel_heatmap
+from ntkcore.figures.kernel_concentration import spectra_at_epoch
 from ntkcore.figures.spectrum import cumulative, eigenvalues
-from ntkcore.figures.strip import strip
+from ntkcore.figures.strip import Picture, strip
 from ntkcore.figures.transfer import accuracy_along_eps
 from ntkcore.runs import specs
 from ntkcore.runs.store import Artifact
@@ -65,7 +66,21 @@ def figures_of(spec: specs.StageSpec, artifact: Artifact) -> dict[str, go.Figure
     if isinstance(spec, specs.FlipSpec | specs.UploadSpec):
         margins = {"fgsm": a["fgsm_margin"], "pgd": a["pgd_margin"]}
         return {"Margin along eps": margin_along_eps(a["eps"], margins, norm=spec.attack.norm)}
+    if isinstance(spec, specs.MOTION):
+        return _of_motion(spec, a)
     return _of_nets(spec, a)
+
+
+def _of_motion(spec: specs.StageSpec, a: dict[str, np.ndarray]) -> dict[str, go.Figure]:
+    """Figures of one epoch of a net's training."""
+    attack, epoch = specs.run_of(spec).attack, specs.checkpoint_of(spec).epoch
+    regime = "standard" if attack is None else "fgsm" if attack.steps == 1 else "pgd"
+    if isinstance(spec, specs.MomentSpec):
+        return {"Spectrum": spectra_at_epoch({regime: a["values"]}, epoch)}
+    if isinstance(spec, specs.GlimpseSpec):
+        pictures = [Picture(picture, f"feature {i}", signed=True) for i, picture in enumerate(a["gradients"])]
+        return {"Eigenfeatures": strip(pictures)}
+    return {}
 
 
 def _of_nets(spec: specs.StageSpec, a: dict[str, np.ndarray]) -> dict[str, go.Figure]:

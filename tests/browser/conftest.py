@@ -68,6 +68,13 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
+def ended(app: Server) -> Iterator[None]:
+    """Whatever a test has started and not waited for ends with it: those that follow need the worker."""
+    yield
+    app.end_jobs()
+
+
+@pytest.fixture
 def complaints() -> list[str]:
     """What the browser's console and the page's scripts complained of; a test that provokes it clears it."""
     return []

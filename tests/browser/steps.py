@@ -112,6 +112,19 @@ def expect_query(page: Page, **wanted: str | list[str]) -> None:
         page.wait_for_timeout(50)
 
 
+def alt(page: Page, key: str) -> str:
+    """The alt text of a figure; empty where it has none."""
+    chart = at_key(page, key).get_by_test_id("stPlotlyChart")
+    labels = chart.evaluate("(e) => [e, ...e.querySelectorAll('[aria-label]')].map((x) => x.ariaLabel ?? '')")
+    return max(labels, key=len)
+
+
+def drawn(page: Page, *keys: str) -> None:
+    """Wait until these figures are drawn."""
+    for key in keys:
+        expect(at_key(page, key).locator(".main-svg").first).to_be_visible()
+
+
 def click_point(page: Page, key: str, index: int) -> None:
     """Click on the point of a figure that carries ``index``."""
     at_key(page, key).scroll_into_view_if_needed()

@@ -12,8 +12,10 @@ CHARTS = {
     "spectrum": ["eigenvalues", "cumulative", "learned", "heatmap", "eigenvectors"],
     "eigenfeatures": ["scatter", "along-index", "class-shares", "split", "kept", "time"],
     "attack": ["margins", "sheet"],
+    "evolution": ["accuracies", "distances", "velocity", "paths", "concentration", "aligned", "spectra"],
     "runs": [],
 }
+OF_PAGE = {"evolution": {"epochs": "2"}}
 
 # What is wider than the window and not inside something that scrolls by itself: its tag, class and right edge.
 OVERFLOW = """
@@ -37,7 +39,7 @@ FONT = "(key) => document.querySelector(`.st-key-${key} .js-plotly-plot`)._fullL
 @pytest.mark.parametrize("name", CHARTS, ids=lambda name: name or "overview")
 def test_page(name: str, page: Page, app: Server) -> None:
     """Wide, then at 400 pixels: the figures are drawn and nothing sticks out."""
-    arrive(page, app, name)
+    arrive(page, app, name, **OF_PAGE.get(name, {}))
     for key in CHARTS[name]:
         expect(at_key(page, key).locator(".main-svg").first).to_be_visible()
     assert page.evaluate(OVERFLOW) == []

@@ -134,6 +134,65 @@ def _cosines(r: Results, dark: bool) -> go.Figure:
     return figures.matched_cosines(index, curves, dark=dark)
 
 
+REGIMES = ("standard", "fgsm", "pgd")
+EPOCHS = np.arange(201)  # the longest training the app runs has 200 epochs
+
+
+def _by_regime(length: int, start: float, *ends: float) -> dict[str, figures.Band]:
+    return {key: band(*np.linspace(start, end, length)) for key, end in zip(REGIMES, ends, strict=True)}
+
+
+def _accuracy_epochs(r: Results, dark: bool) -> go.Figure:
+    kinds = ("clean", "fgsm", "pgd")
+    curves = {key: dict.fromkeys(kinds, line) for key, line in _by_regime(201, 0.1, 0.8, 0.5, 0.4).items()}
+    frozen = {"pgd": {5: dict.fromkeys(kinds, band(*np.full(196, 0.3)))}}
+    return figures.accuracy_along_epochs(EPOCHS, curves, train=curves, frozen=frozen, chance=0.1, dark=dark)
+
+
+def _frozen(r: Results, dark: bool) -> go.Figure:
+    lines = _by_regime(4, 0.1, 0.05, 0.3, 0.4)
+    curves = {key: {"clean": line, "attacked": line, "train": line} for key, line in lines.items()}
+    whole = {"fgsm": 0.35, "pgd": 0.45}
+    return figures.frozen_accuracy([0, 1, 5, 20], curves, whole, chance=0.1, dark=dark)
+
+
+def _distances(r: Results, dark: bool) -> go.Figure:
+    at = EPOCHS / 200
+    matrices = {
+        key: 1 - np.cos(turn * np.subtract.outer(at, at)) for key, turn in zip(REGIMES, (1, 0.7, 0.4), strict=True)
+    }
+    return figures.kernel_distances(EPOCHS, matrices, dark=dark)
+
+
+def _velocity(r: Results, dark: bool) -> go.Figure:
+    fall = {key: np.geomspace(0.1, end, 200) for key, end in zip(REGIMES, (1e-2, 1e-4, 1e-5), strict=True)}
+    bands = {key: figures.Band(line, line * 0.8, line * 1.2) for key, line in fall.items()}
+    lazy = {"standard": None, "fgsm": 40, "pgd": 20}
+    return figures.kernel_velocity(EPOCHS, bands, lazy=lazy, share=0.1, dark=dark)
+
+
+def _polar(r: Results, dark: bool) -> go.Figure:
+    at = EPOCHS / 200
+    paths = {key: (at**0.5, turn * at) for key, turn in zip(REGIMES, (1.2, 0.9, 0.6), strict=True)}
+    return figures.polar_paths(EPOCHS, {"whole kernel": paths, "top 20": paths, "bottom": paths}, dark=dark)
+
+
+def _concentration(r: Results, dark: bool) -> go.Figure:
+    mass = {key: {10: line, 20: line} for key, line in _by_regime(201, 0.9, 0.92, 0.95, 0.96).items()}
+    share, rank = _by_regime(201, 0.6, 0.7, 0.8, 0.9), _by_regime(201, 60, 50, 30, 12)
+    return figures.concentration(EPOCHS, mass, share, rank, dark=dark)
+
+
+def _alignment(r: Results, dark: bool) -> go.Figure:
+    lines, special = _by_regime(201, 0.1, 0.7, 0.5, 0.4), _by_regime(201, 1.0, 1.7, 1.5, 1.4)
+    return figures.alignment_along_epochs(EPOCHS, lines, special, dark=dark)
+
+
+def _spectra(r: Results, dark: bool) -> go.Figure:
+    values = {key: scale * r.values for key, scale in zip(REGIMES, (1, 3, 10), strict=True)}
+    return figures.spectra_at_epoch(values, 20, first=dict.fromkeys(REGIMES, r.values), dark=dark)
+
+
 # name -> (results, dark) -> figure: every figure function, with its options on
 FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
     "eigenvalues": lambda r, d: figures.eigenvalues(r.values, r.energy, selected=3, dark=d),
@@ -164,6 +223,14 @@ FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
     "cosine-along-training": _cosine,
     "training-curves": _losses,
     "transfer-matrix": _matrix,
+    "accuracy-along-epochs": _accuracy_epochs,
+    "frozen-accuracy": _frozen,
+    "kernel-distances": _distances,
+    "kernel-velocity": _velocity,
+    "polar-paths": _polar,
+    "concentration": _concentration,
+    "alignment-along-epochs": _alignment,
+    "spectra-at-epoch": _spectra,
 }
 
 

@@ -11,7 +11,7 @@ from ntkcore.errors import SpecError
 from ntkcore.figures import palette
 from ntkcore.runs.specs import SOURCES
 
-MEANINGS = {**palette.FEATURES, **palette.ATTACKS, **palette.TRAINING, **palette.STATUS, "text": palette.TEXT}
+MEANINGS = {**palette.FEATURES, **palette.ATTACKS, **palette.REGIMES, **palette.STATUS, "text": palette.TEXT}
 MEANINGS |= {f"from {source}": meaning for source, meaning in palette.SOURCES.items()}
 THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 
@@ -49,7 +49,7 @@ def test_white_box_is_black_on_light_and_white_on_dark():
 
 
 @THEMES
-@pytest.mark.parametrize("group", ["FEATURES", "ATTACKS", "TRAINING", "STATUS"])
+@pytest.mark.parametrize("group", ["FEATURES", "ATTACKS", "REGIMES", "STATUS"])
 def test_meanings_of_a_group_differ_in_colour_and_in_form(group, dark):
     meanings = list(getattr(palette, group).values())
     assert len({meaning.colour(dark) for meaning in meanings}) == len(meanings)

@@ -18,6 +18,7 @@ TITLES = {
     "eigenfeatures": "Eigenfeatures",
     "attack": "Attack",
     "transfer": "Transfer",
+    "evolution": "Evolution",
     "consistency": "Consistency",
     "runs": "Runs",
 }

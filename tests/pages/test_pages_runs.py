@@ -23,12 +23,15 @@ Open = Callable[..., AppTest]
 LONG = {"n": "400", "m": "50", "net": "Myrtle", "depth": "5"}  # an hour
 
 
+WITHOUT_FIGURES = ("predict", "path", "perturb", "epoch", "score", "tangent", "frozen")
 KERNEL_SIDE = ("kernel", "spectrum", "predict", "sweep", "curves", "pictures", "flip")
 
 
 def rows(at: AppTest) -> list[Artifact]:
-    """The runs in the order of the table."""
-    return sorted(Store().entries(), key=lambda entry: -entry.created)
+    """The runs in the order of the table, which does not list single epochs unless asked."""
+    along = {spec.stage for spec in specs.MOTION}
+    listed = [entry for entry in Store().entries() if entry.stage not in along]
+    return sorted(listed, key=lambda entry: -entry.created)
 
 
 def chosen(opened: Open, spec: specs.StageSpec) -> AppTest:
@@ -50,17 +53,18 @@ def test_table(opened: Open) -> None:
     opened("overview")
     at = opened("runs")
     table = at.dataframe[0].value
-    assert len(table) == len(Store().entries())
+    assert len(table) == len(rows(at))
     assert {"kernel", "spectrum", "predict"} <= set(table["Stage"])
     assert table["Size (MB)"].min() > 0
-    assert f"{len(table)} results" in text(at)
+    assert f"{len(Store().entries())} results" in text(at)
     assert "Select a row" in text(at)
 
 
 def test_export(opened: Open) -> None:
     """The zip holds an experiment the command line takes, readable arrays and figures that need no network."""
-    names = ("eigenfeatures", "attack", "overview", "transfer", "consistency")
-    pages = [opened(page, {"draw": "26", "widths": "16", "beside": "cnn-small"}) for page in names]
+    names = ("eigenfeatures", "attack", "overview", "transfer", "consistency", "evolution")
+    link = {"draw": "26", "widths": "16", "beside": "cnn-small", "freeze": "1"}
+    pages = [opened(page, link) for page in names]
     experiment = pages[0].session_state.experiment
     entries = [entry for entry in Store().entries() if "draw 26" in entry.meta["words"]]
     assert {entry.stage for entry in entries} == set(specs.STAGE_SPECS) - {"upload"}
@@ -75,7 +79,7 @@ def test_export(opened: Open) -> None:
         assert shapes == {name: tuple(shape) for name, shape in entry.shapes.items()}
         assert json.loads(files["meta.json"])["meta"] == entry.meta
         figures = [name for name in files if name.endswith(".html") and name != "figures/index.html"]
-        assert bool(figures) == (entry.stage not in ("predict", "path", "perturb"))
+        assert bool(figures) == (entry.stage not in WITHOUT_FIGURES)
         for name in figures:
             assert f'href="{name.removeprefix("figures/")}"' in files["figures/index.html"].decode()
             assert b'src="http' not in files[name]
@@ -115,7 +119,7 @@ def test_delete_the_last_row(opened: Open) -> None:
     """The selection then points below the table."""
     opened("overview")
     oldest = rows(opened("runs"))[-1]
-    at = select(opened("runs"), "runs", rows=[len(Store().entries()) - 1])
+    at = select(opened("runs"), "runs", rows=[len(rows(opened("runs"))) - 1])
     next(button for button in at.main.button if button.label == "Delete").click().run()
     assert not at.exception
     assert Store().get(oldest.stage, oldest.key) is None

@@ -58,6 +58,10 @@ def test_presets_one_after_another(opened: Open) -> None:
         if PRESETS[name].story is not None:
             assert at.main.title[0].value == "Transfer"
             assert at.session_state.widths == list(PRESETS[name].story.widths)
+        if PRESETS[name].evolution is not None:
+            assert at.main.title[0].value == "Evolution"
+            assert at.session_state.epochs == PRESETS[name].evolution.epochs
+        if at.main.title[0].value != "Overview":
             at.switch_page("pages/overview.py").run()
 
 

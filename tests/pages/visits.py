@@ -18,7 +18,7 @@ from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact, Store
 from pages.ui.services import services
 
-PAGES = ("overview", "spectrum", "eigenfeatures", "attack", "transfer", "consistency", "runs")
+PAGES = ("overview", "spectrum", "eigenfeatures", "attack", "transfer", "evolution", "consistency", "runs")
 RESULTS = PAGES[:-1]  # those that compute
 SMALL = {"n": "60", "m": "20"}
 CHARTS = {
@@ -27,6 +27,7 @@ CHARTS = {
     "eigenfeatures": ["scatter", "along-index", "class-shares", "split", "kept", "time"],
     "attack": ["margins", "sheet"],
     "transfer": ["along-eps", "along-width", "along-training", "training-loss", "gallery"],
+    "evolution": ["accuracies", "distances", "velocity", "paths", "concentration", "aligned", "spectra"],
     "consistency": ["alignment", "uncentred", "overlap", "pair-vectors", "matched"],
     "runs": [],
 }
@@ -45,7 +46,7 @@ def run_until_ready(at: AppTest, limit_s: float = 60.0) -> AppTest:
     until = time.monotonic() + limit_s
     while True:
         assert not at.exception, at.exception[0].message
-        offered = [button for button in at.button if button.label in ("Run", "Run again")]
+        offered = [button for button in at.button if button.label in ("Run", "Run again", "Go on")]
         if offered:
             offered[0].click().run()
         elif working(at):

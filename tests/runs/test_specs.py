@@ -17,7 +17,7 @@ from ntkcore.runs import specs
 from ntkcore.runs.specs import STAGE_SPECS, Experiment, NetSpec, Rule, StageSpec, canonical, describe, key
 from ntkcore.runs.stages import STAGES, image_name, keep_image, result
 from ntkcore.runs.store import Store
-from ntkcore.training import PLAIN, Descent, Training
+from ntkcore.training import PLAIN, Descent, Schedule, Training
 from ntkcore.validation import Spec
 
 # A change of these on purpose makes every result that was computed before be computed again.
@@ -36,6 +36,12 @@ GOLDEN = {
     "transfer": "5569f2dce0732412553a2565275d1f76",
     "path": "1ef4bda2679f5ca5acff8532f1f2bc76",
     "consistency": "36e6a13295f61377e5ef68796d58f6e1",
+    "epoch": "9dd10475ea4b8963d48ddf2fcb840358",
+    "score": "87bfa7aa6df2d506733f6b725df19e6c",
+    "tangent": "c02c4243c6703f336514eb40da0f2919",
+    "moment": "22d5ed8ff5bc528e6727531ab3b6780d",
+    "frozen": "ed9a4359cd41d9e2e8acce48cf4d09b5",
+    "glimpse": "e42692ea6cc005a9785c740eab2a507a",
 }
 
 # A tiny experiment in which every field matters: a random start, so that the seed does, and a loose test of
@@ -62,6 +68,24 @@ NET_SIDE: dict[str, StageSpec] = {
         specs.TransferSpec(perturb=PERTURB, target=TWIN),
         specs.PathSpec(kernel=TINY.ntk(), steps=(1, 3)),
         specs.ConsistencySpec(sweeps=(TINY.sweep(), TINY.replace(net=NetSpec(depth=2)).sweep()), top=3),
+    )
+}
+ONE = pgd(0.1, steps=1, step_size=0.1, random_start=True)
+RUN = specs.RunSpec(
+    data=TINY.data, schedule=Schedule(batch=8, momentum=0.5), attack=TINY.attack, net=specs.NamedNet(name="cnn-small")
+)
+EPOCH = specs.EpochSpec(run=RUN, epoch=2)
+OF_TWIN = specs.EpochSpec(run=RUN.replace(net=specs.TwinNet(width=8)), epoch=2)
+TANGENT = specs.TangentSpec(checkpoint=EPOCH, n=10, attack=TINY.attack)
+NET_SIDE |= {
+    spec.stage: spec
+    for spec in (
+        EPOCH,
+        specs.ScoreSpec(checkpoint=OF_TWIN, fgsm=ONE, pgd=TINY.attack, n_train=10),
+        TANGENT,
+        specs.MomentSpec(tangent=TANGENT, every=2, top=3),
+        specs.FrozenSpec(checkpoint=OF_TWIN, n=10, fgsm=ONE, pgd=TINY.attack),
+        specs.GlimpseSpec(tangent=TANGENT, features=2),
     )
 }
 BASES = KERNEL_SIDE | NET_SIDE
@@ -131,6 +155,27 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (specs.PathSpec, "steps"): {"steps": (1, 4)},
     (specs.ConsistencySpec, "sweeps"): {"sweeps": (TINY.sweep(), TINY.replace(net=NetSpec(depth=3)).sweep())},
     (specs.ConsistencySpec, "top"): {"top": 2},
+    (specs.NamedNet, "name"): {"name": "cnn-large"},
+    (specs.NamedNet, "init"): {"init": "torch"},
+    (specs.TwinNet, "width"): {"width": 9},
+    (specs.TwinNet, "parameterisation"): {"parameterisation": "ntk"},
+    (specs.RunSpec, "inputs"): {"inputs": "centre"},
+    (specs.RunSpec, "seed"): {"seed": 1},
+    (specs.RunSpec, "linear_from"): {"linear_from": 1},
+    (Schedule, "loss"): {"loss": "squared"},
+    (Schedule, "lr"): {"lr": 0.03},
+    (Schedule, "momentum"): {"momentum": 0.9},
+    (Schedule, "batch"): {"batch": 5},
+    (Schedule, "seed"): {"seed": 1},
+    (specs.EpochSpec, "epoch"): {"epoch": 3},
+    (specs.ScoreSpec, "n_train"): {"n_train": 11},
+    (specs.TangentSpec, "n"): {"n": 11},
+    (specs.MomentSpec, "every"): {"every": 1},
+    (specs.MomentSpec, "top"): {"top": 2},
+    (specs.FrozenSpec, "n"): {"n": 11},
+    (specs.FrozenSpec, "ridge"): {"ridge": 0.1},
+    (specs.GlimpseSpec, "index"): {"index": 2},
+    (specs.GlimpseSpec, "features"): {"features": 3},
 }
 # What cannot be changed alone: a network has one parameterisation, a source sees the target's images, and a kernel
 # can follow a net's descent only in NTK parameterisation.
@@ -173,12 +218,12 @@ EVERY_FIELD = [
     for path in fields(spec)
     if (stage, path[-1]) not in BOUND and not (stage == "transfer" and "data" in path)
 ]
-# The fields of the kernel change the kernel, on which everything else stands: one of them is tried for each stage.
+# The fields of data and kernel change the kernel, on which everything else stands: some are tried for each stage.
 OWN_FIELDS = [
     parameter
     for parameter in EVERY_FIELD
     for stage, path in [parameter.values]
-    if stage == "kernel" or "kernel" not in path or path[-1] == "depth"
+    if stage == "kernel" or not {"kernel", "data"} & set(path) or path[-1] in ("depth", "n_train")
 ]
 
 

@@ -11,6 +11,22 @@ too, and the stage's name and integer version::
 
 from ntkcore.errors import SpecError
 from ntkcore.runs.specs.base import StageSpec, canonical, key
+from ntkcore.runs.specs.evolution import (
+    MOTION,
+    REGIMES,
+    EpochSpec,
+    Evolution,
+    FrozenSpec,
+    GlimpseSpec,
+    MomentSpec,
+    NamedNet,
+    RunSpec,
+    ScoreSpec,
+    TangentSpec,
+    TwinNet,
+    checkpoint_of,
+    run_of,
+)
 from ntkcore.runs.specs.experiment import Experiment, experiment_from_json, experiment_of
 from ntkcore.runs.specs.kernels import (
     CurvesSpec,
@@ -36,7 +52,7 @@ from ntkcore.runs.specs.nets import (
     TwinSpec,
 )
 from ntkcore.runs.specs.story import OUTSIDE, SOURCES, TWIN_PLAIN, Story, radii, source_key
-from ntkcore.runs.specs.words import describe, model_name
+from ntkcore.runs.specs.words import describe, model_name, net_name
 
 STAGE_SPECS: dict[str, type[StageSpec]] = {
     c.stage: c
@@ -55,6 +71,7 @@ STAGE_SPECS: dict[str, type[StageSpec]] = {
         TransferSpec,
         PathSpec,
         ConsistencySpec,
+        *MOTION,
     )
 }
 
@@ -67,17 +84,25 @@ def parse(stage: str, fields: dict) -> StageSpec:
 
 
 __all__ = [
+    "MOTION",
     "OUTSIDE",
+    "REGIMES",
     "SOURCES",
     "STAGE_SPECS",
     "TWIN_PLAIN",
     "ConsistencySpec",
     "CurvesSpec",
+    "EpochSpec",
+    "Evolution",
     "Experiment",
     "FlipSpec",
+    "FrozenSpec",
+    "GlimpseSpec",
     "KernelModel",
     "KernelSpec",
     "Model",
+    "MomentSpec",
+    "NamedNet",
     "NetSpec",
     "NetworkSpec",
     "Noise",
@@ -86,20 +111,27 @@ __all__ = [
     "PicturesSpec",
     "PredictSpec",
     "Rule",
+    "RunSpec",
+    "ScoreSpec",
     "SpectrumSpec",
     "StageSpec",
     "Story",
     "SweepSpec",
+    "TangentSpec",
     "TransferSpec",
+    "TwinNet",
     "TwinSpec",
     "UploadSpec",
     "canonical",
+    "checkpoint_of",
     "describe",
     "experiment_from_json",
     "experiment_of",
     "key",
     "model_name",
+    "net_name",
     "parse",
     "radii",
+    "run_of",
     "source_key",
 ]

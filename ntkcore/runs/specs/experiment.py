@@ -17,6 +17,7 @@ from ntkcore.data import DataSpec
 from ntkcore.errors import SpecError
 from ntkcore.kernels.inputs import InputMapName
 from ntkcore.runs.specs.base import StageSpec
+from ntkcore.runs.specs.evolution import MOTION, TwinNet, run_of
 from ntkcore.runs.specs.kernels import (
     CurvesSpec,
     FlipSpec,
@@ -119,6 +120,10 @@ def experiment_of(spec: StageSpec) -> Experiment:
         return bare.replace(attack=spec.attack)
     if isinstance(spec, PathSpec):
         return experiment_of(spec.kernel)
+    if isinstance(spec, MOTION):
+        run = run_of(spec)
+        bare = Experiment(data=run.data, inputs=run.inputs, attack=run.attack or Attack())
+        return bare.replace(net=run.net.net) if isinstance(run.net, TwinNet) else bare
     if isinstance(spec, ConsistencySpec):
         return experiment_of(spec.sweeps[0])
     sweep = getattr(spec, "sweep", spec)

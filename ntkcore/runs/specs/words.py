@@ -5,8 +5,21 @@
     describe(KernelSpec())                      # "fashion-mnist-sample: T-shirt/top / Shirt, 1000 training ..."
 """
 
-from ntkcore.analysis.attacks import in_pixels
+from ntkcore.analysis.attacks import Attack, in_pixels
 from ntkcore.architectures import ARCHITECTURES
+from ntkcore.runs.specs.base import StageSpec
+from ntkcore.runs.specs.evolution import (
+    MOTION,
+    FrozenSpec,
+    GlimpseSpec,
+    MomentSpec,
+    NamedNet,
+    RunSpec,
+    ScoreSpec,
+    TangentSpec,
+    checkpoint_of,
+    run_of,
+)
 from ntkcore.runs.specs.kernels import CurvesSpec, FlipSpec, KernelSpec, PicturesSpec, UploadSpec
 from ntkcore.runs.specs.nets import (
     ConsistencySpec,
@@ -27,6 +40,8 @@ def describe(spec: Spec) -> str:
         return spec.in_words()
     if isinstance(spec, KernelSpec):
         return _describe_kernel(spec)
+    if isinstance(spec, MOTION):
+        return _describe_motion(spec)
     if isinstance(spec, KernelModel | TwinSpec | NetworkSpec | Noise):
         return f"{_describe_data(_kernel(spec))}, {model_name(spec)}"
     if isinstance(spec, PerturbSpec):
@@ -85,6 +100,39 @@ def _attack_on(spec: PerturbSpec) -> str:
     inputs = spec.source.kernel.inputs
     seen = "" if inputs == "raw" else f", which sees {inputs}d inputs"
     return f"{kind}{ball}, {many}{in_pixels(max(spec.eps), spec.norm)}, through {model_name(spec.source)}{seen}"
+
+
+def _describe_motion(spec: StageSpec) -> str:
+    """A stage of a kernel in motion: data, net, training, epoch, and what is looked at."""
+    checkpoint, run = checkpoint_of(spec), run_of(spec)
+    words = [_describe_data(KernelSpec(data=run.data, inputs=run.inputs)), net_name(run), str(run.schedule)]
+    words += _unusual(run.schedule, "seed") if run.schedule.seed != run.seed else []
+    words += [f"seed {run.seed}", "standard training" if run.attack is None else f"trained on {_in_full(run.attack)}"]
+    words += [] if run.linear_from is None else [f"linearised after epoch {run.linear_from}"]
+    words.append(f"epoch {checkpoint.epoch}")
+    if isinstance(spec, ScoreSpec | FrozenSpec):
+        words += [_in_full(spec.fgsm), _in_full(spec.pgd)]
+    if isinstance(spec, MomentSpec | GlimpseSpec | TangentSpec):
+        tangent = spec if isinstance(spec, TangentSpec) else spec.tangent
+        words.append(f"probe {tangent.n}" + (f" under {_in_full(tangent.attack)}" if tangent.attack else ""))
+    words += _unusual(spec, "n_train", "every", "top", "ridge", "features")
+    words += [f"solved on {spec.n} images"] if isinstance(spec, FrozenSpec) else []
+    words += [f"test image {spec.index}"] if isinstance(spec, GlimpseSpec) else []
+    return ", ".join(words)
+
+
+def net_name(run: RunSpec) -> str:
+    """The net of a run: "Small CNN (2 convolutions), he initialisation"."""
+    if isinstance(run.net, NamedNet):
+        return ", ".join([ARCHITECTURES[run.net.name], f"{run.net.init} initialisation"])
+    net = run.net
+    words = [str(net.net.build()), *_unusual(net.net, "activation", "W_std", "b_std")]
+    return ", ".join([*words, f"width {net.width}", f"{net.parameterisation} parameterisation"])
+
+
+def _in_full(attack: Attack) -> str:
+    """An attack with all that changes it."""
+    return f"{attack}, seed {attack.seed}" if attack.random_start and attack.seed else str(attack)
 
 
 def _describe_kernel(spec: KernelSpec) -> str:

@@ -14,7 +14,7 @@ from ntkcore import data
 from ntkcore.errors import Cancelled, NTKError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.runs import costs, specs
-from ntkcore.runs.stages import consistency, nets  # noqa: F401  they register their stages
+from ntkcore.runs.stages import consistency, evolution, nets  # noqa: F401  they register their stages
 from ntkcore.runs.stages.context import STAGES, Context, forward_only, portion, result
 from ntkcore.runs.stages.kernels import IMAGE, image_name, keep_image, kernel_of, read_spectrum, read_sweep
 from ntkcore.runs.store import Store

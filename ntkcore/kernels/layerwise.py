@@ -1,0 +1,244 @@
+"""Tangent kernel of a module that consists of known leaves, a layer at a time, within a fixed amount of memory.
+
+``Theta = sum over layers of J J^T``, J the gradients of one layer's weights, one row an image and output. Autograd
+computes no weight gradient: one forward pass over a block of images and one backward pass an output, down to the
+layers' outputs only, leave the records of ``products``, and those are multiplied::
+
+    found = dissect(module, x)
+    theta = layer_kernel(found, x)                       # [c n, c n]
+    layer_kernel(found, x1, x2, traced=True)             # [n1, n2], (1/c) sum over outputs
+    plan(found, Task(64, 64, True, 10), torch.float32)   # what is taken together, and how
+
+Memory beside the images and the result is at most WORKING_BYTES, however many images there are. Layers, and output
+channels of a layer, are taken in groups whose records fit in RECORD_BYTES, at the price of one more pass for each
+group; images of which a few channels are too much already are taken in tiles. (What a pass over one image leaves, for
+the largest layer at least, must fit.)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ntkcore.kernels.leaves import Affine, Dissection, Layer, calls
+from ntkcore.kernels.products import (
+    CHUNK_BYTES,
+    PATCH_BYTES,
+    Factors,
+    Gram,
+    Kept,
+    Pairs,
+    Record,
+    Scales,
+    even_slices,
+)
+
+RECORD_BYTES = 320e6  # what passes leave for the products, of all images of a tile
+PASS_BYTES = 128e6  # what a forward pass over a block of images leaves for its backward passes, and those for J
+WORKING_BYTES = RECORD_BYTES + max(PASS_BYTES, CHUNK_BYTES) + 3 * PATCH_BYTES
+FEWEST_CHANNELS = 2  # of a layer at a time, before images are taken in tiles instead
+
+Report = Callable[[float, float], None]  # (done, total) in flops; may raise
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Images of the rows and of the columns, whether they are the same ones, outputs of the net, traced or not."""
+
+    rows: int
+    columns: int
+    same: bool
+    outputs: int
+    traced: bool = False
+
+    @property
+    def images(self) -> int:
+        return self.rows if self.same else self.rows + self.columns
+
+    @property
+    def pairs(self) -> float:
+        """Pairs of images; of the same ones only half, and the corners of the strips along the diagonal."""
+        return self.rows * self.columns * (0.6 if self.same else 1.0)
+
+    @property
+    def entries(self) -> float:
+        return self.pairs * (1 if self.traced else self.outputs**2)
+
+    @property
+    def products(self) -> float:
+        """Of a row of J and another one; a traced entry is a sum of one for each output."""
+        return self.entries * (self.outputs if self.traced else 1)
+
+    def part(self, rows: slice, columns: slice) -> "Task":
+        same = self.same and rows == columns
+        return Task(rows.stop - rows.start, columns.stop - columns.start, same, self.outputs, self.traced)
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """Some output channels of a layer and the kind of record they leave."""
+
+    layer: Layer
+    kind: type[Record]
+    channels: slice
+
+    def flops(self, task: Task) -> float:
+        share = (self.channels.stop - self.channels.start) / self.layer.outputs
+        return share * (_flops_of_pairs if self.kind is Pairs else _flops_of_gradients)(self.layer, task)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Groups of units that one pass serves; most images on a side of a tile; images that a pass takes at a time."""
+
+    groups: list[list[Unit]]
+    tile: int
+    block: int
+
+
+def layer_kernel(
+    found: Dissection, x1: Tensor, x2: Tensor | None = None, traced: bool = False, report: Report | None = None
+) -> Tensor:
+    """[n1 c, n2 c], or [n1, n2] traced; x2 = None means x1. Call it with gradients enabled; the result has none."""
+    columns = x1 if x2 is None else x2
+    whole = Task(len(x1), len(columns), x2 is None, found.outputs, traced)
+    made = plan(found, whole, x1.dtype)
+    k = 1 if traced else found.outputs
+    theta = x1.new_zeros(len(x1) * k, len(columns) * k)
+    tiles = [(i, j) for i in even_slices(len(x1), made.tile) for j in even_slices(len(columns), made.tile)]
+    if x2 is None:
+        tiles = [(i, j) for i, j in tiles if j.start <= i.start]
+    tasks = [whole.part(i, j) for i, j in tiles]
+    meter = _Meter(report, sum(_flops(found, group, task) for task in tasks for group in made.groups))
+    for (i, j), task in zip(tiles, tasks, strict=True):
+        part = theta[i.start * k : i.stop * k, j.start * k : j.stop * k]
+        gram = Gram(part, k, task.same, 1 / found.outputs if traced else 1.0)
+        for group in made.groups:
+            _add(found, group, x1[i], None if task.same else columns[j], task, made.block, gram, meter)
+        gram.finish()
+        if x2 is None and not task.same:
+            theta[j.start * k : j.stop * k, i.start * k : i.stop * k] = part.T
+    meter.did(meter.total)
+    return theta
+
+
+def plan(found: Dissection, task: Task, dtype: torch.dtype) -> Plan:
+    """How to take the layers: kinds by flops, then by size, and groups, tiles and blocks that fit in memory."""
+    c, size = found.outputs, dtype.itemsize
+    kinds = {layer: _kind(layer, task) for layer in found.layers}
+    tile = max(task.rows, task.columns)
+    for layer, kind in kinds.items():
+        fixed, each = kind.sizes(layer, c)
+        least = size * (fixed + each * min(FEWEST_CHANNELS, layer.outputs))
+        tile = min(tile, max(1, int(RECORD_BYTES / (2 * least))))
+    whole = tile >= max(task.rows, task.columns)
+    images = task.images if whole else min(tile, task.rows) + min(tile, task.columns)
+    groups, filled = [[]], 0.0
+    for layer, kind in reversed(kinds.items()):
+        fixed, each = kind.sizes(layer, c)
+        room = (RECORD_BYTES / (size * images) - fixed) / each
+        if kind is Factors:  # J for one channel of the input must fit as well
+            room = min(room, CHUNK_BYTES * layer.inputs / (size * images * c * layer.window))
+        for channels in even_slices(layer.outputs, room):
+            needed = size * images * (fixed + each * (channels.stop - channels.start))
+            if groups[-1] and filled + needed > RECORD_BYTES:
+                groups.append([])
+                filled = 0.0
+            groups[-1].append(Unit(layer, kind, channels))
+            filled += needed
+    kept = sum(layer.outputs * layer.positions for layer, kind in kinds.items() if kind is Kept)
+    passing = sum(layer.outputs * layer.positions for layer in found.layers)
+    image = size * (c * kept + 2 * passing)  # copies of the layers' outputs, and gradients on their way
+    return Plan(groups, tile, max(1, int(PASS_BYTES / image)))
+
+
+def _add(
+    found: Dissection,
+    group: list[Unit],
+    x1: Tensor,
+    x2: Tensor | None,
+    task: Task,
+    block: int,
+    gram: Gram,
+    meter: "_Meter",
+) -> None:
+    """A group's part of a tile: passes over the images of both sides, then the products of what they left."""
+    one = _records(found, group, x1, task, block, meter)
+    two = [None] * len(one) if x2 is None else _records(found, group, x2, task, block, meter)
+    with torch.no_grad():
+        for unit, first, second in zip(group, one, two, strict=True):
+            flops = unit.flops(task)
+            first.add(gram, second, lambda share, flops=flops: meter.did(share * flops))
+
+
+def _records(found: Dissection, group: list[Unit], x: Tensor, task: Task, block: int, meter: "_Meter") -> list[Record]:
+    """One pass over all images of ``x``: forward, then backward for each output, down to the group's layers."""
+    records = [unit.kind(unit.layer, unit.channels, len(x), task.outputs, task.images, x) for unit in group]
+    parts = list({unit.layer.part: None for unit in group})
+    flops = _flops_of_pass(found, group, task.outputs)
+    for images in even_slices(len(x), block):
+        leaf = x[images].detach().requires_grad_()
+        with calls(parts) as seen:
+            out = found.module(leaf.clone())  # a clone, because a leaf may not be written to in place
+        edges = [seen[part][0].edge for part in parts]
+        for record in records:
+            record.begin(images, seen[record.layer.part][0].input.detach())
+        del seen
+        for a in range(task.outputs):
+            again = a + 1 < task.outputs
+            gradients = torch.autograd.grad(out[:, a].sum(), edges, retain_graph=again, allow_unused=True)
+            of = dict(zip(parts, gradients, strict=True))
+            for record in records:
+                record.take(a, of[record.layer.part])
+            meter.did(flops * len(leaf) / task.outputs)
+        del out, edges, gradients, of
+        for record in records:
+            record.end()
+    return records
+
+
+class _Meter:
+    """Tells how much of the work is done."""
+
+    def __init__(self, report: Report | None, total: float):
+        self.report, self.done, self.total = report, 0.0, total
+
+    def did(self, flops: float) -> None:
+        self.done = min(self.done + flops, self.total)
+        if self.report is not None:
+            self.report(self.done, self.total)
+
+
+# -- what it costs, in flops ------------------------------------------------------------------------------------------
+
+
+def _kind(layer: Layer, task: Task) -> type[Record]:
+    """The kind of record with the fewest flops; of Kept and Factors, which are the same products, the smaller."""
+    if not isinstance(layer.rule, Affine):
+        return Scales
+    if _flops_of_pairs(layer, task) < _flops_of_gradients(layer, task):
+        return Pairs
+    (fixed, each), (fixed_kept, each_kept) = Factors.sizes(layer, task.outputs), Kept.sizes(layer, task.outputs)
+    return Kept if fixed_kept + each_kept * layer.outputs <= fixed + each * layer.outputs else Factors
+
+
+def _flops(found: Dissection, group: list[Unit], task: Task) -> float:
+    return task.images * _flops_of_pass(found, group, task.outputs) + sum(unit.flops(task) for unit in group)
+
+
+def _flops_of_pass(found: Dissection, group: list[Unit], c: int) -> float:
+    """Backward passes of one image, down to the group's first layer."""
+    first = min(found.layers.index(unit.layer) for unit in group)
+    return 2.0 * c * sum(layer.weights * layer.positions for layer in found.layers[first:])
+
+
+def _flops_of_gradients(layer: Layer, task: Task) -> float:
+    """J of all images, and J J^T."""
+    return 2.0 * layer.weights * (task.images * task.outputs * layer.positions + task.products)
+
+
+def _flops_of_pairs(layer: Layer, task: Task) -> float:
+    """G G^T and U U^T for all pairs of positions; 50 and 2e6 for what passing over them and each call cost beside."""
+    one = 2.0 * task.products * layer.outputs + 2.0 * task.pairs * layer.window + 50 * task.entries + 2e6
+    return layer.positions**2 * one

@@ -1,0 +1,139 @@
+"""Stochastic gradient descent epoch by epoch, on clean images or on attacked ones, with checkpoints to resume from.
+
+Cross-entropy (logistic for one output) or squared loss, heavy-ball momentum as ``torch.optim.SGD`` has it. Under
+adversarial training every batch is replaced by what an adversary makes of it with the net as it is then (Goodfellow
+et al. 2015; Madry et al. 2018). The order of the images is drawn from the seed and the number of the epoch, so that a
+run that goes on from a checkpoint is the run that was never interrupted, bit for bit on one machine::
+
+    net = finite_net(build("cnn-small", task.image_shape), inputs)
+    for checkpoint in train_epochs(net, x, y, Schedule(lr=0.05), epochs=20, adversary=fgsm_adversary):
+        checkpoint.epoch, checkpoint.loss             # of the weights as they are now; epoch 0 before any step
+    start = Start(checkpoint.epoch, checkpoint.momentum)                  # with the weights: all that is to be kept
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ntkcore.errors import NTKError
+from ntkcore.kernels.blocks import Progress
+from ntkcore.training.steps import BLOWN_UP, FiniteNet, training_loss
+from ntkcore.validation import Spec
+
+# (net, images [b, C, H, W] in pixel units, labels [b, c], draw) -> images of the same shape to train on instead; draw
+# is another number at every step of a run, for what is random
+Adversary = Callable[[FiniteNet, Tensor, Tensor, int], Tensor]
+
+
+class Schedule(Spec):
+    """How a net is trained, every field that changes the result: loss; lr as it is; momentum; batch, images a step
+    (the last batch of an epoch is shorter); seed of the order."""
+
+    loss: Literal["cross_entropy", "squared"] = "cross_entropy"
+    lr: float = Field(0.05, gt=0, le=1e6, allow_inf_nan=False)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    batch: int = Field(50, ge=1)
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    def __str__(self) -> str:
+        loss = self.loss.replace("_", "-")
+        return f"SGD on {loss}, lr {self.lr:g}, momentum {self.momentum:g}, batches of {self.batch}"
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a run goes on: after this epoch, with the momentum v of each parameter by name ({} for none yet)."""
+
+    epoch: int = 0
+    momentum: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class EpochCheckpoint:
+    """The net after an epoch (the net itself, not a copy) and its momentum by name.
+
+    loss: mean over the epoch's steps, on the images that were trained on; NaN before the first step.
+    """
+
+    epoch: int
+    loss: float
+    net: FiniteNet
+    momentum: dict[str, Tensor]
+
+
+def train_epochs(
+    net: FiniteNet,
+    x: Tensor,
+    y: Tensor,
+    schedule: Schedule,
+    epochs: int,
+    adversary: Adversary | None = None,
+    start: Start | None = None,
+    progress: Progress | None = None,
+) -> Iterator[EpochCheckpoint]:
+    """Train ``net`` in place on x [n, C, H, W] in pixel units, y [n, c], up to the end of epoch ``epochs``.
+
+    Yields the net as it is at the start, then after each epoch. start: where it goes on (its weights are the net's).
+    progress: told of every step within an epoch; it may raise ``Cancelled``, which leaves the net in mid-epoch.
+    The adversary sees the net in evaluation mode (BatchNorm with its running statistics).
+    Raises NTKError when the loss diverges.
+    """
+    start = Start() if start is None else start
+    momentum = {name: v.clone() for name, v in start.momentum.items()}
+    yield EpochCheckpoint(start.epoch, math.nan, net, momentum)
+    for epoch in range(start.epoch + 1, epochs + 1):
+        loss = _one_epoch(net, x, y, schedule, epoch, adversary, momentum, progress)
+        yield EpochCheckpoint(epoch, loss, net, momentum)
+
+
+def order(n: int, schedule: Schedule, epoch: int) -> tuple[Tensor, ...]:
+    """Rows of each step of an epoch."""
+    generator = torch.Generator().manual_seed(schedule.seed * 2**31 + epoch)
+    return torch.randperm(n, generator=generator).split(schedule.batch)
+
+
+def _one_epoch(
+    net: FiniteNet,
+    x: Tensor,
+    y: Tensor,
+    schedule: Schedule,
+    epoch: int,
+    adversary: Adversary | None,
+    momentum: dict[str, Tensor],
+    progress: Progress | None,
+) -> float:
+    """Mean loss over the steps; ``momentum`` is moved along."""
+    batches, losses, y = order(len(x), schedule, epoch), [], y.float()
+    parameters = dict(net.module.named_parameters())
+    optimiser = torch.optim.SGD(parameters.values(), lr=schedule.lr, momentum=schedule.momentum)
+    for name, v in momentum.items():
+        optimiser.state[parameters[name]]["momentum_buffer"] = v
+    for step, rows in enumerate(batches):
+        if progress is not None:
+            progress(step, len(batches), f"epoch {epoch}, step {step + 1} of {len(batches)}")
+        rows = rows.to(x.device)
+        images, labels = x[rows], y[rows]
+        if adversary is not None:
+            net.module.eval()
+            images = adversary(net, images, labels, epoch * len(batches) + step).detach()
+        net.module.train()
+        optimiser.zero_grad()
+        value = training_loss(net(images), labels, schedule.loss)
+        losses.append(float(value.detach()))
+        if not losses[-1] <= BLOWN_UP:  # also when it is not a number
+            raise NTKError(
+                f"The training diverged: in epoch {epoch} the loss is {losses[-1]:.3g}. "
+                f"Choose a smaller learning rate than {schedule.lr:g}."
+            )
+        value.backward()
+        optimiser.step()
+    net.module.eval()
+    for name, p in parameters.items():
+        if optimiser.state[p].get("momentum_buffer") is not None:
+            momentum[name] = optimiser.state[p]["momentum_buffer"]
+    return sum(losses) / len(losses)

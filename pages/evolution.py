@@ -1,0 +1,154 @@
+"""The tangent kernel of a net while it trains, on clean and on attacked images: how it moves, where its mass goes."""
+
+from functools import partial
+
+import numpy as np
+import streamlit as st
+
+from ntkcore.analysis.readings_evolution import (
+    read_accuracy,
+    read_concentration,
+    read_late_velocity,
+    read_lazy,
+)
+from ntkcore.figures.evolution import accuracy_along_epochs
+from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration, spectra_at_epoch
+from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, polar_paths
+from ntkcore.figures.strip import Picture, strip
+from ntkcore.runs.specs import GlimpseSpec
+from pages.ui.code import evolution_lines
+from pages.ui.evolutions import evolution_controls, histories, named
+from pages.ui.frozen import frozen_section
+from pages.ui.page import page
+from pages.ui.results import need_all
+from pages.ui.samples import task_of
+from pages.ui.show import chart, dark, downloads, explain, pictures
+
+experiment = page("Evolution", "How does a net's own tangent kernel move in training, and does attacking it calm it?")
+task, night, figures = task_of(experiment), dark(), {}
+e = evolution_controls(experiment)
+wanted = e.wanted()
+found = need_all(wanted, f"nets in training ({e.in_words()})")
+history = histories(found, e)
+epochs, looks = np.arange(e.epochs + 1), np.array(e.looks())
+chance = max(np.bincount(task.labels_test.numpy())) / task.m
+if not found:
+    st.caption("No epoch is there yet; curves grow as the nets train.")
+    st.stop()
+seeds = f"Bands: lowest to highest of {e.seeds} seeds. " if e.seeds > 1 else ""
+
+st.subheader("Accuracy while training", anchor=False)
+kinds = ("clean", "fgsm", "pgd")
+test = {regime: {kind: history.accuracy(regime, "test", kind) for kind in kinds} for regime in e.regimes}
+train = {regime: {kind: history.accuracy(regime, "train", kind) for kind in kinds} for regime in e.regimes}
+figures["Accuracy along training"] = accuracy_along_epochs(epochs, test, train=train, chance=float(chance), dark=night)
+chart(figures["Accuracy along training"], "accuracy-along-training", key="accuracies")
+last = {r: history.reached(r) for r in e.regimes}
+now = {
+    named(r): (float(test[r]["clean"].mean[t]), float(test[r]["pgd"].mean[t])) for r, t in last.items() if t is not None
+}
+st.markdown(read_accuracy(now, str(e.pgd).split(",")[0]))
+st.caption(f"{seeds}Dotted: on the first {min(e.judged, task.n)} training images. Attacks: {e.fgsm}; {e.pgd}.")
+
+st.subheader("How far the kernel moves", anchor=False)
+share = st.slider(
+    "A kernel is called lazy once its velocity stays below this share of the first",
+    0.01,
+    0.5,
+    0.1,
+    0.01,
+    key="share",
+    bind="query-params",
+)
+lazy = {r: history.lazy(r, share) for r in e.regimes}
+middle = {
+    r: sorted(found_at)[(len(found_at) - 1) // 2] for r, found_at in lazy.items() if found_at and None not in found_at
+}
+left, right = st.columns(2, gap="large")
+with left:
+    figures["Distances of the kernels"] = kernel_distances(
+        looks, {r: history.distance(r) for r in e.regimes}, columns=2, dark=night
+    )
+    chart(figures["Distances of the kernels"], "kernel-distances", key="distances")
+    st.caption("Distance 1 − s of the kernels of any two epochs, s their cosine: 0 is the same up to scale.")
+with right:
+    speeds = {r: history.velocity(r) for r in e.regimes}
+    figures["Velocity of the kernel"] = kernel_velocity(looks, speeds, lazy=middle, share=share, dark=night)
+    chart(figures["Velocity of the kernel"], "kernel-velocity", key="velocity")
+    done = {named(r): steps for r, steps in lazy.items() if steps}
+    if done:
+        st.markdown(read_lazy(done, share, e.epochs))
+        st.markdown(read_late_velocity({named(r): history.late(r) for r in e.regimes if named(r) in done}))
+
+st.subheader("Where it goes", anchor=False)
+parts = {"whole kernel": "whole kernel", f"top {e.top}": "top", "the rest": "bottom"}
+paths = {title: {r: history.path(r, part) for r in e.regimes} for title, part in parts.items()}
+figures["Path of the kernel"] = polar_paths(looks, paths, dark=night)
+chart(figures["Path of the kernel"], "kernel-path", key="paths")
+st.caption(
+    "Seed 0. Radius: how far the kernel is from the first one, as a share of the whole way. Angle: how far it has "
+    f"turned away from it. The top are each kernel's own {e.top} leading eigenpairs."
+)
+
+st.subheader("Where its mass is", anchor=False)
+mass = {r: {k: history.mass(r, k) for k in (10, 20)} for r in e.regimes}
+figures["Concentration of the kernel"] = concentration(
+    looks, mass, {r: history.share(r, 20) for r in e.regimes}, {r: history.rank(r) for r in e.regimes}, dark=night
+)
+chart(figures["Concentration of the kernel"], "concentration", key="concentration")
+settled = {named(r): c for r in e.regimes if (c := history.concentration(r, 20)) is not None}
+if settled:
+    st.markdown(read_concentration(settled, max((t for t in last.values() if t is not None), default=0)))
+
+st.subheader("What it is aligned with", anchor=False)
+special = {r: band for r in e.regimes if (band := history.specialisation(r)) is not None}
+figures["Alignment with the labels"] = alignment_along_epochs(
+    looks, {r: history.alignment(r) for r in e.regimes}, special or None, dark=night
+)
+chart(figures["Alignment with the labels"], "alignment-with-labels", key="aligned")
+
+st.subheader("The kernel at one epoch", anchor=False)
+there = [int(t) for t in looks if all(history.values(r, int(t)) is not None for r in e.regimes)]
+if there:
+    a, b = st.columns([3, 1])
+    at = a.select_slider("Epoch", there, there[-1], key="look", bind="query-params", disabled=len(there) < 2)
+    index = b.number_input("Test image", 0, task.m - 1, 0, key="of", bind="query-params")
+    figures["Spectra at an epoch"] = spectra_at_epoch(
+        {r: history.values(r, at) for r in e.regimes},
+        at,
+        first={r: history.values(r, 0) for r in e.regimes},
+        dark=night,
+    )
+    chart(figures["Spectra at an epoch"], "spectra-at-an-epoch", key="spectra")
+    glimpses = {r: GlimpseSpec(tangent=e.tangent(r, 0, at), index=index) for r in e.regimes}
+    rows = []
+    looked = need_all(glimpses, f"leading eigenfeatures after epoch {at}") if len(found) == len(wanted) else {}
+    for regime, artifact in looked.items():
+        title = f"{named(regime)} training, epoch {at}"
+        row = [Picture(task.x_test[index].numpy(), title)]
+        row += [
+            Picture(picture.numpy(), f"feature {i}", signed=True)
+            for i, picture in enumerate(artifact.arrays["gradients"])
+        ]
+        pictures(row, width=120)
+        rows += row
+    if rows:
+        figures["Eigenfeatures at an epoch"] = partial(strip, rows, columns=5, dark=night)
+        st.caption(
+            "Gradients of the kernel's leading eigenfeatures at this image for its true class, each on its own scale."
+        )
+
+if len(found) == len(wanted):
+    figures |= frozen_section(e, history, test, float(chance), night)
+
+explain(
+    r"\Theta_t(x,x')=\langle\nabla_w f_{w_t}(x),\nabla_w f_{w_t}(x')\rangle,\quad "
+    r"s(A,B)=\frac{\langle A,B\rangle_F}{\|A\|\|B\|},\quad v_t=1-s(\Theta_t,\Theta_{t+1})",
+    next(reversed(wanted.values())),
+    evolution_lines(experiment, e),
+)
+downloads(
+    "evolution",
+    figures,
+    {f"{r} velocity": speeds[r].mean for r in e.regimes} | {f"{r} distance": history.distance(r) for r in e.regimes},
+)

@@ -1,0 +1,78 @@
+"""Evolution in use: curves that grow, stop and go on, two tabs, the epoch slider, the preset."""
+
+import re
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from driver import Server, no_exception
+from steps import alt, arrive, at_key, caption, chosen, drawn, expect_query, expect_words, press, ready, working
+
+MOTION = {"epochs": "3", "inputs": "centre", "eps": "16", "freeze": "1"}
+FIGURES = ("accuracies", "distances", "velocity", "paths", "concentration", "aligned", "spectra", "frozen")
+LONG = {"n": "300", "m": "20", "epochs": "500", "draw": "3"}
+
+
+def test_by_a_link(page: Page, app: Server) -> None:
+    """Every figure with its words, sentences with numbers, pictures of features, and the code."""
+    arrive(page, app, "evolution", **MOTION)
+    drawn(page, *FIGURES)
+    for key in FIGURES:
+        assert len(alt(page, key)) > 40, key
+    for sentence in (
+        r"Accuracy at the last epoch, clean and under PGD ℓ∞ eps 16/255: \d+(\.\d)? % and \d+(\.\d)? %",
+        r"Velocity stays below 10 % of its first value",
+        r"Over the second half of training",
+        r"After 3 epochs the 20 largest eigenvalues hold 0\.\d\d of the trace",
+        r"Frozen, the net gets right under attack",
+    ):
+        expect_words(page, re.compile(sentence))
+    assert page.get_by_alt_text("feature 3").count() == 2
+    no_exception(page)
+
+
+@pytest.mark.usefixtures("ended")
+def test_grows_stops_and_goes_on(page: Page, app: Server, context: BrowserContext) -> None:
+    """Curves while it trains; a second tab watches the same job; stopped, reloaded, gone on: nothing begins anew."""
+    page.goto(f"{app.url}/evolution?" + "&".join(f"{name}={value}" for name, value in LONG.items()))
+    page.get_by_role("button", name="Run", exact=True).click()
+    drawn(page, "accuracies", "velocity")
+    expect(working(page)).to_contain_text(re.compile(r"epoch \d+, step|attacking|about"), timeout=30_000)
+    other = context.new_page()
+    other.goto(page.url)
+    expect(other.get_by_role("button", name="Cancel")).to_be_visible(timeout=30_000)
+    other.close()
+    page.get_by_role("button", name="Cancel").click()
+    expect_words(page, "Cancelled")
+    page.reload()
+    ready(page)
+    drawn(page, "accuracies")
+    go_on = page.get_by_role("button", name=re.compile("^(Go on|Run)$"))
+    expect(go_on).to_be_visible()
+    go_on.click()
+    expect(working(page)).to_contain_text(re.compile(r"epoch [1-9]\d*, step|attacking|about"), timeout=30_000)
+    no_exception(page)
+
+
+def test_epoch_slider(page: Page, app: Server) -> None:
+    """One step back: the spectrum and the pictures of the epoch before, kept in the address."""
+    arrive(page, app, "evolution", **MOTION)
+    drawn(page, "spectra")
+    handle = at_key(page, "look").get_by_role("slider")
+    handle.focus()
+    handle.press("ArrowLeft")
+    expect_query(page, look="2")
+    ready(page)
+    expect(page.get_by_text("FGSM training, epoch 2").first).to_be_visible()
+
+
+@pytest.mark.usefixtures("ended")
+def test_the_preset_opens_its_page(page: Page, app: Server) -> None:
+    arrive(page, app)
+    press(page, "preset-evolution")
+    expect(page.get_by_role("heading", name="Evolution", exact=True)).to_be_visible()
+    expect(caption(page)).to_contain_text("1000 training and 200 test images, inputs centred")
+    expect_query(page, inputs="centre", eps="16.0")
+    assert chosen(page, "regimes") == ["standard", "FGSM"]
+    expect(page.get_by_role("button", name=re.compile("^(Run|Cancel)$"))).to_be_visible()
+    no_exception(page)

@@ -1,0 +1,230 @@
+"""Evolution: what the page says against the runs themselves, its controls, and what goes wrong on the way."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ntkcore.analysis.evolution import Motion, effective_rank, gram_of, top_share
+from ntkcore.runs import specs
+from ntkcore.runs.specs import EpochSpec, Evolution, NamedNet, TwinNet
+from ntkcore.runs.store import Store
+from pages.ui.evolutions import TWIN, choices
+from pages.ui.services import services
+from visits import CHARTS, charts, complaints, number, run_until_ready, select, stored, text, working
+
+Open = Callable[..., AppTest]
+LINK = {"epochs": "3", "eps": "24", "inputs": "centre", "elr": "0.1", "batch": "10"}
+
+
+def evolution_of(at: AppTest, **fields: object) -> Evolution:
+    """What the page shows for LINK, built from the sidebar's experiment."""
+    e, attack = at.session_state.experiment, at.session_state.experiment.attack
+    pgd = specs.Experiment().attack.replace(eps=attack.eps, steps=7, step_size=0.25 * attack.eps)
+    usual = Evolution(data=e.data, inputs=e.inputs, epochs=3, probe=60, fgsm=attack, pgd=pgd)
+    return usual.replace(schedule=usual.schedule.replace(lr=0.1, batch=10), **fields)
+
+
+def arrays(e: Evolution, regime: str, epoch: int, kind: str) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in stored(e.wanted()[regime, 0, epoch, kind]).arrays.items()}
+
+
+def test_numbers_of_the_sentences(opened: Open) -> None:
+    at = opened("evolution", LINK)
+    e, words = evolution_of(at), text(at)
+    assert complaints(at) == []
+    said = {}
+    for regime, name in (("standard", "standard"), ("fgsm", "FGSM")):
+        score, moment = arrays(e, regime, 3, "score"), arrays(e, regime, 3, "moment")
+        clean, attacked = (100 * score[f"test_{kind}"].mean() for kind in ("clean", "pgd"))
+        assert f"{clean:.3g} % and {attacked:.3g} % after {name} training" in words
+        values = stored(e.wanted()[regime, 0, 3, "moment"]).arrays["values"]
+        said[name] = top_share(values, 20), effective_rank(values)
+        rows = [stored(e.wanted()[regime, 0, t, "moment"]).arrays["inner"][:, 0] for t in range(4)]
+        late = float(Motion(gram_of(rows)).velocity[1:].mean())
+        assert f"{late:.2g} under {name} training" in words
+        assert len(moment["inner"]) == 4
+    shares = f"hold {said['standard'][0]:.2f} of the trace under standard training and {said['FGSM'][0]:.2f} under FGSM"
+    assert shares in words
+    assert f"effective rank {said['standard'][1]:.2g} against {said['FGSM'][1]:.2g}" in words
+
+
+def test_threshold_of_laziness(opened: Open) -> None:
+    """Half of the first velocity is reached earlier than a hundredth."""
+    for share, never in (("0.5", False), ("0.01", True)):
+        words = text(opened("evolution", LINK | {"share": share}))
+        assert f"stays below {100 * float(share):g} % of its first value" in words
+        assert ("at no point" in words) or not never
+
+
+@pytest.mark.parametrize(
+    ("link", "fields"),
+    [
+        pytest.param({"trained": "Large CNN (6 convolutions)"}, {"net": NamedNet(name="cnn-large")}, id="large"),
+        pytest.param({"init": "torch"}, {"net": NamedNet(init="torch")}, id="init"),
+        pytest.param(
+            {"trained": TWIN, "ewidth": "16", "form": "ntk"},
+            {"net": TwinNet(width=16, parameterisation="ntk")},
+            id="twin",
+        ),
+        pytest.param({"regimes": ["standard", "PGD"], "psteps": "2"}, {"regimes": ("standard", "pgd")}, id="pgd"),
+        pytest.param({"runs": "2", "every": "2"}, {"seeds": 2, "every": 2}, id="seeds"),
+        pytest.param({"attacked": "true", "probe": "30"}, {"attacked": True, "probe": 30}, id="attacked"),
+        pytest.param({"judged": "10", "emomentum": "0.5"}, {"judged": 10}, id="judged"),
+    ],
+)
+def test_controls(link: dict, fields: dict, opened: Open) -> None:
+    """Each control reaches what is computed, and the page draws it."""
+    at = opened("evolution", LINK | {"epochs": "1"} | link)
+    assert not at.exception
+    assert complaints(at) == []
+    e = evolution_of(at, epochs=1, **fields)
+    if "psteps" in link:
+        e = e.replace(pgd=e.pgd.replace(steps=2))
+    if "emomentum" in link:
+        e = e.replace(schedule=e.schedule.replace(momentum=0.5))
+    for spec in e.wanted().values():
+        stored(spec)
+    assert charts(at) == CHARTS["evolution"]
+
+
+def test_choices_are_the_controls(opened: Open) -> None:
+    """What a preset sets is what the page then asks for."""
+    e = Evolution(
+        net=TwinNet(width=16),
+        regimes=("pgd",),
+        epochs=2,
+        seeds=2,
+        judged=7,
+        probe=20,
+        every=2,
+        freeze=(1,),
+        attacked=True,
+    )
+    values = choices(e)
+    link = {name: [str(v) for v in value] if isinstance(value, list) else str(value) for name, value in values.items()}
+    at = opened("evolution", {k: v.lower() if v == "True" else v for k, v in link.items()}, wait=False)
+    assert complaints(at) == []
+    assert {name: at.session_state[name] for name in values} == values
+
+
+def test_frozen(opened: Open) -> None:
+    """A row for each way, net and epoch, with its training images; the sentence's numbers are the first seed's."""
+    at = opened("evolution", LINK | {"freeze": ["0", "2"]})
+    e = evolution_of(at, freeze=(0, 2))
+    assert charts(at)[:-1] == CHARTS["evolution"]
+    assert charts(at)[-1].endswith("-frozen")
+    table = at.main.dataframe[0].value
+    assert len(table) == 2 * 2 * 2
+    for _, row in table.iterrows():
+        group = e.frozen() if row["By"] == "training on" else e.solved()
+        name = {"standard": "standard", "FGSM": "fgsm"}[row["Training"]]
+        found = stored(group[name, 0, row["Frozen after epoch"]]).arrays
+        assert row["PGD"] == pytest.approx(float(found["test_pgd"].double().mean()))
+        assert row["Training images, clean"] == pytest.approx(float(found["train_clean"].double().mean()))
+    assert "Frozen, the net gets right under attack" in text(at)
+
+
+def test_the_kernel_at_one_epoch(opened: Open) -> None:
+    at = opened("evolution", LINK | {"look": "1", "of": "4"})
+    e = evolution_of(at)
+    for regime in e.regimes:
+        found = stored(specs.GlimpseSpec(tangent=e.tangent(regime, 0, 1), index=4)).arrays
+        assert found["gradients"].shape == (4, 1, 28, 28)
+    captions = [caption for image in at.main.image for caption in image.captions]
+    assert captions.count("feature 3") == 2
+    assert "FGSM training, epoch 1" in captions
+
+
+def test_several_classes_are_special(opened: Open) -> None:
+    at = opened("evolution", {"classes": ["Coat", "Bag", "Shirt"], "epochs": "1", "probe": "20"})
+    assert charts(at) == CHARTS["evolution"]
+    assert complaints(at) == []
+
+
+def test_stopped_and_gone_on(opened: Open) -> None:
+    """Cancelled in the middle: what is there is drawn and kept; the button goes on."""
+    at = opened("evolution", LINK | {"draw": "44", "epochs": "40", "n": "400"}, wait=False)
+    (run,) = (button for button in at.button if button.label == "Run")
+    run.click().run()
+    for _ in range(200):
+        if sum("draw 44" in entry.meta["words"] and entry.stage == "score" for entry in Store().entries()) > 2:
+            break
+        for job in services().worker.jobs():
+            job.wait(0.1)
+        at.run()
+    assert working(at)
+    next(button for button in at.button if button.label == "Cancel").click().run()
+    for job in services().worker.jobs():
+        job.wait(20)
+    at.run()
+    assert not at.exception
+    assert "accuracies" in charts(at)
+    before = {e.key: e.created for e in Store().entries() if e.stage == "epoch" and "draw 44" in e.meta["words"]}
+    assert 0 < len(before) < 81
+    assert any(button.label == "Go on" for button in at.button)
+    at.number_input(key="epochs").set_value(2).run()
+    run_until_ready(at)
+    after = {e.key: e.created for e in Store().entries() if e.stage == "epoch" and "draw 44" in e.meta["words"]}
+    assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        pytest.param({"elr": "1000000", "loss": "squared"}, "Choose a smaller learning rate", id="diverges"),
+        pytest.param({"size": "7", "trained": "ResNet-18 for small images", "n": "2", "batch": "1"}, "", id="tiny"),
+    ],
+)
+def test_what_goes_wrong_is_said(link: dict, words: str, opened: Open) -> None:
+    at = opened("evolution", {"epochs": "1", "m": "4"} | link)
+    assert not at.exception
+    assert words in " ".join(complaints(at))
+
+
+def test_no_training_chosen(opened: Open) -> None:
+    at = opened("evolution", wait=False)
+    at.multiselect(key="regimes").set_value([]).run()
+    assert not at.exception
+    assert "Choose at least one kind of training" in at.error[0].value
+
+
+def test_fewer_epochs_drop_what_they_do_not_have(opened: Open) -> None:
+    """A freeze epoch and a look beyond the last epoch."""
+    at = opened("evolution", LINK | {"freeze": "2", "look": "3"})
+    at.number_input(key="epochs").set_value(1).run()
+    at = run_until_ready(at)
+    assert not at.exception
+    assert complaints(at) == []
+    assert charts(at) == CHARTS["evolution"]
+
+
+def test_open_a_run(opened: Open) -> None:
+    """Runs > Open of a checkpoint's kernel: the page with the run's own controls."""
+    at = opened("evolution", LINK | {"epochs": "2", "trained": TWIN, "ewidth": "8", "draw": "45"})
+    e = evolution_of(at, epochs=2, net=TwinNet(width=8))
+    moment = e.wanted()["fgsm", 0, 2, "moment"]
+    assert EpochSpec.at(e.run("fgsm"), 2) == specs.checkpoint_of(moment)
+    at = opened("runs")
+    at.toggle(key="every-epoch").set_value(True).run()
+    order = sorted(Store().entries(), key=lambda entry: -entry.created)
+    at = select(at, "runs", rows=[[entry.key for entry in order].index(specs.key(moment))])
+    next(button for button in at.main.button if button.label == "Open").click().run()
+    assert not at.exception
+    assert at.main.title[0].value == "Evolution"
+    wanted = {"trained": TWIN, "ewidth": 8, "regimes": ["FGSM"], "epochs": 2, "elr": 0.1, "batch": 10}
+    assert {name: at.session_state[name] for name in wanted} == wanted
+    assert number(r"(\d+) training and", at.main.caption[0].value) == 60
+
+
+def test_the_code_runs(opened: Open) -> None:
+    """The lines that the page gives print the velocity that it draws."""
+    at = opened("evolution", LINK | {"epochs": "2", "regimes": "FGSM"})
+    (block,) = at.main.code
+    said: list[object] = []
+    exec(compile(block.value, "<the page's code>", "exec"), {"print": lambda *values: said.extend(values)})
+    e = evolution_of(at, epochs=2, regimes=("fgsm",))
+    rows = [stored(e.wanted()["fgsm", 0, t, "moment"]).arrays["inner"][:, 0] for t in range(3)]
+    velocity = Motion(gram_of(rows)).velocity
+    assert [value for value in said if isinstance(value, float)][1::2] == pytest.approx(velocity.tolist(), rel=1e-2)
