@@ -26,7 +26,7 @@ from pages.ui.show import chart, dark, downloads, explain, pictures
 FEATURES = tuple(range(6))  # whose pictures stand side by side
 
 chosen = page("Consistency", "Do different architectures have the same eigenfeatures?")
-experiments = comparison_controls(chosen)
+experiments = comparison_controls(chosen.infinite())
 first = next(iter(experiments.values()))
 task, night, figures = task_of(first), dark(), {}
 side = "x".join(map(str, task.image_shape[1:]))

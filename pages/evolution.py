@@ -15,10 +15,12 @@ from ntkcore.figures.evolution import accuracy_along_epochs
 from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration, spectra_at_epoch
 from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, polar_paths
 from ntkcore.figures.strip import Picture, strip
-from ntkcore.runs.specs import GlimpseSpec
+from ntkcore.runs.specs import EpochSpec, GlimpseSpec
+from pages.ui.checkpoints import use_checkpoint
 from pages.ui.code import evolution_lines
 from pages.ui.evolutions import evolution_controls, histories, named
 from pages.ui.frozen import frozen_section
+from pages.ui.navigation import go_to
 from pages.ui.page import page
 from pages.ui.results import need_all
 from pages.ui.samples import task_of
@@ -27,6 +29,13 @@ from pages.ui.show import chart, dark, downloads, explain, pictures
 experiment = page("Evolution", "How does a net's own tangent kernel move in training, and does attacking it calm it?")
 task, night, figures = task_of(experiment), dark(), {}
 e = evolution_controls(experiment)
+
+
+def _use(checkpoint: EpochSpec) -> None:
+    use_checkpoint(checkpoint)
+    go_to("pages/spectrum.py")
+
+
 wanted = e.wanted()
 found = need_all(wanted, f"nets in training ({e.in_words()})")
 history = histories(found, e)
@@ -120,6 +129,16 @@ if there:
         dark=night,
     )
     chart(figures["Spectra at an epoch"], "spectra-at-an-epoch", key="spectra")
+    with st.container(horizontal=True):
+        for regime in e.regimes:
+            st.button(
+                f"Use this kernel: {named(regime)} training, epoch {at}",
+                key=f"use-{regime}",
+                icon=":material/arrow_forward:",
+                on_click=_use,
+                args=(e.tangent(regime, 0, at).checkpoint,),
+                help="Spectrum, Eigenfeatures, Attack and Overview then look at this net's own tangent kernel.",
+            )
     glimpses = {r: GlimpseSpec(tangent=e.tangent(r, 0, at), index=index) for r in e.regimes}
     rows = []
     looked = need_all(glimpses, f"leading eigenfeatures after epoch {at}") if len(found) == len(wanted) else {}

@@ -33,8 +33,10 @@ SHOWN = 48  # images of the gallery
 
 experiment = page("Transfer", "Do perturbations made from the kernel alone fool networks that were trained?")
 task, night, figures = task_of(experiment), dark(), {}
-if experiment.kind == "nngp" or experiment.ridge:
-    st.caption("Trained nets are compared with the tangent kernel (NTK) after the same steps, which has no ridge.")
+if experiment.kind != "ntk" or experiment.ridge:
+    st.caption(
+        "Trained nets are compared with the infinite net's tangent kernel after the same steps, which has no ridge."
+    )
 story = story_controls(experiment)
 wanted = story.transfers()
 found = need_all(wanted, f"nets trained and attacked ({story.in_words()})")

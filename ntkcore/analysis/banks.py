@@ -27,6 +27,7 @@ from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
 # Bound on a float32 error of K(x, X) w, in units of max|K| |w|: some twenty times the largest error that was met
 # (tests/analysis/test_eigenfeatures.py holds it).
 DOUBT = 4e-6
+ROWS = 100  # images attacked together where the predictors are attacked one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +100,8 @@ def attack_bank(
     right_before = correct(bank.all_outputs(K_test).flatten(0, 1), _spread(y_test.double(), len(bank)))
     right_before = right_before.view(len(x_test), len(bank))
     right_after, stuck = torch.zeros_like(right_before), torch.zeros_like(right_before)
+    if hasattr(untiled(kernel), "combine"):
+        return _one_by_one(kernel, x_train, bank, x_test, y_test, attack, progress, right_before)
     single = bank.to(torch.float32)
     together = _Together(kernel, _prepared(kernel, x_train.float()), single)
     tolerance = (DOUBT * K_test.abs().max() * bank.size()).float()
@@ -124,6 +127,39 @@ def attack_bank(
         right_after[i, right] = verdict
     if progress is not None:
         progress(len(x_test), len(x_test), "attacking test images")
+    return BankSweep(right_before, right_after, stuck)
+
+
+def _one_by_one(
+    kernel: KernelFunction,
+    x_train: Tensor,
+    bank: Bank,
+    x_test: Tensor,
+    y_test: Tensor,
+    attack: Attack,
+    progress: Progress | None,
+    right_before: Tensor,
+) -> BankSweep:
+    """The bank's predictors in turn, each at all images it has right: for kernels of finite nets, whose predictors are
+    cheap and whose kernel blocks are not. All of it in float32."""
+    right_after, stuck = torch.zeros_like(right_before), torch.zeros_like(right_before)
+    x, y = x_test.float(), y_test.float()
+    for b in range(len(bank)):
+        if progress is not None:
+            progress(b, len(bank), "attacking features")
+        one = bank[b : b + 1].to(torch.float32)
+        right = right_before[:, b].nonzero().squeeze(1)
+        combined = untiled(kernel).combine(x_train.float(), one.weights[0])
+
+        def f(z: Tensor, combined=combined, one=one) -> Tensor:
+            return one.read(combined(z)[:, None])[:, 0]  # [m, r] -> [m, c]
+
+        for rows in right.split(ROWS):
+            z, stuck[rows, b] = attack.perturb(f, x[rows], y[rows], attack.eps)
+            with torch.no_grad():
+                right_after[rows, b] = correct(f(z), y[rows])
+    if progress is not None:
+        progress(len(bank), len(bank), "attacking features")
     return BankSweep(right_before, right_after, stuck)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ntkcore.analysis.attacks import Attack, loss
 from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, feature_bank
-from ntkcore.analysis.predict import margin
+from ntkcore.analysis.predict import KernelPredictor, margin
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.kernels.blocks import KernelFunction, untiled
 
@@ -79,11 +79,7 @@ def feature_pictures(
     pull = readout @ dloss  # [F]: dLoss / d(K v_i)
     groups = torch.stack([_combine(pull, vectors, classes == kind) @ J for kind in GROUPS])
 
-    alpha = vectors.T @ readout
-
-    def predictor(z: Tensor) -> Tensor:
-        return kernel(z, x) @ alpha
-
+    predictor = KernelPredictor(kernel, x, vectors.T @ readout)
     x_adv = attack(predictor, image[None], label[None]).x_adv[0]
     change = (vectors @ (kernel(x_adv[None], x)[0] - k_row))[:, None] * readout  # [F, c]
     after = whole + change.sum(0)

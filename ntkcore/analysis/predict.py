@@ -9,14 +9,16 @@ eigenbasis: ``alpha = sum_i g_i v_i (v_i^T Y)``, ``g_i = (1 - exp(-t lam_i)) / (
     fit_steps(k, x, y, lr=1.0, momentum=0.9, steps=100)  # the same after so many steps of gradient descent
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ntkcore.analysis.spectrum import Spectrum, learned_fraction, projections, spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import KernelFunction
+from ntkcore.kernels.blocks import KernelFunction, untiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,15 @@ class KernelPredictor:
     left_out: int = 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.kernel(x.to(self.alpha), self.x_train) @ self.alpha
+        x = x.to(self.alpha)
+        combined = self._combined
+        return self.kernel(x, self.x_train) @ self.alpha if combined is None else combined(x)
+
+    @cached_property
+    def _combined(self) -> Callable[[Tensor], Tensor] | None:
+        """Kernels of finite nets know how to sum over the training images without the kernel itself."""
+        combine = getattr(untiled(self.kernel), "combine", None)
+        return None if combine is None else combine(self.x_train, self.alpha)
 
 
 def inverse_weights(s: Spectrum, time: float = float("inf"), ridge: float = 0.0) -> Tensor:

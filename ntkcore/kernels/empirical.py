@@ -85,6 +85,8 @@ def _kernel(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, prog
 def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
     if len(x1) == 0 or (x2 is not None and len(x2) == 0):
         raise SpecError("There are no images on one side of the kernel; give at least one.")
+    if next(module.parameters(), None) is None:
+        raise SpecError("The module has no parameters, so there is no tangent kernel. Give a network with weights.")
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and (part.training or part.running_mean is None):
             mode = "in training mode" if part.training else "without running statistics"

@@ -148,8 +148,9 @@ def plan(found: Dissection, task: Task, dtype: torch.dtype) -> Plan:
             groups[-1].append(Unit(layer, kind, channels))
             filled += needed
     kept = sum(layer.outputs * layer.positions for layer, kind in kinds.items() if kind is Kept)
-    passing = sum(layer.outputs * layer.positions for layer in found.layers)
-    image = size * (c * kept + 2 * passing)  # copies of the layers' outputs, and gradients on their way
+    saved = sum(layer.input_size + layer.outputs * layer.positions for layer in found.layers)
+    passing = 3 * max(layer.outputs * layer.positions for layer in found.layers)  # copies and gradients on their way
+    image = size * (c * kept + saved + passing)
     return Plan(groups, tile, max(1, int(PASS_BYTES / image)))
 
 

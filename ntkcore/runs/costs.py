@@ -104,7 +104,7 @@ def estimate_all(wanted: Sequence[specs.StageSpec], rates: Rates, store: Store) 
 
 def _inputs(spec: specs.StageSpec) -> list[specs.StageSpec]:
     if isinstance(spec, specs.KernelSpec):
-        return []
+        return [] if spec.checkpoint is None else [spec.checkpoint]
     if isinstance(spec, specs.MOTION):
         return motion.inputs(spec)
     if isinstance(spec, specs.SpectrumSpec):
@@ -134,9 +134,7 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     if isinstance(spec, specs.MOTION):
         net = motion.stand_in(specs.run_of(spec))
         size, passes = _Size.of(net.kernel), _NetSize.of(net)
-        work = motion.work(spec, size.n, size.m, size.outputs, passes.flops, passes.weights)
-        seconds = work.flops * rates.flop32 * NET_SLOWER + work.cubed * rates.eigh
-        return Estimate(seconds + OVERHEAD, passes.bytes(100) + work.bytes)
+        return _timed(motion.work(spec, size.n, size.m, size.outputs, passes.flops, passes.weights), passes, rates)
     if isinstance(spec, specs.TwinSpec | specs.NetworkSpec | specs.PerturbSpec | specs.TransferSpec):
         return _of_nets(spec, rates)
     if isinstance(spec, specs.ConsistencySpec):
@@ -149,6 +147,9 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     kernel = spec if isinstance(spec, specs.KernelSpec) else getattr(spec, "kernel", None) or spec.sweep.kernel
     size = _Size.of(kernel)
     n, m, c = size.n, size.m, size.outputs
+    if kernel.checkpoint is not None:
+        net = _NetSize.of(motion.stand_in(kernel.checkpoint.run))
+        return _timed(motion.on_checkpoint(spec, n, m, c, net.flops, net.weights), net, rates)
     double = kernel.precision == "float64"
     matrix = 8.0 * n * n
     if isinstance(spec, specs.KernelSpec):
@@ -170,6 +171,11 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
         specs.UploadSpec: 40 * (most + 1),
     }.get(type(spec), 4)
     return Estimate(steps * 15 * n * size.pair(rates, True) + 20 * OVERHEAD, 4 * matrix)
+
+
+def _timed(work: motion.Work, net: "_NetSize", rates: Rates) -> Estimate:
+    seconds = work.flops * rates.flop32 * NET_SLOWER + work.cubed * rates.eigh
+    return Estimate(seconds + OVERHEAD, net.bytes(100) + work.bytes)
 
 
 def _of_nets(spec: specs.StageSpec, rates: Rates) -> Estimate:

@@ -63,5 +63,23 @@ def work(spec: specs.StageSpec, n: int, m: int, c: int, flops: float, weights: f
     return Work(spec.features * 4 * LINEAR * probe * flops, cubed=size**3, bytes=40.0 * size**2)
 
 
+def on_checkpoint(spec: specs.StageSpec, n: int, m: int, c: int, flops: float, weights: float) -> Work:
+    """A stage of the kernel side whose kernel is a checkpoint's; arguments as in ``work``."""
+    if isinstance(spec, specs.KernelSpec):
+        double = 4 if spec.precision == "float64" else 2  # operations a product, in single-precision time
+        return Work(double * weights * c * (n * n / 2 + n * m) + 12.0 * c * (n + m) * flops, bytes=16.0 * n * n)
+    if isinstance(spec, specs.SpectrumSpec):
+        return Work(0.0, cubed=float(n) ** 3, bytes=40.0 * n * n)
+    attack = getattr(spec, "attack", None) or spec.sweep.attack
+    direction, image = 3 * c * n * flops, 3 * c * LINEAR * flops  # of one predictor; of one image's gradient
+    predictors, images, steps = {
+        specs.SweepSpec: (n, m / 2, attack.steps),
+        specs.CurvesSpec: (85 * c, m / 2, attack.steps),
+        specs.PicturesSpec: (n, 3, 1),
+        specs.PredictSpec: (c, m, attack.steps + 11),
+    }.get(type(spec), (c, 40, 11))
+    return Work(predictors * (direction + images * (steps + 1) * image), bytes=40.0 * n * n)
+
+
 def _judging(spec: specs.ScoreSpec | specs.FrozenSpec, images: int, flops: float) -> float:
     return images * flops * 3 * (spec.fgsm.steps + spec.pgd.steps + 1)

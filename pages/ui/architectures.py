@@ -28,7 +28,7 @@ def with_net(experiment: Experiment, name: str) -> Experiment:
     """The experiment with another architecture; weights and activation stay the sidebar's."""
     own, other = experiment.net, ARCHITECTURES[name]
     net = own.replace(family=other.family, depth=other.depth)
-    return experiment.replace(net=net)
+    return experiment.infinite().replace(net=net)
 
 
 def comparison_controls(experiment: Experiment) -> dict[str, Experiment]:

@@ -7,17 +7,14 @@
 
 from collections.abc import Mapping
 
-from ntkcore.runs.specs import Evolution, Experiment, NamedNet, Story
+from ntkcore.data import DataSpec
+from ntkcore.runs.specs import EpochSpec, Evolution, Experiment, NamedNet, Story, TwinNet
+from ntkcore.training import Schedule
 
 
 def lines(experiment: Experiment, last: str) -> str:
     """A runnable script: data, net, kernel and attack of the experiment, then the page's own lines."""
-    spec, net, attack = experiment.data, experiment.net, experiment.attack
-    fields = {"name": spec.name, "classes": spec.classes, "n_train": spec.n_train, "n_test": spec.n_test}
-    fields |= {name: value for name in ("size", "seed", "digest") if (value := getattr(spec, name)) is not None}
-    data = ", ".join(f"{name}={value!r}" for name, value in fields.items())
-    activation = "" if net.activation == "relu" else f", activation={net.activation!r}"
-    inputs = "" if experiment.inputs == "raw" else f", inputs=ntk.input_map({experiment.inputs!r}, task.x_train)"
+    net, attack = experiment.net, experiment.attack
     fgsm = attack.steps == 1 and not attack.random_start
     start = f", random_start=True, seed={attack.seed}" if attack.random_start else ""
     norm = "" if attack.norm == "linf" else f", norm={attack.norm!r}"
@@ -26,14 +23,55 @@ def lines(experiment: Experiment, last: str) -> str:
         if fgsm
         else f"ntk.pgd({attack.eps!r}, steps={attack.steps}, step_size={attack.step_size!r}{norm}{start})"
     )
-    return (
-        "import ntkcore as ntk\n\n"
-        f"task = ntk.load(ntk.DataSpec({data}))\n"
+    activation = "" if net.activation == "relu" else f", activation={net.activation!r}"
+    inputs = "" if experiment.inputs == "raw" else f", inputs=ntk.input_map({experiment.inputs!r}, task.x_train)"
+    kernel = (
         f"net = ntk.{net.family}(depth={net.depth}, W_std={net.W_std!r}, b_std={net.b_std!r}{activation})\n"
         f"k = ntk.kernel_fn(net, kind={experiment.kind!r}{inputs})\n"
-        f"attack = {make}\n"
-        f"{last}\n"
+        if experiment.checkpoint is None
+        else _trained_kernel(experiment.checkpoint)
     )
+    return f"import ntkcore as ntk\n\ntask = {_load(experiment.data)}\n{kernel}attack = {make}\n{last}\n"
+
+
+def _load(spec: DataSpec) -> str:
+    fields = {"name": spec.name, "classes": spec.classes, "n_train": spec.n_train, "n_test": spec.n_test}
+    fields |= {name: value for name in ("size", "seed", "digest") if (value := getattr(spec, name)) is not None}
+    return f"ntk.load(ntk.DataSpec({', '.join(f'{name}={value!r}' for name, value in fields.items())}))"
+
+
+def _trained_kernel(checkpoint: EpochSpec) -> str:
+    """Lines that train a net up to a checkpoint, and its tangent kernel as k."""
+    run = checkpoint.run
+    attack = "None"
+    if run.attack is not None:
+        fields = ", ".join(f"{name}={value!r}" for name, value in run.attack.model_dump().items())
+        attack = f"lambda f, x, y, draw: Attack({fields}).perturb(f, x, y, {run.attack.eps!r})[0]"
+    return (
+        "from ntkcore.analysis.attacks import Attack\n"
+        "from ntkcore.analysis.tangent import tangent_kernel\n"
+        "from ntkcore.architectures import build\n"
+        "from ntkcore.training import Schedule, train_epochs\n"
+        f"own = {_load(run.data)}\n"
+        f"f = ntk.finite_net({_make(run.net, 'own', run.seed)}.eval(), ntk.input_map({run.inputs!r}, own.x_train))\n"
+        f"schedule = {_schedule(run.schedule)}\n"
+        f"*_, last = train_epochs(f, own.x_train, own.y_train, schedule, {checkpoint.epoch}, {attack})\n"
+        "k = tangent_kernel(f)\n"
+    )
+
+
+def _make(net: NamedNet | TwinNet, task: str, seed: int) -> str:
+    outputs = f"{task}.y_train.shape[1]"
+    if isinstance(net, NamedNet):
+        return f"build({net.name!r}, {task}.image_shape, {outputs}, seed={seed}, init={net.init!r})"
+    n = net.net
+    made = f"ntk.{n.family}(depth={n.depth}, W_std={n.W_std!r}, b_std={n.b_std!r}, activation={n.activation!r})"
+    form = f"seed={seed}, parameterisation={net.parameterisation!r}"
+    return f"{made}.module({task}.image_shape, {net.width}, {outputs}, {form})"
+
+
+def _schedule(t: Schedule) -> str:
+    return f"Schedule(loss={t.loss!r}, lr={t.lr!r}, momentum={t.momentum!r}, batch={t.batch!r}, seed={t.seed!r})"
 
 
 def story_lines(experiment: Experiment, story: Story) -> str:
@@ -52,7 +90,7 @@ def story_lines(experiment: Experiment, story: Story) -> str:
         "x_adv = attack(f, task.x_test.double(), task.y_test).x_adv  # made without training\n"
         "print(ntk.accuracy(twin(task.x_test), task.y_test), ntk.accuracy(twin(x_adv), task.y_test))"
     )
-    return lines(experiment.replace(kind="ntk"), last)
+    return lines(experiment.infinite().replace(kind="ntk"), last)
 
 
 def consistency_lines(experiments: Mapping[str, Experiment]) -> str:
@@ -76,23 +114,16 @@ def consistency_lines(experiments: Mapping[str, Experiment]) -> str:
 
 def evolution_lines(experiment: Experiment, e: Evolution) -> str:
     """A runnable script: one net trained on attacked images, and how far its tangent kernel moves."""
-    if isinstance(e.net, NamedNet):
-        make = f"build({e.net.name!r}, task.image_shape, task.y_train.shape[1], seed=0, init={e.net.init!r})"
-    else:
-        form = f"seed=0, parameterisation={e.net.parameterisation!r}"
-        make = f"net.module(task.image_shape, {e.net.width}, task.y_train.shape[1], {form})"
-    t = e.schedule
-    fields = f"loss={t.loss!r}, lr={t.lr!r}, momentum={t.momentum!r}, batch={t.batch!r}"
     return lines(
-        experiment,
-        "from ntkcore.analysis.evolution import Motion, inner_products, look\n"
+        experiment.infinite(),
+        "from ntkcore.analysis.evolution import inner_products, look\n"
         "from ntkcore.architectures import build\n"
         "from ntkcore.training import Schedule, train_epochs\n"
-        f"f = ntk.finite_net({make}.eval(), ntk.input_map({e.inputs!r}, task.x_train))\n"
+        f"f = ntk.finite_net({_make(e.net, 'task', 0)}.eval(), ntk.input_map({e.inputs!r}, task.x_train))\n"
         f"probe = f.inputs(task.x_train[:{e.probe}])\n"
         "adversary = lambda f, x, y, draw: attack.perturb(f, x, y, attack.eps)[0]\n"
         "looks = []\n"
-        f"for c in train_epochs(f, task.x_train, task.y_train, Schedule({fields}), {e.epochs}, adversary):\n"
+        f"for c in train_epochs(f, task.x_train, task.y_train, {_schedule(e.schedule)}, {e.epochs}, adversary):\n"
         "    theta = ntk.empirical_ntk(f.module, probe)  # [n, n, c, c]\n"
         "    looks.append(look(theta.transpose(1, 2).flatten(2).flatten(0, 1)))\n"
         "    if c.epoch:\n"

@@ -93,6 +93,8 @@ def net_in_words(entry: Artifact) -> str:
     if isinstance(spec, specs.ConsistencySpec):
         return ", ".join(str(sweep.kernel.net.build()) for sweep in spec.sweeps)
     attack = "" if entry.stage in ("kernel", "spectrum", "path") else f", {experiment.attack}"
+    if experiment.checkpoint is not None:
+        return f"{specs.net_name(experiment.checkpoint.run)}, epoch {experiment.checkpoint.epoch}{attack}"
     return f"{experiment.net.build()} {experiment.kind.upper()}{attack}"
 
 

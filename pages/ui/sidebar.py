@@ -14,7 +14,8 @@ from ntkcore.analysis.attacks import Attack, fgsm, pgd
 from ntkcore.errors import NTKError
 from ntkcore.nets import MYRTLE_BLOCKS
 from ntkcore.runs.device import devices
-from ntkcore.runs.specs import Experiment, NetSpec, Rule
+from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, key
+from pages.ui.checkpoints import chosen_checkpoint
 
 FAMILIES = {"FC": "fc", "Conv": "conv", "Myrtle": "myrtle"}
 DEPTHS = {"FC": list(range(1, 11)), "Conv": list(range(1, 11)), "Myrtle": list(MYRTLE_BLOCKS)}
@@ -47,9 +48,17 @@ def draw() -> None:
     try:
         net = _net()
         attack = _attack()
-        rule, inputs, kind, precision, ridge = _more()
+        rule, inputs, kind, precision, ridge, checkpoint = _more()
         st.session_state.experiment = problem or Experiment(
-            data=spec, net=net, kind=kind, inputs=inputs, precision=precision, attack=attack, ridge=ridge, rule=rule
+            data=spec,
+            net=net,
+            kind=kind,
+            inputs=inputs,
+            precision=precision,
+            attack=attack,
+            ridge=ridge,
+            rule=rule,
+            checkpoint=checkpoint,
         )
     except NTKError as error:
         st.session_state.experiment = problem or error
@@ -76,6 +85,7 @@ def apply(chosen: Experiment) -> None:
         "b": chosen.net.b_std,
         "act": chosen.net.activation,
         "kind": chosen.kind,
+        "checkpoint": "" if chosen.checkpoint is None else key(chosen.checkpoint),
         "inputs": chosen.inputs,
         "precision": chosen.precision,
         "ridge": chosen.ridge,
@@ -255,11 +265,19 @@ def radius_in_words(eps: float, norm: str) -> str:
     return f"eps {eps * 255:.3g}/255" if norm == "linf" else f"ℓ2 eps {eps:.3g}"
 
 
-def _more() -> tuple[Rule, str, str, str, float]:
+def _more() -> tuple[Rule, str, str, str, float, EpochSpec | None]:
     with st.expander("Kernel, inputs and classes of features"):
         kind = st.segmented_control(
-            "Kernel", ["ntk", "nngp"], default="ntk", required=True, key="kind", bind="query-params"
+            "Kernel",
+            ["ntk", "nngp", "empirical"],
+            default="ntk",
+            required=True,
+            key="kind",
+            bind="query-params",
+            help="Of the infinite net, its tangent kernel or that of its outputs at random weights; or the tangent "
+            "kernel of a finite net in training, chosen on the Evolution page.",
         )
+        checkpoint = chosen_checkpoint() if kind == "empirical" else None
         inputs = st.selectbox(
             "Inputs",
             ["raw", "centre", "standardise"],
@@ -291,7 +309,9 @@ def _more() -> tuple[Rule, str, str, str, float]:
             bind="query-params",
             help="A useful feature is robust when it keeps at least this share of its right answers under the attack.",
         )
-    return Rule(level=level, keep=keep), inputs, kind, precision, ridge
+    if isinstance(checkpoint, NTKError):
+        raise checkpoint
+    return Rule(level=level, keep=keep), inputs, kind, precision, ridge, checkpoint
 
 
 # -- values that a link brought and no control could take ----------------------------------------------------------

@@ -228,3 +228,60 @@ def test_the_code_runs(opened: Open) -> None:
     rows = [stored(e.wanted()["fgsm", 0, t, "moment"]).arrays["inner"][:, 0] for t in range(3)]
     velocity = Motion(gram_of(rows)).velocity
     assert [value for value in said if isinstance(value, float)][1::2] == pytest.approx(velocity.tolist(), rel=1e-2)
+
+
+# -- the kernel of a checkpoint on the other pages -----------------------------------------------------------------
+
+
+def test_use_this_kernel(opened: Open) -> None:
+    """From the epoch slider to the Spectrum of that net's kernel; the link leads every page to it."""
+    at = opened("evolution", LINK | {"n": "40", "look": "2"})
+    checkpoint = at.session_state.experiment
+    at.button(key="use-fgsm").click().run()
+    assert not at.exception
+    assert at.main.title[0].value == "Spectrum"
+    experiment = at.session_state.experiment
+    assert (experiment.kind, experiment.checkpoint.epoch) == ("empirical", 2)
+    assert experiment.checkpoint.run.attack == checkpoint.attack
+    link = {"n": "40", "inputs": "centre", "eps": "24", "kind": "empirical"}
+    link["checkpoint"] = specs.key(experiment.checkpoint)
+    for page in ("overview", "spectrum", "eigenfeatures", "attack"):
+        at = opened(page, link)
+        assert not at.exception, page
+        assert at.session_state.experiment == experiment
+        assert complaints(at) == [], page
+        assert charts(at) == CHARTS[page], page
+        assert "empirical NTK of Small CNN" in at.main.caption[0].value
+    kernel = stored(experiment.kernel()).arrays["K"].numpy()
+    probe = evolution_kernel(experiment)
+    assert kernel == pytest.approx(probe, rel=1e-3, abs=1e-3 * float(np.abs(probe).max()))
+
+
+def evolution_kernel(experiment: specs.Experiment) -> np.ndarray:
+    """The same kernel as the Evolution page has it: its probe set was all training images."""
+    spec = specs.TangentSpec(checkpoint=experiment.checkpoint, n=experiment.data.n_train)
+    return stored(spec).arrays["kernel"].numpy()
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        pytest.param({}, "choose one on the Evolution page", id="none"),
+        pytest.param({"checkpoint": "0" * 32}, "not in the cache", id="unknown"),
+        pytest.param({"checkpoint": "../../etc"}, "not in the cache", id="no name"),
+    ],
+)
+def test_a_checkpoint_that_is_not_there(link: dict, words: str, opened: Open) -> None:
+    at = opened("spectrum", {"kind": "empirical"} | link)
+    assert not at.exception
+    assert words in at.error[0].value
+    at.segmented_control(key="kind").set_value("ntk").run()
+    assert not at.error
+
+
+def test_a_checkpoint_of_other_classes(opened: Open) -> None:
+    at = opened("evolution", {"epochs": "1", "n": "40"})
+    at.button(key="use-standard").click().run()
+    at.multiselect(key="classes").set_value(["Coat", "Bag"]).run()
+    assert not at.exception
+    assert "trained on other images or classes" in at.error[0].value

@@ -18,8 +18,8 @@ from ntkcore.kernels.empirical import empirical_ntk
 from ntkcore.runs import specs, stages
 from ntkcore.runs.costs import Rates, estimate_all
 from ntkcore.runs.specs import EpochSpec, Evolution, FrozenSpec, GlimpseSpec, NamedNet, TwinNet
+from ntkcore.runs.stages.checkpoints import load_checkpoint
 from ntkcore.runs.stages.context import Context, result
-from ntkcore.runs.stages.evolution import load_checkpoint
 from ntkcore.runs.store import Store
 from ntkcore.training import Schedule, finite_net, train_epochs
 

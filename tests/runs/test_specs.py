@@ -22,20 +22,20 @@ from ntkcore.validation import Spec
 
 # A change of these on purpose makes every result that was computed before be computed again.
 GOLDEN = {
-    "kernel": "6178cce8140e11b45755a77379787c33",
-    "spectrum": "3e26bc870fe70f8559450bd76dab234b",
-    "predict": "7eee5a4855ae257bfd139b8be5004313",
-    "sweep": "5789cfbc768275b7df4a04845d600ad9",
-    "curves": "cd5a15b7a32e4f3caee5afce83a8ba0e",
-    "pictures": "e5c9a41553d923f83a3058b31e187e4f",
-    "flip": "7fc8abce830ec4aa0dbd0040071dfab8",
-    "upload": "88eea2293700c08a2201ecb4dd61ce10",
-    "twin": "b92710e3abea5f075fa60c384e88ea1f",
-    "network": "2ce3b71b2da5029a9d43bdb9a1c09301",
-    "perturb": "c38e2bfac222e0b5f0c153d8996b0b49",
-    "transfer": "5569f2dce0732412553a2565275d1f76",
-    "path": "1ef4bda2679f5ca5acff8532f1f2bc76",
-    "consistency": "36e6a13295f61377e5ef68796d58f6e1",
+    "kernel": "a4919592b088c3b113147556172bb3f1",
+    "spectrum": "4e507ba0e9e5588d71f1c862d43bf0e2",
+    "predict": "c639574a569eee4d526ce96246a2039e",
+    "sweep": "0950e6777b2354e7bffa14066b678861",
+    "curves": "24b565bba5058788aab0e8c420a66ba9",
+    "pictures": "b6dd496417d1c7754c15ab3f187f3908",
+    "flip": "329bc0667c368021adc7d2cc5d0dc70d",
+    "upload": "8152fb059fb7bb54e3b3819903c5749a",
+    "twin": "9e8871920c79cf0d7f0c64edc8db602a",
+    "network": "0a0ed63f59bb4c5638812f6e5a266af1",
+    "perturb": "905fdeb7ac5d5e156e4c88ff5ae1eb75",
+    "transfer": "778790dceec24ba9598f7b231b174f40",
+    "path": "5a400d47379f58c0d57cbcdd5c1f2fed",
+    "consistency": "98af1f54d9831f8ce7f12af781dd739a",
     "epoch": "9dd10475ea4b8963d48ddf2fcb840358",
     "score": "87bfa7aa6df2d506733f6b725df19e6c",
     "tangent": "c02c4243c6703f336514eb40da0f2919",
@@ -88,6 +88,7 @@ NET_SIDE |= {
         specs.GlimpseSpec(tangent=TANGENT, features=2),
     )
 }
+CHECKPOINT = specs.EpochSpec(run=specs.RunSpec(data=TINY.data), epoch=1)
 BASES = KERNEL_SIDE | NET_SIDE
 DIGESTS = ("0" * 63 + "1", "0" * 63 + "2")
 
@@ -116,6 +117,7 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (specs.KernelSpec, "kind"): {"kind": "nngp"},
     (specs.KernelSpec, "inputs"): {"inputs": "centre"},
     (specs.KernelSpec, "precision"): {"precision": "float32"},
+    (specs.KernelSpec, "checkpoint"): {"kind": "empirical", "checkpoint": CHECKPOINT},
     (specs.PredictSpec, "time"): {"time": 30.0},
     (specs.PredictSpec, "ridge"): {"ridge": 0.5},
     (specs.FlipSpec, "time"): {"time": None},
@@ -282,6 +284,7 @@ def test_the_same_in_other_words_has_the_same_key(fields):
 def test_every_field_of_the_experiment_reaches_a_stage(path):
     changes = {("ridge",): {"ridge": 0.5}, ("kind",): {"kind": "nngp"}, ("inputs",): {"inputs": "centre"}}
     changes[("precision",)] = {"precision": "float32"}
+    changes[("checkpoint",)] = {"kind": "empirical", "checkpoint": CHECKPOINT}
     other = TINY.replace(**changes[path]) if path in changes else changed(TINY, path)
     before, after = ({key(stage) for stage in e.stages()} for e in (TINY, other))
     assert before != after

@@ -11,19 +11,16 @@ too, and the stage's name and integer version::
 
 from ntkcore.errors import SpecError
 from ntkcore.runs.specs.base import StageSpec, canonical, key
+from ntkcore.runs.specs.checkpoints import EpochSpec, NamedNet, NetSpec, RunSpec, TwinNet
 from ntkcore.runs.specs.evolution import (
     MOTION,
     REGIMES,
-    EpochSpec,
     Evolution,
     FrozenSpec,
     GlimpseSpec,
     MomentSpec,
-    NamedNet,
-    RunSpec,
     ScoreSpec,
     TangentSpec,
-    TwinNet,
     checkpoint_of,
     run_of,
 )
@@ -32,7 +29,6 @@ from ntkcore.runs.specs.kernels import (
     CurvesSpec,
     FlipSpec,
     KernelSpec,
-    NetSpec,
     PicturesSpec,
     PredictSpec,
     Rule,

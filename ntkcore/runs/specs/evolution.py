@@ -1,7 +1,6 @@
 """Specs of the kernel in motion: a net trained epoch by epoch, its scores and its tangent kernel on the way.
 
-A checkpoint names a run and an epoch, not how long the run will be: a longer run begins with a shorter one's
-checkpoints, and a run that was stopped goes on where it stopped. ``Evolution`` is not a stage; it names all that the
+``Evolution`` is not a stage; it names all that the
 page shows, in the order in which it is worth having::
 
     e = Evolution(data=DataSpec(n_train=1000), regimes=("standard", "fgsm"), epochs=15)
@@ -13,82 +12,15 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ntkcore.analysis.attacks import Attack, fgsm, pgd
-from ntkcore.architectures import ARCHITECTURES, Init
 from ntkcore.data import DataSpec
 from ntkcore.kernels.inputs import InputMapName
-from ntkcore.nets import Parameterisation
 from ntkcore.runs.specs.base import StageSpec
-from ntkcore.runs.specs.kernels import NetSpec
+from ntkcore.runs.specs.checkpoints import EpochSpec, NamedNet, RunSpec, TwinNet
 from ntkcore.training import Schedule
 from ntkcore.validation import Spec
 
 Regime = Literal["standard", "fgsm", "pgd"]
 REGIMES: tuple[Regime, ...] = ("standard", "fgsm", "pgd")
-
-
-class NamedNet(Spec):
-    """One of ``ntkcore.architectures``."""
-
-    name: str = "cnn-small"
-    init: Init = "he"
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ARCHITECTURES:
-            raise ValueError(f"There is no network {name!r}; choose one of {', '.join(ARCHITECTURES)}.")
-        return name
-
-
-class TwinNet(Spec):
-    """The finite twin of an infinite net, of this width."""
-
-    net: NetSpec = NetSpec()
-    width: int = Field(512, ge=1, le=65536)
-    parameterisation: Parameterisation = "standard"
-
-
-class RunSpec(Spec):
-    """A net in training: on which images, from which weights, how; attack: on which perturbed images (None: clean);
-    linear_from: the epoch after which the net is its own linearisation there (None: never)."""
-
-    data: DataSpec = DataSpec()
-    inputs: InputMapName = "raw"
-    net: NamedNet | TwinNet = NamedNet()
-    seed: int = Field(0, ge=0, lt=2**31)
-    schedule: Schedule = Schedule()
-    attack: Attack | None = None
-    linear_from: int | None = Field(None, ge=0)
-
-
-class EpochSpec(StageSpec):
-    """A checkpoint: weights and momentum after this epoch, and the mean training loss within it."""
-
-    stage: ClassVar[str] = "epoch"
-    version: ClassVar[int] = 1
-    run: RunSpec = RunSpec()
-    epoch: int = Field(0, ge=0, le=100_000)
-
-    @model_validator(mode="after")
-    def _one_name(self) -> "EpochSpec":
-        if self.run.linear_from is not None and self.epoch <= self.run.linear_from:
-            raise ValueError(
-                f"Epoch {self.epoch} comes before the net is linearised (after {self.run.linear_from}); it is the "
-                "checkpoint of the run without linear_from."
-            )
-        return self
-
-    @classmethod
-    def at(cls, run: RunSpec, epoch: int) -> "EpochSpec":
-        """The checkpoint of a run after an epoch, by its one name: up to ``linear_from`` it is that of the run without
-        it, and before any epoch nothing has been attacked yet."""
-        if run.linear_from is not None and epoch <= run.linear_from:
-            run = run.replace(linear_from=None)
-        return cls(run=run.replace(attack=None) if epoch == 0 else run, epoch=epoch)
-
-    @property
-    def data(self) -> DataSpec:
-        return self.run.data
 
 
 class ScoreSpec(StageSpec):

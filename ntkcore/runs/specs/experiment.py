@@ -8,21 +8,21 @@
 """
 
 import json
-from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ntkcore.analysis.attacks import Attack, fgsm
 from ntkcore.data import DataSpec
 from ntkcore.errors import SpecError
 from ntkcore.kernels.inputs import InputMapName
 from ntkcore.runs.specs.base import StageSpec
-from ntkcore.runs.specs.evolution import MOTION, TwinNet, run_of
+from ntkcore.runs.specs.checkpoints import EpochSpec, NetSpec, TwinNet
+from ntkcore.runs.specs.evolution import MOTION, run_of
 from ntkcore.runs.specs.kernels import (
     CurvesSpec,
     FlipSpec,
     KernelSpec,
-    NetSpec,
+    Kind,
     PicturesSpec,
     Precision,
     PredictSpec,
@@ -46,19 +46,35 @@ from ntkcore.validation import Spec
 
 
 class Experiment(Spec):
-    """Everything the sidebar says: what all pages look at. Each page's result is one of the stages below."""
+    """Everything the sidebar says: what all pages look at. Each page's result is one of the stages below.
+
+    checkpoint: of kind "empirical", the net in training whose tangent kernel is looked at instead of ``net``'s.
+    """
 
     data: DataSpec = DataSpec()
     net: NetSpec = NetSpec()
-    kind: Literal["ntk", "nngp"] = "ntk"
+    kind: Kind = "ntk"
     inputs: InputMapName = "raw"
     precision: Precision = "float64"
     attack: Attack = fgsm()
     ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
     rule: Rule = Rule()
+    checkpoint: EpochSpec | None = None
+
+    @model_validator(mode="after")
+    def _kernel_fits(self) -> "Experiment":
+        self.kernel()  # says what does not fit
+        return self
 
     def kernel(self) -> KernelSpec:
-        return KernelSpec(data=self.data, net=self.net, kind=self.kind, inputs=self.inputs, precision=self.precision)
+        if self.kind != "empirical":
+            rest = {} if self.checkpoint is None else {"checkpoint": self.checkpoint}  # refused there
+            common = {"data": self.data, "net": self.net, "kind": self.kind}
+            return KernelSpec(**common, inputs=self.inputs, precision=self.precision, **rest)
+        inputs = self.inputs if self.checkpoint is None else self.checkpoint.run.inputs
+        return KernelSpec(
+            data=self.data, kind=self.kind, inputs=inputs, precision=self.precision, checkpoint=self.checkpoint
+        )
 
     def spectrum(self) -> SpectrumSpec:
         return SpectrumSpec(kernel=self.kernel())
@@ -93,7 +109,11 @@ class Experiment(Spec):
 
     def ntk(self) -> KernelSpec:
         """The tangent kernel of the experiment's net, which its finite twins are compared with."""
-        return self.kernel().replace(kind="ntk")
+        return self.infinite().kernel().replace(kind="ntk")
+
+    def infinite(self) -> "Experiment":
+        """The experiment with the kernel of its infinite net, when it looks at a checkpoint's."""
+        return self.replace(kind="ntk", checkpoint=None) if self.kind == "empirical" else self
 
     def twin(self, width: int, seed: int = 0, training: Training = LAZY) -> TwinSpec:
         return TwinSpec(kernel=self.ntk(), width=width, seed=seed, training=training)
@@ -135,6 +155,7 @@ def experiment_of(spec: StageSpec) -> Experiment:
         kind=kernel.kind,
         inputs=kernel.inputs,
         precision=kernel.precision,
+        checkpoint=kernel.checkpoint,
         ridge=getattr(spec, "ridge", 0.0),
         **{name: value for name, value in said.items() if value is not None},
     )

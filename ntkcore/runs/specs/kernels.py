@@ -9,47 +9,55 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ntkcore import nets
 from ntkcore.analysis.attacks import Attack, fgsm
 from ntkcore.data import DataSpec
 from ntkcore.kernels.inputs import InputMapName
 from ntkcore.runs.specs.base import StageSpec
+from ntkcore.runs.specs.checkpoints import EpochSpec, NetSpec
 from ntkcore.validation import Spec
 
-Family = Literal["fc", "conv", "myrtle"]
 Precision = Literal["float64", "float32"]
-
-
-class NetSpec(Spec):
-    """An architecture of the paper: family, depth (hidden layers; 5, 7 or 10 for Myrtle), W_std, b_std, activation."""
-
-    family: Family = "fc"
-    depth: int = Field(1, ge=1, le=20)
-    W_std: float = Field(2**0.5, gt=0, le=10, allow_inf_nan=False)
-    b_std: float = Field(0.1, ge=0, le=10, allow_inf_nan=False)
-    activation: nets.ActivationName = "relu"
-
-    @model_validator(mode="after")
-    def _buildable(self) -> "NetSpec":
-        if self.family == "myrtle" and self.depth not in nets.MYRTLE_BLOCKS:
-            raise ValueError(f"Myrtle has depth 5, 7 or 10; got {self.depth}.")
-        return self
-
-    def build(self) -> nets.Net:
-        make = {"fc": nets.fc, "conv": nets.conv, "myrtle": nets.myrtle}[self.family]
-        return make(self.depth, self.W_std, self.b_std, self.activation)
+Kind = Literal["ntk", "nngp", "empirical"]
 
 
 class KernelSpec(StageSpec):
-    """The kernel of a net on a data set: K [n, n] and K_test [m, n]."""
+    """The kernel of a net on a data set: K [n, n] and K_test [m, n].
+
+    checkpoint: of kind "empirical", the finite net whose class-traced tangent kernel this is, with its own input map;
+    net is left at its default then.
+    """
 
     stage: ClassVar[str] = "kernel"
     version: ClassVar[int] = 1
     data: DataSpec = DataSpec()
     net: NetSpec = NetSpec()
-    kind: Literal["ntk", "nngp"] = "ntk"
+    kind: Kind = "ntk"
     inputs: InputMapName = "raw"
     precision: Precision = "float64"
+    checkpoint: EpochSpec | None = None
+
+    @model_validator(mode="after")
+    def _whose(self) -> "KernelSpec":
+        if (self.kind == "empirical") != (self.checkpoint is not None):
+            raise ValueError(
+                "An empirical kernel is that of a checkpoint, and only it has one: choose kind 'empirical' "
+                "together with a checkpoint of the Evolution page."
+            )
+        if self.checkpoint is not None:
+            other = self.checkpoint.data
+            if (other.name, other.classes, other.size, other.digest) != (
+                self.data.name,
+                self.data.classes,
+                self.data.size,
+                self.data.digest,
+            ):
+                raise ValueError(
+                    "The checkpoint's net was trained on other images or classes; choose the same data set, "
+                    "classes and image size as in its training."
+                )
+            if self.net != NetSpec() or self.inputs != self.checkpoint.run.inputs:
+                raise ValueError("An empirical kernel has the net and the inputs of its checkpoint; leave net alone.")
+        return self
 
 
 class SpectrumSpec(StageSpec):

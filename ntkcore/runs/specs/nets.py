@@ -16,7 +16,8 @@ from ntkcore.analysis.attacks import Attack, Norm, fgsm, pgd
 from ntkcore.architectures import ARCHITECTURES, Init
 from ntkcore.data import DataSpec
 from ntkcore.runs.specs.base import StageSpec
-from ntkcore.runs.specs.kernels import KernelSpec, NetSpec, SweepSpec
+from ntkcore.runs.specs.checkpoints import NetSpec
+from ntkcore.runs.specs.kernels import KernelSpec, SweepSpec
 from ntkcore.training import LAZY, PLAIN, Descent, Training
 from ntkcore.validation import Spec
 

@@ -8,13 +8,12 @@
 from ntkcore.analysis.attacks import Attack, in_pixels
 from ntkcore.architectures import ARCHITECTURES
 from ntkcore.runs.specs.base import StageSpec
+from ntkcore.runs.specs.checkpoints import NamedNet, RunSpec
 from ntkcore.runs.specs.evolution import (
     MOTION,
     FrozenSpec,
     GlimpseSpec,
     MomentSpec,
-    NamedNet,
-    RunSpec,
     ScoreSpec,
     TangentSpec,
     checkpoint_of,
@@ -105,10 +104,7 @@ def _attack_on(spec: PerturbSpec) -> str:
 def _describe_motion(spec: StageSpec) -> str:
     """A stage of a kernel in motion: data, net, training, epoch, and what is looked at."""
     checkpoint, run = checkpoint_of(spec), run_of(spec)
-    words = [_describe_data(KernelSpec(data=run.data, inputs=run.inputs)), net_name(run), str(run.schedule)]
-    words += _unusual(run.schedule, "seed") if run.schedule.seed != run.seed else []
-    words += [f"seed {run.seed}", "standard training" if run.attack is None else f"trained on {_in_full(run.attack)}"]
-    words += [] if run.linear_from is None else [f"linearised after epoch {run.linear_from}"]
+    words = [_describe_data(KernelSpec(data=run.data, inputs=run.inputs)), net_name(run), _how_trained(run)]
     words.append(f"epoch {checkpoint.epoch}")
     if isinstance(spec, ScoreSpec | FrozenSpec):
         words += [_in_full(spec.fgsm), _in_full(spec.pgd)]
@@ -118,6 +114,14 @@ def _describe_motion(spec: StageSpec) -> str:
     words += _unusual(spec, "n_train", "every", "top", "ridge", "features")
     words += [f"solved on {spec.n} images"] if isinstance(spec, FrozenSpec) else []
     words += [f"test image {spec.index}"] if isinstance(spec, GlimpseSpec) else []
+    return ", ".join(words)
+
+
+def _how_trained(run: RunSpec) -> str:
+    words = [str(run.schedule)]
+    words += _unusual(run.schedule, "seed") if run.schedule.seed != run.seed else []
+    words += [f"seed {run.seed}", "standard training" if run.attack is None else f"trained on {_in_full(run.attack)}"]
+    words += [] if run.linear_from is None else [f"linearised after epoch {run.linear_from}"]
     return ", ".join(words)
 
 
@@ -136,6 +140,15 @@ def _in_full(attack: Attack) -> str:
 
 
 def _describe_kernel(spec: KernelSpec) -> str:
+    if spec.checkpoint is not None:
+        run, other = spec.checkpoint.run, spec.checkpoint.data
+        images = (
+            ""
+            if other == spec.data
+            else f" on {other.n_train} images" + (f" of draw {other.seed}" if other.seed is not None else "")
+        )
+        net = [f"empirical NTK of {net_name(run)}", _how_trained(run) + images, f"epoch {spec.checkpoint.epoch}"]
+        return ", ".join([_describe_data(spec), *net, *_unusual(spec, "precision")])
     net = [f"{spec.net.build()} {spec.kind.upper()}", *_unusual(spec.net, "activation", "W_std", "b_std")]
     return ", ".join([_describe_data(spec), *net, *_unusual(spec, "precision")])
 

@@ -42,7 +42,7 @@ def _consistency(spec: specs.ConsistencySpec, context: Context) -> Arrays:
     shares = np.linspace(0.6, 1.0, many + 1)
     gradients = [
         feature_gradients(
-            kernel_of(sweep.kernel, task),
+            kernel_of(sweep.kernel, task, context),
             s,
             task.x_train,
             task.y_train,

@@ -3,7 +3,6 @@
 ::
 
     artifact = result(EpochSpec.at(run, 20), store)      # goes on from the last checkpoint that is there
-    net = load_checkpoint(EpochSpec.at(run, 20), context)
 """
 
 import numpy as np
@@ -14,21 +13,14 @@ from ntkcore import data
 from ntkcore.analysis.attacks import Attack, Predictor
 from ntkcore.analysis.evolution import Look, centred_alignment, class_specialisation, inner_products, look
 from ntkcore.analysis.frozen import along, solve
-from ntkcore.architectures import build
-from ntkcore.kernels import input_map
 from ntkcore.kernels.blocks import Progress, slices
 from ntkcore.kernels.empirical import empirical_ntk
 from ntkcore.runs import specs
+from ntkcore.runs.stages.checkpoints import MOMENTUM, WEIGHT, fresh, load_checkpoint, named_arrays, restored
 from ntkcore.runs.stages.context import Arrays, Context, stage
-from ntkcore.training import FiniteNet, Linearised, Start, finite_net, train_epochs
+from ntkcore.training import FiniteNet, Linearised, Start, train_epochs
 
-WEIGHT, MOMENTUM = "weight.", "momentum."  # how the names of arrays of a checkpoint begin
 ROWS = 100  # images attacked together: bounds the memory of a gradient
-
-
-def load_checkpoint(spec: specs.EpochSpec, context: Context, share: tuple[float, float] = (0.0, 1.0)) -> FiniteNet:
-    """The net of a checkpoint, in evaluation mode."""
-    return _restored(spec.run, context.get(spec, share).arrays, context)
 
 
 @stage("epoch")
@@ -36,16 +28,16 @@ def _epoch(spec: specs.EpochSpec, context: Context) -> Arrays:
     """One epoch of training from the checkpoint before it; what is missing on the way there is trained first."""
     run = spec.run
     if spec.epoch == 0:
-        return _kept(_fresh(run, context), {}, np.nan)
+        return _kept(fresh(run, context), {}, np.nan)
     reached = spec.epoch - 1
     while reached > 0 and not _has(specs.EpochSpec.at(run, reached), context):
         reached -= 1
     for epoch in range(reached + 1, spec.epoch):  # one after the other: each finds the one before it in the store
         context.get(specs.EpochSpec.at(run, epoch), ((epoch - 1) / spec.epoch, epoch / spec.epoch))
     before = context.get(specs.EpochSpec.at(run, spec.epoch - 1), (0.0, 0.0)).arrays
-    net = _restored(run, before, context)
+    net = restored(run, before, context)
     prefix = "net." if isinstance(net.module, Linearised) else ""
-    momentum = {prefix + name: context.put(v) for name, v in _named(before, MOMENTUM).items()}
+    momentum = {prefix + name: context.put(v) for name, v in named_arrays(before, MOMENTUM).items()}
     task = context.task(spec.data)
     x, y = context.put(task.x_train), context.put(task.y_train)
     start = Start(spec.epoch - 1, momentum)
@@ -136,41 +128,11 @@ def _glimpse(spec: specs.GlimpseSpec, context: Context) -> Arrays:
 # -- nets and attacks ---------------------------------------------------------------------------------------------
 
 
-def _fresh(run: specs.RunSpec, context: Context) -> FiniteNet:
-    task = context.task(run.data)
-    outputs = task.y_train.shape[1]
-    if isinstance(run.net, specs.TwinNet):
-        form = run.net.parameterisation
-        module = run.net.net.build().module(task.image_shape, run.net.width, outputs, run.seed, parameterisation=form)
-    else:
-        module = build(run.net.name, task.image_shape, outputs, run.seed, run.net.init)
-    module = module.to(context.put(torch.zeros(())).device, memory_format=torch.channels_last)  # a fifth faster
-    return finite_net(module.eval(), input_map(run.inputs, task.x_train))
-
-
-def _restored(run: specs.RunSpec, arrays: Arrays, context: Context) -> FiniteNet:
-    """A net with the weights of a checkpoint; of a linearised run, around those of the epoch it was frozen after."""
-    net = _fresh(run, context)
-    weights = {name: context.put(value) for name, value in _named(arrays, WEIGHT).items()}
-    if run.linear_from is None:
-        net.module.load_state_dict(weights)
-        return net
-    anchor = context.get(specs.EpochSpec.at(run, run.linear_from), (0.0, 0.0)).arrays
-    net.module.load_state_dict({name: context.put(value) for name, value in _named(anchor, WEIGHT).items()})
-    linear = Linearised(net.module)
-    linear.move(weights)
-    return FiniteNet(linear.eval(), net.inputs)
-
-
 def _kept(net: FiniteNet, momentum: dict[str, Tensor], loss: float) -> Arrays:
     module = net.module.net if isinstance(net.module, Linearised) else net.module
     arrays: Arrays = {f"{WEIGHT}{name}": v.detach().cpu().clone() for name, v in module.state_dict().items()}
     arrays |= {f"{MOMENTUM}{name}": v.detach().cpu().clone() for name, v in momentum.items()}
     return arrays | {"loss": np.array(loss)}
-
-
-def _named(arrays: Arrays, prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
 def _has(spec: specs.EpochSpec, context: Context) -> bool:

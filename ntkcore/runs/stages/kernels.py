@@ -19,11 +19,13 @@ from ntkcore.analysis.flips import margin_along_eps
 from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.predict import KernelPredictor, correct, fit, margin
 from ntkcore.analysis.spectrum import Spectrum, label_energy, projections, spectrum
+from ntkcore.analysis.tangent import tangent_kernel
 from ntkcore.analysis.tradeoff import along_time, kept_features
 from ntkcore.data.task import targets
 from ntkcore.errors import SpecError
 from ntkcore.kernels import TiledKernel, input_map, kernel_fn
 from ntkcore.runs import specs
+from ntkcore.runs.stages.checkpoints import load_checkpoint
 from ntkcore.runs.stages.context import Arrays, Context, stage
 from ntkcore.runs.store import Artifact, Store
 
@@ -50,8 +52,11 @@ def read_sweep(artifact: Artifact, spectrum_artifact: Artifact, spec: specs.Swee
     )
 
 
-def kernel_of(spec: specs.KernelSpec, task: data.Task) -> TiledKernel:
-    """The kernel function of a spec, with its input map fitted to the training images."""
+def kernel_of(spec: specs.KernelSpec, task: data.Task, context: Context) -> TiledKernel:
+    """The kernel function of a spec, with its input map fitted to the training images; of a checkpoint, with the
+    map it was trained with."""
+    if spec.checkpoint is not None:
+        return tangent_kernel(load_checkpoint(spec.checkpoint, context, (0.0, 0.0)))
     return kernel_fn(spec.net.build(), spec.kind, input_map(spec.inputs, task.x_train))
 
 
@@ -63,8 +68,9 @@ def _kernel(spec: specs.KernelSpec, context: Context) -> Arrays:
     task = context.task(spec.data)
     dtype = getattr(torch, spec.precision)
     x, x_test = context.put(task.x_train.to(dtype)), context.put(task.x_test.to(dtype))
-    kernel = kernel_of(spec, task)
-    spec.net.build().module(task.image_shape, width=1)  # refuses images that are too small to be pooled
+    kernel = kernel_of(spec, task, context)
+    if spec.checkpoint is None:
+        spec.net.build().module(task.image_shape, width=1)  # refuses images that are too small to be pooled
     n, m = task.n, task.m
     square = n * (n + 1) / 2
     split = square / (square + n * m)
@@ -109,7 +115,7 @@ def parts_of(spec: specs.KernelSpec, context: Context, share: tuple[float, float
     s = Spectrum(context.put(s.values), context.put(s.vectors))
     return Parts(
         task,
-        kernel_of(spec, task),
+        kernel_of(spec, task, context),
         s,
         context.put(K_test),
         context.put(task.x_train),

@@ -70,7 +70,7 @@ def _path(spec: specs.PathSpec, context: Context) -> Arrays:
     g = (descent_weights(s, spec.lr, spec.momentum, step) for step in spec.steps)
     bank = Bank(torch.stack([s.vectors @ (weights[:, None] * p) for weights in g]))
     gradients = bank_gradients(
-        kernel_of(spec.kernel, task),
+        kernel_of(spec.kernel, task, context),
         context.put(task.x_train),
         bank,
         context.put(task.x_test),
@@ -187,7 +187,7 @@ def _reported(checkpoints: Iterator[Checkpoint], steps: int, context: Context) -
 def _kernel_predictor(model: specs.KernelModel, context: Context, share: tuple[float, float]) -> KernelPredictor:
     task = context.task(model.data)
     s = read_spectrum(context.get(specs.SpectrumSpec(kernel=model.kernel), share))
-    kernel, x, y = kernel_of(model.kernel, task), task.x_train, task.y_train
+    kernel, x, y = kernel_of(model.kernel, task, context), task.x_train, task.y_train
     d = model.descent
     if d is None:
         f = fit(kernel, x, y, ridge=model.ridge, spectrum_of_train=s)

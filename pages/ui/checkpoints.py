@@ -1,0 +1,39 @@
+"""The net in training whose own tangent kernel all pages look at: chosen on the Evolution page, carried by the link.
+
+::
+
+    use_checkpoint(EpochSpec.at(run, 10))       # in a button's callback
+    chosen_checkpoint()                         # in the sidebar: an EpochSpec, or the NTKError that says what is wrong
+"""
+
+import re
+
+import streamlit as st
+
+from ntkcore.errors import NTKError
+from ntkcore.runs.specs import EpochSpec, key
+from pages.ui.services import services
+
+NAME = re.compile("[0-9a-f]{32}")
+
+
+def use_checkpoint(checkpoint: EpochSpec) -> None:
+    """The kernel of this net is what all pages look at."""
+    st.session_state.kind, st.session_state.checkpoint = "empirical", key(checkpoint)
+
+
+def chosen_checkpoint() -> EpochSpec | NTKError:
+    """The control; its value, the checkpoint's name in the cache, is what the link carries."""
+    name = st.text_input("Checkpoint", key="checkpoint", bind="query-params", placeholder="chosen on Evolution")
+    if not name:
+        return NTKError(
+            "An empirical kernel is that of a net in training: choose one on the Evolution page (“Use this kernel”), "
+            "or another kind of kernel in the sidebar."
+        )
+    found = services().store.get(EpochSpec.stage, name) if NAME.fullmatch(name) else None
+    if found is None:
+        return NTKError("This checkpoint is not in the cache. Train the net on the Evolution page and choose it there.")
+    try:
+        return EpochSpec.model_validate(found.meta["spec"])
+    except NTKError:
+        return NTKError("Another version of this app has written this checkpoint. Train the net again.")
