@@ -263,6 +263,7 @@ def test_every_byte_counts(store):
         artifact = fill(store)
         size = (artifact.path / ARRAYS).stat().st_size
         name, place = (ARRAYS, position) if position < size else (META, position - size)
+        place = min(place, (artifact.path / name).stat().st_size - 1)  # times are written with more or fewer digits
         flip(artifact.path / name, place)
         assert store.get("kernel", KEY) is None, (name, place)
         assert len(store.incidents()) == i + 1
