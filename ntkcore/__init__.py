@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ntkcore.analysis.eigenfeatures import Sweep, classify, eigenfeatures, subset_predictor
     from ntkcore.analysis.predict import KernelPredictor, accuracy, fit, fit_steps, margin
     from ntkcore.analysis.spectrum import Spectrum, spectrum
+    from ntkcore.analysis.tangent import tangent_kernel
     from ntkcore.data import DataSpec, Task, import_npz, load
     from ntkcore.errors import Cancelled, DataError, NTKError, SpecError, StoreError, WorkerError
     from ntkcore.kernels import (
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         tiled,
     )
     from ntkcore.nets import Net, conv, fc, myrtle
-    from ntkcore.training import Training, finite_net, train
+    from ntkcore.training import Schedule, Training, finite_net, train, train_epochs
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOME = {
     "ntkcore.analysis.eigenfeatures": ("Sweep", "classify", "eigenfeatures", "subset_predictor"),
     "ntkcore.analysis.predict": ("KernelPredictor", "accuracy", "fit", "fit_steps", "margin"),
     "ntkcore.analysis.spectrum": ("Spectrum", "spectrum"),
+    "ntkcore.analysis.tangent": ("tangent_kernel",),
     "ntkcore.data": ("DataSpec", "Task", "import_npz", "load"),
     "ntkcore.errors": ("Cancelled", "DataError", "NTKError", "SpecError", "StoreError", "WorkerError"),
     "ntkcore.kernels": (
@@ -51,7 +53,7 @@ _HOME = {
         "tiled",
     ),
     "ntkcore.nets": ("Net", "conv", "fc", "myrtle"),
-    "ntkcore.training": ("Training", "finite_net", "train"),
+    "ntkcore.training": ("Schedule", "Training", "finite_net", "train", "train_epochs"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted(_MODULE)

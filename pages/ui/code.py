@@ -49,14 +49,12 @@ def _trained_kernel(checkpoint: EpochSpec) -> str:
         attack = f"lambda f, x, y, draw: Attack({fields}).perturb(f, x, y, {run.attack.eps!r})[0]"
     return (
         "from ntkcore.analysis.attacks import Attack\n"
-        "from ntkcore.analysis.tangent import tangent_kernel\n"
         "from ntkcore.architectures import build\n"
-        "from ntkcore.training import Schedule, train_epochs\n"
         f"own = {_load(run.data)}\n"
         f"f = ntk.finite_net({_make(run.net, 'own', run.seed)}.eval(), ntk.input_map({run.inputs!r}, own.x_train))\n"
         f"schedule = {_schedule(run.schedule)}\n"
-        f"*_, last = train_epochs(f, own.x_train, own.y_train, schedule, {checkpoint.epoch}, {attack})\n"
-        "k = tangent_kernel(f)\n"
+        f"*_, last = ntk.train_epochs(f, own.x_train, own.y_train, schedule, {checkpoint.epoch}, {attack})\n"
+        "k = ntk.tangent_kernel(f)\n"
     )
 
 
@@ -71,7 +69,7 @@ def _make(net: NamedNet | TwinNet, task: str, seed: int) -> str:
 
 
 def _schedule(t: Schedule) -> str:
-    return f"Schedule(loss={t.loss!r}, lr={t.lr!r}, momentum={t.momentum!r}, batch={t.batch!r}, seed={t.seed!r})"
+    return f"ntk.Schedule(loss={t.loss!r}, lr={t.lr!r}, momentum={t.momentum!r}, batch={t.batch!r}, seed={t.seed!r})"
 
 
 def story_lines(experiment: Experiment, story: Story) -> str:
@@ -118,12 +116,11 @@ def evolution_lines(experiment: Experiment, e: Evolution) -> str:
         experiment.infinite(),
         "from ntkcore.analysis.evolution import inner_products, look\n"
         "from ntkcore.architectures import build\n"
-        "from ntkcore.training import Schedule, train_epochs\n"
         f"f = ntk.finite_net({_make(e.net, 'task', 0)}.eval(), ntk.input_map({e.inputs!r}, task.x_train))\n"
         f"probe = f.inputs(task.x_train[:{e.probe}])\n"
         "adversary = lambda f, x, y, draw: attack.perturb(f, x, y, attack.eps)[0]\n"
         "looks = []\n"
-        f"for c in train_epochs(f, task.x_train, task.y_train, {_schedule(e.schedule)}, {e.epochs}, adversary):\n"
+        f"for c in ntk.train_epochs(f, task.x_train, task.y_train, {_schedule(e.schedule)}, {e.epochs}, adversary):\n"
         "    theta = ntk.empirical_ntk(f.module, probe)  # [n, n, c, c]\n"
         "    looks.append(look(theta.transpose(1, 2).flatten(2).flatten(0, 1)))\n"
         "    if c.epoch:\n"

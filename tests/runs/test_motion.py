@@ -2,6 +2,9 @@
 
 import copy
 import json
+import os
+import signal
+import time
 
 import pytest
 import torch
@@ -21,6 +24,7 @@ from ntkcore.runs.specs import EpochSpec, Evolution, FrozenSpec, GlimpseSpec, Na
 from ntkcore.runs.stages.checkpoints import load_checkpoint
 from ntkcore.runs.stages.context import Context, result
 from ntkcore.runs.store import Store
+from ntkcore.runs.worker import Worker
 from ntkcore.training import Schedule, finite_net, train_epochs
 
 DATA = DataSpec(n_train=30, n_test=12, size=7)
@@ -377,3 +381,33 @@ def test_every_stage_is_asked_by_the_worker(store: Store) -> None:
     wanted = list(SMALL.replace(epochs=1, freeze=()).wanted().values())
     stages.execute(stages.batch([stages.request(spec) for spec in wanted], [1.0] * len(wanted)), store, None)
     assert all(store.has(spec.stage, specs.key(spec)) for spec in wanted)
+
+
+def test_killed_in_mid_epoch_nothing_before_it_is_lost(tmp_path) -> None:
+    """The worker is killed twice while it trains; gone on, the run ends as the one that was never touched."""
+    e = SMALL.replace(regimes=("fgsm",), epochs=12, freeze=())
+    wanted = list(e.wanted().values())
+    request = stages.batch([stages.request(spec) for spec in wanted], [1.0] * len(wanted))
+    store = Store(tmp_path / "cache")
+    epochs = [spec.checkpoint for spec in wanted if isinstance(spec, specs.ScoreSpec)]
+    worker = Worker(store.root)
+    try:
+        for least in (2, 5):
+            job = worker.submit(f"until {least}", request)
+            end = time.monotonic() + 60
+            while sum(store.has(one.stage, specs.key(one)) for one in epochs) < least and time.monotonic() < end:
+                time.sleep(0.005)
+            os.kill(worker.pid, signal.SIGKILL)
+            assert job.wait(20)
+            assert job.state == "failed"
+            assert "killed" in job.error
+        kept = {one.key: one.created for one in store.entries()}
+        assert len(kept) >= 5
+        job = worker.submit("to the end", request)
+        assert job.wait(60)
+        assert job.state == "done"
+    finally:
+        worker.close()
+    assert {one.key: one.created for one in store.entries()}.items() >= kept.items()
+    last = dict(result(epochs[-1], store).arrays)
+    assert same(last, dict(result(epochs[-1], Store(tmp_path / "other"), device="cpu").arrays))
