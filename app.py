@@ -6,7 +6,7 @@ Run with ``make run``, or ``streamlit run app.py``.
 import streamlit as st
 
 from pages.ui import sidebar
-from pages.ui.navigation import ABOUT, ICON, follow, pages, remember_arrival
+from pages.ui.navigation import ABOUT, ICON, follow, hold, pages, remember_arrival
 
 st.set_page_config(
     page_title="NTK and adversarial robustness",
@@ -17,6 +17,7 @@ st.set_page_config(
 page = st.navigation(pages())
 if remember_arrival():
     st.rerun()
+hold()
 follow()
 with st.sidebar:
     sidebar.draw()

@@ -12,6 +12,7 @@ import streamlit as st
 
 from ntkcore.errors import NTKError
 from ntkcore.runs.specs import EpochSpec, key
+from pages.ui.navigation import set_controls
 from pages.ui.services import services
 
 NAME = re.compile("[0-9a-f]{32}")
@@ -19,7 +20,7 @@ NAME = re.compile("[0-9a-f]{32}")
 
 def use_checkpoint(checkpoint: EpochSpec) -> None:
     """The kernel of this net is what all pages look at."""
-    st.session_state.kind, st.session_state.checkpoint = "empirical", key(checkpoint)
+    set_controls({"kind": "empirical", "checkpoint": key(checkpoint)})
 
 
 def chosen_checkpoint() -> EpochSpec | NTKError:

@@ -6,6 +6,8 @@ it declares the pages and starts over, with the link's values intact.
 """
 
 import math
+import time
+from collections.abc import Mapping
 
 import streamlit as st
 
@@ -18,6 +20,8 @@ ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" rx="1.5" fill="#0072B2"/>'
     '<path d="M2 2h2v2h-2zM4 4h2v2h-2z" fill="#fff"/><path d="M4 2h2v2h-2zM2 4h2v2h-2z" fill="#E69F00"/></svg>'
 )
+
+HELD = 5.0  # seconds for which a control that a callback has set does not fall back
 
 
 def pages() -> list:
@@ -34,13 +38,36 @@ def pages() -> list:
     ]
 
 
+def set_controls(values: Mapping[str, object]) -> None:
+    """From a button's callback: set controls, by their keys, and hold them for a moment; see ``hold``."""
+    _, held = st.session_state.get("held", (0.0, {}))
+    held = held | {name: (st.session_state.get(name), value) for name, value in values.items()}
+    for name, value in values.items():
+        st.session_state[name] = value
+    st.session_state.held = time.monotonic() + HELD, held
+
+
+def hold() -> None:
+    """Called by app.py before any control is drawn: set again what a callback has just set and what is as before.
+
+    A part of the page that polls may have asked for its next run when the callback ran; with that request the
+    browser sends all controls as they were, and Streamlit would take them back.
+    """
+    until, held = st.session_state.get("held", (0.0, {}))
+    if time.monotonic() > until:
+        st.session_state.pop("held", None)
+        return
+    for name, (before, value) in held.items():
+        if name not in st.session_state or (st.session_state[name] == before and before != value):
+            st.session_state[name] = value
+
+
 def go_to(page: str, **choices: object) -> None:
     """From a button's callback: open a page next, its controls (by their keys) set to these choices.
 
     They go into the address too: a control that is drawn for the first time does not write there what it is given.
     """
-    for name, value in choices.items():
-        st.session_state[name] = value
+    set_controls(choices)
     query = {
         name: [str(one) for one in value] if isinstance(value, list) else str(value) for name, value in choices.items()
     }

@@ -16,6 +16,7 @@ from ntkcore.nets import MYRTLE_BLOCKS
 from ntkcore.runs.device import devices
 from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, key
 from pages.ui.checkpoints import chosen_checkpoint
+from pages.ui.navigation import set_controls
 
 FAMILIES = {"FC": "fc", "Conv": "conv", "Myrtle": "myrtle"}
 DEPTHS = {"FC": list(range(1, 11)), "Conv": list(range(1, 11)), "Myrtle": list(MYRTLE_BLOCKS)}
@@ -97,8 +98,7 @@ def apply(chosen: Experiment) -> None:
         "level": chosen.rule.level,
         "keep": chosen.rule.keep,
     }
-    for name, value in values.items():
-        st.session_state[name] = value
+    set_controls(values)
 
 
 # -- the groups of controls --------------------------------------------------------------------------------------
