@@ -26,7 +26,6 @@ import ntkcore as ntk
 from bench.measure import Seconds, timed
 from ntkcore.runs.specs import Experiment, StageSpec
 from ntkcore.runs.stages import kernel_of, result
-from ntkcore.runs.stages.context import Context
 from ntkcore.runs.store import Store
 from pages.ui.services import services
 
@@ -114,7 +113,7 @@ def _warm_up(experiment: Experiment, task: ntk.Task) -> None:
     small = Experiment(data=ntk.DataSpec(n_train=20, n_test=4))
     with tempfile.TemporaryDirectory() as folder:
         _read_all(chain(small, ntk.load(small.data)), Store(folder))
-        kernel = kernel_of(experiment.kernel(), task, Context(Store(folder)))
+    kernel = kernel_of(experiment.kernel(), task)
     # at full size: the first gradient through tiles loads a compiler
     whole = ntk.KernelPredictor(kernel, task.x_train.double(), task.y_train.double())
     attacked(whole, experiment.attack, task)

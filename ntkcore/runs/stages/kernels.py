@@ -52,10 +52,12 @@ def read_sweep(artifact: Artifact, spectrum_artifact: Artifact, spec: specs.Swee
     )
 
 
-def kernel_of(spec: specs.KernelSpec, task: data.Task, context: Context) -> TiledKernel:
-    """The kernel function of a spec, with its input map fitted to the training images; of a checkpoint, with the
-    map it was trained with."""
+def kernel_of(spec: specs.KernelSpec, task: data.Task, context: Context | None = None) -> TiledKernel:
+    """The kernel function of a spec, with its input map fitted to the training images; of a checkpoint, which is found
+    through the context, with the map it was trained with."""
     if spec.checkpoint is not None:
+        if context is None:
+            raise SpecError("The kernel of a checkpoint needs the store that has its weights: hand in a context.")
         return tangent_kernel(load_checkpoint(spec.checkpoint, context, (0.0, 0.0)))
     return kernel_fn(spec.net.build(), spec.kind, input_map(spec.inputs, task.x_train))
 
