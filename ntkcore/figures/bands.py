@@ -68,23 +68,23 @@ def add_band(
     keep, colour, name = band.known, meaning.colour(dark), name or meaning.words
     x, mean, low, high = x[keep], band.mean[keep], band.low[keep], band.high[keep]
     group = {"legendgroup": meaning.words, "showlegend": False}
-    spread = bool((high > low).any())
+    spread, customdata = bool((high > low).any()), None if index is None else index[keep]
+    traces = []  # each made in one call: plotly checks every property that is set later on its own
     if spread and not bars:
         for side, bound, fill in (("highest", high, None), ("lowest", low, "tonexty")):
-            edge = go.Scatter(x=thin(x), y=thin(bound), mode="lines", name=f"{name}, {side}", hoverinfo="skip", **group)
-            edge.update(line={"width": 0, "color": colour}, fill=fill, fillcolor=faint(colour))
-            edge.update(customdata=None if index is None else index[keep])
-            fig.add_trace(edge, **place)
+            edge = {"name": f"{name}, {side}", "line": {"width": 0, "color": colour}, "customdata": customdata}
+            edge |= {"fill": fill, "fillcolor": faint(colour), "mode": "lines", "hoverinfo": "skip"}
+            traces.append(go.Scatter(x=thin(x), y=thin(bound), **edge, **group))
     reach = [f"<br>{a:{digits}} to {b:{digits}}" if b > a else "" for a, b in zip(low, high, strict=True)]
-    trace = go.Scatter(x=thin(x), y=thin(mean), mode="lines+markers", name=name, text=reach, **group)
-    trace.update(line={"color": colour, "dash": meaning.dash, "width": 2})
-    trace.update(marker={"symbol": meaning.symbol, "size": 7, "color": colour})
+    line = {"line": {"color": colour, "dash": meaning.dash, "width": 2}, "mode": "lines+markers", "name": name}
+    line |= {"marker": {"symbol": meaning.symbol, "size": 7, "color": colour}, "customdata": customdata}
     if spread and bars:
         edges = {"array": thin(high - mean), "arrayminus": thin(mean - low), "symmetric": False}
-        trace.update(error_y=edges | {"thickness": 1.2, "width": 3, "color": colour})
-    if index is not None:
-        trace.update(customdata=index[keep])
-    fig.add_trace(trace.update(hovertemplate=f"{hover}%{{text}}<extra></extra>"), **place)
+        line["error_y"] = edges | {"thickness": 1.2, "width": 3, "color": colour}
+    line |= {"text": reach, "hovertemplate": f"{hover}%{{text}}<extra></extra>"}
+    traces.append(go.Scatter(x=thin(x), y=thin(mean), **line, **group))
+    for trace in traces:
+        fig.add_trace(trace, **place)
 
 
 def note_missing(fig: go.Figure, number: int) -> None:
