@@ -25,7 +25,7 @@ from pages.ui.page import page
 from pages.ui.results import need_all
 from pages.ui.samples import task_of
 from pages.ui.services import stored
-from pages.ui.show import chart, clicked, dark, downloads, explain
+from pages.ui.show import chart, clicked, dark, downloads, drawn_once, explain
 from pages.ui.sidebar import radius_in_words
 from pages.ui.stories import accuracies, percent_columns, story_controls, told
 
@@ -51,6 +51,7 @@ words = st.select_slider(
     "Radius for the numbers below", choices, choices[-2:][0], key="at", bind="query-params", disabled=len(choices) < 2
 )
 at = choices.index(words)
+stamp = " ".join([*targets, *(artifact.key for artifact in found.values()), words, str(night)])
 
 st.subheader("Accuracy of the nets along the radius", anchor=False)
 chance = max(np.bincount(task.labels_test.numpy())) / task.m
@@ -58,8 +59,9 @@ panels = {}
 for group in targets:
     bands = {source: line.accuracy(group, source) for source in line.sources(group)}
     panels[group] = {source: band for source, band in bands.items() if band is not None}
-figures["Accuracy along eps"] = accuracy_along_eps(
-    np.array(story.eps), panels, norm=story.norm, eps_mark=story.eps[at], chance=float(chance), dark=night
+kind = {"norm": story.norm, "eps_mark": story.eps[at], "chance": float(chance), "dark": night}
+figures["Accuracy along eps"] = drawn_once(
+    f"accuracy {stamp}", lambda: accuracy_along_eps(np.array(story.eps), panels, **kind)
 )
 chart(figures["Accuracy along eps"], "accuracy-along-eps", key="along-eps")
 largest = [group for group in targets if group in line.groups and group.startswith("width")][-1:]
@@ -83,15 +85,19 @@ with left:
         sources = [source for source in story.sources() if source not in ("white_fgsm", "white_pgd")]
         recovered = {source: joined([line.recovered(group, source, at) for group in groups]) for source in sources}
         cosine = joined([line.cosine(group) for group in groups])
-        figures["Along the width"] = strength_along_width(ready, recovered, cosine, dark=night)
+        figures["Along the width"] = drawn_once(
+            f"width {stamp}", lambda: strength_along_width(ready, recovered, cosine, dark=night)
+        )
         chart(figures["Along the width"], "along-width", key="along-width")
         st.markdown(read_recovered(ready, recovered["kernel_fgsm"].mean, words))
         st.markdown(read_cosine(ready, cosine.mean))
 with right:
     st.subheader("Along training", anchor=False)
-    curves, losses, last = {}, {}, {}
+    curves, losses, last, made = {}, {}, {}, []
     for group, nets in targets.items():
-        trained = [artifact.arrays for net in nets if (artifact := stored(net)) is not None]
+        there = [artifact for net in nets if (artifact := stored(net)) is not None]
+        trained = [artifact.arrays for artifact in there]
+        made += [artifact.key for artifact in there]
         name = f"{group}, lazy" if isinstance(nets[0], TwinSpec) and nets[0].training == story.training else group
         name = name if name.endswith("lazy") else f"{name}, not lazy"
         if trained:
@@ -101,8 +107,11 @@ with right:
             losses[name] = (np.arange(len(trained[0]["loss"])), trained[0]["loss"].numpy())
             last[name] = float(curves[name][1].mean[-1])
     if curves:
-        figures["Cosine along training"] = cosine_along_training(curves, dark=night)
-        figures["Training loss"] = training_curves(losses, dark=night)
+        trainings = f"{list(curves)} {made} {night}"
+        figures["Cosine along training"] = drawn_once(
+            f"cosine {trainings}", lambda: cosine_along_training(curves, dark=night)
+        )
+        figures["Training loss"] = drawn_once(f"loss {trainings}", lambda: training_curves(losses, dark=night))
         chart(figures["Cosine along training"], "along-training", key="along-training")
         chart(figures["Training loss"], "training-loss", key="training-loss")
         lazy = [value for name, value in last.items() if name.endswith(", lazy")]

@@ -42,6 +42,12 @@ def chart(figure: go.Figure, name: str, key: str, on_click: Callable[[], None] |
     )
 
 
+@st.cache_resource(show_spinner=False, max_entries=64)
+def drawn_once(stamp: str, _draw: Callable[[], go.Figure]) -> go.Figure:
+    """The figure that ``_draw`` makes, kept in memory under a stamp that names all it shows, for every session."""
+    return _draw()
+
+
 def clicked(state) -> int | None:
     """The index (customdata) of the point that was clicked last, or None."""
     points = state.selection.points if state else []
