@@ -76,6 +76,20 @@ def test_every_image_once_an_epoch() -> None:
     assert torch.cat(order(N, schedule.replace(seed=1), 1)).tolist() != first
 
 
+def test_no_image_is_left_alone() -> None:
+    """A batch of one is what was asked for, or none."""
+    sizes = {size: [len(rows) for rows in order(N + 1, Schedule(batch=size), 1)] for size in (1, 8, 24, 25)}
+    assert sizes == {1: [1] * 25, 8: [8, 8, 9], 24: [25], 25: [25]}
+
+
+def test_batch_norm_needs_more_than_one_number(images: tuple[Tensor, Tensor]) -> None:
+    net = finite_net(build("resnet18", SHAPE, 1, 0))
+    with pytest.raises(NTKError, match=r"cannot be trained on 1 image of this size .* larger batches"):
+        run(net, *images, Schedule(batch=1), 1)
+    net = finite_net(build("resnet18", SHAPE, 1, 0))
+    assert len(run(net, images[0][:9], images[1][:9], Schedule(batch=4), 1)) == 2
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("attack", [None, pgd(0.05, 2, random_start=True)], ids=["clean", "pgd"])
 def test_resumed_is_uninterrupted(images: tuple[Tensor, Tensor], momentum: float, attack: Attack | None) -> None:

@@ -92,9 +92,12 @@ def train_epochs(
 
 
 def order(n: int, schedule: Schedule, epoch: int) -> tuple[Tensor, ...]:
-    """Rows of each step of an epoch."""
+    """Rows of each step of an epoch. One image that is left over joins the batch before it: BatchNorm needs two."""
     generator = torch.Generator().manual_seed(schedule.seed * 2**31 + epoch)
-    return torch.randperm(n, generator=generator).split(schedule.batch)
+    *batches, last = torch.randperm(n, generator=generator).split(schedule.batch)
+    if batches and len(last) == 1 < schedule.batch:
+        last = torch.cat([batches.pop(), last])
+    return (*batches, last)
 
 
 def _one_epoch(
@@ -123,7 +126,7 @@ def _one_epoch(
             images = adversary(net, images, labels, epoch * len(batches) + step).detach()
         net.module.train()
         optimiser.zero_grad()
-        value = training_loss(net(images), labels, schedule.loss)
+        value = training_loss(_outputs(net, images), labels, schedule.loss)
         losses.append(float(value.detach()))
         if not losses[-1] <= BLOWN_UP:  # also when it is not a number
             raise NTKError(
@@ -137,3 +140,13 @@ def _one_epoch(
         if optimiser.state[p].get("momentum_buffer") is not None:
             momentum[name] = optimiser.state[p]["momentum_buffer"]
     return sum(losses) / len(losses)
+
+
+def _outputs(net: FiniteNet, images: Tensor) -> Tensor:
+    try:
+        return net(images)
+    except ValueError as error:  # BatchNorm's, of one number a channel
+        raise NTKError(
+            f"This net cannot be trained on {len(images)} image{'s' * (len(images) > 1)} of this size a step: {error}. "
+            "Choose larger batches or larger images."
+        ) from error

@@ -174,7 +174,13 @@ def test_stopped_and_gone_on(opened: Open) -> None:
     ("link", "words"),
     [
         pytest.param({"elr": "1000000", "loss": "squared"}, "Choose a smaller learning rate", id="diverges"),
-        pytest.param({"size": "7", "trained": "ResNet-18 for small images", "n": "2", "batch": "1"}, "", id="tiny"),
+        pytest.param(
+            {"size": "7", "trained": "ResNet-18 for small images", "n": "8", "batch": "1"},
+            "Choose larger batches or larger images",
+            id="batch of one",
+        ),
+        pytest.param({"epochs": "0"}, "The link's epochs could not be used", id="no epoch"),
+        pytest.param({"trained": "VGG"}, "The link's trained could not be used", id="unknown net"),
     ],
 )
 def test_what_goes_wrong_is_said(link: dict, words: str, opened: Open) -> None:
