@@ -15,10 +15,11 @@ from ntkcore.figures.evolution import accuracy_along_epochs
 from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration, spectra_at_epoch
 from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, polar_paths
 from ntkcore.figures.strip import Picture, strip
+from ntkcore.runs.specs import REGIME_NAMES as NAMES
 from ntkcore.runs.specs import EpochSpec, GlimpseSpec
 from pages.ui.checkpoints import use_checkpoint
 from pages.ui.code import evolution_lines
-from pages.ui.evolutions import evolution_controls, histories, named
+from pages.ui.evolutions import evolution_controls, histories
 from pages.ui.frozen import frozen_section
 from pages.ui.navigation import go_to
 from pages.ui.page import page
@@ -54,7 +55,7 @@ figures["Accuracy along training"] = accuracy_along_epochs(epochs, test, train=t
 chart(figures["Accuracy along training"], "accuracy-along-training", key="accuracies")
 last = {r: history.reached(r) for r in e.regimes}
 now = {
-    named(r): (float(test[r]["clean"].mean[t]), float(test[r]["pgd"].mean[t])) for r, t in last.items() if t is not None
+    NAMES[r]: (float(test[r]["clean"].mean[t]), float(test[r]["pgd"].mean[t])) for r, t in last.items() if t is not None
 }
 st.markdown(read_accuracy(now, str(e.pgd).split(",")[0]))
 st.caption(f"{seeds}Dotted: on the first {min(e.judged, task.n)} training images. Attacks: {e.fgsm}; {e.pgd}.")
@@ -84,10 +85,10 @@ with right:
     speeds = {r: history.velocity(r) for r in e.regimes}
     figures["Velocity of the kernel"] = kernel_velocity(looks, speeds, lazy=middle, share=share, dark=night)
     chart(figures["Velocity of the kernel"], "kernel-velocity", key="velocity")
-    done = {named(r): steps for r, steps in lazy.items() if steps}
+    done = {NAMES[r]: steps for r, steps in lazy.items() if steps}
     if done:
         st.markdown(read_lazy(done, share, e.epochs))
-        st.markdown(read_late_velocity({named(r): history.late(r) for r in e.regimes if named(r) in done}))
+        st.markdown(read_late_velocity({NAMES[r]: history.late(r) for r in e.regimes if NAMES[r] in done}))
 
 st.subheader("Where it goes", anchor=False)
 parts = {"whole kernel": "whole kernel", f"top {e.top}": "top", "the rest": "bottom"}
@@ -105,7 +106,7 @@ figures["Concentration of the kernel"] = concentration(
     looks, mass, {r: history.share(r, 20) for r in e.regimes}, {r: history.rank(r) for r in e.regimes}, dark=night
 )
 chart(figures["Concentration of the kernel"], "concentration", key="concentration")
-settled = {named(r): c for r in e.regimes if (c := history.concentration(r, 20)) is not None}
+settled = {NAMES[r]: c for r in e.regimes if (c := history.concentration(r, 20)) is not None}
 if settled:
     st.markdown(read_concentration(settled, max((t for t in last.values() if t is not None), default=0)))
 
@@ -120,8 +121,11 @@ st.subheader("The kernel at one epoch", anchor=False)
 there = [int(t) for t in looks if all(history.values(r, int(t)) is not None for r in e.regimes)]
 if there:
     a, b = st.columns([3, 1])
-    at = a.select_slider("Epoch", there, there[-1], key="look", bind="query-params", disabled=len(there) < 2)
+    asked = a.select_slider("Epoch", looks.tolist(), e.epochs, key="look", bind="query-params")
     index = b.number_input("Test image", 0, task.m - 1, 0, key="of", bind="query-params")
+    at = max((t for t in there if t <= asked), default=there[0])
+    if at != asked:
+        st.caption(f"Epoch {asked} is not there yet: this is epoch {at}.")
     figures["Spectra at an epoch"] = spectra_at_epoch(
         {r: history.values(r, at) for r in e.regimes},
         at,
@@ -132,7 +136,7 @@ if there:
     with st.container(horizontal=True):
         for regime in e.regimes:
             st.button(
-                f"Use this kernel: {named(regime)} training, epoch {at}",
+                f"Use this kernel: {NAMES[regime]} training, epoch {at}",
                 key=f"use-{regime}",
                 icon=":material/arrow_forward:",
                 on_click=_use,
@@ -143,7 +147,7 @@ if there:
     rows = []
     looked = need_all(glimpses, f"leading eigenfeatures after epoch {at}") if len(found) == len(wanted) else {}
     for regime, artifact in looked.items():
-        title = f"{named(regime)} training, epoch {at}"
+        title = f"{NAMES[regime]} training, epoch {at}"
         row = [Picture(task.x_test[index].numpy(), title)]
         row += [
             Picture(picture.numpy(), f"feature {i}", signed=True)

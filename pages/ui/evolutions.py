@@ -14,13 +14,12 @@ from ntkcore.analysis.attacks import fgsm, pgd
 from ntkcore.analysis.histories import Histories
 from ntkcore.architectures import ARCHITECTURES
 from ntkcore.errors import NTKError
-from ntkcore.runs.specs import Evolution, Experiment, NamedNet, RunSpec, TwinNet
+from ntkcore.runs.specs import REGIME_NAMES, Evolution, Experiment, NamedNet, RunSpec, TwinNet
 from ntkcore.runs.store import Artifact
 from ntkcore.training import Schedule
 
 TWIN = "twin of the sidebar's net"
 NETS = {**{words: name for name, words in ARCHITECTURES.items()}, TWIN: ""}
-REGIME_NAMES = {"standard": "standard", "fgsm": "FGSM", "pgd": "PGD"}
 DEFAULT = Evolution()
 
 
@@ -166,11 +165,10 @@ def choices(e: Evolution) -> dict[str, object]:
 def controls_of(run: RunSpec, epoch: int) -> dict[str, object]:
     """The page's controls for one run, up to an epoch at least."""
     attack = run.attack
-    regime = "standard" if attack is None else "fgsm" if attack.steps == 1 else "pgd"
-    found = _of_net(run.net, run.schedule) | {"regimes": [REGIME_NAMES[regime]], "runs": min(5, run.seed + 1)}
+    found = _of_net(run.net, run.schedule) | {"regimes": [REGIME_NAMES[run.regime]], "runs": min(5, run.seed + 1)}
     found["epochs"] = max(1, epoch)
     found["freeze"] = [] if run.linear_from is None else [run.linear_from]
-    return found | ({"psteps": attack.steps, "pstep": attack.step_size / attack.eps} if regime == "pgd" else {})
+    return found | ({"psteps": attack.steps, "pstep": attack.step_size / attack.eps} if run.regime == "pgd" else {})
 
 
 def _of_net(net: NamedNet | TwinNet, schedule: Schedule) -> dict[str, object]:
@@ -201,8 +199,3 @@ class _Numbers(Mapping):
 
     def __len__(self) -> int:
         return len(self.arrays)
-
-
-def named(regime: str) -> str:
-    """ "FGSM" of "fgsm": as sentences have it."""
-    return REGIME_NAMES[regime]

@@ -16,9 +16,8 @@ from ntkcore.analysis.histories import Histories
 from ntkcore.analysis.readings_evolution import Frozen, read_frozen
 from ntkcore.analysis.resampling import Band
 from ntkcore.figures.evolution import frozen_accuracy
-from ntkcore.runs.specs import Evolution
+from ntkcore.runs.specs import REGIME_NAMES, Evolution
 from ntkcore.runs.store import Artifact
-from pages.ui.evolutions import named
 from pages.ui.results import need_all
 from pages.ui.show import chart
 
@@ -51,9 +50,9 @@ def frozen_section(
         if rows and np.isfinite(whole[regime]):
             end = history.accuracy(regime, "train", "clean").mean[-1]
             told = read_frozen(rows, Frozen(e.epochs, float(test[regime]["clean"].mean[-1]), whole[regime], float(end)))
-            st.markdown(f"**{named(regime)} training.** {told}")
+            st.markdown(f"**{REGIME_NAMES[regime]} training.** {told}")
     table = [
-        {"Training": named(r), "Seed": seed, "Frozen after epoch": t, "By": how} | _shares(artifact)
+        {"Training": REGIME_NAMES[r], "Seed": seed, "Frozen after epoch": t, "By": how} | _shares(artifact)
         for how, group in (("training on", trained), ("closed form", solved))
         for (r, seed, t), artifact in group.items()
     ]

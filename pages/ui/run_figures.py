@@ -73,9 +73,8 @@ def figures_of(spec: specs.StageSpec, artifact: Artifact) -> dict[str, go.Figure
 
 def _of_motion(spec: specs.StageSpec, a: dict[str, np.ndarray]) -> dict[str, go.Figure]:
     """Figures of one epoch of a net's training."""
-    attack, epoch = specs.run_of(spec).attack, specs.checkpoint_of(spec).epoch
-    regime = "standard" if attack is None else "fgsm" if attack.steps == 1 else "pgd"
     if isinstance(spec, specs.MomentSpec):
+        regime, epoch = specs.run_of(spec).regime, specs.checkpoint_of(spec).epoch
         return {"Spectrum": spectra_at_epoch({regime: a["values"]}, epoch)}
     if isinstance(spec, specs.GlimpseSpec):
         pictures = [Picture(picture, f"feature {i}", signed=True) for i, picture in enumerate(a["gradients"])]

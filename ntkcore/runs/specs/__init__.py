@@ -14,6 +14,7 @@ from ntkcore.runs.specs.base import StageSpec, canonical, key
 from ntkcore.runs.specs.checkpoints import EpochSpec, NamedNet, NetSpec, RunSpec, TwinNet
 from ntkcore.runs.specs.evolution import (
     MOTION,
+    REGIME_NAMES,
     REGIMES,
     Evolution,
     FrozenSpec,
@@ -83,6 +84,7 @@ __all__ = [
     "MOTION",
     "OUTSIDE",
     "REGIMES",
+    "REGIME_NAMES",
     "SOURCES",
     "STAGE_SPECS",
     "TWIN_PLAIN",

@@ -21,6 +21,7 @@ from ntkcore.training import Schedule
 from ntkcore.validation import Spec
 
 Family = Literal["fc", "conv", "myrtle"]
+Regime = Literal["standard", "fgsm", "pgd"]
 
 
 class NetSpec(Spec):
@@ -76,6 +77,13 @@ class RunSpec(Spec):
     schedule: Schedule = Schedule()
     attack: Attack | None = None
     linear_from: int | None = Field(None, ge=0)
+
+    @property
+    def regime(self) -> Regime:
+        """What the images that it is trained on are called; one step of attack counts as FGSM."""
+        if self.attack is None:
+            return "standard"
+        return "fgsm" if self.attack.steps == 1 else "pgd"
 
 
 class EpochSpec(StageSpec):

@@ -7,7 +7,7 @@ page shows, in the order in which it is worth having::
     e.wanted()                     # {("standard", 0, 0, "score"): ScoreSpec, ("standard", 0, 0, "moment"): ...}
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,12 +15,12 @@ from ntkcore.analysis.attacks import Attack, fgsm, pgd
 from ntkcore.data import DataSpec
 from ntkcore.kernels.inputs import InputMapName
 from ntkcore.runs.specs.base import StageSpec
-from ntkcore.runs.specs.checkpoints import EpochSpec, NamedNet, RunSpec, TwinNet
+from ntkcore.runs.specs.checkpoints import EpochSpec, NamedNet, Regime, RunSpec, TwinNet
 from ntkcore.training import Schedule
 from ntkcore.validation import Spec
 
-Regime = Literal["standard", "fgsm", "pgd"]
 REGIMES: tuple[Regime, ...] = ("standard", "fgsm", "pgd")
+REGIME_NAMES: dict[Regime, str] = {"standard": "standard", "fgsm": "FGSM", "pgd": "PGD"}  # as sentences have them
 
 
 class ScoreSpec(StageSpec):
@@ -204,5 +204,5 @@ class Evolution(Spec):
         }
 
     def in_words(self) -> str:
-        seeds = f"{self.seeds} seed{'s' * (self.seeds > 1)}"
-        return f"{', '.join(self.regimes)}; {self.epochs} epochs, {seeds}"
+        epochs, seeds = (f"{n} {word}{'s' * (n > 1)}" for n, word in ((self.epochs, "epoch"), (self.seeds, "seed")))
+        return f"{', '.join(REGIME_NAMES[regime] for regime in self.regimes)}; {epochs}, {seeds}"
