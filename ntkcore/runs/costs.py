@@ -19,7 +19,7 @@ import torch
 
 from ntkcore import covariance as cov
 from ntkcore import data, nets
-from ntkcore.runs import motion, specs
+from ntkcore.runs import costs_motion, specs
 from ntkcore.runs.store import Store
 
 FORMAT = 1
@@ -106,7 +106,7 @@ def _inputs(spec: specs.StageSpec) -> list[specs.StageSpec]:
     if isinstance(spec, specs.KernelSpec):
         return [] if spec.checkpoint is None else [spec.checkpoint]
     if isinstance(spec, specs.MOTION):
-        return motion.inputs(spec)
+        return costs_motion.inputs(spec)
     if isinstance(spec, specs.SpectrumSpec):
         return [spec.kernel]
     if isinstance(spec, specs.CurvesSpec | specs.PicturesSpec):
@@ -132,9 +132,11 @@ def _model_inputs(model: specs.Model | specs.Noise) -> list[specs.StageSpec]:
 
 def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     if isinstance(spec, specs.MOTION):
-        net = motion.stand_in(specs.run_of(spec))
+        net = costs_motion.stand_in(specs.run_of(spec))
         size, passes = _Size.of(net.kernel), _NetSize.of(net)
-        return _timed(motion.work(spec, size.n, size.m, size.outputs, passes.flops, passes.weights), passes, rates)
+        return _timed(
+            costs_motion.work(spec, size.n, size.m, size.outputs, passes.flops, passes.weights), passes, rates
+        )
     if isinstance(spec, specs.TwinSpec | specs.NetworkSpec | specs.PerturbSpec | specs.TransferSpec):
         return _of_nets(spec, rates)
     if isinstance(spec, specs.ConsistencySpec):
@@ -148,8 +150,8 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     size = _Size.of(kernel)
     n, m, c = size.n, size.m, size.outputs
     if kernel.checkpoint is not None:
-        net = _NetSize.of(motion.stand_in(kernel.checkpoint.run))
-        return _timed(motion.on_checkpoint(spec, n, m, c, net.flops, net.weights), net, rates)
+        net = _NetSize.of(costs_motion.stand_in(kernel.checkpoint.run))
+        return _timed(costs_motion.on_checkpoint(spec, n, m, c, net.flops, net.weights), net, rates)
     double = kernel.precision == "float64"
     matrix = 8.0 * n * n
     if isinstance(spec, specs.KernelSpec):
@@ -173,7 +175,7 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     return Estimate(steps * 15 * n * size.pair(rates, True) + 20 * OVERHEAD, 4 * matrix)
 
 
-def _timed(work: motion.Work, net: "_NetSize", rates: Rates) -> Estimate:
+def _timed(work: costs_motion.Work, net: "_NetSize", rates: Rates) -> Estimate:
     seconds = work.flops * rates.flop32 * NET_SLOWER + work.cubed * rates.eigh
     return Estimate(seconds + OVERHEAD, net.bytes(100) + work.bytes)
 
