@@ -22,20 +22,18 @@ from ntkcore.analysis.transfer import gradient_cosine, judge, perturb_along, sig
 from ntkcore.architectures import build
 from ntkcore.kernels import input_map
 from ntkcore.runs import specs
+from ntkcore.runs.stages.checkpoints import WEIGHT, named_arrays
 from ntkcore.runs.stages.context import Arrays, Context, stage
 from ntkcore.runs.stages.kernels import kernel_of, read_spectrum
 from ntkcore.training import Checkpoint, FiniteNet, finite_net, train
-
-WEIGHT = "weight."  # how the names of weight arrays begin
 
 
 def load_model(model: specs.Model, context: Context, share: tuple[float, float] = (0.0, 1.0)) -> Predictor:
     """The predictor of a model: from its kernel's spectrum, or with the weights of its training."""
     if isinstance(model, specs.KernelModel):
         return _kernel_predictor(model, context, share)
-    artifact = context.get(model, share)
+    weights = named_arrays(context.get(model, share).arrays, WEIGHT)
     net = _fresh(model, context.task(model.data), context)
-    weights = {name.removeprefix(WEIGHT): value for name, value in artifact.arrays.items() if name.startswith(WEIGHT)}
     net.module.load_state_dict({name: context.put(value) for name, value in weights.items()})
     net.module.eval()
     return net
