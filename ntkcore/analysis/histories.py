@@ -62,7 +62,7 @@ class Histories:
 
     def velocity(self, regime: str) -> Band:
         """[L - 1]: of each step from one look to the next."""
-        return _band(np.stack([self.motion(regime, seed).velocity.numpy() for seed in range(self.seeds)]))
+        return seed_band(np.stack([self.motion(regime, seed).velocity.numpy() for seed in range(self.seeds)]))
 
     def path(self, regime: str, part: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """radius [L] and angle [L], radians, of one seed."""
@@ -140,7 +140,7 @@ class Histories:
                 arrays = self.found.get((regime, seed, epoch, kind))
                 if arrays is not None:
                     values[seed, i] = measure(arrays)
-        return _band(values)
+        return seed_band(values)
 
     def _cached(self, name: tuple, make: Callable[[], Motion]) -> Motion:
         if name not in self._kept:
@@ -153,14 +153,14 @@ def _class_mean(values: np.ndarray | None) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _band(values: np.ndarray) -> Band:
-    """values [S, L] -> mean, lowest and highest over the seeds that are there."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of columns that are all nan
-        return Band(np.nanmean(values, 0), np.nanmin(values, 0), np.nanmax(values, 0))
-
-
 def _mean(values: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.nanmean(values, 0)
+
+
+def seed_band(values: np.ndarray) -> Band:
+    """values [S, L] -> mean, lowest and highest over the seeds that are there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of columns that are all nan
+        return Band(np.nanmean(values, 0), np.nanmin(values, 0), np.nanmax(values, 0))

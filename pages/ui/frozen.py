@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from ntkcore.analysis.histories import Histories
+from ntkcore.analysis.histories import Histories, seed_band
 from ntkcore.analysis.readings_evolution import Frozen, read_frozen
 from ntkcore.analysis.resampling import Band
 from ntkcore.figures.evolution import frozen_accuracy
@@ -78,12 +78,7 @@ def _curves(
         for (r, seed, t), artifact in found.items():
             if r == regime:
                 values[seed, freeze.index(t)] = float(artifact.arrays[array].double().mean())
-        known = np.isfinite(values)
-        low, high = np.where(known, values, np.inf).min(0), np.where(known, values, -np.inf).max(0)
-        mean = np.divide(
-            np.where(known, values, 0).sum(0), known.sum(0), out=np.full(len(freeze), np.nan), where=known.any(0)
-        )
-        curves[kind] = Band(mean, np.where(known.any(0), low, np.nan), np.where(known.any(0), high, np.nan))
+        curves[kind] = seed_band(values)
     return curves
 
 
