@@ -5,35 +5,17 @@ import json
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from reading import band, legend, lines, notes
 
 from ntkcore import figures
 from ntkcore.errors import DataError
 from ntkcore.figures.bands import MISSING
 from ntkcore.figures.palette import REGIMES, epoch_scale
 from ntkcore.figures.panels import epoch_axis, marker_sizes, panel_places
-from ntkcore.figures.template import DECORATION
 
 NAN = np.nan
 EPOCHS = [0, 1, 2]
 THEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-
-
-def band(*mean: float, reach: float = 0.05) -> figures.Band:
-    mean = np.array(mean, dtype=float)
-    return figures.Band(mean, mean - reach, mean + reach)
-
-
-def lines(fig: go.Figure) -> dict[str, go.Scatter]:
-    """Traces that show data, without bands and legend entries, by their names."""
-    return {t.name: t for t in fig.data if t.meta != DECORATION and t.hoverinfo != "skip"}
-
-
-def legend(fig: go.Figure) -> list[str]:
-    return [trace.name for trace in fig.data if trace.showlegend is not False]
-
-
-def notes(fig: go.Figure) -> list[str]:
-    return [annotation.text for annotation in fig.layout.annotations]
 
 
 def at(trace: go.Scatter) -> tuple[str, list[float], list[float]]:

@@ -1,35 +1,16 @@
 """Figures of transfer to finite nets: lines at the numbers handed in, shared axes, and what is not there yet."""
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
+from reading import band, legend, lines, notes
 
 from ntkcore import figures
 from ntkcore.errors import DataError
 from ntkcore.figures.along_steps import step_axis
 from ntkcore.figures.bands import MISSING, few
 from ntkcore.figures.palette import PAPER, SOURCES
-from ntkcore.figures.template import DECORATION
 
 EPS = np.array([0.0, 4.0, 8.0]) / 255
-
-
-def band(*mean: float, reach: float = 0.05) -> figures.Band:
-    mean = np.array(mean)
-    return figures.Band(mean, mean - reach, mean + reach)
-
-
-def lines(fig: go.Figure) -> dict[str, go.Scatter]:
-    """Traces that show data, without bands and legend entries, by their names."""
-    return {t.name: t for t in fig.data if t.meta != DECORATION and t.hoverinfo != "skip"}
-
-
-def legend(fig: go.Figure) -> list[str]:
-    return [trace.name for trace in fig.data if trace.showlegend is not False]
-
-
-def notes(fig: go.Figure) -> list[str]:
-    return [annotation.text for annotation in fig.layout.annotations]
 
 
 # --------------------------------------------------------------------------------------- accuracy along the radius
