@@ -46,6 +46,7 @@ def evolution_controls(experiment: Experiment) -> Evolution:
         schedule = _schedule()
         steps, step, judged = _pgd(experiment)
         probe, attacked, every = _probe(experiment)
+        solved_on, ridge = _solved(experiment)
     freeze = _freeze(epochs)
     ball = experiment.attack.eps, experiment.attack.norm
     try:
@@ -66,6 +67,8 @@ def evolution_controls(experiment: Experiment) -> Evolution:
             probe=probe,
             attacked=attacked,
             freeze=freeze,
+            solved_on=solved_on,
+            ridge=ridge,
         )
     except NTKError as error:
         st.error(str(error))
@@ -133,6 +136,33 @@ def _probe(experiment: Experiment) -> tuple[int, bool, int]:
     return probe, attacked, every
 
 
+def _solved(experiment: Experiment) -> tuple[int, float]:
+    """Images and ridge of frozen nets in closed form."""
+    a, b, _ = st.columns([1, 1, 2])
+    n = min(max(2, experiment.data.n_train), 20_000)
+    images = a.number_input(
+        "Closed form: images",
+        2,
+        n,
+        min(DEFAULT.solved_on, n),
+        key="solvedon",
+        bind="query-params",
+        help="Frozen nets are also solved in closed form, on the first training images, clean.",
+    )
+    ridge = b.number_input(
+        "Closed form: ridge",
+        0.0,
+        1e3,
+        DEFAULT.ridge,
+        format="%.4g",
+        key="fridge",
+        bind="query-params",
+        help="In units of the kernel's mean diagonal. Without one, the smallest eigenvalues decide, which no attack "
+        "leaves alone.",
+    )
+    return images, ridge
+
+
 def _freeze(epochs: int) -> tuple[int, ...]:
     label = "Freeze the kernel after epochs"
     chosen = st.multiselect(
@@ -159,6 +189,8 @@ def choices(e: Evolution) -> dict[str, object]:
         "every": e.every,
         "attacked": e.attacked,
         "freeze": list(e.freeze),
+        "solvedon": min(e.solved_on, e.data.n_train),
+        "fridge": e.ridge,
     }
 
 

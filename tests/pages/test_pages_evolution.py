@@ -101,6 +101,8 @@ def test_choices_are_the_controls(opened: Open) -> None:
         every=2,
         freeze=(1,),
         attacked=True,
+        solved_on=30,
+        ridge=0.5,
     )
     values = choices(e)
     link = {name: [str(v) for v in value] if isinstance(value, list) else str(value) for name, value in values.items()}

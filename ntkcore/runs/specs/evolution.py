@@ -108,8 +108,9 @@ class Evolution(Spec):
 
     fgsm and pgd: the attacks of the two adversarial regimes, and those that every net is judged by. every: of how many
     epochs one kernel is taken (the first and the last always). probe: images of the probe set; attacked: it is
-    perturbed by FGSM. freeze: epochs after which linearised copies of every run go on. top: how many eigenpairs are
-    the top of a kernel.
+    perturbed by FGSM. freeze: epochs after which linearised copies of every run go on; their closed form is solved on
+    the first ``solved_on`` training images with this ridge (in units of the kernel's mean diagonal). top: how many
+    eigenpairs are the top of a kernel.
     """
 
     data: DataSpec = DataSpec()
@@ -126,6 +127,8 @@ class Evolution(Spec):
     probe: int = Field(128, ge=2, le=20_000)
     attacked: bool = False
     freeze: tuple[int, ...] = ()
+    solved_on: int = Field(500, ge=2, le=20_000)
+    ridge: float = Field(1e-2, ge=0, allow_inf_nan=False)
     top: int = Field(20, ge=1, le=1000)
 
     @field_validator("regimes")
@@ -196,7 +199,8 @@ class Evolution(Spec):
         return {
             (regime, seed, e): FrozenSpec(
                 checkpoint=EpochSpec.at(self.run(regime, seed), e),
-                n=min(self.data.n_train, 500),
+                n=min(self.data.n_train, self.solved_on),
+                ridge=self.ridge,
                 fgsm=self.fgsm,
                 pgd=self.pgd,
             )
