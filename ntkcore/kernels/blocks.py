@@ -18,13 +18,15 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 Progress = Callable[[float, float, str], None]
+PAIRS = "kernel: image pairs"
 
 
 class KernelFunction(Protocol):
     """Anything callable as ``(x1, x2=None) -> [n1, n2]``.
 
-    Optional: ``prepare(x)`` (work done once per image; the result is sliceable and accepted in place of images)
-    and ``bytes_per_pair(image_shape, dtype)``.
+    Optional: ``prepare(x)`` (work done once per image; the result is sliceable and accepted in place of images),
+    ``bytes_per_pair(image_shape, dtype)``, and ``matrix(x1, x2, progress)``: the whole matrix where the kernel divides
+    its work itself, or None.
     """
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor: ...
@@ -46,6 +48,9 @@ class TiledKernel:
         differentiate = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (x1, x2))
         symmetric = x2 is None
         x2 = x1 if x2 is None else x2
+        whole = None if differentiate else getattr(self.kernel, "matrix", None)
+        if whole is not None and (found := whole(x1, None if symmetric else x2, self.progress)) is not None:
+            return found
         height, width = self.tile_shape(x1, None if symmetric else x2)
         rows, columns = list(slices(len(x1), height)), list(slices(len(x2), width))
         one = x1 if x1.requires_grad and differentiate else self._prepare(x1)
@@ -109,7 +114,7 @@ class TiledKernel:
 
     def _report(self, done: float, total: float) -> None:
         if self.progress is not None:
-            self.progress(done, total, "kernel: image pairs")
+            self.progress(done, total, PAIRS)
 
 
 def tiled(kernel: KernelFunction, tile_bytes: float = 16e6, progress: Progress | None = None) -> TiledKernel:

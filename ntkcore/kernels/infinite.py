@@ -19,40 +19,12 @@ from torch import Tensor
 
 from ntkcore import covariance as cov
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import TiledKernel, slices, tiled
+from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.inputs import RAW, InputMap
+from ntkcore.kernels.prepared import Prepared
 from ntkcore.nets import Activation, Net
 
 KernelKind = Literal["ntk", "nngp"]
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """Images after the input map, with their variances at every activation: what a kernel needs of one side.
-
-    images [n, C, H, W]; variances: one tensor [*positions, n] per activation. Sliced like the images.
-    """
-
-    images: Tensor
-    variances: tuple[Tensor, ...]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.images.shape
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.images.dtype
-
-    @property
-    def requires_grad(self) -> bool:
-        return self.images.requires_grad
-
-    def __getitem__(self, rows: slice) -> "Prepared":
-        return Prepared(self.images[rows], tuple(q[..., rows] for q in self.variances))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +43,8 @@ class InfiniteKernel:
         one = self.prepare(x1)
         two = one if x2 is None else self.prepare(x2)
         _check_pair(one.images, two.images)
+        if self._by_planes(one.images, two.images):
+            return self._finish(*_loops().matrix(self.net, one, None if two is one else two))
         k = self._input_covariance(one.images, two.images)
         return self._propagate(k, _along(one.variances, -1), _along(two.variances, -2), pair_dims=2)
 
@@ -80,8 +54,25 @@ class InfiniteKernel:
         _check_pair(one.images, two.images)
         if len(one) != len(two):
             raise SpecError(f"Matched pairs need as many images on both sides; got {len(one)} and {len(two)}.")
+        if self._by_planes(one.images, two.images):
+            return self._finish(*_loops().matched(self.net, one, two))
         k = self._matched_covariance(one.images, two.images)
         return self._propagate(k, one.variances, two.variances, pair_dims=1)
+
+    def matrix(self, x1: Tensor | Prepared, x2: Tensor | Prepared | None, progress: Progress | None) -> Tensor | None:
+        """The whole matrix, where it needs no tiles; None where it does. progress: as of TiledKernel."""
+        if not self._by_planes(x1.images if isinstance(x1, Prepared) else x1):
+            return None
+
+        def report(done: float, total: float) -> None:
+            if progress is not None:
+                progress(done, total, PAIRS)
+
+        report(0, 1)
+        one = self.prepare(x1)
+        two = None if x2 is None else self.prepare(x2)
+        _check_pair(one.images, (one if two is None else two).images)
+        return self._finish(*_loops().matrix(self.net, one, two, report))
 
     def prepare(self, x: Tensor | Prepared) -> Prepared:
         """Map the images and run their own variances through the net, in chunks of bounded memory."""
@@ -92,6 +83,8 @@ class InfiniteKernel:
         u = self.inputs(x)
         if not self.net.spatial_pairs:
             return Prepared(u, self._local_variances(self._squares(u)))
+        if self._by_planes(u):
+            return _loops().prepare(self.net, u)
         rows = max(1, int(64e6 / self.bytes_per_pair(x.shape[1:], x.dtype)))
         parts = [self._full_variances(u[s]) for s in slices(len(u), rows)]
         return Prepared(u, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
@@ -122,6 +115,21 @@ class InfiniteKernel:
             else:
                 gradients.append(self._local_gradients(u, part))
         return torch.cat(gradients) / self.inputs.scale
+
+    # -- pooled nets, by compiled loops ----------------------------------------------------------------------------
+
+    def _by_planes(self, *images: Tensor) -> bool:
+        """Whether compiled loops can take these images: no gradients are to come back, and there are pixels."""
+        wanted = torch.is_grad_enabled() and any(u.requires_grad for u in images)
+        if wanted or not self.net.spatial_pairs:
+            return False
+        return all(u.numel() > 0 and u.ndim == 4 and _loops().covers(self.net, u) for u in images)
+
+    def _finish(self, k: Tensor, t: Tensor) -> Tensor:
+        """From the flattening on."""
+        for layer in _loops().behind(self.net):
+            k, t = layer.covariance(k, t, False)
+        return k if self.kind == "nngp" else t
 
     # -- the recursion -------------------------------------------------------------------------------------------
 
@@ -224,6 +232,13 @@ def kernel_fn(net: Net, kind: KernelKind = "ntk", inputs: InputMap | None = None
     if kind not in ("ntk", "nngp"):
         raise SpecError(f"kind is {kind!r}; choose 'ntk' or 'nngp'.")
     return tiled(InfiniteKernel(net, kind, inputs or RAW))
+
+
+def _loops():
+    """The compiled loops; numba takes half a second, so it is imported by those who need it."""
+    from ntkcore.kernels import pooled
+
+    return pooled
 
 
 def _along(variances: Sequence[Tensor], axis: int) -> list[Tensor]:

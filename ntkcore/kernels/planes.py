@@ -1,0 +1,349 @@
+"""Compiled loops for kernels of pooled convolutional nets: covariances of pixel pairs, one displacement at a time.
+
+A 3x3 convolution moves the covariance ``k[p, q]`` of two images along p and q together, so it never leaves the plane of
+a displacement ``d = q - p``: there it is an ordinary 3x3 box sum with zero padding, and an activation acts on every
+number alone. A stack of (convolution, ReLU) therefore runs plane by plane, each plane small enough for the processor's
+first caches, and only a pool brings planes together::
+
+    pool:  k[P, Q] <- mean over p in window P and q in window Q, of the planes d = 2 (Q - P) + {-1, 0, 1} per axis
+
+Nothing of size (HW)^2 is kept before the first pool. ``LANES`` image pairs run side by side, in the last axis of every
+array. The formulas are those of ``ntkcore.covariance``; arccos is ``2 arcsin(sqrt((1 - c) / 2))``, and arcsin a
+polynomial::
+
+    pairs(stack, x1, x2, sides1, sides2, i, j, constants(float32), out)   # out [2, len(i)]: NNGP, NTK of x1[i], x2[j]
+"""
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numba.extending import overload
+
+from ntkcore.kernels.vectors import LANES, Vector, below, compiled, load, root, size, spread, store
+
+inlined = numba.njit(inline="always")
+
+
+class Stack(NamedTuple):
+    """A net up to its flattening, at one image size.
+
+    heights, widths [levels]: of the image before the first pool, after it, ... starts [levels + 1]: where each level's
+    steps begin. A step is a convolution (weight = W^2 / 9, bias = b^2; weight 0: none) and then a ReLU, whose variances
+    begin at side (-1: no ReLU). radius [levels]: largest displacement per axis that is needed. flatten: the last level
+    ends with the mean over p = q, otherwise with the mean over all p and q.
+    """
+
+    heights: np.ndarray
+    widths: np.ndarray
+    starts: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    side: np.ndarray
+    radius: np.ndarray
+    flatten: bool
+
+
+def constants(dtype: type) -> np.ndarray:
+    """0, 1/2, 1, 2, pi, 1 / 2 pi, 1/16, the gap below which two directions are one, and the least variance.
+
+    As an array, so that the loops stay in the precision of the images. In single precision no gap is taken for none:
+    what rounding leaves there is off by up to 2e-4, and such pairs of images are for double precision.
+    """
+    info = np.finfo(dtype)
+    gap = 16 * info.eps if dtype == np.float64 else 0
+    return np.array([0, 0.5, 1, 2, math.pi, 1 / (2 * math.pi), 1 / 16, gap, 4 * info.tiny], dtype)
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def _series(degree: int) -> np.ndarray:
+    """P with ``arcsin(z) = z P(z^2)`` for z in [0, 1/2], by Chebyshev interpolation: lowest power first."""
+    series = np.polynomial.Chebyshev.interpolate(_arcsin_over_root, degree, domain=[0, 0.25])
+    return series.convert(kind=np.polynomial.Polynomial, domain=[-1, 1]).coef
+
+
+def _arcsin_over_root(w: np.ndarray) -> np.ndarray:
+    z = np.sqrt(np.maximum(w, 1e-12))
+    return np.arcsin(z) / z
+
+
+SINGLE = tuple(np.float32(a) for a in _series(5))  # to 5e-9
+DOUBLE = tuple(np.float64(a) for a in _series(12))  # to 2e-15
+
+
+def _arcsin(z, w):
+    """arcsin(z) for z in [0, 1/2], w = z^2."""
+
+
+@overload(_arcsin, inline="always")
+def _(z, w):
+    if not isinstance(w, Vector):
+        return None
+    if w.dtype == numba.float32:
+        a = SINGLE
+
+        def single(z, w):
+            high = spread(a[2]) + w * (spread(a[3]) + w * (spread(a[4]) + w * spread(a[5])))
+            return z * (spread(a[0]) + w * (spread(a[1]) + w * high))
+
+        return single
+    b = DOUBLE
+
+    def double(z, w):
+        high = spread(b[9]) + w * (spread(b[10]) + w * (spread(b[11]) + w * spread(b[12])))
+        high = spread(b[5]) + w * (spread(b[6]) + w * (spread(b[7]) + w * (spread(b[8]) + w * high)))
+        high = spread(b[1]) + w * (spread(b[2]) + w * (spread(b[3]) + w * (spread(b[4]) + w * high)))
+        return z * (spread(b[0]) + w * high)
+
+    return double
+
+
+@inlined
+def _angle(cosine, c):
+    """(sin(theta), (pi - theta) / 2 pi, cos(theta)) of cosines up to rounding; see ``covariance._ArcCosine``."""
+    zero, half, one, two, pi = spread(c[0]), spread(c[1]), spread(c[2]), spread(c[3]), spread(c[4])
+    cosine = below(cosine, one, cosine, one)
+    gap = one - below(zero - one, cosine, cosine, zero - one)
+    gap = below(gap, spread(c[7]), zero, gap)
+    cosine = one - gap
+    a = size(cosine)
+    w = below(half, a, half * (one - a), cosine * cosine)
+    arcsin = _arcsin(root(w), w)
+    theta = below(half, a, two * arcsin, half * pi - arcsin)  # of |cos|
+    turn = spread(c[5]) * below(cosine, zero, theta, pi - theta)
+    return root(gap * (two - gap)), turn, cosine
+
+
+# -- pairs of images ---------------------------------------------------------------------------------------------------
+
+
+@compiled
+def pairs(stack, x1, x2, sides1, sides2, first, second, c, out):
+    """NNGP and NTK of image pairs, before what follows the flattening.
+
+    x1, x2 [n, positions, C], x1 divided by C; sides1, sides2 [n, 2, all sides]: sqrt of the variances and its inverse;
+    first, second [pairs]: images; out [2, pairs]. All arrays of one precision, contiguous.
+    """
+    levels = len(stack.heights)
+    positions, channels, all_sides = x1.shape[1], x1.shape[2], sides1.shape[2]
+    images = np.empty((2, channels, positions * LANES), x1.dtype)
+    sides = np.empty((4, all_sides * LANES), x1.dtype)
+    planes = np.empty((4, positions * LANES), x1.dtype)
+    held = (stack.heights[1] * stack.widths[1]) ** 2 * LANES if levels > 1 else 0
+    here, ahead = np.empty((2, held), x1.dtype), np.empty((2, held), x1.dtype)
+    sums = np.empty((2, LANES), x1.dtype)
+    for batch in range(0, len(first), LANES):
+        for lane in range(LANES):
+            pair = min(batch + lane, len(first) - 1)
+            i, j = first[pair], second[pair]
+            for p in range(positions):
+                for channel in range(channels):
+                    images[0, channel, p * LANES + lane] = x1[i, p, channel]
+                    images[1, channel, p * LANES + lane] = x2[j, p, channel]
+            for p in range(all_sides):
+                for kind in range(2):
+                    sides[kind, p * LANES + lane] = sides1[i, kind, p]
+                    sides[2 + kind, p * LANES + lane] = sides2[j, kind, p]
+        for level in range(levels):
+            _level(stack, level, images, sides, here, ahead, planes, sums, c)
+            here, ahead = ahead, here
+        for lane in range(min(LANES, len(first) - batch)):
+            out[0, batch + lane], out[1, batch + lane] = sums[0, lane], sums[1, lane]
+
+
+@compiled
+def variances(stack, x1, x2, c, out):
+    """The variances of images at the activations: k(x, x)[p, p] -> out [n, all sides]; x1 is x2 divided by C.
+
+    Before a pool they are a plane alone, d = 0; behind one, planes near it come in: those within stack.radius.
+    """
+    levels, all_sides = len(stack.heights), out.shape[1]
+    positions, channels = x1.shape[1], x1.shape[2]
+    images = np.empty((2, channels, positions * LANES), x1.dtype)
+    sides = np.empty((4, all_sides * LANES), x1.dtype)
+    planes = np.empty((4, positions * LANES), x1.dtype)
+    held = (stack.heights[1] * stack.widths[1]) ** 2 * LANES if levels > 1 else 0
+    here, ahead = np.empty((2, held), x1.dtype), np.empty((2, held), x1.dtype)
+    sums = np.empty((2, LANES), x1.dtype)
+    for batch in range(0, len(x1), LANES):
+        for lane in range(LANES):
+            i = min(batch + lane, len(x1) - 1)
+            for p in range(positions):
+                for channel in range(channels):
+                    images[0, channel, p * LANES + lane] = x1[i, p, channel]
+                    images[1, channel, p * LANES + lane] = x2[i, p, channel]
+        for level in range(levels):
+            _diagonal(stack, level, images, here, sides, planes, c)
+            if level < levels - 1:
+                _level(stack, level, images, sides, here, ahead, planes, sums, c)
+                here, ahead = ahead, here
+        for lane in range(min(LANES, len(x1) - batch)):
+            for p in range(all_sides):
+                out[batch + lane, p] = sides[0, p * LANES + lane] ** 2
+
+
+@compiled
+def _diagonal(stack, level, images, here, sides, planes, c):
+    """The plane d = 0 of images with themselves: the sides of a level's activations."""
+    height, width = stack.heights[level], stack.widths[level]
+    half, one = spread(c[1]), spread(c[2])
+    least = spread(c[8])
+    if level == 0:
+        _from_images(images, 0, 0, width, height, width, planes, c)
+    else:
+        _from_pairs(here, 0, 0, height, width, height, width, planes)
+    at = 0
+    for step in range(stack.starts[level], stack.starts[level + 1]):
+        if stack.weight[step] != c[0]:
+            _convolve(planes, at, height, width, stack.weight[step], stack.bias[step], c)
+            at = 2 - at
+        side = stack.side[step]
+        if side >= 0:
+            for position in range(height * width):
+                place, to = position * LANES, (side + position) * LANES
+                variance = load(planes[at], place)
+                s = root(below(variance, least, least, variance))
+                for image in range(2):
+                    store(sides[2 * image], to, s)
+                    store(sides[2 * image + 1], to, one / s)
+                store(planes[at], place, half * variance)
+
+
+@compiled
+def _level(stack, level, images, sides, here, ahead, planes, sums, c):
+    """All planes of a level, from ``images`` (the first) or ``here`` to ``ahead`` or (the last) to ``sums``."""
+    height, width, radius = stack.heights[level], stack.widths[level], stack.radius[level]
+    last = level == len(stack.heights) - 1
+    if last:
+        sums[:] = c[0]
+    else:
+        ahead[:, : (stack.heights[level + 1] * stack.widths[level + 1]) ** 2 * LANES] = c[0]
+    down, right = min(height - 1, radius), min(width - 1, radius)
+    for dy in range(-down, down + 1):
+        for dx in range(-right, right + 1):
+            rows, columns = height - abs(dy), width - abs(dx)
+            top, left = max(0, -dy), max(0, -dx)
+            p, q = top * width + left, (top + dy) * width + left + dx  # where the plane begins
+            if level == 0:
+                _from_images(images, p, q, width, rows, columns, planes, c)
+            else:
+                _from_pairs(here, p, q, height, width, rows, columns, planes)
+            at = 0
+            for step in range(stack.starts[level], stack.starts[level + 1]):
+                side = stack.side[step]
+                if stack.weight[step] != c[0]:
+                    _convolve(planes, at, rows, columns, stack.weight[step], stack.bias[step], c)
+                    at = 2 - at
+                if side >= 0:
+                    _relu(planes, at, rows, columns, sides, side + p, side + q, width, c)
+            if last:
+                _sum(planes, at, rows * columns, sums)
+            else:
+                high, wide = stack.heights[level + 1], stack.widths[level + 1]
+                _pool(planes, at, top, left, dy, dx, rows, columns, high, wide, ahead, c[6])
+    if last:
+        count = height * width if stack.flatten else (height * width) ** 2
+        for lane in range(LANES):
+            sums[0, lane], sums[1, lane] = sums[0, lane] / count, sums[1, lane] / count
+
+
+@compiled
+def _from_images(images, p, q, width, rows, columns, planes, c):
+    """k = <x_p, x'_q> / C and t = 0."""
+    k, t, zero = planes[0], planes[1], spread(c[0])
+    for row in range(rows):
+        for column in range(columns):
+            at = row * width + column
+            total = zero
+            for channel in range(images.shape[1]):
+                one = load(images[0, channel], (p + at) * LANES)
+                total = total + one * load(images[1, channel], (q + at) * LANES)
+            store(k, (row * columns + column) * LANES, total)
+            store(t, (row * columns + column) * LANES, zero)
+
+
+@compiled
+def _from_pairs(here, p, q, height, width, rows, columns, planes):
+    """A plane of k[p, q] and t[p, q], which lie as [p, q, lane]."""
+    for row in range(rows):
+        for column in range(columns):
+            a, b = p + row * width + column, q + row * width + column
+            at, of = (row * columns + column) * LANES, (a * height * width + b) * LANES
+            store(planes[0], at, load(here[0], of))
+            store(planes[1], at, load(here[1], of))
+
+
+@inlined
+def _three(plane, at, n, above, under):
+    """The number at a place and those above and below it that exist."""
+    total = load(plane, at)
+    if above:
+        total = total + load(plane, at - n)
+    if under:
+        total = total + load(plane, at + n)
+    return total
+
+
+@compiled
+def _convolve(planes, at, rows, columns, weight, bias, c):
+    """k <- weight (box sum of k) + bias, t <- k + weight (box sum of t); from one half of ``planes`` to the other."""
+    k, t, k_out, t_out = planes[at], planes[at + 1], planes[2 - at], planes[3 - at]
+    zero, w, b = spread(c[0]), spread(weight), spread(bias)
+    n = columns * LANES
+    for row in range(rows):
+        above, under = row > 0, row < rows - 1
+        k_left, t_left = zero, zero
+        k_here, t_here = _three(k, row * n, n, above, under), _three(t, row * n, n, above, under)
+        for place in range(row * n, row * n + n, LANES):
+            if place + LANES < row * n + n:
+                k_right = _three(k, place + LANES, n, above, under)
+                t_right = _three(t, place + LANES, n, above, under)
+            else:
+                k_right, t_right = zero, zero
+            total = w * (k_left + k_here + k_right) + b
+            store(k_out, place, total)
+            store(t_out, place, total + w * (t_left + t_here + t_right))
+            k_left, t_left, k_here, t_here = k_here, t_here, k_right, t_right
+
+
+@compiled
+def _relu(planes, at, rows, columns, sides, p, q, width, c):
+    """Cho & Saul 2009, eq. 6, in place; the sides: s = sqrt(variance) and r = 1 / s of both images."""
+    k, t, per_turn = planes[at], planes[at + 1], spread(c[5])
+    for row in range(rows):
+        for column in range(columns):
+            place, a, b = row * columns + column, p + row * width + column, q + row * width + column
+            place, a, b = place * LANES, a * LANES, b * LANES
+            sin, turn, cosine = _angle(load(k, place) * (load(sides[1], a) * load(sides[3], b)), c)
+            store(k, place, (sin * per_turn + turn * cosine) * (load(sides[0], a) * load(sides[2], b)))
+            store(t, place, load(t, place) * turn)
+
+
+@compiled
+def _sum(planes, at, count, sums):
+    for which in range(2):
+        total = load(sums[which], 0)
+        for place in range(0, count * LANES, LANES):
+            total = total + load(planes[at + which], place)
+        store(sums[which], 0, total)
+
+
+@compiled
+def _pool(planes, at, top, left, dy, dx, rows, columns, high, wide, ahead, share):
+    """Add a plane's part of the mean over windows of p and of q; an odd last row or column is left out."""
+    part = spread(share)
+    for row in range(rows):
+        py, qy = (top + row) // 2, (top + row + dy) // 2
+        if py >= high or qy >= high:
+            continue
+        for column in range(columns):
+            px, qx = (left + column) // 2, (left + column + dx) // 2
+            if px >= wide or qx >= wide:
+                continue
+            of = (row * columns + column) * LANES
+            to = ((py * wide + px) * high * wide + qy * wide + qx) * LANES
+            for which in range(2):
+                store(ahead[which], to, load(ahead[which], to) + part * load(planes[at + which], of))

@@ -1,0 +1,43 @@
+"""Images of one side of a kernel, with what depends on one image alone and is computed once for it.
+
+::
+
+    one = kernel.prepare(x)                 # a Prepared; accepted wherever images are
+    kernel(one, x2), kernel(one[:10], x2)   # sliced like the images
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Images [n, C, H, W] after the input map, and their variances: one tensor [*positions, n] per activation.
+
+    own [n]: NNGP of each image with itself at the flattening, where a way of computing needs it. Sliced like images.
+    """
+
+    images: Tensor
+    variances: tuple[Tensor, ...]
+    own: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.images.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.images.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.images.requires_grad
+
+    def __getitem__(self, rows: slice) -> "Prepared":
+        own = None if self.own is None else self.own[rows]
+        return Prepared(self.images[rows], tuple(q[..., rows] for q in self.variances), own)

@@ -1,0 +1,136 @@
+"""Vectors of ``LANES`` numbers for compiled loops: what a processor adds, multiplies and compares in one instruction.
+
+Inside a function that numba compiles, a vector is a value like a number: ``load`` reads it from a flat array,
+``spread`` makes it of one number, ``store`` writes it back, and + - * / work lane by lane. LLVM divides it into the
+registers that the processor has, whatever their width, so nothing depends on whether it recognises a loop::
+
+    @numba.njit
+    def scale(x, factor, out):                       # x, out: flat arrays of one dtype
+        f = spread(factor)
+        for at in range(0, len(x), LANES):
+            store(out, at, f * load(x, at))
+"""
+
+import operator
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+LANES = 16
+
+
+class Vector(types.Type):
+    """``LANES`` numbers of a dtype."""
+
+    def __init__(self, dtype: types.Float):
+        self.dtype = dtype
+        super().__init__(name=f"Vector({dtype}, {LANES})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        number = manager.lookup(vector.dtype).get_value_type()
+        super().__init__(manager, vector, ir.VectorType(number, LANES))
+
+
+@intrinsic
+def load(typing, array, at):
+    """array[at : at + LANES] of a flat array."""
+
+    def code(context, builder, signature, arguments):
+        vector = context.get_value_type(signature.return_type)
+        return builder.load(_address(context, builder, signature, arguments, vector), align=array.dtype.bitwidth // 8)
+
+    return Vector(array.dtype)(array, at), code
+
+
+@intrinsic
+def store(typing, array, at, vector):
+    """array[at : at + LANES] = vector."""
+
+    def code(context, builder, signature, arguments):
+        address = _address(context, builder, signature, arguments, arguments[2].type)
+        builder.store(arguments[2], address, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.none(array, at, vector), code
+
+
+@intrinsic
+def spread(typing, number):
+    """The vector with this number in every lane."""
+
+    def code(context, builder, signature, arguments):
+        kind = context.get_value_type(signature.return_type)
+        one = builder.insert_element(ir.Constant(kind, ir.Undefined), arguments[0], ir.IntType(32)(0))
+        return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+    return Vector(number)(number), code
+
+
+@intrinsic
+def below(typing, a, b, yes, no):
+    """yes where a < b, no elsewhere (and where one of them is nan)."""
+
+    def code(context, builder, signature, arguments):
+        left, right, one, other = arguments
+        return builder.select(builder.fcmp_ordered("<", left, right), one, other)
+
+    return yes(a, b, yes, no), code
+
+
+def _of_one(name: str):
+    """An LLVM intrinsic of one vector."""
+
+    @intrinsic
+    def apply(typing, a):
+        def code(context, builder, signature, arguments):
+            kind = arguments[0].type
+            function = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(kind, [kind]), f"llvm.{name}.v{LANES}f{a.dtype.bitwidth}"
+            )
+            return builder.call(function, arguments)
+
+        return a(a), code
+
+    return apply
+
+
+root = _of_one("sqrt")
+size = _of_one("fabs")
+
+
+def _operator(symbol, emit: str) -> None:
+    """An arithmetic operator of two vectors; a product and a sum may become one instruction. Typed and lowered
+    directly: an overload for each of them would take several times as long to compile."""
+
+    @infer_global(symbol)
+    class _OfVectors(AbstractTemplate):
+        def generic(self, arguments, keywords):
+            a, b = arguments if len(arguments) == 2 else (None, None)
+            return signature(a, a, b) if isinstance(a, Vector) and a == b else None
+
+    @lower_builtin(symbol, Vector, Vector)
+    def code(context, builder, signature, arguments):
+        return getattr(builder, emit)(*arguments, flags=("contract", "nsz"))
+
+
+_operator(operator.add, "fadd")
+_operator(operator.sub, "fsub")
+_operator(operator.mul, "fmul")
+_operator(operator.truediv, "fdiv")
+
+
+def _address(context, builder, signature, arguments, vector):
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer())
+
+
+def compiled(function):
+    """numba.njit as these loops need it: without the lock, kept on disk, sums of products in one instruction."""
+    return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
