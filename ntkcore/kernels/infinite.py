@@ -81,10 +81,10 @@ class InfiniteKernel:
         if x.ndim != 4 or not x.is_floating_point():
             raise SpecError(f"Images must be a float tensor [n, C, H, W]; got {x.dtype} of shape {tuple(x.shape)}.")
         u = self.inputs(x)
-        if not self.net.spatial_pairs:
-            return Prepared(u, self._local_variances(self._squares(u)))
         if self._by_planes(u):
             return _loops().prepare(self.net, u)
+        if not self.net.spatial_pairs:
+            return Prepared(u, self._local_variances(self._squares(u)))
         rows = max(1, int(64e6 / self.bytes_per_pair(x.shape[1:], x.dtype)))
         parts = [self._full_variances(u[s]) for s in slices(len(u), rows)]
         return Prepared(u, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
@@ -116,12 +116,12 @@ class InfiniteKernel:
                 gradients.append(self._local_gradients(u, part))
         return torch.cat(gradients) / self.inputs.scale
 
-    # -- pooled nets, by compiled loops ----------------------------------------------------------------------------
+    # -- convolutional nets, by compiled loops ---------------------------------------------------------------------
 
     def _by_planes(self, *images: Tensor) -> bool:
         """Whether compiled loops can take these images: no gradients are to come back, and there are pixels."""
         wanted = torch.is_grad_enabled() and any(u.requires_grad for u in images)
-        if wanted or not self.net.spatial_pairs:
+        if wanted or self.net.flat_input:
             return False
         return all(u.numel() > 0 and u.ndim == 4 and _loops().covers(self.net, u) for u in images)
 
@@ -236,9 +236,9 @@ def kernel_fn(net: Net, kind: KernelKind = "ntk", inputs: InputMap | None = None
 
 def _loops():
     """The compiled loops; numba takes half a second, so it is imported by those who need it."""
-    from ntkcore.kernels import pooled
+    from ntkcore.kernels import spatial
 
-    return pooled
+    return spatial
 
 
 def _along(variances: Sequence[Tensor], axis: int) -> list[Tensor]:

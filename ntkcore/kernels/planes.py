@@ -1,4 +1,4 @@
-"""Compiled loops for kernels of pooled convolutional nets: covariances of pixel pairs, one displacement at a time.
+"""Compiled loops for kernels of convolutional nets: covariances of pixel pairs, one displacement at a time.
 
 A 3x3 convolution moves the covariance ``k[p, q]`` of two images along p and q together, so it never leaves the plane of
 a displacement ``d = q - p``: there it is an ordinary 3x3 box sum with zero padding, and an activation acts on every
@@ -7,11 +7,11 @@ first caches, and only a pool brings planes together::
 
     pool:  k[P, Q] <- mean over p in window P and q in window Q, of the planes d = 2 (Q - P) + {-1, 0, 1} per axis
 
-Nothing of size (HW)^2 is kept before the first pool. ``LANES`` image pairs run side by side, in the last axis of every
-array. The formulas are those of ``ntkcore.covariance``; arccos is ``2 arcsin(sqrt((1 - c) / 2))``, and arcsin a
-polynomial::
+Nothing of size (HW)^2 is kept before the first pool; without pools, only the plane d = 0 is needed. ``LANES`` image
+pairs run side by side, in the last axis of every array. The formulas are those of ``ntkcore.covariance``; arccos is
+``2 arcsin(sqrt((1 - c) / 2))``, and arcsin a polynomial::
 
-    pairs(stack, x1, x2, sides1, sides2, i, j, constants(float32), out)   # out [2, len(i)]: NNGP, NTK of x1[i], x2[j]
+    tile(stack, x1, x2, sides1, sides2, (0, 8), (0, 64), False, constants(float32), out)
 """
 
 import math
@@ -121,37 +121,92 @@ def _angle(cosine, c):
 
 
 @compiled
-def pairs(stack, x1, x2, sides1, sides2, first, second, c, out):
-    """NNGP and NTK of image pairs, before what follows the flattening.
+def tile(stack, x1, x2, sides1, sides2, rows, columns, upper, c, out):
+    """NNGP and NTK of all pairs of images in ranges of rows and columns, before what follows the flattening.
 
     x1, x2 [n, positions, C], x1 divided by C; sides1, sides2 [n, 2, all sides]: sqrt of the variances and its inverse;
-    first, second [pairs]: images; out [2, pairs]. All arrays of one precision, contiguous.
+    rows, columns: (start, stop); upper: only pairs i <= j are needed, others may be left out. out [2, rows, columns].
+    All arrays of one precision, contiguous. Neighbouring columns are side by side in the lanes.
     """
-    levels = len(stack.heights)
-    positions, channels, all_sides = x1.shape[1], x1.shape[2], sides1.shape[2]
-    images = np.empty((2, channels, positions * LANES), x1.dtype)
-    sides = np.empty((4, all_sides * LANES), x1.dtype)
-    planes = np.empty((4, positions * LANES), x1.dtype)
-    held = (stack.heights[1] * stack.widths[1]) ** 2 * LANES if levels > 1 else 0
-    here, ahead = np.empty((2, held), x1.dtype), np.empty((2, held), x1.dtype)
-    sums = np.empty((2, LANES), x1.dtype)
+    images, sides, planes, here, ahead, sums = _space(stack, x1, sides1)
+    j = np.empty(LANES, np.int64)
+    for first in range(columns[0], columns[1], LANES):
+        stop = min(first + LANES, columns[1])
+        for lane in range(LANES):
+            j[lane] = min(first + lane, stop - 1)
+        _put(x2, sides2, j, images[1], sides[2:])
+        for row in range(rows[0], rows[1]):
+            if upper and row >= stop:
+                break
+            _spread(x1, sides1, row, images[0], sides[:2])
+            here, ahead = _through(stack, images, sides, here, ahead, planes, sums, c)
+            for lane in range(stop - first):
+                out[:, row - rows[0], first - columns[0] + lane] = sums[:, lane]
+
+
+@compiled
+def pairs(stack, x1, x2, sides1, sides2, first, second, c, out):
+    """The same of a list of pairs, x1[first[0]] with x2[second[0]] and so on -> out [2, len(first)]: any pairs side by
+    side in the lanes, at the price of laying out both images for each."""
+    images, sides, planes, here, ahead, sums = _space(stack, x1, sides1)
+    i, j = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     for batch in range(0, len(first), LANES):
         for lane in range(LANES):
             pair = min(batch + lane, len(first) - 1)
-            i, j = first[pair], second[pair]
-            for p in range(positions):
-                for channel in range(channels):
-                    images[0, channel, p * LANES + lane] = x1[i, p, channel]
-                    images[1, channel, p * LANES + lane] = x2[j, p, channel]
-            for p in range(all_sides):
-                for kind in range(2):
-                    sides[kind, p * LANES + lane] = sides1[i, kind, p]
-                    sides[2 + kind, p * LANES + lane] = sides2[j, kind, p]
-        for level in range(levels):
-            _level(stack, level, images, sides, here, ahead, planes, sums, c)
-            here, ahead = ahead, here
+            i[lane], j[lane] = first[pair], second[pair]
+        _put(x1, sides1, i, images[0], sides[:2])
+        _put(x2, sides2, j, images[1], sides[2:])
+        here, ahead = _through(stack, images, sides, here, ahead, planes, sums, c)
         for lane in range(min(LANES, len(first) - batch)):
-            out[0, batch + lane], out[1, batch + lane] = sums[0, lane], sums[1, lane]
+            out[:, batch + lane] = sums[:, lane]
+
+
+@compiled
+def _space(stack, x, sides):
+    """Working arrays: of both sides' images and variances, of a plane, of a level and the one after it, of results."""
+    positions, channels, all_sides = x.shape[1], x.shape[2], sides.shape[2]
+    held = (stack.heights[1] * stack.widths[1]) ** 2 * LANES if len(stack.heights) > 1 else 0
+    return (
+        np.empty((2, channels, positions * LANES), x.dtype),
+        np.empty((4, all_sides * LANES), x.dtype),
+        np.empty((4, positions * LANES), x.dtype),
+        np.empty((2, held), x.dtype),
+        np.empty((2, held), x.dtype),
+        np.empty((2, LANES), x.dtype),
+    )
+
+
+@compiled
+def _put(x, sides, of, images, packed):
+    """An image in each lane."""
+    for lane in range(LANES):
+        image = of[lane]
+        for p in range(x.shape[1]):
+            for channel in range(x.shape[2]):
+                images[channel, p * LANES + lane] = x[image, p, channel]
+        for p in range(sides.shape[2]):
+            for kind in range(2):
+                packed[kind, p * LANES + lane] = sides[image, kind, p]
+
+
+@compiled
+def _spread(x, sides, image, images, packed):
+    """One image in all lanes."""
+    for p in range(x.shape[1]):
+        for channel in range(x.shape[2]):
+            store(images[channel], p * LANES, spread(x[image, p, channel]))
+    for kind in range(2):
+        for p in range(sides.shape[2]):
+            store(packed[kind], p * LANES, spread(sides[image, kind, p]))
+
+
+@compiled
+def _through(stack, images, sides, here, ahead, planes, sums, c):
+    """All levels -> the arrays of levels, as they are used next."""
+    for level in range(len(stack.heights)):
+        _level(stack, level, images, sides, here, ahead, planes, sums, c)
+        here, ahead = ahead, here
+    return here, ahead
 
 
 @compiled
@@ -161,20 +216,14 @@ def variances(stack, x1, x2, c, out):
     Before a pool they are a plane alone, d = 0; behind one, planes near it come in: those within stack.radius.
     """
     levels, all_sides = len(stack.heights), out.shape[1]
-    positions, channels = x1.shape[1], x1.shape[2]
-    images = np.empty((2, channels, positions * LANES), x1.dtype)
-    sides = np.empty((4, all_sides * LANES), x1.dtype)
-    planes = np.empty((4, positions * LANES), x1.dtype)
-    held = (stack.heights[1] * stack.widths[1]) ** 2 * LANES if levels > 1 else 0
-    here, ahead = np.empty((2, held), x1.dtype), np.empty((2, held), x1.dtype)
-    sums = np.empty((2, LANES), x1.dtype)
+    unknown = np.empty((1, 2, all_sides), x1.dtype)
+    images, sides, planes, here, ahead, sums = _space(stack, x1, unknown)
+    nothing, of = np.empty((len(x1), 2, 0), x1.dtype), np.empty(LANES, np.int64)
     for batch in range(0, len(x1), LANES):
         for lane in range(LANES):
-            i = min(batch + lane, len(x1) - 1)
-            for p in range(positions):
-                for channel in range(channels):
-                    images[0, channel, p * LANES + lane] = x1[i, p, channel]
-                    images[1, channel, p * LANES + lane] = x2[i, p, channel]
+            of[lane] = min(batch + lane, len(x1) - 1)
+        _put(x1, nothing, of, images[0], sides[:2])
+        _put(x2, nothing, of, images[1], sides[2:])
         for level in range(levels):
             _diagonal(stack, level, images, here, sides, planes, c)
             if level < levels - 1:

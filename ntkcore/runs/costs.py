@@ -54,6 +54,7 @@ NOTHING = Estimate(0.0, 0.0)
 LEAST_MEMORY = 2e8  # bytes of working space, whatever the size
 NET_SLOWER = 1.6  # a training step's products are smaller than the measured one, and it does more than products
 AUTO_PASSES = 2000  # forward passes of AutoAttack on an image, on average
+PLANE32, PLANE64 = 0.28, 0.4  # a number in the compiled loops, as a share of one through the recursion's ReLU
 OVERHEAD = 5e-3  # seconds of small operations for one image's attack, whatever its size
 
 
@@ -172,7 +173,7 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
         specs.FlipSpec: 40 * (most + 1),
         specs.UploadSpec: 40 * (most + 1),
     }.get(type(spec), 4)
-    return Estimate(steps * 15 * n * size.pair(rates, True) + 20 * OVERHEAD, 4 * matrix)
+    return Estimate(steps * 15 * n * size.recursion(rates, True) + 20 * OVERHEAD, 4 * matrix)
 
 
 def _timed(work: costs_motion.Work, net: "_NetSize", rates: Rates) -> Estimate:
@@ -197,7 +198,7 @@ def _of_nets(spec: specs.StageSpec, rates: Rates) -> Estimate:
         return Estimate(OVERHEAD, LEAST_MEMORY)
     size = _Size.of(model.kernel)
     if isinstance(model, specs.KernelModel):
-        per_image = 5 * size.n * size.pair(rates, True)  # forward and backward, in double precision
+        per_image = 5 * size.n * size.recursion(rates, True)  # forward and backward, in double precision
         return Estimate(size.m * passes * per_image / 3 + OVERHEAD, 4 * 8.0 * size.n**2)
     net = _NetSize.of(model)
     return Estimate(size.m * passes * net.flops * rates.flop32 * NET_SLOWER + OVERHEAD, net.bytes(100))
@@ -257,6 +258,7 @@ class _Size:
     outputs: int
     activations: float
     convolutions: float
+    planes: bool  # by compiled loops where no gradient is wanted
 
     @classmethod
     def of(cls, spec: specs.KernelSpec) -> "_Size":
@@ -265,10 +267,25 @@ class _Size:
         activations, convolutions = _covariances(net, height, width)
         classes = len(spec.data.classes or data.info(spec.data).classes)  # own data may leave them open
         outputs = 1 if classes == 2 else classes
-        return cls(spec.data.n_train, spec.data.n_test, channels * height * width, outputs, activations, convolutions)
+        return cls(
+            spec.data.n_train,
+            spec.data.n_test,
+            channels * height * width,
+            outputs,
+            activations,
+            convolutions,
+            not net.flat_input and _by_planes(net),
+        )
 
     def pair(self, rates: Rates, double: bool) -> float:
         """Seconds per image pair of a kernel block."""
+        if not self.planes:
+            return self.recursion(rates, double)
+        relu = PLANE64 * rates.relu64 if double else PLANE32 * rates.relu32
+        return (self.activations + self.convolutions / 2) * relu / 2
+
+    def recursion(self, rates: Rates, double: bool) -> float:
+        """The same by whole covariances from layer to layer, as gradients need it: forward alone."""
         flop, relu, box = (
             (rates.flop64, rates.relu64, rates.box64) if double else (rates.flop32, rates.relu32, rates.box32)
         )
@@ -278,8 +295,8 @@ class _Size:
         """Seconds per test image to attack ``predictors`` columns: shared gradient, then one block a step."""
         pairs = predictors * self.n
         images = 30 * predictors * self.pixels * rates.box32  # steps and projections: passes over the images
-        shared = 3 * self.n * self.pair(rates, False) + 2 * pairs * self.pixels * rates.flop32 + steps * images
-        later = (steps - 1) * 3 * pairs * self.pair(rates, False)
+        shared = 3 * self.n * self.recursion(rates, False) + 2 * pairs * self.pixels * rates.flop32 + steps * images
+        later = (steps - 1) * 3 * pairs * self.recursion(rates, False)
         return shared + later + pairs * self.pair(rates, False)
 
 
@@ -299,6 +316,12 @@ def _covariances(net: nets.Net, height: int, width: int) -> tuple[float, float]:
         elif isinstance(layer, nets.Flatten | nets.GlobalAvgPool):
             positions = 1
     return activations, convolutions
+
+
+def _by_planes(net: nets.Net) -> bool:
+    from ntkcore.kernels import spatial  # here, because numba takes half a second
+
+    return spatial.covers_net(net)
 
 
 def _measure() -> Rates:

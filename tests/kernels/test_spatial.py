@@ -1,4 +1,4 @@
-"""Compiled loops for pooled nets, against the plain recursion over whole covariances, number by number."""
+"""Compiled loops for convolutional nets, against the plain recursion over whole covariances, number by number."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from torch import Tensor
 
 import ntkcore as ntk
 from ntkcore.errors import Cancelled
-from ntkcore.kernels import pooled
+from ntkcore.kernels import spatial
 from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
@@ -15,9 +15,12 @@ RELU, DENSE = Activation("relu"), Dense(1.3, 0.2)
 ONE, TWO = Conv(1.4, 0.1), Conv(0.9, 0.5)
 
 NETS = {
+    "conv": ntk.conv(3),
+    "conv, no bias": ntk.conv(2, b_std=0.0),
     "myrtle-5": ntk.myrtle(5),
     "myrtle-7, no bias": ntk.myrtle(7, b_std=0.0),
     "myrtle-10": ntk.myrtle(10, W_std=1.0, b_std=0.7),
+    "flattened convolution": Net((TWO, Flatten(), DENSE)),
     "one convolution": Net((ONE, GlobalAvgPool(), DENSE)),
     "pool, then flatten": Net((ONE, RELU, AvgPool(), TWO, RELU, Flatten(), DENSE)),
     "pool at once": Net((AvgPool(), ONE, RELU, GlobalAvgPool(), DENSE)),
@@ -45,7 +48,7 @@ def plain(kernel: InfiniteKernel, x1: Tensor, x2: Tensor | None = None) -> Tenso
 def test_matrices_are_those_of_the_plain_recursion(net, shape, kind):
     """Square, rectangular and matched; more pairs than a whole number of lanes."""
     kernel = InfiniteKernel(net, kind)
-    assert pooled.covers(net, images(1, shape))
+    assert spatial.covers(net, images(1, shape))
     x, z = images(7, shape), images(3, shape, 1)
     z[0] = x[2]  # meets itself
     expected = plain(kernel, x)
@@ -103,12 +106,11 @@ def test_black_images():
 
 def test_what_the_loops_leave_to_the_plain_way():
     x = images(2, (3, 8, 8))
-    assert not pooled.covers(ntk.myrtle(5, activation="erf"), x)
-    assert not pooled.covers(ntk.conv(2), x)
-    assert not pooled.covers(ntk.fc(1), x)
-    assert not pooled.covers(Net((ONE, RELU, GlobalAvgPool(), DENSE, RELU, DENSE)), x)
-    assert not pooled.covers(Net((ONE, RELU, AvgPool())), x)
-    assert not pooled.covers(ntk.myrtle(5), x.half())
+    assert not spatial.covers(ntk.myrtle(5, activation="erf"), x)
+    assert not spatial.covers(ntk.fc(1), x)
+    assert not spatial.covers(Net((ONE, RELU, GlobalAvgPool(), DENSE, RELU, DENSE)), x)
+    assert not spatial.covers(Net((ONE, RELU, AvgPool())), x)
+    assert not spatial.covers(ntk.myrtle(5), x.half())
     erf = ntk.myrtle(5, activation="erf")
     torch.testing.assert_close(ntk.kernel_fn(erf)(x), plain(InfiniteKernel(erf), x))
 

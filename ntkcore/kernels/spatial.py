@@ -1,16 +1,17 @@
-"""Kernels of pooled ReLU nets by the compiled loops of ``planes``, on the CPU: matrices of pairs, divided over threads.
+"""Kernels of convolutional ReLU nets by the compiled loops of ``planes``, on the CPU: matrices, divided over threads.
 
-The plain way of ``infinite`` carries all pairs of positions of many image pairs from layer to layer and is bound by
-memory; here each thread takes ``LANES`` pairs of images through the whole net. The plain way remains for gradients,
-GPUs, erf nets and other precisions, and as the independent check::
+The plain way of ``infinite`` carries whole covariances of many image pairs from layer to layer and is bound by memory;
+here each thread takes ``LANES`` pairs of images through the whole net. The plain way remains for gradients, GPUs, erf
+nets and other precisions, and as the independent check::
 
     if covers(net, images):
         k, t = matrix(net, prepare(net, images), None)   # [n, n] twice, before what follows the flattening
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ntkcore.kernels import planes
+from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.prepared import Prepared
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
@@ -32,20 +34,20 @@ DOUBLES = 1024  # pairs at a time
 
 def covers(net: Net, images: Tensor) -> bool:
     """Whether the loops can take these images through this net."""
-    return images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64) and _covers(net)
+    return images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64) and covers_net(net)
 
 
 @lru_cache
-def _covers(net: Net) -> bool:
+def covers_net(net: Net) -> bool:
     """Pools, convolutions and ReLU up to a flattening; behind it no activation, whose variances would be others."""
     flattening = _flattening(net)
-    if not net.spatial_pairs or flattening is None:
+    if not flattening:
         return False
-    before, behind = net.layers[:flattening], net.layers[flattening + 1 :]
-    return all(
+    before = all(
         isinstance(layer, Conv | AvgPool) or (isinstance(layer, Activation) and layer.name == "relu")
-        for layer in before
-    ) and all(isinstance(layer, Dense) for layer in behind)
+        for layer in net.layers[:flattening]
+    )
+    return before and all(isinstance(layer, Dense) for layer in behind(net))
 
 
 def behind(net: Net) -> tuple[Dense, ...]:
@@ -65,9 +67,9 @@ def _variances(net: Net, images: Tensor) -> tuple[Tensor, ...]:
     stack = _stack(net, images.shape[2], images.shape[3], images.numpy().dtype.type, True)
     x1, x2 = _pixels(images)
     found = np.empty((len(images), _sides(stack)), x1.dtype)
-    work = [slice(a, a + planes.LANES) for a in range(0, len(images), planes.LANES)]
     constants = planes.constants(x1.dtype.type)
     with ThreadPoolExecutor(_threads()) as pool:
+        work = slices(len(images), planes.LANES)
         list(pool.map(lambda s: planes.variances(stack, x1[s], x2[s], constants, found[s]), work))
     out, start = [], 0
     for height, width in _activations(stack):
@@ -83,34 +85,43 @@ def matrix(net: Net, one: Prepared, two: Prepared | None, report: Report | None 
     In single precision pairs of images that nearly coincide are computed again in double: where the angle is as small
     as the rounding of its cosine, float32 alone would be off by 2e-4. There are few of them, so it costs little.
     """
-    rows, columns = len(one), len(one if two is None else two)
-    out = np.empty((2, rows, columns), one.images.numpy().dtype)
+    upper, two = two is None, two or one
+    work = _Work.of(net, one, two)
+    out = np.empty((2, len(one), len(two)), work.dtype)
 
-    def put(i: np.ndarray, j: np.ndarray, values: np.ndarray) -> None:
-        out[:, i, j] = values
-        if two is None:
-            out[:, j, i] = values
+    def task(part: _Tile | _Pairs) -> None:
+        values = np.empty((2, *part.shape), work.dtype)
+        if isinstance(part, _Pairs):
+            planes.pairs(*work.arrays, part.first, part.second, work.constants, values)
+            out[:, part.first, part.second] = values
+        else:
+            planes.tile(*work.arrays, part.rows, part.columns, upper, work.constants, values)
+            out[:, slice(*part.rows), slice(*part.columns)] = values
 
-    lines = ((i, np.arange(i if two is None else 0, columns)) for i in range(rows))
-    total = rows * (rows + 1) / 2 if two is None else rows * columns
-    _run(net, one, two or one, lines, total, put, report)
-    if out.dtype == np.float32:
-        i, j = _close(out[0], one, one if two is None else two)
-        upper = i <= j if two is None else slice(None)
-        put(i[upper], j[upper], _in_double(net, one, one if two is None else two, i[upper], j[upper]))
-    return torch.from_numpy(out[0]), torch.from_numpy(out[1])
+    _in_threads(task, work.pairs(upper) if net.spatial_pairs else work.tiles(upper), work.total(upper), report)
+    if work.dtype == np.float32:
+        i, j = _close(out[0], one, two)
+        if upper:
+            i, j = i[i <= j], j[i <= j]
+        out[:, i, j] = _in_double(net, one, two, i, j)
+    k, t = torch.from_numpy(out)
+    return (k.triu() + k.triu(1).T, t.triu() + t.triu(1).T) if upper else (k, t)
 
 
 def matched(net: Net, one: Prepared, two: Prepared) -> tuple[Tensor, Tensor]:
     """NNGP and NTK [n] of images one by one, in the images' precision throughout."""
-    n = len(one)
-    out = np.empty((2, n), one.images.numpy().dtype)
+    work = _Work.of(net, one, two)
+    out = np.empty((2, len(one)), work.dtype)
 
-    def put(i: np.ndarray, j: np.ndarray, values: np.ndarray) -> None:
-        out[:, i] = values
+    def task(part: _Pairs) -> None:
+        values = np.empty((2, *part.shape), work.dtype)
+        planes.pairs(*work.arrays, part.first, part.second, work.constants, values)
+        out[:, part.first] = values
 
-    _run(net, one, two, ((i, np.array([i])) for i in range(n)), n, put, None)
-    return torch.from_numpy(out[0]), torch.from_numpy(out[1])
+    every = np.arange(len(one))
+    _in_threads(task, (_Pairs(every[s], every[s]) for s in slices(len(one), work.portion)), len(one), None)
+    k, t = torch.from_numpy(out)
+    return k, t
 
 
 def _close(nngp: np.ndarray, one: Prepared, two: Prepared) -> tuple[np.ndarray, np.ndarray]:
@@ -122,8 +133,7 @@ def _close(nngp: np.ndarray, one: Prepared, two: Prepared) -> tuple[np.ndarray, 
 def _in_double(net: Net, one: Prepared, two: Prepared, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """[2, pairs], a bounded number at a time."""
     parts = []
-    for start in range(0, len(i), DOUBLES):
-        pairs = slice(start, start + DOUBLES)
+    for pairs in slices(len(i), DOUBLES):
         sides = [side.images[index[pairs]].double() for side, index in ((one, i), (two, j))]
         parts.append(np.stack([k.numpy() for k in matched(net, *(prepare(net, u) for u in sides))]))
     return np.concatenate(parts, 1) if parts else np.empty((2, 0))
@@ -132,71 +142,112 @@ def _in_double(net: Net, one: Prepared, two: Prepared, i: np.ndarray, j: np.ndar
 # -- the work and its threads ------------------------------------------------------------------------------------------
 
 
-def _run(
-    net: Net,
-    one: Prepared,
-    two: Prepared,
-    lines: Iterator[tuple[int, np.ndarray]],
-    total: float,
-    put: Callable[[np.ndarray, np.ndarray, np.ndarray], None],
-    report: Report | None,
-) -> None:
-    """Pairs (i, [j]) in portions to threads; their results to ``put``. What ``report`` raises ends it."""
-    height, width = one.shape[2:]
-    x1, x2 = _pixels(one.images)[0], _pixels(two.images)[1]
-    stack = _stack(net, height, width, x1.dtype.type, False)
-    sides1 = _both(one.images, one.variances)
-    sides2 = sides1 if two is one else _both(two.images, two.variances)
-    constants = planes.constants(x1.dtype.type)
-    portion = int(SECONDS / (PER_NUMBER * _numbers(stack)) // planes.LANES + 1) * planes.LANES
+@dataclass(frozen=True)
+class _Tile:
+    """Ranges (start, stop) of rows and columns, and how many pairs of them are wanted."""
 
-    def task(i: np.ndarray, j: np.ndarray) -> int:
-        values = np.empty((2, len(i)), x1.dtype)
-        planes.pairs(stack, x1, x2, sides1, sides2, i, j, constants, values)
-        put(i, j, values)
-        return len(i)
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    size: int
 
-    done, running = 0, set()
-    threads = _threads()
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Images of the rows and of the columns, one by one."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int]:
+        return self.first.shape
+
+    @property
+    def size(self) -> int:
+        return len(self.first)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the loops need of a net and of the images of both sides; portion: pairs that take about SECONDS."""
+
+    arrays: tuple
+    constants: np.ndarray
+    portion: int
+    rows: int
+    columns: int
+
+    @classmethod
+    def of(cls, net: Net, one: Prepared, two: Prepared) -> "_Work":
+        x1, x2 = _pixels(one.images)[0], _pixels(two.images)[1]
+        stack = _stack(net, one.shape[2], one.shape[3], x1.dtype.type, False)
+        sides = _both(one)
+        arrays = stack, x1, x2, sides, sides if two is one else _both(two)
+        portion = int(SECONDS / (PER_NUMBER * _numbers(stack)) // planes.LANES + 1) * planes.LANES
+        return cls(arrays, planes.constants(x1.dtype.type), portion, len(one), len(two))
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.constants.dtype
+
+    def total(self, upper: bool) -> float:
+        return self.rows * (self.rows + 1) / 2 if upper else self.rows * self.columns
+
+    def pairs(self, upper: bool) -> Iterator[_Pairs]:
+        """Row by row, ``portion`` at a time; upper: only i <= j."""
+        first, second = np.empty(0, np.int64), np.empty(0, np.int64)
+        for row in range(self.rows):
+            columns = np.arange(row if upper else 0, self.columns)
+            first, second = np.append(first, np.full(len(columns), row)), np.append(second, columns)
+            while len(first) >= self.portion:
+                yield _Pairs(first[: self.portion], second[: self.portion])
+                first, second = first[self.portion :], second[self.portion :]
+        if len(first):
+            yield _Pairs(first, second)
+
+    def tiles(self, upper: bool) -> Iterator[_Tile]:
+        """Some lanes of columns, laid side by side once a tile; upper: those with pairs i <= j."""
+        across = planes.LANES * max(1, min(8, int(self.portion**0.5) // planes.LANES))
+        down = max(1, self.portion // across)
+        for columns in slices(self.columns, across):
+            for rows in slices(min(self.rows, columns.stop) if upper else self.rows, down):
+                starts = np.maximum(columns.start, np.arange(rows.start, rows.stop)) if upper else columns.start
+                pairs = int(np.sum(np.broadcast_to(columns.stop - starts, rows.stop - rows.start)))
+                yield _Tile((rows.start, rows.stop), (columns.start, columns.stop), pairs)
+
+
+def _in_threads(task: Callable, parts: Iterable[_Tile | _Pairs], total: float, report: Report | None) -> None:
+    """``task`` of every part; what ``report`` raises ends it, within the time of one part."""
+    done, threads = 0.0, _threads()
+    running: dict[Future[None], int] = {}
+
+    def collect() -> None:
+        nonlocal done
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            future.result()
+            done += running.pop(future)
+
+    def tell() -> None:
+        if report is not None:
+            report(done, total)
+
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for i, j in _portions(lines, portion):
-                if report is not None:
-                    report(done, total)
+            for part in parts:
+                tell()
                 if len(running) >= 2 * threads:
-                    done += _collect(running)
-                running.add(pool.submit(task, i, j))
+                    collect()
+                running[pool.submit(task, part)] = part.size
             while running:
-                done += _collect(running)
-                if report is not None:
-                    report(done, total)
+                collect()
+                tell()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def _collect(running: set[Future[int]]) -> int:
-    """Wait for one at least, take what is finished out -> pairs done."""
-    finished, _ = wait(running, return_when=FIRST_COMPLETED)
-    running -= finished
-    return sum(future.result() for future in finished)
-
-
-def _portions(lines: Iterator[tuple[int, np.ndarray]], size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The pairs of all lines, ``size`` at a time."""
-    i, j, held = [], [], 0
-    for row, columns in lines:
-        i.append(np.full(len(columns), row))
-        j.append(columns)
-        held += len(columns)
-        if held >= size:
-            first, second = np.concatenate(i), np.concatenate(j)
-            whole = held // size * size
-            for start in range(0, whole, size):
-                yield first[start : start + size], second[start : start + size]
-            i, j, held = [first[whole:]], [second[whole:]], held - whole
-    if held:
-        yield np.concatenate(i), np.concatenate(j)
 
 
 def _threads() -> int:
@@ -260,8 +311,9 @@ def _sides(stack: planes.Stack) -> int:
 
 def _numbers(stack: planes.Stack) -> float:
     """Numbers of all planes and steps of one image pair."""
-    steps = np.diff(stack.starts) + 1
-    return float((steps * (stack.heights * stack.widths) ** 2).sum())
+    positions, every = stack.heights * stack.widths, 2 * np.minimum(stack.radius, EVERYWHERE) + 1
+    taken = positions * np.minimum(positions, every.astype(float) ** 2)
+    return float(((np.diff(stack.starts) + 1) * taken).sum())
 
 
 def _pixels(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -270,8 +322,8 @@ def _pixels(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return pixels / pixels.dtype.type(pixels.shape[2]), pixels
 
 
-def _both(images: Tensor, variances: tuple[Tensor, ...]) -> np.ndarray:
+def _both(side: Prepared) -> np.ndarray:
     """[n, 2, all sides]: sqrt of the variances, as ``covariance.scale`` keeps it above zero, and its inverse."""
-    flat = torch.cat([q.detach().flatten(0, -2) for q in variances] or [images.new_empty(0, len(images))]).T
-    side = flat.clamp(min=4 * torch.finfo(flat.dtype).tiny).sqrt()
-    return torch.stack([side, 1 / side], 1).contiguous().numpy()
+    flat = torch.cat([q.detach().flatten(0, -2) for q in side.variances] or [side.images.new_empty(0, len(side))]).T
+    root = flat.clamp(min=4 * torch.finfo(flat.dtype).tiny).sqrt()
+    return torch.stack([root, 1 / root], 1).contiguous().numpy()
