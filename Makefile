@@ -8,6 +8,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 VENV := .venv
+PEER := .venv-peer
 PY := $(VENV)/bin/python
 PORT ?= 8501
 ARGS ?=
@@ -17,12 +18,12 @@ PYTHON ?=
 PYTHONS := python3 python3.13 python3.12 python3.11 python
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2])
 
-.PHONY: help run test bench check clean
+.PHONY: help run test bench peer check clean
 
 help: ## this list
 	@echo "make run     start the dashboard at http://localhost:$(PORT)"
 	@echo "make test    run the tests"
-	@echo "make bench   measure how long the main steps take"
+	@echo "make bench   measure how long the main steps take, beside neural-tangents"
 	@echo "make check   look at style and formatting"
 	@echo "make clean   remove the environment and the tools' caches (results and data stay)"
 	@echo "The first call of each creates the environment $(VENV) and installs what is needed."
@@ -33,8 +34,12 @@ run: $(VENV)/.app
 test: $(VENV)/.dev
 	@$(PY) -m pytest $(ARGS)
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev peer
 	@$(PY) -m bench $(ARGS)
+
+# Without it the benchmark says so and goes on.
+peer:
+	@$(MAKE) --no-print-directory $(PEER)/.peer || echo "neural-tangents could not be installed here; going on without it" >&2
 
 check: $(VENV)/.dev
 	@$(PY) -m ruff check .
@@ -42,7 +47,7 @@ check: $(VENV)/.dev
 	@$(PY) -m pip check
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEER) .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The environment. What is installed is installed again only when the lists have changed.
@@ -66,4 +71,12 @@ $(VENV)/.app: requirements.txt | $(PY)
 
 $(VENV)/.dev: requirements-dev.txt requirements.txt | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# neural-tangents needs an old jax, which needs Python 3.11 or 3.12.
+$(PEER)/.peer: bench/peer/requirements.txt | $(PY)
+	@echo "Installing neural-tangents in $(PEER)"
+	$(PY) -c 'import sys; sys.exit(sys.version_info[:2] > (3, 12))'
+	test -x $(PEER)/bin/python || $(PY) -m venv $(PEER)
+	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peer/requirements.txt
 	@touch $@

@@ -1,7 +1,9 @@
-"""Microseconds per entry of closed-form kernels: ``k(x)`` (symmetric, half of it mirrored) and ``k(x1, x2)``.
+"""Microseconds per entry of closed-form square kernels ``k(x)``, float32, beside neural-tangents.
 
-One line a case: a net, an image shape and a number of images small enough for a second or so. An entry is one number
-of the matrix that is returned; images are uniform noise, on which the work does not depend.
+An entry is one number of the matrix that is returned; images are uniform noise, on which the work does not depend.
+Both take turns in one run, so that a busy moment meets both; each has as many images as fit in a second or two, since
+neural-tangents needs hundreds of times as long for some. The error is that of the float32 entries against float64, each
+relative to itself, diagonal and near copies of images included.
 """
 
 import argparse
@@ -9,57 +11,82 @@ from dataclasses import dataclass
 from statistics import median
 
 import torch
+from torch import Tensor
 
 import ntkcore as ntk
 from bench.measure import timed
+from bench.peers import MISSING, Peer, neural_tangents
+
+FAMILIES = {"fc": ntk.fc, "conv": ntk.conv, "myrtle": ntk.myrtle}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A kernel to time: net, image shape (C, H, W), images on each side."""
+    """A kernel to time: family and depth, image shape (C, H, W), images here, images at the peer."""
 
-    net: ntk.Net
+    family: str
+    depth: int
     shape: tuple[int, int, int]
     n: int
+    peers: int
 
-    def images(self, dtype: torch.dtype, seed: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        return torch.rand(self.n, *self.shape, generator=generator, dtype=dtype)
+    @property
+    def net(self) -> ntk.Net:
+        return FAMILIES[self.family](self.depth)
+
+    def images(self, n: int) -> Tensor:
+        return torch.rand(n, *self.shape, generator=torch.Generator().manual_seed(0))
 
     def __str__(self) -> str:
-        channels, height, width = self.shape
-        return f"{self.net}, {channels}x{height}x{width}, n = {self.n}"
+        return f"{self.net} {'x'.join(map(str, self.shape))}, n = {self.n}"
 
 
 CASES = (
-    Case(ntk.fc(1), (3, 32, 32), 1000),
-    Case(ntk.conv(2), (3, 32, 32), 64),
-    Case(ntk.myrtle(5), (3, 8, 8), 64),
-    Case(ntk.myrtle(5), (3, 16, 16), 16),
+    Case("fc", 1, (3, 32, 32), 2000, 2000),
+    Case("fc", 5, (3, 32, 32), 2000, 2000),
+    Case("conv", 2, (3, 32, 32), 500, 100),
+    Case("conv", 5, (3, 32, 32), 300, 60),
+    *(Case("myrtle", depth, (3, 8, 8), 400, 32) for depth in (5, 7, 10)),
+    *(Case("myrtle", depth, (3, 16, 16), 100, 8) for depth in (5, 7, 10)),
+    *(Case("myrtle", depth, (3, 32, 32), 20, 2) for depth in (5, 7, 10)),
 )
 
 
 def main(options: argparse.Namespace) -> None:
     """Measure and print; options: rounds."""
-    print(f"microseconds per entry, medians of {options.rounds} rounds")
-    print(f"  {'':<32}{'float32':>20}{'float64':>20}")
-    print(f"  {'':<32}{'k(x)  k(x1, x2)':>20}{'k(x)  k(x1, x2)':>20}")
-    for case in CASES:
-        square, rectangular = per_entry(case, torch.float32, options.rounds)
-        square64, rectangular64 = per_entry(case, torch.float64, options.rounds)
-        print(f"  {case!s:<32}{square:>9.3g}{rectangular:>11.3g}{square64:>9.3g}{rectangular64:>11.3g}", flush=True)
+    print(f"microseconds per entry, medians of {options.rounds} rounds (fastest to slowest)")
+    with neural_tangents() as peer:
+        if peer is None:
+            print(f"  {MISSING}")
+        for case in CASES:
+            print(f"  {case!s:<30} {line(case, options.rounds, peer)}", flush=True)
 
 
-def per_entry(case: Case, dtype: torch.dtype, rounds: int) -> tuple[float, float]:
-    """Median microseconds per entry of k(x1) and of k(x1, x2), after one call of each."""
-    kernel = ntk.kernel_fn(case.net)
-    x1, x2 = case.images(dtype, 0), case.images(dtype, 1)
-    calls = (lambda: kernel(x1), lambda: kernel(x1, x2))
-    seconds: list[list[float]] = [[], []]
-    for call in calls:
-        call()
+def line(case: Case, rounds: int, peer: Peer | None) -> str:
+    """Both in turn, after one call of each; and the error."""
+    kernel, x = ntk.kernel_fn(case.net), case.images(case.n)
+    kernel(x)
+    if peer is not None:
+        peer.prepare(case.family, case.depth, case.shape, case.peers)
+    ours, theirs = [], []
     for _ in range(rounds):
-        for taken, call in zip(seconds, calls, strict=True):
-            taken.append(timed(call)[0])
-    square, rectangular = (median(taken) / case.n**2 * 1e6 for taken in seconds)
-    return square, rectangular
+        ours.append(timed(lambda: kernel(x))[0] / case.n**2 * 1e6)
+        if peer is not None:
+            theirs.append(peer.seconds() / case.peers**2 * 1e6)
+    words = f"{_spread(ours)}, error {error(case):.0e}"
+    if not theirs:
+        return words
+    return f"{words}; neural-tangents (n = {case.peers}) {_spread(theirs)}: {median(theirs) / median(ours):.0f} times"
+
+
+def error(case: Case) -> float:
+    """Largest error of float32 relative to the float64 entry; a few images, copies of them in other brightness."""
+    x = case.images(8 if max(case.shape) <= 16 else 3)
+    x = torch.cat([x, x[:2] + 1e-3, x[:1] * 0.999])
+    kernel = ntk.kernel_fn(case.net)
+    double = kernel(x.double())
+    return ((kernel(x) - double) / double).abs().max().item()
+
+
+def _spread(values: list[float]) -> str:
+    return f"{median(values):.3g} ({min(values):.3g} to {max(values):.3g})"

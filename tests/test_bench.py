@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from bench import kernels, story, sweep
+from bench import kernels, peers, story, sweep
 from bench.measure import Seconds, machine, timed
 from ntkcore.runs.specs import Story
 
@@ -32,12 +32,21 @@ def test_a_count_that_differs_is_reported():
     assert "robustness counts differ for 1 of 1 (1 of 2 verdicts)" in words
 
 
-def test_kernels_are_timed_per_entry(capsys, monkeypatch):
-    monkeypatch.setattr(kernels, "CASES", (kernels.Case(ntk.conv(1), (3, 4, 4), 5),))
+def test_kernels_are_timed_per_entry(capsys, monkeypatch, tmp_path):
+    """Without the peer it says how to get it, and measures its own."""
+    monkeypatch.setattr(peers, "PYTHON", tmp_path / "python")
+    monkeypatch.setattr(kernels, "CASES", (kernels.Case("conv", 1, (3, 4, 4), 5, 5),))
     kernels.main(argparse.Namespace(rounds=2))
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert line.startswith("  Conv(1), 3x4x4, n = 5 ")
-    assert all(float(number) > 0 for number in line.split()[-4:])
+    out = capsys.readouterr().out
+    assert "make peer" in out
+    assert re.search(r"^  Conv\(1\) 3x4x4, n = 5 +\S+ \(\S+ to \S+\), error \de-\d\d$", out, re.MULTILINE)
+
+
+@pytest.mark.skipif(not peers.PYTHON.exists(), reason="no environment with neural-tangents: make peer")
+def test_kernels_beside_neural_tangents(capsys, monkeypatch):
+    monkeypatch.setattr(kernels, "CASES", (kernels.Case("myrtle", 5, (3, 4, 4), 5, 3),))
+    kernels.main(argparse.Namespace(rounds=2))
+    assert re.search(r"neural-tangents \(n = 3\) \S+ \(\S+ to \S+\): \d+ times", capsys.readouterr().out)
 
 
 def test_the_story_says_when_each_width_is_complete(capsys, monkeypatch):

@@ -1,0 +1,60 @@
+"""Kernels by neural-tangents, timed on request: run by the peer environment's Python, one JSON object a line.
+
+Asked {"net": "fc" | "conv" | "myrtle", "depth": 5, "shape": [C, H, W], "n": 8} it builds the kernel (float32, jit),
+calls it once on uniform noise and answers {"ready": true}; asked {"call": true} it calls it again and answers
+{"seconds": 0.8}, results waited for.
+"""
+
+import json
+import os
+import sys
+import time
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import jax
+import numpy as np
+from neural_tangents import stax
+
+BLOCKS = {5: (1, 1, 1), 7: (1, 2, 2), 10: (2, 3, 3)}
+SCALES = {"W_std": 2**0.5, "b_std": 0.1}
+
+
+def kernel_fn(family: str, depth: int):
+    """The families of ``ntkcore.nets`` with its default scales; images are NHWC."""
+    dense = stax.Dense(1, **SCALES)
+    conv, relu = stax.Conv(1, (3, 3), padding="SAME", **SCALES), stax.Relu()
+    if family == "fc":
+        layers = [stax.Flatten(), *[dense, relu] * depth]
+    elif family == "conv":
+        layers = [*[conv, relu] * depth, stax.Flatten()]
+    else:
+        pool = stax.AvgPool((2, 2), strides=(2, 2))
+        first, second, third = BLOCKS[depth]
+        layers = [conv, relu, *[conv, relu] * first, pool, *[conv, relu] * second, pool, *[conv, relu] * third]
+        layers.append(stax.GlobalAvgPool())
+    return jax.jit(stax.serial(*layers, dense)[2], static_argnames="get")
+
+
+def main() -> None:
+    call = None
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "call" in asked:
+            start = time.perf_counter()
+            call()
+            answer = {"seconds": time.perf_counter() - start}
+        else:
+            channels, height, width = asked["shape"]
+            x = np.random.default_rng(0).random((asked["n"], height, width, channels), np.float32)
+            function = kernel_fn(asked["net"], asked["depth"])
+
+            def call(function=function, x=x) -> None:
+                function(x, None, get="ntk").block_until_ready()
+
+            call()
+            answer = {"ready": True}
+        print(json.dumps(answer), flush=True)
+
+
+main()

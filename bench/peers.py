@@ -1,0 +1,55 @@
+"""The peer: neural-tangents in a Python of its own, asked to time its kernels between our own calls.
+
+::
+
+    with neural_tangents() as peer:              # None where its environment is not there: make peer
+        peer.prepare("myrtle", 5, (3, 8, 8), 32)
+        peer.seconds()                           # of one call, compiled already
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PYTHON = ROOT / ".venv-peer" / "bin" / "python"
+MISSING = "neural-tangents is not there to compare with; `make peer` installs it in an environment of its own"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The running process."""
+
+    process: subprocess.Popen[str]
+
+    def prepare(self, family: str, depth: int, shape: Sequence[int], n: int) -> None:
+        """Build and compile a square kernel of n images."""
+        self._ask({"net": family, "depth": depth, "shape": list(shape), "n": n})
+
+    def seconds(self) -> float:
+        return self._ask({"call": True})["seconds"]
+
+    def _ask(self, question: dict[str, object]) -> dict[str, float]:
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"neural-tangents ended with code {self.process.wait()} when asked for {question}")
+        return json.loads(line)
+
+
+@contextmanager
+def neural_tangents() -> Iterator[Peer | None]:
+    if not PYTHON.exists():
+        yield None
+        return
+    serve = Path(__file__).parent / "peer" / "serve.py"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    with subprocess.Popen(
+        [str(PYTHON), str(serve)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean
+    ) as process:  # it ends when nothing more is asked
+        yield Peer(process)
