@@ -2,7 +2,7 @@
 
 ::
 
-    python -m bench                             # sweep, kernels, empirical, then story
+    python -m bench                             # sweep, kernels, empirical, story, then pages
     python -m bench sweep --n 400 --m 100       # a smaller experiment
     python -m bench kernels --rounds 7
 """
@@ -13,10 +13,16 @@ import os
 # As the worker and the command line have it; read by OpenMP when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-from bench import empirical, kernels, story, sweep
+from bench import empirical, kernels, pages, story, sweep
 from bench.measure import machine
 
-BENCHMARKS = {"sweep": sweep.main, "kernels": kernels.main, "empirical": empirical.main, "story": story.main}
+BENCHMARKS = {
+    "sweep": sweep.main,
+    "kernels": kernels.main,
+    "empirical": empirical.main,
+    "story": story.main,
+    "pages": pages.main,
+}
 
 
 def parse() -> argparse.Namespace:
