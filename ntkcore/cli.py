@@ -182,9 +182,11 @@ def _transfer(options: argparse.Namespace) -> None:
 def _evolve(options: argparse.Namespace) -> None:
     """A line for each epoch of each run as it is ready. What is in the cache is only told."""
     e, store = _evolution(options), Store(options.cache)
-    wanted = e.wanted()
-    cost = sum(costs.estimate_all(list(wanted.values()), costs.calibrate(store.root), store), costs.NOTHING)
-    print(f"{e.in_words()}: about {cost.seconds / 60:.0f} min to go; every epoch is kept, and a run can be stopped")
+    wanted, frozen, solved = e.wanted(), e.frozen(), e.solved()
+    everything = [*wanted.values(), *frozen.values(), *solved.values()]
+    cost = sum(costs.estimate_all(everything, costs.calibrate(store.root), store), costs.NOTHING)
+    left = f"{cost.seconds / 60:.0f} min" if cost.seconds > 90 else f"{cost.seconds:.0f} s"
+    print(f"{e.in_words()}: about {left} to go; every epoch is kept, and a run can be stopped")
     print(f"{'training':<9} {'seed':>4} {'epoch':>5} {'clean':>6} {'FGSM':>6} {'PGD':>6}  velocity   rank")
     found: dict[tuple[str, int, int, str], dict[str, np.ndarray]] = {}
     for name, spec in wanted.items():
@@ -202,6 +204,14 @@ def _evolve(options: argparse.Namespace) -> None:
             speed = f"{history.motion(regime, seed).velocity[at - 1]:>9.2e}" if at else " " * 9
             line += f" {speed} {effective_rank(arrays['values']):>6.1f}"
         print(line, flush=True)
+    for how, group in (("trained on", frozen), ("closed form", solved)):
+        for (regime, seed, epoch), spec in group.items():
+            with Bar(f"{regime}, frozen") as bar:
+                arrays = stages.result(spec, store, bar, options.data, options.device).arrays
+            shares = " ".join(
+                f"{float(arrays[f'test_{kind}'].double().mean()):>6.3f}" for kind in ("clean", "fgsm", "pgd")
+            )
+            print(f"{regime:<9} {seed:>4} {epoch:>5} {shares}  frozen there, {how}", flush=True)
 
 
 def _presets(options: argparse.Namespace) -> None:

@@ -27,7 +27,9 @@ from pages.ui.results import need_all
 from pages.ui.samples import task_of
 from pages.ui.show import chart, dark, downloads, explain, pictures
 
-experiment = page("Evolution", "How does a net's own tangent kernel move in training, and does attacking it calm it?")
+experiment = page(
+    "Evolution", "How does a net's own tangent kernel move in training, and does attacking it calm it?", True
+)
 task, night, figures = task_of(experiment), dark(), {}
 e = evolution_controls(experiment)
 
@@ -39,7 +41,7 @@ def _use(checkpoint: EpochSpec) -> None:
 
 wanted = e.wanted()
 found = need_all(wanted, f"nets in training ({e.in_words()})")
-history = histories(found, e)
+history, complete = histories(found, e), len(found) == len(wanted)
 epochs, looks = np.arange(e.epochs + 1), np.array(e.looks())
 chance = max(np.bincount(task.labels_test.numpy())) / task.m
 if not found:
@@ -57,7 +59,10 @@ last = {r: history.reached(r) for r in e.regimes}
 now = {
     NAMES[r]: (float(test[r]["clean"].mean[t]), float(test[r]["pgd"].mean[t])) for r, t in last.items() if t is not None
 }
-st.markdown(read_accuracy(now, str(e.pgd).split(",")[0]))
+if complete:
+    st.markdown(read_accuracy(now, str(e.pgd).split(",")[0]))
+else:
+    st.caption("Nets are training: sentences that compare them follow when all epochs are there.")
 st.caption(f"{seeds}Dotted: on the first {min(e.judged, task.n)} training images. Attacks: {e.fgsm}; {e.pgd}.")
 
 st.subheader("How far the kernel moves", anchor=False)
@@ -86,7 +91,7 @@ with right:
     figures["Velocity of the kernel"] = kernel_velocity(looks, speeds, lazy=middle, share=share, dark=night)
     chart(figures["Velocity of the kernel"], "kernel-velocity", key="velocity")
     done = {NAMES[r]: steps for r, steps in lazy.items() if steps}
-    if done:
+    if done and complete:
         st.markdown(read_lazy(done, share, e.epochs))
         st.markdown(read_late_velocity({NAMES[r]: history.late(r) for r in e.regimes if NAMES[r] in done}))
 
@@ -107,7 +112,7 @@ figures["Concentration of the kernel"] = concentration(
 )
 chart(figures["Concentration of the kernel"], "concentration", key="concentration")
 settled = {NAMES[r]: c for r in e.regimes if (c := history.concentration(r, 20)) is not None}
-if settled:
+if settled and complete:
     st.markdown(read_concentration(settled, max((t for t in last.values() if t is not None), default=0)))
 
 st.subheader("What it is aligned with", anchor=False)
@@ -133,19 +138,21 @@ if there:
         dark=night,
     )
     chart(figures["Spectra at an epoch"], "spectra-at-an-epoch", key="spectra")
+    nets = {r: e.tangent(r, 0, at).checkpoint for r in e.regimes}
+    there_are = need_all(nets, f"nets of epoch {at}") if complete else nets  # a net may have been deleted since
     with st.container(horizontal=True):
-        for regime in e.regimes:
+        for regime in there_are:
             st.button(
                 f"Use this kernel: {NAMES[regime]} training, epoch {at}",
                 key=f"use-{regime}",
                 icon=":material/arrow_forward:",
                 on_click=_use,
-                args=(e.tangent(regime, 0, at).checkpoint,),
+                args=(nets[regime],),
                 help="Spectrum, Eigenfeatures, Attack and Overview then look at this net's own tangent kernel.",
             )
     glimpses = {r: GlimpseSpec(tangent=e.tangent(r, 0, at), index=index) for r in e.regimes}
     rows = []
-    looked = need_all(glimpses, f"leading eigenfeatures after epoch {at}") if len(found) == len(wanted) else {}
+    looked = need_all(glimpses, f"leading eigenfeatures after epoch {at}") if complete else {}
     for regime, artifact in looked.items():
         title = f"{NAMES[regime]} training, epoch {at}"
         row = [Picture(task.x_test[index].numpy(), title)]
@@ -161,7 +168,7 @@ if there:
             "Gradients of the kernel's leading eigenfeatures at this image for its true class, each on its own scale."
         )
 
-if len(found) == len(wanted):
+if complete:
     figures |= frozen_section(e, history, test, float(chance), night)
 
 explain(

@@ -64,7 +64,17 @@ with right:
             place.metric(
                 label, f"{value:.1%}", border=True, help="Share of the test images that the kernel gets right."
             )
-        st.markdown(read_prediction(clean, attacked, pgd, float(a["majority"]), str(experiment.attack), task.m))
+        st.markdown(
+            read_prediction(
+                clean,
+                attacked,
+                pgd,
+                float(a["majority"]),
+                str(experiment.attack),
+                task.m,
+                trained=experiment.checkpoint is not None,
+            )
+        )
         if float(a["outputs"].abs().max()) < 1e-8:
             st.info(
                 "The prediction is zero up to rounding: the same images carry opposite labels, or the ridge is huge."

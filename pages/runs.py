@@ -14,7 +14,7 @@ from pages.ui.services import services
 
 ALONG = {spec.stage for spec in MOTION}  # one or more for every epoch of a run
 
-page("Runs", "What has been computed, and what does it take up?")
+page("Runs", "What has been computed, and what does it take up?", True)
 store = services().store
 everything = sorted(store.entries(), key=lambda entry: -entry.created)
 if not everything:

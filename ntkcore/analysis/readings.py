@@ -39,9 +39,10 @@ def read_sweep(sweep: Sweep, classes: np.ndarray, level: float, top: int = 20) -
     by_chance = level * features
     robustness = sweep.robustness.numpy()
     spearman = stats.spearmanr(np.arange(features), robustness).statistic if np.ptp(robustness) else np.nan
+    be = {robust: "are", brittle: "are"} | dict.fromkeys({robust, brittle} & {1}, "is")
     words = (
-        f"{robust} of {features} features are robust and useful, {in_top} of them among the {top} largest eigenvalues; "
-        f"{brittle} are useful but not robust. "
+        f"{robust} of {features} features {be[robust]} robust and useful, {in_top} of them among the {top} largest "
+        f"eigenvalues; {brittle} {be[brittle]} useful but not robust. "
         f"At this level chance alone would make about {by_chance:.0f} of {features} look useful. "
     )
     if np.isfinite(spearman):
@@ -71,16 +72,19 @@ def read_tail(sweep: Sweep, start: int = 20) -> str:
     )
 
 
-def read_prediction(clean: float, attacked: float, pgd: float, majority: float, attack: str, m: int) -> str:
-    """The kernel's accuracy before and under attack."""
+def read_prediction(
+    clean: float, attacked: float, pgd: float, majority: float, attack: str, m: int, trained: bool = False
+) -> str:
+    """The kernel's accuracy before and under attack. trained: it is the tangent kernel of a net in training."""
     verdict = (
         ""
         if clean > majority + 2 * np.sqrt(majority * (1 - majority) / m)
         else (" That is no better than guessing the most frequent label.")
     )
+    untrained = "" if trained else "; no network was trained"
     return (
         f"The kernel gets {percent(clean)} of {m} test images right (guessing: {percent(majority)}). Under {attack} "
-        f"{percent(attacked)} are left, under PGD of the same radius {percent(pgd)}; no network was trained.{verdict}"
+        f"{percent(attacked)} are left, under PGD of the same radius {percent(pgd)}{untrained}.{verdict}"
     )
 
 

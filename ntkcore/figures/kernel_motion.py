@@ -104,7 +104,7 @@ def kernel_velocity(
 
     Args:
         epochs: ``[P]`` whole numbers from 0 on, ascending.
-        velocities: regime -> ``[P - 1]``; the step between two epochs is drawn at the later one.
+        velocities: regime -> ``[P - 1]``; the step between two epochs is drawn at the earlier one, as v_t is defined.
         lazy: regime -> epoch from which on each of its steps is below ``share`` of its first one
             (``analysis.evolution.lazy_epoch``); None if none.
         share: what lazy means, for the legend.
@@ -126,7 +126,7 @@ def kernel_velocity(
         words = REGIMES[regime].words
         hover = f"{words}, epoch %{{customdata}}<br>velocity %{{y:.3g}}"
         index = np.array([f"{a} to {b}" for a, b in pairwise(epochs.tolist())])
-        add_curve(fig, epochs[1:], band, REGIMES[regime], dark, hover=hover, digits=".3g", index=index)
+        add_curve(fig, epochs[:-1], band, REGIMES[regime], dark, hover=hover, digits=".3g", index=index)
     if not lines:
         note_missing(fig, 1)
     last = max(int(epochs[-1]), 1)
@@ -144,8 +144,8 @@ def kernel_velocity(
     if marks and share is not None:
         legend_entry(fig, f"lazy: below {share:.0%} of its first step", line=guide(dark))
     fig.update_xaxes(epoch_axis(last))
-    fig.update_yaxes(decades(band.mean for band in lines.values()), title_text="velocity of the kernel")
-    parts = [from_to(REGIMES[regime].words, epochs[1:], band.mean, ".2g", "epoch") for regime, band in lines.items()]
+    fig.update_yaxes(decades(band.mean for band in lines.values()), title_text="velocity to the next epoch")
+    parts = [from_to(REGIMES[regime].words, epochs[:-1], band.mean, ".2g", "epoch") for regime, band in lines.items()]
     parts += [f"{REGIMES[regime].words} lazy from epoch {at}" for regime, at in marks.items()]
     return describe(fig, f"Velocity of the kernel up to epoch {epochs[-1]} on a log axis: {few(parts, 6)}.")
 

@@ -66,6 +66,7 @@ def empirical_kernel_fn(module: nn.Module) -> TiledKernel:
 def _kernel(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, progress: Progress | None) -> Tensor:
     """[n1, n2, c, c], or [n1, n2] traced."""
     _check(module, x1, x2)
+    _check_chance(module, x1[:2])
 
     def report(done: float, total: float) -> None:
         if progress is not None:
@@ -83,6 +84,18 @@ def _kernel(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, prog
 
 
 def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
+    if not isinstance(module, nn.Module):
+        raise SpecError(f"An empirical kernel is that of a torch module; got {type(module).__name__}.")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise SpecError("A TorchScript module cannot be looked into. Give the torch module it was made from.")
+    for x in (x1,) if x2 is None else (x1, x2):
+        if not isinstance(x, Tensor):
+            raise SpecError(f"Images must be torch tensors; got {type(x).__name__}. torch.as_tensor makes one.")
+    if x2 is not None and (x1.shape[1:] != x2.shape[1:] or x1.dtype != x2.dtype):
+        raise SpecError(
+            "Images of both sides must have one shape and dtype; got "
+            f"{tuple(x1.shape[1:])} {x1.dtype} and {tuple(x2.shape[1:])} {x2.dtype}."
+        )
     if len(x1) == 0 or (x2 is not None and len(x2) == 0):
         raise SpecError("There are no images on one side of the kernel; give at least one.")
     if next(module.parameters(), None) is None:
@@ -100,6 +113,17 @@ def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
                 f"{name or 'The module'} is a Dropout layer in training mode, whose output is drawn anew at each call, "
                 "so there is no one kernel. Call module.eval() first."
             )
+
+
+def _check_chance(module: nn.Module, x: Tensor) -> None:
+    """Two passes must agree: F.dropout, RReLU or noise in a forward are no layers that could be looked for."""
+    with torch.no_grad():
+        one, two = module(x.clone()), module(x.clone())  # clones: some modules write into their input
+    if isinstance(one, Tensor) and one.shape == two.shape and not torch.equal(one.nan_to_num(), two.nan_to_num()):
+        raise SpecError(
+            "The module's output is drawn anew at each call (dropout or noise), so there is no one kernel. "
+            "Call module.eval() first, or take the random part out."
+        )
 
 
 # -- any module: per-sample Jacobians ----------------------------------------------------------------------------
@@ -133,8 +157,12 @@ def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
     def one(weights: dict[str, Tensor], image: Tensor) -> Tensor:
         return functional_call(module, (weights, buffers), (image[None],))[0]
 
-    jacobians = vmap(jacrev(one), (None, 0))(parameters, x.detach())
-    return [j.detach().flatten(2) for j in jacobians.values()]
+    try:
+        jacobians = vmap(jacrev(one), (None, 0))(parameters, x.detach())
+    except (RuntimeError, ValueError, IndexError):  # some layers (PReLU, GRU) do not work under vmap: one by one
+        each = [jacrev(one)(parameters, image) for image in x.detach()]
+        jacobians = {name: torch.stack([j[name] for j in each]) for name in parameters}
+    return [j.detach().reshape(*j.shape[:2], -1) for j in jacobians.values()]
 
 
 def _contract(j1: list[Tensor], j2: list[Tensor], traced: bool) -> Tensor:

@@ -3,7 +3,7 @@
 ::
 
     use_checkpoint(EpochSpec.at(run, 10))       # in a button's callback
-    chosen_checkpoint()                         # in the sidebar: an EpochSpec, or the NTKError that says what is wrong
+    checkpoint_control(kind == "empirical")      # in the sidebar: an EpochSpec, or the NTKError that says what is wrong
 """
 
 import re
@@ -23,9 +23,20 @@ def use_checkpoint(checkpoint: EpochSpec) -> None:
     set_controls({"kind": "empirical", "checkpoint": key(checkpoint)})
 
 
-def chosen_checkpoint() -> EpochSpec | NTKError:
-    """The control; its value, the checkpoint's name in the cache, is what the link carries."""
-    name = st.text_input("Checkpoint", key="checkpoint", bind="query-params", placeholder="chosen on Evolution")
+def checkpoint_control(wanted: bool) -> EpochSpec | NTKError | None:
+    """The control; its value, the checkpoint's name in the cache, is what the link carries. None unless ``wanted``.
+
+    It is always drawn: a control that appears only now would not write into the address what a callback gave it.
+    """
+    name = st.text_input(
+        "Checkpoint of the empirical kernel",
+        key="checkpoint",
+        bind="query-params",
+        placeholder="chosen on Evolution",
+        disabled=not wanted,
+    )
+    if not wanted:
+        return None
     if not name:
         return NTKError(
             "An empirical kernel is that of a net in training: choose one on the Evolution page (“Use this kernel”), "

@@ -40,7 +40,7 @@ def evolution_controls(experiment: Experiment) -> Evolution:
         "and the ball are the sidebar's.",
     )
     epochs = c.number_input("Epochs", 1, 10_000, DEFAULT.epochs, key="epochs", bind="query-params")
-    seeds = d.number_input("Seeds", 1, 5, DEFAULT.seeds, key="runs", bind="query-params")
+    seeds = d.number_input("Seeds", 1, 5, DEFAULT.seeds, key="eseeds", bind="query-params")
     with st.expander("Training, attacks and probe set"):
         net = _net(experiment, name)
         schedule = _schedule()
@@ -181,7 +181,7 @@ def choices(e: Evolution) -> dict[str, object]:
     return _of_net(e.net, e.schedule) | {
         "regimes": [REGIME_NAMES[regime] for regime in e.regimes],
         "epochs": e.epochs,
-        "runs": e.seeds,
+        "eseeds": e.seeds,
         "psteps": e.pgd.steps,
         "pstep": e.pgd.step_size / e.pgd.eps if e.pgd.eps else 0.25,
         "judged": e.judged,
@@ -197,7 +197,7 @@ def choices(e: Evolution) -> dict[str, object]:
 def controls_of(run: RunSpec, epoch: int) -> dict[str, object]:
     """The page's controls for one run, up to an epoch at least."""
     attack = run.attack
-    found = _of_net(run.net, run.schedule) | {"regimes": [REGIME_NAMES[run.regime]], "runs": min(5, run.seed + 1)}
+    found = _of_net(run.net, run.schedule) | {"regimes": [REGIME_NAMES[run.regime]], "eseeds": min(5, run.seed + 1)}
     found["epochs"] = max(1, epoch)
     found["freeze"] = [] if run.linear_from is None else [run.linear_from]
     return found | ({"psteps": attack.steps, "pstep": attack.step_size / attack.eps} if run.regime == "pgd" else {})

@@ -14,8 +14,11 @@ from pages.ui.navigation import enter
 from pages.ui.services import services
 
 
-def page(title: str, question: str) -> Experiment:
-    """Draw the head of a page and return the experiment; stops with a sentence when there is none."""
+def page(title: str, question: str, any_kernel: bool = False) -> Experiment:
+    """Draw the head of a page and return the experiment; stops with a sentence when there is none.
+
+    any_kernel: the page is not about the experiment's kernel, which is then not told either.
+    """
     enter()
     st.title(title, anchor=False)
     st.markdown(f"#### {question}")
@@ -23,8 +26,8 @@ def page(title: str, question: str) -> Experiment:
     if notice and st.session_state.setdefault("arrived_at", title) == title:
         st.warning(notice, icon=":material/link_off:")
     _follow_theme(st.context.theme.type)
-    experiment = sidebar.experiment()
-    st.caption(experiment.in_words())
+    experiment = sidebar.experiment(any_kernel)
+    st.caption(experiment.in_words(kernel=not any_kernel))
     _damage(experiment, everywhere=title == "Runs")
     return experiment
 

@@ -72,8 +72,7 @@ class _Work:
             self._failed(job)
         elif job is not None and job.state == "cancelled":
             st.info(f"Cancelled: {self.what}. {_cost_in_words(sum(self.estimates, costs.NOTHING), self.specs[0])}.")
-            begun = len(self.specs) > 1 and len(self._missing()) < len(self.specs)
-            self._run_button("Go on" if begun else "Run again")
+            self._run_button("Go on" if self._begun else "Run again")
         else:
             self._offer()
 
@@ -83,6 +82,11 @@ class _Work:
         seconds = [estimate.seconds for estimate in self.estimates]
         request = requests[0] if len(requests) == 1 else stages.batch(requests, seconds)
         services().worker.submit(self.name, {**request, "expected": sum(seconds)})
+
+    @property
+    def _begun(self) -> bool:
+        """Whether some parts of a batch are there."""
+        return len(self.specs) > 1 and len(self._missing()) < len(self.specs)
 
     def _missing(self) -> tuple[tuple[str, str], ...]:
         """Parts of a batch that are still to come; a single result is drawn when its job is done."""
@@ -103,7 +107,8 @@ class _Work:
         st.button(label, key=f"run-{self.name}", on_click=self.submit, type="primary")
 
     def _failed(self, job: Job) -> None:
-        st.error(f"{self.what[0].upper()}{self.what[1:]} did not finish. {job.error}")
+        kept = " What was finished before is kept: it goes on from there." if self._begun else ""
+        st.error(f"{self.what[0].upper()}{self.what[1:]} did not finish. {job.error}{kept}")
         self._run_button("Retry")
         if job.details:
             with st.expander("Details for a bug report"):

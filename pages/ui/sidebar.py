@@ -15,7 +15,7 @@ from ntkcore.errors import NTKError
 from ntkcore.nets import MYRTLE_BLOCKS
 from ntkcore.runs.device import devices
 from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, key
-from pages.ui.checkpoints import chosen_checkpoint
+from pages.ui.checkpoints import checkpoint_control
 from pages.ui.navigation import set_controls
 
 FAMILIES = {"FC": "fc", "Conv": "conv", "Myrtle": "myrtle"}
@@ -29,9 +29,14 @@ DEFAULT = Experiment()
 NAMES = [*data.SOURCES, "own"]
 
 
-def experiment() -> Experiment:
-    """The experiment as the sidebar says it; stops the page with a sentence when the choices do not fit."""
+def experiment(any_kernel: bool = False) -> Experiment:
+    """The experiment as the sidebar says it; stops the page with a sentence when the choices do not fit.
+
+    any_kernel: the page asks for no kernel of the experiment, so an empirical one without its checkpoint will do.
+    """
     chosen = st.session_state.get("experiment")
+    if any_kernel and not isinstance(chosen, Experiment):
+        chosen = st.session_state.get("without_kernel") or chosen
     if not isinstance(chosen, Experiment):
         st.error(str(chosen))
         st.stop()
@@ -41,6 +46,7 @@ def experiment() -> Experiment:
 def draw() -> None:
     """All controls, and the resulting Experiment (or the NTKError that says why not) in the session."""
     before = st.session_state.get("experiment")
+    st.session_state.without_kernel = None
     spec = problem = None
     try:
         spec = _data()
@@ -50,16 +56,12 @@ def draw() -> None:
         net = _net()
         attack = _attack()
         rule, inputs, kind, precision, ridge, checkpoint = _more()
+        rest = {"inputs": inputs, "precision": precision, "attack": attack, "ridge": ridge, "rule": rule}
+        if isinstance(checkpoint, NTKError) and problem is None:
+            st.session_state.without_kernel = Experiment(data=spec, net=net, **rest)
+            problem = checkpoint
         st.session_state.experiment = problem or Experiment(
-            data=spec,
-            net=net,
-            kind=kind,
-            inputs=inputs,
-            precision=precision,
-            attack=attack,
-            ridge=ridge,
-            rule=rule,
-            checkpoint=checkpoint,
+            data=spec, net=net, kind=kind, checkpoint=checkpoint, **rest
         )
     except NTKError as error:
         st.session_state.experiment = problem or error
@@ -265,7 +267,7 @@ def radius_in_words(eps: float, norm: str) -> str:
     return f"eps {eps * 255:.3g}/255" if norm == "linf" else f"ℓ2 eps {eps:.3g}"
 
 
-def _more() -> tuple[Rule, str, str, str, float, EpochSpec | None]:
+def _more() -> tuple[Rule, str, str, str, float, EpochSpec | NTKError | None]:
     with st.expander("Kernel, inputs and classes of features"):
         kind = st.segmented_control(
             "Kernel",
@@ -277,7 +279,7 @@ def _more() -> tuple[Rule, str, str, str, float, EpochSpec | None]:
             help="Of the infinite net, its tangent kernel or that of its outputs at random weights; or the tangent "
             "kernel of a finite net in training, chosen on the Evolution page.",
         )
-        checkpoint = chosen_checkpoint() if kind == "empirical" else None
+        checkpoint = checkpoint_control(kind == "empirical")
         inputs = st.selectbox(
             "Inputs",
             ["raw", "centre", "standardise"],
@@ -309,8 +311,6 @@ def _more() -> tuple[Rule, str, str, str, float, EpochSpec | None]:
             bind="query-params",
             help="A useful feature is robust when it keeps at least this share of its right answers under the attack.",
         )
-    if isinstance(checkpoint, NTKError):
-        raise checkpoint
     return Rule(level=level, keep=keep), inputs, kind, precision, ridge, checkpoint
 
 

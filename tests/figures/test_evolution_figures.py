@@ -167,10 +167,10 @@ def test_distances_need_a_row_and_a_column_for_each_epoch(matrix):
 # ---------------------------------------------------------------------------------------------- the kernel's velocity
 
 
-def test_velocity_is_drawn_at_the_end_of_its_step_and_reads_both_epochs():
+def test_velocity_is_drawn_at_the_start_of_its_step_and_reads_both_epochs():
     fig = figures.kernel_velocity([0, 1, 5], {"pgd": band(0.1, 0.01, reach=0.005)})
     (line,) = lines(fig).values()
-    assert at(line)[1:] == ([1, 5], [0.1, 0.01])
+    assert at(line)[1:] == ([0, 1], [0.1, 0.01])
     assert list(line.customdata) == ["0 to 1", "1 to 5"]
     assert "epoch %{customdata}" in line.hovertemplate
     assert fig.layout.yaxis.type == "log"
@@ -194,7 +194,7 @@ def test_lazy_epochs_are_marked_with_words_in_lines_of_their_own():
 def test_velocity_without_a_place_on_a_log_axis_is_not_drawn():
     moving = figures.Band(np.array([0.1, 0.05, 0.0]), np.array([0.05, 0.0, 0.0]), np.array([0.2, 0.1, 0.0]))
     fig = figures.kernel_velocity([0, 1, 2, 3], {"pgd": moving})
-    assert at(lines(fig)["PGD training"])[1:] == ([1, 2], [0.1, 0.05])
+    assert at(lines(fig)["PGD training"])[1:] == ([0, 1], [0.1, 0.05])
     lowest = next(trace for trace in fig.data if trace.name == "PGD training, lowest")
     np.testing.assert_allclose(lowest.y, [0.05, 0.05], rtol=1e-6)
 
@@ -469,7 +469,7 @@ def test_short_line_has_all_its_markers_a_long_one_some_at_both_ends():
 def test_tables_of_the_figures_read_epochs_and_indices(draw):
     velocity = figures.to_frame(draw("kernel-velocity")).query("series == 'PGD training'")
     assert velocity["index"].iloc[0] == "0 to 1"
-    assert velocity["x"].tolist() == list(range(1, 201))
+    assert velocity["x"].tolist() == list(range(200))
     distances = figures.to_frame(draw("kernel-distances")).query("series == 'PGD training' and x == 200 and y == 0")
     assert distances["value"].tolist() == pytest.approx([1 - np.cos(0.4)], rel=1e-5)
     spectrum = figures.to_frame(draw("spectra-at-epoch")).query("series == 'PGD training, epoch 20'")

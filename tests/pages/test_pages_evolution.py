@@ -69,7 +69,7 @@ def test_threshold_of_laziness(opened: Open) -> None:
             id="twin",
         ),
         pytest.param({"regimes": ["standard", "PGD"], "psteps": "2"}, {"regimes": ("standard", "pgd")}, id="pgd"),
-        pytest.param({"runs": "2", "every": "2"}, {"seeds": 2, "every": 2}, id="seeds"),
+        pytest.param({"eseeds": "2", "every": "2"}, {"seeds": 2, "every": 2}, id="seeds"),
         pytest.param({"attacked": "true", "probe": "30"}, {"attacked": True, "probe": 30}, id="attacked"),
         pytest.param({"judged": "10", "emomentum": "0.5"}, {"judged": 10}, id="judged"),
     ],
@@ -293,3 +293,29 @@ def test_a_checkpoint_of_other_classes(opened: Open) -> None:
     at.multiselect(key="classes").set_value(["Coat", "Bag"]).run()
     assert not at.exception
     assert "trained on other images or classes" in at.error[0].value
+
+
+def test_runs_after_evolution_in_one_tab(opened: Open) -> None:
+    """The table of Runs and the controls of Evolution share no key: one tab may hold both."""
+    at = opened("evolution", LINK)
+    at.switch_page("pages/runs.py").run()
+    assert not at.exception
+    assert len(at.main.dataframe) == 1
+
+
+@pytest.mark.parametrize("checkpoint", [{}, {"checkpoint": "foo"}], ids=["none", "unknown"])
+def test_an_empirical_kernel_without_its_checkpoint_leaves_the_way_to_one_open(opened: Open, checkpoint) -> None:
+    at = opened("evolution", LINK | {"kind": "empirical"} | checkpoint)
+    assert not at.error
+    assert charts(at) == CHARTS["evolution"]
+    at = opened("spectrum", {"kind": "empirical"} | checkpoint, wait=False)
+    assert "Evolution page" in at.error[0].value
+
+
+def test_a_deleted_net_is_made_again_when_it_is_looked_at(opened: Open) -> None:
+    e = evolution_of(opened("evolution", LINK))
+    checkpoint = e.tangent("fgsm", 0, e.epochs).checkpoint
+    services().store.delete(EpochSpec.stage, specs.key(checkpoint))
+    at = opened("evolution", LINK)
+    assert stored(checkpoint) is not None
+    assert [button.label for button in at.button if button.label.startswith("Use this kernel: FGSM")]

@@ -40,7 +40,7 @@ from ntkcore.runs.specs.nets import (
     TransferSpec,
     TwinSpec,
 )
-from ntkcore.runs.specs.words import describe
+from ntkcore.runs.specs.words import attack_in_words, describe, describe_data
 from ntkcore.training import LAZY, Descent, Training
 from ntkcore.validation import Spec
 
@@ -126,9 +126,14 @@ class Experiment(Spec):
         """What a full run of the experiment computes, in order of need."""
         return (self.kernel(), self.spectrum(), self.predict(), self.sweep(), self.curves())
 
-    def in_words(self) -> str:
-        """One line for people: "fashion-mnist-sample: Pullover / Coat, n = 1000, FC(1) NTK, FGSM eps 8/255"."""
-        return describe(self.predict())
+    def in_words(self, kernel: bool = True) -> str:
+        """One line for people: "fashion-mnist-sample: Pullover / Coat, n = 1000, FC(1) NTK, FGSM eps 8/255".
+
+        kernel: without it, the data, the inputs and the attack alone.
+        """
+        if kernel:
+            return describe(self.predict())
+        return f"{describe_data(self.ntk())}, {attack_in_words(self.attack)}"
 
 
 def experiment_of(spec: StageSpec) -> Experiment:

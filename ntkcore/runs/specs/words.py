@@ -42,13 +42,11 @@ def describe(spec: Spec) -> str:
     if isinstance(spec, MOTION):
         return _describe_motion(spec)
     if isinstance(spec, KernelModel | TwinSpec | NetworkSpec | Noise):
-        return f"{_describe_data(_kernel(spec))}, {model_name(spec)}"
+        return f"{describe_data(_kernel(spec))}, {model_name(spec)}"
     if isinstance(spec, PerturbSpec):
-        return f"{_describe_data(_kernel(spec.source))}, {_attack_on(spec)}"
+        return f"{describe_data(_kernel(spec.source))}, {_attack_on(spec)}"
     if isinstance(spec, TransferSpec):
-        return (
-            f"{_describe_data(_kernel(spec.target))}, {_attack_on(spec.perturb)}, judged by {model_name(spec.target)}"
-        )
+        return f"{describe_data(_kernel(spec.target))}, {_attack_on(spec.perturb)}, judged by {model_name(spec.target)}"
     if isinstance(spec, PathSpec):
         steps = " ".join(map(str, spec.steps))
         return ", ".join(
@@ -56,7 +54,7 @@ def describe(spec: Spec) -> str:
         )
     if isinstance(spec, ConsistencySpec):
         nets = ", ".join(str(sweep.kernel.net.build()) for sweep in spec.sweeps)
-        words = [_describe_data(spec.sweeps[0].kernel), nets, str(spec.sweeps[0].attack)]
+        words = [describe_data(spec.sweeps[0].kernel), nets, str(spec.sweeps[0].attack)]
         return ", ".join([*words, *_unusual(spec, "top")])
     if isinstance(spec, CurvesSpec | PicturesSpec):
         words = [describe(spec.sweep), *_unusual(spec.rule)]
@@ -104,13 +102,13 @@ def _attack_on(spec: PerturbSpec) -> str:
 def _describe_motion(spec: StageSpec) -> str:
     """A stage of a kernel in motion: data, net, training, epoch, and what is looked at."""
     checkpoint, run = checkpoint_of(spec), run_of(spec)
-    words = [_describe_data(KernelSpec(data=run.data, inputs=run.inputs)), net_name(run), _how_trained(run)]
+    words = [describe_data(KernelSpec(data=run.data, inputs=run.inputs)), net_name(run), _how_trained(run)]
     words.append(f"epoch {checkpoint.epoch}")
     if isinstance(spec, ScoreSpec | FrozenSpec):
-        words += [_in_full(spec.fgsm), _in_full(spec.pgd)]
+        words += [attack_in_words(spec.fgsm), attack_in_words(spec.pgd)]
     if isinstance(spec, MomentSpec | GlimpseSpec | TangentSpec):
         tangent = spec if isinstance(spec, TangentSpec) else spec.tangent
-        words.append(f"probe {tangent.n}" + (f" under {_in_full(tangent.attack)}" if tangent.attack else ""))
+        words.append(f"probe {tangent.n}" + (f" under {attack_in_words(tangent.attack)}" if tangent.attack else ""))
     words += _unusual(spec, "n_train", "every", "top", "ridge", "features")
     words += [f"solved on {spec.n} images"] if isinstance(spec, FrozenSpec) else []
     words += [f"test image {spec.index}"] if isinstance(spec, GlimpseSpec) else []
@@ -120,7 +118,10 @@ def _describe_motion(spec: StageSpec) -> str:
 def _how_trained(run: RunSpec) -> str:
     words = [str(run.schedule)]
     words += _unusual(run.schedule, "seed") if run.schedule.seed != run.seed else []
-    words += [f"seed {run.seed}", "standard training" if run.attack is None else f"trained on {_in_full(run.attack)}"]
+    words += [
+        f"seed {run.seed}",
+        "standard training" if run.attack is None else f"trained on {attack_in_words(run.attack)}",
+    ]
     words += [] if run.linear_from is None else [f"linearised after epoch {run.linear_from}"]
     return ", ".join(words)
 
@@ -134,7 +135,7 @@ def net_name(run: RunSpec) -> str:
     return ", ".join([*words, f"width {net.width}", f"{net.parameterisation} parameterisation"])
 
 
-def _in_full(attack: Attack) -> str:
+def attack_in_words(attack: Attack) -> str:
     """An attack with all that changes it."""
     return f"{attack}, seed {attack.seed}" if attack.random_start and attack.seed else str(attack)
 
@@ -148,12 +149,12 @@ def _describe_kernel(spec: KernelSpec) -> str:
             else f" on {other.n_train} images" + (f" of draw {other.seed}" if other.seed is not None else "")
         )
         net = [f"empirical NTK of {net_name(run)}", _how_trained(run) + images, f"epoch {spec.checkpoint.epoch}"]
-        return ", ".join([_describe_data(spec), *net, *_unusual(spec, "precision")])
+        return ", ".join([describe_data(spec), *net, *_unusual(spec, "precision")])
     net = [f"{spec.net.build()} {spec.kind.upper()}", *_unusual(spec.net, "activation", "W_std", "b_std")]
-    return ", ".join([_describe_data(spec), *net, *_unusual(spec, "precision")])
+    return ", ".join([describe_data(spec), *net, *_unusual(spec, "precision")])
 
 
-def _describe_data(spec: KernelSpec) -> str:
+def describe_data(spec: KernelSpec) -> str:
     data = spec.data
     name = f"own {data.digest[:8]}" if data.digest else data.name
     classes = " / ".join(data.classes) if 0 < len(data.classes) <= 3 else f"{len(data.classes) or 'all'} classes"

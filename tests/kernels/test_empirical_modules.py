@@ -1,0 +1,71 @@
+"""Modules and images of the empirical kernel that need care, or words."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import ntkcore as ntk
+from ntkcore import SpecError
+
+
+class Chance(nn.Module):
+    """A random part that is no layer of its own."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind, self.dense = kind, nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.dense(x.flatten(1))
+        return x + 0.1 * torch.randn_like(x) if self.kind == "noise" else F.dropout(x, 0.5, self.training)
+
+
+@pytest.mark.parametrize("kind", ["noise", "dropout"])
+def test_chance_inside_a_forward_is_refused(kind):
+    with pytest.raises(SpecError, match="drawn anew at each call"):
+        ntk.empirical_ntk(Chance(kind), torch.rand(8, 1, 2, 2))
+
+
+class Scaled(nn.Module):
+    """A parameter that is one number without an axis."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.factor = nn.Linear(4, 2), nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * self.dense(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [Scaled(), nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.PReLU(6), nn.Linear(6, 2))],
+    ids=["scalar parameter", "layer that vmap cannot take"],
+)
+def test_parameters_that_need_care(module):
+    x = torch.rand(5, 1, 2, 2)
+    rows = []
+    for image in x:
+        for output in module(image[None])[0]:
+            gradients = torch.autograd.grad(output, list(module.parameters()), retain_graph=True)
+            rows.append(torch.cat([g.reshape(-1) for g in gradients]))
+    j = torch.stack(rows)
+    theta = ntk.empirical_ntk(module, x).transpose(1, 2).reshape(10, 10)
+    torch.testing.assert_close(theta, j @ j.T, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "words"),
+    [
+        (lambda x: x, (torch.rand(2, 1, 2, 2),), "torch module"),
+        (nn.Linear(4, 2), (np.ones((2, 4)),), "torch tensors; got ndarray"),
+        (nn.Linear(4, 2), (torch.rand(2, 4), torch.rand(2, 5)), "one shape and dtype"),
+        (nn.Linear(4, 2), (torch.rand(2, 4), torch.rand(2, 4).double()), "one shape and dtype"),
+    ],
+    ids=["function", "array", "shape", "dtype"],
+)
+def test_what_is_no_module_or_no_images(module, arguments, words):
+    with pytest.raises(SpecError, match=words):
+        ntk.empirical_ntk(module, *arguments)
