@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         empirical_ntk,
         input_map,
         kernel_fn,
+        kernel_to_file,
         tiled,
     )
     from ntkcore.nets import Net, conv, fc, myrtle
@@ -50,6 +51,7 @@ _HOME = {
         "empirical_ntk",
         "input_map",
         "kernel_fn",
+        "kernel_to_file",
         "tiled",
     ),
     "ntkcore.nets": ("Net", "conv", "fc", "myrtle"),

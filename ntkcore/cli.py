@@ -27,6 +27,7 @@ from ntkcore import data
 from ntkcore.analysis.histories import Histories
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.errors import Cancelled, NTKError
+from ntkcore.kernels import kernel_to_file
 from ntkcore.runs import costs, specs, stages
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.store import Store
@@ -76,7 +77,10 @@ def _parser() -> argparse.ArgumentParser:
 
     kernel = commands.add_parser("kernel", help="write an experiment's kernel matrices to an .npz")
     _experiment_options(kernel)
-    kernel.add_argument("--out", required=True, help="the .npz to write")
+    kernel.add_argument(
+        "--out", required=True, help="the .npz to write; an .npy: of the training images alone, by tiles"
+    )
+    kernel.add_argument("--memory", type=float, default=512.0, help="megabytes for the tiles of an .npy (512)")
     kernel.set_defaults(action=_kernel)
 
     own = commands.add_parser("import", help="check an .npz of your own images and take it in")
@@ -241,6 +245,9 @@ def _cache(options: argparse.Namespace) -> int:
 
 def _kernel(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
+    if Path(options.out).suffix == ".npy":
+        _kernel_by_tiles(options, experiment)
+        return
     with Bar("kernel") as bar:
         spec, store = experiment.kernel(), Store(options.cache)
         arrays = stages.result(spec, store, bar, options.data, options.device).arrays
@@ -264,6 +271,15 @@ def _kernel(options: argparse.Namespace) -> None:
     except OSError as error:
         raise NTKError(f"Cannot write {out}: {error.strerror}. Choose another --out.") from None
     print(f"{out}: K {tuple(arrays['K'].shape)}, K_test {tuple(arrays['K_test'].shape)}")
+
+
+def _kernel_by_tiles(options: argparse.Namespace, experiment: specs.Experiment) -> None:
+    """K of the training images as large as the disk allows; the same command goes on where it was stopped."""
+    spec, task = experiment.kernel(), data.load(experiment.data, root=options.data)
+    x = task.x_train.double() if spec.precision == "float64" else task.x_train.float()
+    with Bar("kernel") as bar:
+        K = kernel_to_file(stages.kernel_of(spec, task), x, options.out, 1e6 * options.memory, bar)
+    print(f"{options.out}: K {K.shape}")
 
 
 def _import(options: argparse.Namespace) -> None:

@@ -240,6 +240,16 @@ def test_the_kernel_as_npz(call, cache, spec_file, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_the_kernel_by_tiles(call, spec_file, tmp_path):
+    """An .npy: the training images' kernel, the same numbers."""
+    assert call("kernel", spec_file, "--out", tmp_path / "k.npz")[0] == 0
+    status, out, err = call("kernel", spec_file, "--out", tmp_path / "k.npy", "--memory", "0.01")
+    assert (status, err) == (0, "")
+    assert "K (20, 20)" in out
+    with np.load(tmp_path / "k.npz", allow_pickle=False) as file:
+        np.testing.assert_allclose(np.load(tmp_path / "k.npy"), file["K"], rtol=1e-12)
+
+
 def test_the_kernel_of_a_preset(call, tmp_path):
     status, out, _ = call("kernel", "--preset", "toy", "--out", tmp_path / "k.npz")
     assert status == 0

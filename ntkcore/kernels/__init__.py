@@ -5,12 +5,14 @@ Every kernel, closed-form or empirical, tiled or not, has the same shape and is 
     k = kernel_fn(fc(1))                   # infinite width, NTK
     E = empirical_kernel_fn(module)        # any torch module, class-traced
     K = k(x)                               # [n, n]; k(x1, x2) -> [n1, n2]
+    kernel_to_file(k, x, "kernel.npy")     # the same by tiles, for kernels larger than memory
 """
 
 from ntkcore.kernels.blocks import TiledKernel, tiled
 from ntkcore.kernels.empirical import EmpiricalKernel, empirical_kernel_fn, empirical_ntk
 from ntkcore.kernels.infinite import InfiniteKernel, kernel_fn
 from ntkcore.kernels.inputs import InputMap, input_map
+from ntkcore.kernels.streamed import kernel_to_file
 
 __all__ = [
     "EmpiricalKernel",
@@ -21,5 +23,6 @@ __all__ = [
     "empirical_ntk",
     "input_map",
     "kernel_fn",
+    "kernel_to_file",
     "tiled",
 ]
