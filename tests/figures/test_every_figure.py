@@ -44,7 +44,7 @@ def test_describes_itself_in_one_sentence_with_numbers(figure_function, results)
         ("accuracy-along-epochs", ("epoch 200", "3 panels", "standard training clean accuracy 0.10 at epoch 0, 0.80")),
         ("frozen-accuracy", ("4 epochs", "PGD training 0.10 at epoch 0, 0.40 at epoch 20, 0.45 if never frozen")),
         ("kernel-distances", ("201 epochs", "PGD training 0 at epoch 0, 0.079 at epoch 200")),
-        ("kernel-velocity", ("FGSM training 0.1 at epoch 1, 0.0001 at epoch 200", "PGD training lazy from epoch 20")),
+        ("kernel-velocity", ("FGSM training 0.1 at epoch 0, 0.0001 at epoch 199", "PGD training lazy from epoch 20")),
         ("polar-paths", ("to 200", "whole kernel, standard training angle 0 at epoch 0, 69 at epoch 200")),
         ("concentration", ("top 20", "PGD training rank 60.0 at epoch 0, 12.0", "standard training share 60%")),
         ("alignment-along-epochs", ("PGD training class specialisation 1.00 at epoch 0, 1.40 at epoch 200",)),
