@@ -48,7 +48,7 @@ class TiledKernel:
         differentiate = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (x1, x2))
         symmetric = x2 is None
         x2 = x1 if x2 is None else x2
-        whole = None if differentiate else getattr(self.kernel, "matrix", None)
+        whole = getattr(self.kernel, "matrix", None)
         if whole is not None and (found := whole(x1, None if symmetric else x2, self.progress)) is not None:
             return found
         height, width = self.tile_shape(x1, None if symmetric else x2)
@@ -130,6 +130,14 @@ def untiled(kernel: KernelFunction) -> KernelFunction:
 def mirror(square: Tensor) -> Tensor:
     """The upper triangle of a square block, mirrored below: exactly symmetric."""
     return torch.triu(square) + torch.triu(square, 1).T
+
+
+def mirror_(square: Tensor, block: int = 512) -> Tensor:
+    """The same in place, beside a few blocks: what lies above the diagonal also below it."""
+    for rows in slices(len(square), block):
+        square[rows.stop :, rows] = square[rows, rows.stop :].T
+        square[rows, rows] = mirror(square[rows, rows])
+    return square
 
 
 def slices(n: int, size: int) -> Iterator[slice]:

@@ -44,7 +44,7 @@ class InfiniteKernel:
         two = one if x2 is None else self.prepare(x2)
         _check_pair(one.images, two.images)
         if self._by_planes(one.images, two.images):
-            return self._finish(*_loops().matrix(self.net, one, None if two is one else two))
+            return _loops().matrix(self.net, one, None if two is one else two, self._finish)
         k = self._input_covariance(one.images, two.images)
         return self._propagate(k, _along(one.variances, -1), _along(two.variances, -2), pair_dims=2)
 
@@ -61,18 +61,20 @@ class InfiniteKernel:
 
     def matrix(self, x1: Tensor | Prepared, x2: Tensor | Prepared | None, progress: Progress | None) -> Tensor | None:
         """The whole matrix, where it needs no tiles; None where it does. progress: as of TiledKernel."""
-        if not self._by_planes(x1.images if isinstance(x1, Prepared) else x1):
+        sides = (x1,) if x2 is None else (x1, x2)
+        if not self._by_planes(*(x.images if isinstance(x, Prepared) else x for x in sides)):
             return None
 
         def report(done: float, total: float) -> None:
             if progress is not None:
                 progress(done, total, PAIRS)
 
-        report(0, 1)
+        if progress is not None:
+            progress(0, 1, PAIRS if _loops().ready(x1.dtype) else "kernel: compiling its loops, once for this machine")
         one = self.prepare(x1)
         two = None if x2 is None else self.prepare(x2)
         _check_pair(one.images, (one if two is None else two).images)
-        return self._finish(*_loops().matrix(self.net, one, two, report))
+        return _loops().matrix(self.net, one, two, self._finish, report)
 
     def prepare(self, x: Tensor | Prepared) -> Prepared:
         """Map the images and run their own variances through the net, in chunks of bounded memory."""

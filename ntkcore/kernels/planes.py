@@ -8,22 +8,18 @@ first caches, and only a pool brings planes together::
     pool:  k[P, Q] <- mean over p in window P and q in window Q, of the planes d = 2 (Q - P) + {-1, 0, 1} per axis
 
 Nothing of size (HW)^2 is kept before the first pool; without pools, only the plane d = 0 is needed. ``LANES`` image
-pairs run side by side, in the last axis of every array. The formulas are those of ``ntkcore.covariance``; arccos is
-``2 arcsin(sqrt((1 - c) / 2))``, and arcsin a polynomial::
+pairs run side by side, in the last axis of every array. The formulas are those of ``ntkcore.covariance``; the
+ReLU's angle is in ``arccosine``::
 
-    tile(stack, x1, x2, sides1, sides2, (0, 8), (0, 64), False, constants(float32), out)
+    tile(stack, x1, x2, roots1, roots2, (0, 8), (0, 64), False, constants(float32), out)
 """
 
-import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
-from numba.extending import overload
 
-from ntkcore.kernels.vectors import LANES, Vector, below, compiled, load, root, size, spread, store
-
-inlined = numba.njit(inline="always")
+from ntkcore.kernels.arccosine import angle
+from ntkcore.kernels.vectors import LANES, below, compiled, inlined, load, root, spread, store
 
 
 class Stack(NamedTuple):
@@ -31,8 +27,8 @@ class Stack(NamedTuple):
 
     heights, widths [levels]: of the image before the first pool, after it, ... starts [levels + 1]: where each level's
     steps begin. A step is a convolution (weight = W^2 / 9, bias = b^2; weight 0: none) and then a ReLU, whose variances
-    begin at side (-1: no ReLU). radius [levels]: largest displacement per axis that is needed. flatten: the last level
-    ends with the mean over p = q, otherwise with the mean over all p and q.
+    begin at ``first`` (-1: no ReLU). radius [levels]: largest displacement per axis that is needed. flatten: the last
+    level ends with the mean over p = q, otherwise with the mean over all p and q.
     """
 
     heights: np.ndarray
@@ -40,135 +36,63 @@ class Stack(NamedTuple):
     starts: np.ndarray
     weight: np.ndarray
     bias: np.ndarray
-    side: np.ndarray
+    first: np.ndarray
     radius: np.ndarray
     flatten: bool
-
-
-def constants(dtype: type) -> np.ndarray:
-    """0, 1/2, 1, 2, pi, 1 / 2 pi, 1/16, the gap below which two directions are one, and the least variance.
-
-    As an array, so that the loops stay in the precision of the images. In single precision no gap is taken for none:
-    what rounding leaves there is off by up to 2e-4, and such pairs of images are for double precision.
-    """
-    info = np.finfo(dtype)
-    gap = 16 * info.eps if dtype == np.float64 else 0
-    return np.array([0, 0.5, 1, 2, math.pi, 1 / (2 * math.pi), 1 / 16, gap, 4 * info.tiny], dtype)
-
-
-# -- numbers ---------------------------------------------------------------------------------------------------------
-
-
-def _series(degree: int) -> np.ndarray:
-    """P with ``arcsin(z) = z P(z^2)`` for z in [0, 1/2], by Chebyshev interpolation: lowest power first."""
-    series = np.polynomial.Chebyshev.interpolate(_arcsin_over_root, degree, domain=[0, 0.25])
-    return series.convert(kind=np.polynomial.Polynomial, domain=[-1, 1]).coef
-
-
-def _arcsin_over_root(w: np.ndarray) -> np.ndarray:
-    z = np.sqrt(np.maximum(w, 1e-12))
-    return np.arcsin(z) / z
-
-
-SINGLE = tuple(np.float32(a) for a in _series(5))  # to 5e-9
-DOUBLE = tuple(np.float64(a) for a in _series(12))  # to 2e-15
-
-
-def _arcsin(z, w):
-    """arcsin(z) for z in [0, 1/2], w = z^2."""
-
-
-@overload(_arcsin, inline="always")
-def _(z, w):
-    if not isinstance(w, Vector):
-        return None
-    if w.dtype == numba.float32:
-        a = SINGLE
-
-        def single(z, w):
-            high = spread(a[2]) + w * (spread(a[3]) + w * (spread(a[4]) + w * spread(a[5])))
-            return z * (spread(a[0]) + w * (spread(a[1]) + w * high))
-
-        return single
-    b = DOUBLE
-
-    def double(z, w):
-        high = spread(b[9]) + w * (spread(b[10]) + w * (spread(b[11]) + w * spread(b[12])))
-        high = spread(b[5]) + w * (spread(b[6]) + w * (spread(b[7]) + w * (spread(b[8]) + w * high)))
-        high = spread(b[1]) + w * (spread(b[2]) + w * (spread(b[3]) + w * (spread(b[4]) + w * high)))
-        return z * (spread(b[0]) + w * high)
-
-    return double
-
-
-@inlined
-def _angle(cosine, c):
-    """(sin(theta), (pi - theta) / 2 pi, cos(theta)) of cosines up to rounding; see ``covariance._ArcCosine``."""
-    zero, half, one, two, pi = spread(c[0]), spread(c[1]), spread(c[2]), spread(c[3]), spread(c[4])
-    cosine = below(cosine, one, cosine, one)
-    gap = one - below(zero - one, cosine, cosine, zero - one)
-    gap = below(gap, spread(c[7]), zero, gap)
-    cosine = one - gap
-    a = size(cosine)
-    w = below(half, a, half * (one - a), cosine * cosine)
-    arcsin = _arcsin(root(w), w)
-    theta = below(half, a, two * arcsin, half * pi - arcsin)  # of |cos|
-    turn = spread(c[5]) * below(cosine, zero, theta, pi - theta)
-    return root(gap * (two - gap)), turn, cosine
 
 
 # -- pairs of images ---------------------------------------------------------------------------------------------------
 
 
 @compiled
-def tile(stack, x1, x2, sides1, sides2, rows, columns, upper, c, out):
-    """NNGP and NTK of all pairs of images in ranges of rows and columns, before what follows the flattening.
+def tile(stack, x1, x2, roots1, roots2, rows, columns, upper, c, out):
+    """NNGP and NTK of all pairs of images in ranges of rows and columns, at the flattening.
 
-    x1, x2 [n, positions, C], x1 divided by C; sides1, sides2 [n, 2, all sides]: sqrt of the variances and its inverse;
+    x1, x2 [n, positions, C], x1 divided by C; roots1, roots2 [n, 2, count]: roots of the variances and their inverses;
     rows, columns: (start, stop); upper: only pairs i <= j are needed, others may be left out. out [2, rows, columns].
     All arrays of one precision, contiguous. Neighbouring columns are side by side in the lanes.
     """
-    images, sides, planes, here, ahead, sums = _space(stack, x1, sides1)
+    images, roots, planes, here, ahead, sums = _space(stack, x1, roots1)
     j = np.empty(LANES, np.int64)
     for first in range(columns[0], columns[1], LANES):
         stop = min(first + LANES, columns[1])
         for lane in range(LANES):
             j[lane] = min(first + lane, stop - 1)
-        _put(x2, sides2, j, images[1], sides[2:])
+        _put(x2, roots2, j, images[1], roots[2:])
         for row in range(rows[0], rows[1]):
             if upper and row >= stop:
                 break
-            _spread(x1, sides1, row, images[0], sides[:2])
-            here, ahead = _through(stack, images, sides, here, ahead, planes, sums, c)
+            _spread(x1, roots1, row, images[0], roots[:2])
+            here, ahead = _through(stack, images, roots, here, ahead, planes, sums, c)
             for lane in range(stop - first):
                 out[:, row - rows[0], first - columns[0] + lane] = sums[:, lane]
 
 
 @compiled
-def pairs(stack, x1, x2, sides1, sides2, first, second, c, out):
+def pairs(stack, x1, x2, roots1, roots2, first, second, c, out):
     """The same of a list of pairs, x1[first[0]] with x2[second[0]] and so on -> out [2, len(first)]: any pairs side by
     side in the lanes, at the price of laying out both images for each."""
-    images, sides, planes, here, ahead, sums = _space(stack, x1, sides1)
+    images, roots, planes, here, ahead, sums = _space(stack, x1, roots1)
     i, j = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     for batch in range(0, len(first), LANES):
         for lane in range(LANES):
             pair = min(batch + lane, len(first) - 1)
             i[lane], j[lane] = first[pair], second[pair]
-        _put(x1, sides1, i, images[0], sides[:2])
-        _put(x2, sides2, j, images[1], sides[2:])
-        here, ahead = _through(stack, images, sides, here, ahead, planes, sums, c)
+        _put(x1, roots1, i, images[0], roots[:2])
+        _put(x2, roots2, j, images[1], roots[2:])
+        here, ahead = _through(stack, images, roots, here, ahead, planes, sums, c)
         for lane in range(min(LANES, len(first) - batch)):
             out[:, batch + lane] = sums[:, lane]
 
 
 @compiled
-def _space(stack, x, sides):
-    """Working arrays: of both sides' images and variances, of a plane, of a level and the one after it, of results."""
-    positions, channels, all_sides = x.shape[1], x.shape[2], sides.shape[2]
+def _space(stack, x, roots):
+    """Working arrays: images and roots of variances of both sides, a plane, a level and the one after it, results."""
+    positions, channels, count = x.shape[1], x.shape[2], roots.shape[2]
     held = (stack.heights[1] * stack.widths[1]) ** 2 * LANES if len(stack.heights) > 1 else 0
     return (
         np.empty((2, channels, positions * LANES), x.dtype),
-        np.empty((4, all_sides * LANES), x.dtype),
+        np.empty((4, count * LANES), x.dtype),
         np.empty((4, positions * LANES), x.dtype),
         np.empty((2, held), x.dtype),
         np.empty((2, held), x.dtype),
@@ -177,66 +101,66 @@ def _space(stack, x, sides):
 
 
 @compiled
-def _put(x, sides, of, images, packed):
+def _put(x, roots, of, images, packed):
     """An image in each lane."""
     for lane in range(LANES):
         image = of[lane]
         for p in range(x.shape[1]):
             for channel in range(x.shape[2]):
                 images[channel, p * LANES + lane] = x[image, p, channel]
-        for p in range(sides.shape[2]):
+        for p in range(roots.shape[2]):
             for kind in range(2):
-                packed[kind, p * LANES + lane] = sides[image, kind, p]
+                packed[kind, p * LANES + lane] = roots[image, kind, p]
 
 
 @compiled
-def _spread(x, sides, image, images, packed):
+def _spread(x, roots, image, images, packed):
     """One image in all lanes."""
     for p in range(x.shape[1]):
         for channel in range(x.shape[2]):
             store(images[channel], p * LANES, spread(x[image, p, channel]))
     for kind in range(2):
-        for p in range(sides.shape[2]):
-            store(packed[kind], p * LANES, spread(sides[image, kind, p]))
+        for p in range(roots.shape[2]):
+            store(packed[kind], p * LANES, spread(roots[image, kind, p]))
 
 
 @compiled
-def _through(stack, images, sides, here, ahead, planes, sums, c):
+def _through(stack, images, roots, here, ahead, planes, sums, c):
     """All levels -> the arrays of levels, as they are used next."""
     for level in range(len(stack.heights)):
-        _level(stack, level, images, sides, here, ahead, planes, sums, c)
+        _level(stack, level, images, roots, here, ahead, planes, sums, c)
         here, ahead = ahead, here
     return here, ahead
 
 
 @compiled
 def variances(stack, x1, x2, c, out):
-    """The variances of images at the activations: k(x, x)[p, p] -> out [n, all sides]; x1 is x2 divided by C.
+    """The variances of images at the activations: k(x, x)[p, p] -> out [n, count]; x1 is x2 divided by C.
 
     Before a pool they are a plane alone, d = 0; behind one, planes near it come in: those within stack.radius.
     """
-    levels, all_sides = len(stack.heights), out.shape[1]
-    unknown = np.empty((1, 2, all_sides), x1.dtype)
-    images, sides, planes, here, ahead, sums = _space(stack, x1, unknown)
+    levels, count = len(stack.heights), out.shape[1]
+    unknown = np.empty((1, 2, count), x1.dtype)
+    images, roots, planes, here, ahead, sums = _space(stack, x1, unknown)
     nothing, of = np.empty((len(x1), 2, 0), x1.dtype), np.empty(LANES, np.int64)
     for batch in range(0, len(x1), LANES):
         for lane in range(LANES):
             of[lane] = min(batch + lane, len(x1) - 1)
-        _put(x1, nothing, of, images[0], sides[:2])
-        _put(x2, nothing, of, images[1], sides[2:])
+        _put(x1, nothing, of, images[0], roots[:2])
+        _put(x2, nothing, of, images[1], roots[2:])
         for level in range(levels):
-            _diagonal(stack, level, images, here, sides, planes, c)
+            _diagonal(stack, level, images, here, roots, planes, c)
             if level < levels - 1:
-                _level(stack, level, images, sides, here, ahead, planes, sums, c)
+                _level(stack, level, images, roots, here, ahead, planes, sums, c)
                 here, ahead = ahead, here
         for lane in range(min(LANES, len(x1) - batch)):
-            for p in range(all_sides):
-                out[batch + lane, p] = sides[0, p * LANES + lane] ** 2
+            for p in range(count):
+                out[batch + lane, p] = roots[0, p * LANES + lane] ** 2
 
 
 @compiled
-def _diagonal(stack, level, images, here, sides, planes, c):
-    """The plane d = 0 of images with themselves: the sides of a level's activations."""
+def _diagonal(stack, level, images, here, roots, planes, c):
+    """The plane d = 0 of images with themselves: the roots of the variances at a level's activations."""
     height, width = stack.heights[level], stack.widths[level]
     half, one = spread(c[1]), spread(c[2])
     least = spread(c[8])
@@ -249,20 +173,20 @@ def _diagonal(stack, level, images, here, sides, planes, c):
         if stack.weight[step] != c[0]:
             _convolve(planes, at, height, width, stack.weight[step], stack.bias[step], c)
             at = 2 - at
-        side = stack.side[step]
-        if side >= 0:
+        first = stack.first[step]
+        if first >= 0:
             for position in range(height * width):
-                place, to = position * LANES, (side + position) * LANES
+                place, to = position * LANES, (first + position) * LANES
                 variance = load(planes[at], place)
                 s = root(below(variance, least, least, variance))
                 for image in range(2):
-                    store(sides[2 * image], to, s)
-                    store(sides[2 * image + 1], to, one / s)
+                    store(roots[2 * image], to, s)
+                    store(roots[2 * image + 1], to, one / s)
                 store(planes[at], place, half * variance)
 
 
 @compiled
-def _level(stack, level, images, sides, here, ahead, planes, sums, c):
+def _level(stack, level, images, roots, here, ahead, planes, sums, c):
     """All planes of a level, from ``images`` (the first) or ``here`` to ``ahead`` or (the last) to ``sums``."""
     height, width, radius = stack.heights[level], stack.widths[level], stack.radius[level]
     last = level == len(stack.heights) - 1
@@ -282,12 +206,12 @@ def _level(stack, level, images, sides, here, ahead, planes, sums, c):
                 _from_pairs(here, p, q, height, width, rows, columns, planes)
             at = 0
             for step in range(stack.starts[level], stack.starts[level + 1]):
-                side = stack.side[step]
+                first = stack.first[step]
                 if stack.weight[step] != c[0]:
                     _convolve(planes, at, rows, columns, stack.weight[step], stack.bias[step], c)
                     at = 2 - at
-                if side >= 0:
-                    _relu(planes, at, rows, columns, sides, side + p, side + q, width, c)
+                if first >= 0:
+                    _relu(planes, at, rows, columns, roots, first + p, first + q, width, c)
             if last:
                 _sum(planes, at, rows * columns, sums)
             else:
@@ -359,15 +283,15 @@ def _convolve(planes, at, rows, columns, weight, bias, c):
 
 
 @compiled
-def _relu(planes, at, rows, columns, sides, p, q, width, c):
-    """Cho & Saul 2009, eq. 6, in place; the sides: s = sqrt(variance) and r = 1 / s of both images."""
+def _relu(planes, at, rows, columns, roots, p, q, width, c):
+    """Cho & Saul 2009, eq. 6, in place; roots: s = sqrt(variance) and r = 1 / s of both images."""
     k, t, per_turn = planes[at], planes[at + 1], spread(c[5])
     for row in range(rows):
         for column in range(columns):
             place, a, b = row * columns + column, p + row * width + column, q + row * width + column
             place, a, b = place * LANES, a * LANES, b * LANES
-            sin, turn, cosine = _angle(load(k, place) * (load(sides[1], a) * load(sides[3], b)), c)
-            store(k, place, (sin * per_turn + turn * cosine) * (load(sides[0], a) * load(sides[2], b)))
+            sin, turn, cosine = angle(load(k, place) * (load(roots[1], a) * load(roots[3], b)), c)
+            store(k, place, (sin * per_turn + turn * cosine) * (load(roots[0], a) * load(roots[2], b)))
             store(t, place, load(t, place) * turn)
 
 

@@ -5,21 +5,24 @@ here each thread takes ``LANES`` pairs of images through the whole net. The plai
 nets and other precisions, and as the independent check::
 
     if covers(net, images):
-        k, t = matrix(net, prepare(net, images), None)   # [n, n] twice, before what follows the flattening
+        K = matrix(net, prepare(net, images), None, finish)      # [n, n]; finish(k, t): what follows the flattening
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from ntkcore.errors import SpecError
 from ntkcore.kernels import planes
-from ntkcore.kernels.blocks import slices
+from ntkcore.kernels.arccosine import constants
+from ntkcore.kernels.blocks import mirror_, slices
 from ntkcore.kernels.prepared import Prepared
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
@@ -29,7 +32,7 @@ SECONDS = 0.05  # of one thread's work between two reports
 PER_NUMBER = 2e-9  # seconds, about, for a number of a plane and a step
 EVERYWHERE = 1 << 30
 CLOSE = 1e-4  # 1 - cosine at the flattening, below which a pair is computed in double precision
-DOUBLES = 1024  # pairs at a time
+MANY = 0.1  # share of such pairs from which on all are
 
 
 def covers(net: Net, images: Tensor) -> bool:
@@ -50,6 +53,12 @@ def covers_net(net: Net) -> bool:
     return before and all(isinstance(layer, Dense) for layer in behind(net))
 
 
+def ready(dtype: torch.dtype) -> bool:
+    """Whether this process has loops for a precision; the first ones ever take some seconds to compile."""
+    number = numba.from_dtype(np.dtype(str(dtype).removeprefix("torch.")))
+    return any(number == part.dtype for signature in planes.variances.signatures for part in signature[1:2])
+
+
 def behind(net: Net) -> tuple[Dense, ...]:
     """The layers after the flattening."""
     return net.layers[_flattening(net) + 1 :]
@@ -58,19 +67,18 @@ def behind(net: Net) -> tuple[Dense, ...]:
 def prepare(net: Net, images: Tensor) -> Prepared:
     """The variances before every activation, [H, W, n]; in single precision each image's own NNGP too."""
     found = Prepared(images, _variances(net, images))
-    if images.dtype == torch.float64:
-        return found
-    return Prepared(images, found.variances, matched(net, found, found)[0])
+    return found if images.dtype == torch.float64 else replace(found, own=_own(net, found))
 
 
 def _variances(net: Net, images: Tensor) -> tuple[Tensor, ...]:
-    stack = _stack(net, images.shape[2], images.shape[3], images.numpy().dtype.type, True)
-    x1, x2 = _pixels(images)
-    found = np.empty((len(images), _sides(stack)), x1.dtype)
-    constants = planes.constants(x1.dtype.type)
+    x2 = _pixels(images)
+    x1 = _mean_over_channels(x2)
+    stack = _stack(net, images.shape[2], images.shape[3], x2.dtype.type, True)
+    found = np.empty((len(images), _count(stack)), x2.dtype)
+    c = constants(x2.dtype.type)
     with ThreadPoolExecutor(_threads()) as pool:
         work = slices(len(images), planes.LANES)
-        list(pool.map(lambda s: planes.variances(stack, x1[s], x2[s], constants, found[s]), work))
+        list(pool.map(lambda s: planes.variances(stack, x1[s], x2[s], c, found[s]), work))
     out, start = [], 0
     for height, width in _activations(stack):
         part = found[:, start : start + height * width]
@@ -79,64 +87,83 @@ def _variances(net: Net, images: Tensor) -> tuple[Tensor, ...]:
     return tuple(out)
 
 
-def matrix(net: Net, one: Prepared, two: Prepared | None, report: Report | None = None) -> tuple[Tensor, Tensor]:
-    """NNGP and NTK [n1, n2] at the flattening; two = None: [n, n], only pairs i <= j computed, exactly symmetric.
+Finish = Callable[[Tensor, Tensor], Tensor]  # NNGP and NTK at the flattening -> the kernel that is asked for
 
-    In single precision pairs of images that nearly coincide are computed again in double: where the angle is as small
-    as the rounding of its cosine, float32 alone would be off by 2e-4. There are few of them, so it costs little.
+
+def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report: Report | None = None) -> Tensor:
+    """[n1, n2]; two = None: [n, n], only pairs i <= j computed, exactly symmetric. finish: number by number.
+
+    In single precision pairs of images that nearly coincide are computed in double: where angles are as small as the
+    rounding of their cosines, float32 alone would be off by up to 1e-3. Where such pairs are many, all of it is.
     """
-    upper, two = two is None, two or one
+    upper, two = two is None, one if two is None else two
     work = _Work.of(net, one, two)
-    out = np.empty((2, len(one), len(two)), work.dtype)
+    out = torch.empty(len(one), len(two), dtype=one.dtype)
+    single, close, found = one.dtype == torch.float32, [], 0
+    lengths = [_own(net, side).sqrt().numpy() for side in (one, two)] if single else []
 
     def task(part: _Tile | _Pairs) -> None:
-        values = np.empty((2, *part.shape), work.dtype)
-        if isinstance(part, _Pairs):
-            planes.pairs(*work.arrays, part.first, part.second, work.constants, values)
-            out[:, part.first, part.second] = values
-        else:
-            planes.tile(*work.arrays, part.rows, part.columns, upper, work.constants, values)
-            out[:, slice(*part.rows), slice(*part.columns)] = values
+        nonlocal found
+        k, t = work.values(part, upper)
+        part.put(out, finish(torch.from_numpy(k), torch.from_numpy(t)))
+        if single:
+            i, j = np.broadcast_arrays(*part.grid)
+            near = k > (1 - CLOSE) * lengths[0][i] * lengths[1][j]
+            near &= (i <= j) | (not upper)
+            close.append((i[near], j[near]))
+            found += int((near & (i != j)).sum() if upper else near.sum())
 
-    _in_threads(task, work.pairs(upper) if net.spatial_pairs else work.tiles(upper), work.total(upper), report)
-    if work.dtype == np.float32:
-        i, j = _close(out[0], one, two)
-        if upper:
-            i, j = i[i <= j], j[i <= j]
-        out[:, i, j] = _in_double(net, one, two, i, j)
-    k, t = torch.from_numpy(out)
-    return (k.triu() + k.triu(1).T, t.triu() + t.triu(1).T) if upper else (k, t)
+    def told(done: float, total: float) -> None:
+        if report is not None:
+            report(done, total)
+        if found > MANY * total:
+            raise _TooClose
+
+    try:
+        _in_threads(task, work.pairs(upper) if net.spatial_pairs else work.tiles(upper), work.total(upper), told)
+    except _TooClose:
+        double = [prepare(net, side.images.double()) for side in ((one,) if upper else (one, two))]
+        return matrix(net, double[0], None if upper else double[1], finish, report).float()
+    if close:
+        i, j = (np.concatenate(side) for side in zip(*close, strict=True))
+        _Pairs(i, j).put(out, finish(*_in_double(net, one, two, i, j)).float())
+    return mirror_(out) if upper else out
 
 
 def matched(net: Net, one: Prepared, two: Prepared) -> tuple[Tensor, Tensor]:
-    """NNGP and NTK [n] of images one by one, in the images' precision throughout."""
+    """NNGP and NTK [n] of images one by one at the flattening, in the images' precision throughout."""
+    every = np.arange(len(one))
+    return _listed(net, one, two, every, every)
+
+
+class _TooClose(Exception):
+    """Too many pairs nearly coincide for single precision to be worth it."""
+
+
+def _own(net: Net, side: Prepared) -> Tensor:
+    """NNGP of each image with itself."""
+    return matched(net, side, side)[0] if side.own is None else side.own
+
+
+def _listed(net: Net, one: Prepared, two: Prepared, i: np.ndarray, j: np.ndarray) -> tuple[Tensor, Tensor]:
+    """NNGP and NTK of listed pairs (i, j)."""
     work = _Work.of(net, one, two)
-    out = np.empty((2, len(one)), work.dtype)
+    out = np.empty((2, len(i)), work.x1.dtype)
 
     def task(part: _Pairs) -> None:
-        values = np.empty((2, *part.shape), work.dtype)
-        planes.pairs(*work.arrays, part.first, part.second, work.constants, values)
-        out[:, part.first] = values
+        out[:, part.start : part.start + part.size] = work.values(part, False)
 
-    every = np.arange(len(one))
-    _in_threads(task, (_Pairs(every[s], every[s]) for s in slices(len(one), work.portion)), len(one), None)
+    parts = (_Pairs(i[at], j[at], at.start) for at in slices(len(i), work.portion))
+    _in_threads(task, parts, len(i), None)
     k, t = torch.from_numpy(out)
     return k, t
 
 
-def _close(nngp: np.ndarray, one: Prepared, two: Prepared) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs whose cosine at the flattening is within CLOSE of 1."""
-    lengths = [side.own.sqrt().numpy() for side in (one, two)]
-    return np.nonzero(nngp > (1 - CLOSE) * lengths[0][:, None] * lengths[1])
-
-
-def _in_double(net: Net, one: Prepared, two: Prepared, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """[2, pairs], a bounded number at a time."""
-    parts = []
-    for pairs in slices(len(i), DOUBLES):
-        sides = [side.images[index[pairs]].double() for side, index in ((one, i), (two, j))]
-        parts.append(np.stack([k.numpy() for k in matched(net, *(prepare(net, u) for u in sides))]))
-    return np.concatenate(parts, 1) if parts else np.empty((2, 0))
+def _in_double(net: Net, one: Prepared, two: Prepared, i: np.ndarray, j: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The same in double precision, each image prepared once."""
+    (rows, i), (columns, j) = np.unique(i, return_inverse=True), np.unique(j, return_inverse=True)
+    sides = (prepare(net, side.images[index].double()) for side, index in ((one, rows), (two, columns)))
+    return _listed(net, *sides, i, j)
 
 
 # -- the work and its threads ------------------------------------------------------------------------------------------
@@ -151,8 +178,11 @@ class _Tile:
     size: int
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+    def grid(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.arange(*self.rows)[:, None], np.arange(*self.columns)[None]
+
+    def put(self, out: Tensor, values: Tensor) -> None:
+        out[slice(*self.rows), slice(*self.columns)] = values
 
 
 @dataclass(frozen=True)
@@ -161,10 +191,14 @@ class _Pairs:
 
     first: np.ndarray
     second: np.ndarray
+    start: int = 0  # place in a longer list
 
     @property
-    def shape(self) -> tuple[int]:
-        return self.first.shape
+    def grid(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.first, self.second
+
+    def put(self, out: Tensor, values: Tensor) -> None:
+        out[torch.from_numpy(self.first), torch.from_numpy(self.second)] = values
 
     @property
     def size(self) -> int:
@@ -173,35 +207,45 @@ class _Pairs:
 
 @dataclass(frozen=True)
 class _Work:
-    """What the loops need of a net and of the images of both sides; portion: pairs that take about SECONDS."""
+    """What the loops need: a net, pixels of both sides (of the rows divided by C), the roots of their variances; and
+    the pairs that take about SECONDS."""
 
-    arrays: tuple
-    constants: np.ndarray
+    stack: planes.Stack
+    x1: np.ndarray
+    x2: np.ndarray
+    roots1: np.ndarray
+    roots2: np.ndarray
     portion: int
-    rows: int
-    columns: int
 
     @classmethod
     def of(cls, net: Net, one: Prepared, two: Prepared) -> "_Work":
-        x1, x2 = _pixels(one.images)[0], _pixels(two.images)[1]
+        x1, x2 = _pixels(one.images), _pixels(two.images)
         stack = _stack(net, one.shape[2], one.shape[3], x1.dtype.type, False)
-        sides = _both(one)
-        arrays = stack, x1, x2, sides, sides if two is one else _both(two)
+        roots = _roots(one)
         portion = int(SECONDS / (PER_NUMBER * _numbers(stack)) // planes.LANES + 1) * planes.LANES
-        return cls(arrays, planes.constants(x1.dtype.type), portion, len(one), len(two))
+        return cls(stack, _mean_over_channels(x1), x2, roots, roots if two is one else _roots(two), portion)
 
-    @property
-    def dtype(self) -> np.dtype:
-        return self.constants.dtype
+    def values(self, part: "_Tile | _Pairs", upper: bool) -> np.ndarray:
+        """[2, ...]: NNGP and NTK of a part; upper: 0 where i > j is left out."""
+        arrays = self.stack, self.x1, self.x2, self.roots1, self.roots2
+        c = constants(self.x1.dtype.type)
+        if isinstance(part, _Pairs):
+            out = np.empty((2, part.size), self.x1.dtype)
+            planes.pairs(*arrays, part.first, part.second, c, out)
+        else:
+            out = np.zeros((2, *(stop - start for start, stop in (part.rows, part.columns))), self.x1.dtype)
+            planes.tile(*arrays, part.rows, part.columns, upper, c, out)
+        return out
 
     def total(self, upper: bool) -> float:
-        return self.rows * (self.rows + 1) / 2 if upper else self.rows * self.columns
+        rows, columns = len(self.x1), len(self.x2)
+        return rows * (rows + 1) / 2 if upper else rows * columns
 
     def pairs(self, upper: bool) -> Iterator[_Pairs]:
         """Row by row, ``portion`` at a time; upper: only i <= j."""
         first, second = np.empty(0, np.int64), np.empty(0, np.int64)
-        for row in range(self.rows):
-            columns = np.arange(row if upper else 0, self.columns)
+        for row in range(len(self.x1)):
+            columns = np.arange(row if upper else 0, len(self.x2))
             first, second = np.append(first, np.full(len(columns), row)), np.append(second, columns)
             while len(first) >= self.portion:
                 yield _Pairs(first[: self.portion], second[: self.portion])
@@ -213,8 +257,8 @@ class _Work:
         """Some lanes of columns, laid side by side once a tile; upper: those with pairs i <= j."""
         across = planes.LANES * max(1, min(8, int(self.portion**0.5) // planes.LANES))
         down = max(1, self.portion // across)
-        for columns in slices(self.columns, across):
-            for rows in slices(min(self.rows, columns.stop) if upper else self.rows, down):
+        for columns in slices(len(self.x2), across):
+            for rows in slices(min(len(self.x1), columns.stop) if upper else len(self.x1), down):
                 starts = np.maximum(columns.start, np.arange(rows.start, rows.stop)) if upper else columns.start
                 pairs = int(np.sum(np.broadcast_to(columns.stop - starts, rows.stop - rows.start)))
                 yield _Tile((rows.start, rows.stop), (columns.start, columns.stop), pairs)
@@ -266,24 +310,29 @@ def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> pl
     """diagonal: only the displacements that variances behind the pools need."""
     flattening = _flattening(net)
     heights, widths, starts = [height], [width], [0]
-    weight, bias, side = [], [], []
-    sides = 0
+    weight, bias, first = [], [], []
+    variances = 0
     for layer in net.layers[:flattening]:
         if isinstance(layer, AvgPool):
+            if min(heights[-1], widths[-1]) < 2:
+                raise SpecError(
+                    f"Images of {height}x{width} are too small for {net}, which pools them 2x2 too often. Use larger "
+                    "images or fewer pools."
+                )
             starts.append(len(weight))
             heights.append(heights[-1] // 2)
             widths.append(widths[-1] // 2)
         elif isinstance(layer, Conv):
             weight.append(layer.W_std**2 / 9)
             bias.append(layer.b_std**2)
-            side.append(-1)
+            first.append(-1)
         else:
-            if len(weight) == starts[-1] or side[-1] >= 0:  # no convolution before it
+            if len(weight) == starts[-1] or first[-1] >= 0:  # no convolution before it
                 weight.append(0.0)
                 bias.append(0.0)
-                side.append(-1)
-            side[-1] = sides
-            sides += heights[-1] * widths[-1]
+                first.append(-1)
+            first[-1] = variances
+            variances += heights[-1] * widths[-1]
     starts.append(len(weight))
     flatten = isinstance(net.layers[flattening], Flatten)
     radius = [0 if diagonal or flatten else EVERYWHERE]
@@ -292,7 +341,7 @@ def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> pl
     return planes.Stack(
         *(np.array(a, np.int64) for a in (heights, widths, starts)),
         *(np.array(a, dtype) for a in (weight, bias)),
-        *(np.array(a, np.int64) for a in (side, radius)),
+        *(np.array(a, np.int64) for a in (first, radius)),
         flatten,
     )
 
@@ -301,11 +350,11 @@ def _activations(stack: planes.Stack) -> Iterator[tuple[int, int]]:
     """(height, width) at every activation."""
     for level, (height, width) in enumerate(zip(stack.heights, stack.widths, strict=True)):
         for step in range(stack.starts[level], stack.starts[level + 1]):
-            if stack.side[step] >= 0:
+            if stack.first[step] >= 0:
                 yield int(height), int(width)
 
 
-def _sides(stack: planes.Stack) -> int:
+def _count(stack: planes.Stack) -> int:
     return sum(height * width for height, width in _activations(stack))
 
 
@@ -316,14 +365,18 @@ def _numbers(stack: planes.Stack) -> float:
     return float(((np.diff(stack.starts) + 1) * taken).sum())
 
 
-def _pixels(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """[n, positions, C], divided by C and not."""
-    pixels = np.ascontiguousarray(images.detach().flatten(2).transpose(1, 2).numpy())
-    return pixels / pixels.dtype.type(pixels.shape[2]), pixels
+def _pixels(images: Tensor) -> np.ndarray:
+    """[n, positions, C]."""
+    return np.ascontiguousarray(images.detach().flatten(2).transpose(1, 2).numpy())
 
 
-def _both(side: Prepared) -> np.ndarray:
-    """[n, 2, all sides]: sqrt of the variances, as ``covariance.scale`` keeps it above zero, and its inverse."""
+def _mean_over_channels(pixels: np.ndarray) -> np.ndarray:
+    """Divided by C, on one side of every product."""
+    return pixels / pixels.dtype.type(pixels.shape[2])
+
+
+def _roots(side: Prepared) -> np.ndarray:
+    """[n, 2, all variances]: their square roots, as ``covariance.scale`` keeps them above zero, and the inverse."""
     flat = torch.cat([q.detach().flatten(0, -2) for q in side.variances] or [side.images.new_empty(0, len(side))]).T
     root = flat.clamp(min=4 * torch.finfo(flat.dtype).tiny).sqrt()
     return torch.stack([root, 1 / root], 1).contiguous().numpy()

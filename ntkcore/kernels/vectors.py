@@ -11,7 +11,9 @@ registers that the processor has, whatever their width, so nothing depends on wh
             store(out, at, f * load(x, at))
 """
 
+import hashlib
 import operator
+from pathlib import Path
 
 import numba
 from llvmlite import ir
@@ -131,6 +133,19 @@ def _address(context, builder, signature, arguments, vector):
     return builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer())
 
 
+inlined = numba.njit(inline="always")
+SOURCES = hashlib.sha256(
+    b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in ("vectors", "arccosine", "planes"))
+).hexdigest()  # of all that a loop can be made of
+
+
 def compiled(function):
-    """numba.njit as these loops need it: without the lock, kept on disk, sums of products in one instruction."""
-    return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
+    """numba.njit as these loops need it: without the lock, kept on disk, sums of products in one instruction.
+
+    numba keeps what it compiled until the file of that function changes; it does not look at the functions that were
+    inlined into it. So all sources here are part of its stamp.
+    """
+    dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
+    kept = dispatcher._cache._cache_file
+    kept._source_stamp = (kept._source_stamp, SOURCES)
+    return dispatcher

@@ -1,12 +1,17 @@
 """Compiled loops for convolutional nets, against the plain recursion over whole covariances, number by number."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import ntkcore as ntk
-from ntkcore.errors import Cancelled
+from ntkcore.errors import Cancelled, SpecError
 from ntkcore.kernels import spatial
 from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
@@ -80,6 +85,73 @@ def test_single_precision_is_close_everywhere(depth, side):
     assert single.dtype == torch.float32
     assert ((single - double) / double).abs().max() < 3e-6
     assert ((kernel(x[:3], x) - double[:3]) / double[:3]).abs().max() < 3e-6
+
+
+@pytest.mark.parametrize("net", [ntk.conv(1), ntk.conv(5), ntk.conv(5, b_std=0.0), ntk.myrtle(5)], ids=repr)
+def test_single_precision_where_images_share_a_region(net):
+    """The same pixels, nearly the same, or black ones, in half of images that are far from each other elsewhere."""
+    x = images(8, (3, 16, 16), dtype=torch.float32)
+    x[1:4, :, :, :8] = x[0, :, :, :8]
+    x[4:6, :, :, :8] = x[0, :, :, :8] + 1e-3
+    x[6:, :, :8] = 0
+    single, double = ntk.kernel_fn(net)(x), ntk.kernel_fn(net)(x.double())
+    assert ((single - double) / double).abs().max() < 3e-5
+
+
+def test_many_close_pairs_are_all_computed_in_double_precision():
+    """A pale data set: told to the end once more, symmetric, and as exact as the few."""
+    x = 0.5 + 0.01 * images(20, (1, 8, 8), dtype=torch.float32)
+    kernel, seen = ntk.kernel_fn(ntk.myrtle(5)), []
+    single = kernel.with_progress(lambda done, total, note: seen.append(done / total))(x)
+    torch.testing.assert_close(single.double(), kernel(x.double()), rtol=2e-7, atol=0)
+    assert torch.equal(single, single.T)
+    assert single.dtype == torch.float32
+    assert seen[-1] == 1
+    torch.testing.assert_close(kernel(x[:3], x), single[:3], rtol=1e-6, atol=0)
+
+
+def test_nothing_on_one_side():
+    x = images(3, (1, 8, 8))
+    assert ntk.kernel_fn(ntk.conv(2)).kernel(x, x[:0]).shape == (3, 0)
+    assert ntk.kernel_fn(ntk.conv(2)).kernel(x[:0], x).shape == (0, 3)
+
+
+def test_prepared_while_gradients_were_wanted():
+    x = images(4, (1, 8, 8), dtype=torch.float32)
+    kernel = InfiniteKernel(ntk.myrtle(5))
+    prepared = kernel.prepare(x.clone().requires_grad_())
+    with torch.no_grad():
+        torch.testing.assert_close(kernel(prepared), kernel(x), rtol=1e-4, atol=0)
+
+
+def test_images_too_small_for_the_pools():
+    with pytest.raises(SpecError, match="too small for Myrtle-5"):
+        ntk.kernel_fn(ntk.myrtle(5))(images(2, (1, 3, 3)))
+
+
+def test_what_was_compiled_from_other_sources_is_not_used(tmp_path):
+    """numba itself looks at the file of the loop alone; the functions inlined into it count too."""
+    (tmp_path / "loop.py").write_text(
+        "from ntkcore.kernels import vectors\n"
+        "import sys\n"
+        "vectors.SOURCES = sys.argv[1]\n"
+        "@vectors.compiled\n"
+        "def twice(x):\n"
+        "    return 2 * x\n"
+        "assert twice(3.0) == 6.0\n"
+        "print(sum(twice.stats.cache_hits.values()))\n"
+    )
+    hits = [
+        subprocess.run(
+            [sys.executable, tmp_path / "loop.py", sources],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for sources in ("a", "a", "b")
+    ]
+    assert hits == ["0", "1", "0"]
 
 
 def test_arccos_of_every_cosine():
