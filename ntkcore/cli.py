@@ -275,7 +275,14 @@ def _kernel(options: argparse.Namespace) -> None:
 
 def _kernel_by_tiles(options: argparse.Namespace, experiment: specs.Experiment) -> None:
     """K of the training images as large as the disk allows; the same command goes on where it was stopped."""
-    spec, task = experiment.kernel(), data.load(experiment.data, root=options.data)
+    spec = experiment.kernel()
+    if spec.checkpoint is not None:
+        raise NTKError(
+            "By tiles only kernels of infinite nets are written. Choose an .npz for the kernel of a checkpoint."
+        )
+    if not options.memory > 0:
+        raise NTKError(f"--memory is {options.memory:g} MB; it must be above zero.")
+    task = data.load(experiment.data, root=options.data)
     x = task.x_train.double() if spec.precision == "float64" else task.x_train.float()
     with Bar("kernel") as bar:
         K = kernel_to_file(stages.kernel_of(spec, task), x, options.out, 1e6 * options.memory, bar)

@@ -25,6 +25,7 @@ from ntkcore.errors import NTKError, SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices
 
 COPIES = 6  # of a tile that are in memory at once: NNGP and NTK, scaled and not, and the transpose
+PARTS, LEAST_SIDE = 16, 64  # of a side: tiles at least, images of a tile at least
 PROBES = 4  # images whose kernel tells one kernel from another
 
 
@@ -33,40 +34,52 @@ def kernel_to_file(
 ) -> np.memmap:
     """The square kernel ``k(x)``, [n, n] in x's dtype, in an .npy file; x [n, C, H, W].
 
-    memory: bytes for tiles, beside the images and what the kernel itself works in (tens of megabytes). progress: told
-    (pairs done, pairs in all, note) after each tile; it may raise Cancelled, and the next call goes on from there.
-    Raises SpecError where another kernel or other images were begun under this name, NTKError where the disk is full
-    or cannot be written.
+    memory: bytes for tiles, beside the images and what the kernel itself works in (tens of megabytes); a side is cut
+    into PARTS at least, so that a kill costs little. progress: told (pairs done, pairs in all, note); it may raise
+    Cancelled, and the next call goes on after the last whole tile. Raises SpecError for images or memory that make no
+    kernel and where another kernel or other images were begun under this name, NTKError where the disk is full or
+    cannot be written.
     """
     path = Path(path)
+    if len(x) == 0 or not memory > 0:
+        raise SpecError(f"There are {len(x)} images and {memory:g} bytes for tiles; both must be above zero.")
     n, itemsize = len(x), x.element_size()
-    side = max(1, min(n, int((memory / (COPIES * itemsize)) ** 0.5)))
+    side = max(1, min(int((memory / (COPIES * itemsize)) ** 0.5), max(LEAST_SIDE, -(-n // PARTS))))
     blocks = list(slices(n, side))
     work = [(a, b) for a in range(len(blocks)) for b in range(a, len(blocks))]
     sizes = {(a, b): _length(blocks[a]) * _length(blocks[b]) for a, b in work}
+    total, ready = sum(sizes.values()), 0
     with torch.no_grad():
         journal = _Journal(path, x, kernel(x[:PROBES]), side)
         try:
             with open(journal.data, journal.mode()) as file:
                 journal.begin(file)
+                ready = sum(sizes[tile] for tile in journal.done)
                 for a, b in work:
-                    if progress is not None:
-                        progress(sum(sizes[tile] for tile in journal.done), sum(sizes.values()), PAIRS)
                     if (a, b) in journal.done:
                         continue
-                    tile = kernel(x[blocks[a]]) if a == b else kernel(x[blocks[a]], x[blocks[b]])
+                    inside = kernel.with_progress(_within(progress, ready, sizes[a, b], total))
+                    tile = inside(x[blocks[a]]) if a == b else inside(x[blocks[a]], x[blocks[b]])
                     journal.write(file, tile.numpy(force=True), blocks[a].start, blocks[b].start)
                     if a != b:
                         journal.write(file, tile.numpy(force=True).T, blocks[b].start, blocks[a].start)
                     journal.note(file, (a, b))
+                    ready += sizes[a, b]
             journal.finish()
         except OSError as error:
             raise NTKError(
                 f"Cannot write {path}: {error.strerror}. What was written is kept for another try."
             ) from None
     if progress is not None:
-        progress(sum(sizes.values()), sum(sizes.values()), PAIRS)
+        progress(total, total, PAIRS)
     return np.load(path, mmap_mode="r")
+
+
+def _within(progress: Progress | None, ready: float, size: float, total: float) -> Progress | None:
+    """A tile's own progress, as part of the whole."""
+    if progress is None:
+        return None
+    return lambda done, of, note: progress(ready + size * done / max(of, 1), total, note)
 
 
 class _Journal:
@@ -89,7 +102,7 @@ class _Journal:
             same = {name: kept[name] for name in ("images", "shape", "dtype")} == {
                 name: self.head[name] for name in ("images", "shape", "dtype")
             }
-            if not same or not np.allclose(kept["probe"], self.probe, rtol=1e-4, atol=0):
+            if not same or not np.allclose(kept["probe"], self.probe, rtol=1e-4, atol=0, equal_nan=True):
                 raise SpecError(
                     f"{self.data} was begun with another kernel or other images. Delete it, or choose another name."
                 )
@@ -102,6 +115,7 @@ class _Journal:
             raise NTKError(
                 f"{self.path} needs {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free there. Choose another place."
             )
+        self._list()  # before the file is begun anew, what the list says of the old one must be gone
         return "r+b" if self.done else "w+b"
 
     def begin(self, file: BinaryIO) -> None:
@@ -123,13 +137,16 @@ class _Journal:
         file.flush()
         os.fsync(file.fileno())
         self.done.add(tile)
+        self._list()
+
+    def _list(self) -> None:
         part = self.list.with_suffix(".part")
         part.write_text(json.dumps(self.head | {"probe": self.probe, "done": sorted(self.done)}))
         part.replace(self.list)
 
     def finish(self) -> None:
+        self.list.unlink()  # first: without it the next call begins anew, with it it would trust a file that is gone
         self.data.replace(self.path)
-        self.list.unlink(missing_ok=True)
 
 
 def _length(block: slice) -> int:

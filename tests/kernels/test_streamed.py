@@ -85,6 +85,38 @@ def test_killed_and_gone_on(tmp_path):
     np.testing.assert_allclose(K, ntk.kernel_fn(ntk.conv(1))(images()).numpy(), rtol=1e-12)
 
 
+def test_other_tiles_begin_anew(tmp_path):
+    """Stopped, begun with other tiles and stopped before the first is whole, then again with the first ones."""
+
+    def stop_at(share):
+        def stop(done, total, note):
+            if done >= share * total:
+                raise Cancelled("enough")
+
+        return stop
+
+    x, kernel, path = images(), ntk.kernel_fn(ntk.conv(1)), tmp_path / "k.npy"
+    for memory, share in ((SMALL, 0.8), (SMALL / 4, 0.0)):
+        with pytest.raises(Cancelled):
+            kernel_to_file(kernel, x, path, memory, stop_at(share))
+    np.testing.assert_allclose(kernel_to_file(kernel, x, path, SMALL), kernel(x).numpy(), rtol=1e-12)
+
+
+def test_progress_inside_a_tile(tmp_path):
+    seen = []
+    x = torch.rand(40, 1, 16, 16, dtype=torch.float64)
+    kernel_to_file(ntk.kernel_fn(ntk.myrtle(5)), x, tmp_path / "k.npy", 1e9, lambda *told: seen.append(told[0]))
+    assert seen == sorted(seen)
+    assert seen[-1] == 40 * 40
+    assert len(set(seen)) > 2
+
+
+@pytest.mark.parametrize(("n", "memory"), [(0, 1e6), (5, 0.0), (5, -1.0)])
+def test_nothing_to_write_or_to_write_with(tmp_path, n, memory):
+    with pytest.raises(SpecError, match="must be above zero"):
+        kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images(5)[:n], tmp_path / "k.npy", memory)
+
+
 @pytest.mark.parametrize("other", ["kernel", "images"])
 def test_another_kernel_under_the_same_name_is_refused(tmp_path, other):
     def stop(done, total, note):
