@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ntkcore.analysis.frozen import along
-from ntkcore.kernels.blocks import Progress, TiledKernel
-from ntkcore.kernels.empirical import EmpiricalKernel, WholeKernel
+from ntkcore.kernels.blocks import Progress, TiledKernel, tiled
+from ntkcore.kernels.empirical import EmpiricalKernel
 from ntkcore.training import FiniteNet
 
 Combined = Callable[[Tensor], Tensor]
@@ -35,10 +35,14 @@ class TangentKernel:
 
     net: FiniteNet
 
-    def __call__(self, x1: Tensor, x2: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+    def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
+        return self.matrix(x1, x2, None)
+
+    def matrix(self, x1: Tensor, x2: Tensor | None, progress: Progress | None) -> Tensor:
+        """Divides its work and bounds its memory itself."""
         z1, z2 = (None if x is None else self.net.inputs(x) for x in (x1, x2))
         module = self._double if x1.dtype == torch.float64 else self.net.module
-        return EmpiricalKernel(module)(z1, z2, progress)
+        return EmpiricalKernel(module).matrix(z1, z2, progress)
 
     @cached_property
     def _double(self) -> nn.Module:
@@ -74,4 +78,4 @@ class TangentKernel:
 
 def tangent_kernel(net: FiniteNet) -> TiledKernel:
     """The tangent kernel of a net, dividing its own work."""
-    return WholeKernel(TangentKernel(net))
+    return tiled(TangentKernel(net))

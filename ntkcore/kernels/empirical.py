@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import Progress, TiledKernel, slices
+from ntkcore.kernels.blocks import Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.layerwise import Report, layer_kernel
 from ntkcore.kernels.leaves import dissect
 
@@ -46,27 +46,23 @@ class EmpiricalKernel:
 
     module: nn.Module
 
-    def __call__(self, x1: Tensor, x2: Tensor | None = None, progress: Progress | None = None) -> Tensor:
-        return _kernel(self.module, x1, x2, True, progress)
-
-
-@dataclass(frozen=True, eq=False)
-class WholeKernel(TiledKernel):
-    """A kernel that divides its work and bounds its memory itself: one tile, with progress inside."""
-
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
-        return self.kernel(x1, x2, self.progress)
+        return self.matrix(x1, x2, None)
+
+    def matrix(self, x1: Tensor, x2: Tensor | None, progress: Progress | None) -> Tensor:
+        """Divides its work and bounds its memory itself."""
+        return _kernel(self.module, x1, x2, True, progress)
 
 
 def empirical_kernel_fn(module: nn.Module) -> TiledKernel:
     """The class-traced empirical NTK of ``module``: a kernel ``(x1, x2=None) -> [n1, n2]``."""
-    return WholeKernel(EmpiricalKernel(module))
+    return tiled(EmpiricalKernel(module))
 
 
 def _kernel(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, progress: Progress | None) -> Tensor:
     """[n1, n2, c, c], or [n1, n2] traced."""
     _check(module, x1, x2)
-    _check_chance(module, x1[:2])
+    _check_chance(module, x1[:64])
 
     def report(done: float, total: float) -> None:
         if progress is not None:
@@ -116,14 +112,22 @@ def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
 
 
 def _check_chance(module: nn.Module, x: Tensor) -> None:
-    """Two passes must agree: F.dropout, RReLU or noise in a forward are no layers that could be looked for."""
+    """F.dropout, RReLU or noise in a forward are no layers that could be looked for: a pass must draw no random
+    numbers, and two passes must agree."""
+    before = _random_state(x.device)
     with torch.no_grad():
         one, two = module(x.clone()), module(x.clone())  # clones: some modules write into their input
-    if isinstance(one, Tensor) and one.shape == two.shape and not torch.equal(one.nan_to_num(), two.nan_to_num()):
+    drawn = not torch.equal(before, _random_state(x.device))
+    agree = not isinstance(one, Tensor) or torch.equal(one.nan_to_num(), two.nan_to_num())
+    if drawn or not agree:
         raise SpecError(
             "The module's output is drawn anew at each call (dropout or noise), so there is no one kernel. "
             "Call module.eval() first, or take the random part out."
         )
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 # -- any module: per-sample Jacobians ----------------------------------------------------------------------------
@@ -159,6 +163,8 @@ def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
 
     try:
         jacobians = vmap(jacrev(one), (None, 0))(parameters, x.detach())
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError, IndexError):  # some layers (PReLU, GRU) do not work under vmap: one by one
         each = [jacrev(one)(parameters, image) for image in x.detach()]
         jacobians = {name: torch.stack([j[name] for j in each]) for name in parameters}

@@ -19,10 +19,12 @@ class Chance(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.dense(x.flatten(1))
+        if self.kind == "depth":  # a layer now and then left out: two passes may well agree
+            return x if torch.rand(()) < 0.95 else -x
         return x + 0.1 * torch.randn_like(x) if self.kind == "noise" else F.dropout(x, 0.5, self.training)
 
 
-@pytest.mark.parametrize("kind", ["noise", "dropout"])
+@pytest.mark.parametrize("kind", ["noise", "dropout", "depth"])
 def test_chance_inside_a_forward_is_refused(kind):
     with pytest.raises(SpecError, match="drawn anew at each call"):
         ntk.empirical_ntk(Chance(kind), torch.rand(8, 1, 2, 2))
