@@ -27,7 +27,7 @@ class ScoreSpec(StageSpec):
     """Accuracy of a checkpoint, clean and under both attacks, on the test images and the first training images."""
 
     stage: ClassVar[str] = "score"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     checkpoint: EpochSpec = EpochSpec()
     fgsm: Attack = fgsm()
     pgd: Attack = pgd()
@@ -41,7 +41,7 @@ class TangentSpec(StageSpec):
     """
 
     stage: ClassVar[str] = "tangent"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     checkpoint: EpochSpec = EpochSpec()
     n: int = Field(128, ge=2, le=20_000)
     attack: Attack | None = None
@@ -51,7 +51,7 @@ class MomentSpec(StageSpec):
     """What one kernel of a run says of itself and against those before it, of every so many epochs from 0 on."""
 
     stage: ClassVar[str] = "moment"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tangent: TangentSpec = TangentSpec()
     every: int = Field(1, ge=1)
     top: int = Field(20, ge=1, le=1000)
@@ -70,7 +70,7 @@ class FrozenSpec(StageSpec):
     """A checkpoint's linearisation solved in closed form on the first ``n`` training images, and its accuracy."""
 
     stage: ClassVar[str] = "frozen"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     checkpoint: EpochSpec = EpochSpec()
     n: int = Field(500, ge=2, le=20_000)
     ridge: float = Field(1e-3, ge=0, allow_inf_nan=False)  # in units of the kernel's mean diagonal
@@ -82,7 +82,7 @@ class GlimpseSpec(StageSpec):
     """The leading eigenfeatures of a checkpoint's kernel on the probe set, as gradients at one test image."""
 
     stage: ClassVar[str] = "glimpse"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tangent: TangentSpec = TangentSpec()
     index: int = Field(0, ge=0)
     features: int = Field(4, ge=1, le=50)
