@@ -24,6 +24,7 @@ help: ## this list
 	@echo "make run     start the dashboard at http://localhost:$(PORT)"
 	@echo "make test    run the tests"
 	@echo "make bench   measure how long the main steps take, beside neural-tangents"
+	@echo "make peer    install neural-tangents beside, to be measured against"
 	@echo "make check   look at style and formatting"
 	@echo "make clean   remove the environment and the tools' caches (results and data stay)"
 	@echo "The first call of each creates the environment $(VENV) and installs what is needed."
@@ -34,7 +35,7 @@ run: $(VENV)/.app
 test: $(VENV)/.dev
 	@$(PY) -m pytest $(ARGS)
 
-bench: $(VENV)/.dev peer
+bench: $(VENV)/.dev $(if $(ARGS),$(if $(filter kernels,$(ARGS)),peer),peer)
 	@$(PY) -m bench $(ARGS)
 
 # Without it the benchmark says so and goes on.
