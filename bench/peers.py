@@ -26,14 +26,14 @@ class Peer:
 
     process: subprocess.Popen[str]
 
-    def prepare(self, family: str, depth: int, shape: Sequence[int], n: int) -> None:
-        """Build and compile a square kernel of n images."""
-        self._ask({"net": family, "depth": depth, "shape": list(shape), "n": n})
+    def prepare(self, family: str, depth: int, shape: Sequence[int], n: int) -> list[float]:
+        """Build and compile a square kernel of n images -> that of the first with the first three."""
+        return self._ask({"net": family, "depth": depth, "shape": list(shape), "n": n})["corner"]
 
     def seconds(self) -> float:
         return self._ask({"call": True})["seconds"]
 
-    def _ask(self, question: dict[str, object]) -> dict[str, float]:
+    def _ask(self, question: dict[str, object]) -> dict:
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()

@@ -1,8 +1,9 @@
 """Kernels by neural-tangents, timed on request: run by the peer environment's Python, one JSON object a line.
 
 Asked {"net": "fc" | "conv" | "myrtle", "depth": 5, "shape": [C, H, W], "n": 8} it builds the kernel (float32, jit),
-calls it once on uniform noise and answers {"ready": true}; asked {"call": true} it calls it again and answers
-{"seconds": 0.8}, results waited for.
+calls it once on uniform noise (numpy default_rng(0), [n, C, H, W]) and answers {"corner": [..]}, the kernel of the
+first image with the first three. Asked {"call": true} it calls it again and answers {"seconds": 0.8}, results
+waited for.
 """
 
 import json
@@ -46,14 +47,14 @@ def main() -> None:
             answer = {"seconds": time.perf_counter() - start}
         else:
             channels, height, width = asked["shape"]
-            x = np.random.default_rng(0).random((asked["n"], height, width, channels), np.float32)
+            x = np.random.default_rng(0).random((asked["n"], channels, height, width), np.float32)
+            x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
             function = kernel_fn(asked["net"], asked["depth"])
 
-            def call(function=function, x=x) -> None:
-                function(x, None, get="ntk").block_until_ready()
+            def call(function=function, x=x) -> jax.Array:
+                return function(x, None, get="ntk").block_until_ready()
 
-            call()
-            answer = {"ready": True}
+            answer = {"corner": call()[0, :3].tolist()}
         print(json.dumps(answer), flush=True)
 
 
