@@ -62,7 +62,7 @@ def empirical_kernel_fn(module: nn.Module) -> TiledKernel:
 def _kernel(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, progress: Progress | None) -> Tensor:
     """[n1, n2, c, c], or [n1, n2] traced."""
     _check(module, x1, x2)
-    _check_chance(module, x1[:64])
+    _check_chance(module, x1[:2])
 
     def report(done: float, total: float) -> None:
         if progress is not None:
