@@ -14,19 +14,24 @@ Gradients and adversarial kernels are float32; a prediction whose margin lies wi
 again in float64, so the verdicts are those of a float64 evaluation of the same images.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, loss_gradient
+from ntkcore.analysis.attacks import Attack, loss, loss_gradient
 from ntkcore.analysis.predict import correct, margin
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
+from ntkcore.kernels.expansion import Expansion, filled
 
 # Bound on a float32 error of K(x, X) w, in units of max|K| |w|: some twenty times the largest error that was met
 # (tests/analysis/test_eigenfeatures.py holds it).
 DOUBT = 4e-6
+# Outputs [B, c] under attack, how far they may be off beside [B], the images by index -> [., C, H, W], stuck [B].
+Attacked = tuple[Tensor, Tensor | float, Callable[[Tensor], Tensor], Tensor]
 ROWS = 100  # images attacked together where the predictors are attacked one by one
 
 
@@ -52,11 +57,11 @@ class Bank:
 
     def read(self, g: Tensor) -> Tensor:
         """Inner values g [..., B, r] -> outputs [..., B, c]."""
-        return g if self.readout is None else (g.unsqueeze(-2) @ self.readout).squeeze(-2)
+        return _read(g, self.readout)
 
-    def all_outputs(self, K: Tensor) -> Tensor:
-        """Every predictor at every image, K [m, n] -> [m, B, c]."""
-        return self.read(torch.einsum("mn,bnr->mbr", K, self.weights))
+    def inner(self, K: Tensor) -> Tensor:
+        """Every predictor at every image, before the readout: K [m, n] -> [m, B, r]."""
+        return torch.einsum("mn,bnr->mbr", K, self.weights)
 
     def size(self) -> Tensor:
         """Norm of each predictor's weights as seen by its outputs, [B]."""
@@ -97,7 +102,8 @@ def attack_bank(
     exact_x = x_train.double()
     if K_test is None:
         K_test = kernel(x_test.double(), exact_x)
-    right_before = correct(bank.all_outputs(K_test).flatten(0, 1), _spread(y_test.double(), len(bank)))
+    inner = bank.inner(K_test)
+    right_before = correct(bank.read(inner).flatten(0, 1), _spread(y_test.double(), len(bank)))
     right_before = right_before.view(len(x_test), len(bank))
     right_after, stuck = torch.zeros_like(right_before), torch.zeros_like(right_before)
     if hasattr(untiled(kernel), "combine"):
@@ -105,29 +111,43 @@ def attack_bank(
     single = bank.to(torch.float32)
     together = _Together(kernel, _prepared(kernel, x_train.float()), single)
     tolerance = (DOUBT * K_test.abs().max() * bank.size()).float()
+    by_signs = _BySigns.of(together, attack)
+    doubtful: list[tuple[Tensor, Tensor, Tensor]] = []  # test image, predictor [k] each, attacked image [k, C, H, W]
     for i in range(len(x_test)):
         if progress is not None:
             progress(i, len(x_test), "attacking test images")
         right = right_before[i].nonzero().squeeze(1)
         if len(right) == 0:
             continue
-        f = replace(together, bank=single[right])
         x = x_test[i].float()
-        copies = x.expand(len(right), *x.shape)
         y = y_test[i].float().expand(len(right), outputs)
-        first = f.at(x, K_test[i]) if not attack.random_start else None
-        z, stuck[i, right] = attack.perturb(f, copies, y, attack.eps, first)
-        with torch.no_grad():
-            attacked = f(z)
+        if by_signs is not None:
+            attacked, error, z, stuck[i, right] = by_signs(x, y, inner[i, right, 0], right)
+        else:
+            attacked, error, z, stuck[i, right] = together.attacked(x, y, K_test[i], right, attack)
         verdict = correct(attacked, y)
-        doubtful = (margin(attacked, y).abs() < tolerance[right]).nonzero().squeeze(1)
-        if len(doubtful):
-            exact = bank[right[doubtful]].outputs(kernel(z[doubtful].double(), exact_x))
-            verdict[doubtful] = correct(exact, y[doubtful].double())
+        certain = margin(attacked, y).abs() >= tolerance[right] + error  # not a number is not certain
         right_after[i, right] = verdict
+        open_ = (~certain).nonzero().squeeze(1)
+        if len(open_):
+            doubtful.append((torch.full_like(open_, i), right[open_], z(open_)))
+        if sum(len(images) for _, _, images in doubtful) >= ROWS:
+            _decide(kernel, exact_x, bank, y_test, doubtful, right_after)
+            doubtful.clear()
+    _decide(kernel, exact_x, bank, y_test, doubtful, right_after)
     if progress is not None:
         progress(len(x_test), len(x_test), "attacking test images")
     return BankSweep(right_before, right_after, stuck)
+
+
+def _decide(
+    kernel: KernelFunction, x: Tensor, bank: Bank, y_test: Tensor, doubtful: list[tuple[Tensor, ...]], verdicts: Tensor
+) -> None:
+    """In double precision, what single precision left open."""
+    if doubtful:
+        rows, predictors, images = (torch.cat(part) for part in zip(*doubtful, strict=True))
+        exact = bank[predictors].outputs(kernel(images.double(), x))
+        verdicts[rows, predictors] = correct(exact, y_test[rows].double())
 
 
 def _one_by_one(
@@ -204,6 +224,15 @@ class _Together:
         """z [B, C, H, W] -> outputs [B, c]."""
         return self.bank.outputs(self.kernel(z, self.x_train))
 
+    def attacked(self, x: Tensor, y: Tensor, k: Tensor, index: Tensor, attack: Attack) -> Attacked:
+        """Some of the bank's predictors under attack at x; y [B, c], k [n] is K(x, X)."""
+        f = replace(self, bank=self.bank[index])
+        copies = x.expand(len(index), *x.shape)
+        first = f.at(x, k) if not attack.random_start else None
+        z, stuck = attack.perturb(f, copies, y, attack.eps, first)
+        with torch.no_grad():
+            return f(z), 0.0, z.__getitem__, stuck
+
     def at(self, x: Tensor, k: Tensor):
         """A predictor with the value and gradient of this one at B copies of x; k [n] is K(x, X)."""
         pair_gradients = getattr(untiled(self.kernel), "pair_gradients", None)
@@ -219,6 +248,40 @@ class _Together:
             return bank.read(g0 + torch.einsum("brd,bd->br", G, (z - x).flatten(1)))
 
         return linear
+
+
+@dataclass(frozen=True, eq=False)
+class _BySigns:
+    """The same where the attack is one step of signs and the kernel tells what such a step does (``Expansion``)."""
+
+    around: Expansion
+    weights: np.ndarray
+    readout: Tensor | None
+    size: float
+
+    @classmethod
+    def of(cls, together: _Together, attack: Attack) -> "_BySigns | None":
+        bank = together.bank
+        if attack.norm != "linf" or attack.steps > 1 or attack.random_start or bank.weights.shape[-1] > 1:
+            return None
+        around = Expansion.of(together.kernel, together.x_train)
+        size = min(attack.eps, attack.step_size)
+        return None if around is None else cls(around, filled(bank.weights[:, :, 0]), bank.readout, size)
+
+    def __call__(self, x: Tensor, y: Tensor, g: Tensor, index: Tensor) -> Attacked:
+        """g [B]: inner values at x."""
+        readout = None if self.readout is None else self.readout[index]
+        with torch.enable_grad():
+            before = g.float().requires_grad_()
+            (ahead,) = torch.autograd.grad(loss(_read(before[:, None], readout), y).sum(), before)
+        step = self.around.sign_step(x, self.weights, index, ahead.sign(), self.size)
+        attacked = _read((g + step.change).float()[:, None], readout)
+        reach = 1.0 if readout is None else readout.flatten(1).norm(dim=1)
+        return attacked, step.bound.float() * reach, step.images, step.stuck
+
+
+def _read(g: Tensor, readout: Tensor | None) -> Tensor:
+    return g if readout is None else (g.unsqueeze(-2) @ readout).squeeze(-2)
 
 
 def _spread(y: Tensor, predictors: int) -> Tensor:

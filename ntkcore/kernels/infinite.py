@@ -10,10 +10,11 @@ variances at the activations depend on one image alone and are computed once per
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from ntkcore.kernels.prepared import Prepared
 from ntkcore.nets import Activation, Net
 
 KernelKind = Literal["ntk", "nngp"]
+Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +45,8 @@ class InfiniteKernel:
         one = self.prepare(x1)
         two = one if x2 is None else self.prepare(x2)
         _check_pair(one.images, two.images)
-        if self._by_planes(one.images, two.images):
-            return _loops().matrix(self.net, one, None if two is one else two, self._finish)
+        if self._by_loops(one.images, two.images):
+            return self._looped(one, None if two is one else two, None)
         k = self._input_covariance(one.images, two.images)
         return self._propagate(k, _along(one.variances, -1), _along(two.variances, -2), pair_dims=2)
 
@@ -54,15 +56,15 @@ class InfiniteKernel:
         _check_pair(one.images, two.images)
         if len(one) != len(two):
             raise SpecError(f"Matched pairs need as many images on both sides; got {len(one)} and {len(two)}.")
-        if self._by_planes(one.images, two.images):
-            return self._finish(*_loops().matched(self.net, one, two))
+        if not self.net.flat_input and self._by_loops(one.images, two.images):
+            return self._finish(*_spatial().matched(self.net, one, two))
         k = self._matched_covariance(one.images, two.images)
         return self._propagate(k, one.variances, two.variances, pair_dims=1)
 
     def matrix(self, x1: Tensor | Prepared, x2: Tensor | Prepared | None, progress: Progress | None) -> Tensor | None:
         """The whole matrix, where it needs no tiles; None where it does. progress: as of TiledKernel."""
         sides = (x1,) if x2 is None else (x1, x2)
-        if not self._by_planes(*(x.images if isinstance(x, Prepared) else x for x in sides)):
+        if not self._by_loops(*(x.images if isinstance(x, Prepared) else x for x in sides)):
             return None
 
         def report(done: float, total: float) -> None:
@@ -70,11 +72,12 @@ class InfiniteKernel:
                 progress(done, total, PAIRS)
 
         if progress is not None:
-            progress(0, 1, PAIRS if _loops().ready(x1.dtype) else "kernel: compiling its loops, once for this machine")
+            ready = (_dense() if self.net.flat_input else _spatial()).ready(x1.dtype)
+            progress(0, 1, PAIRS if ready else "kernel: compiling its loops, once for this machine")
         one = self.prepare(x1)
         two = None if x2 is None else self.prepare(x2)
         _check_pair(one.images, (one if two is None else two).images)
-        return _loops().matrix(self.net, one, two, self._finish, report)
+        return self._looped(one, two, report)
 
     def prepare(self, x: Tensor | Prepared) -> Prepared:
         """Map the images and run their own variances through the net, in chunks of bounded memory."""
@@ -83,8 +86,8 @@ class InfiniteKernel:
         if x.ndim != 4 or not x.is_floating_point():
             raise SpecError(f"Images must be a float tensor [n, C, H, W]; got {x.dtype} of shape {tuple(x.shape)}.")
         u = self.inputs(x)
-        if self._by_planes(u):
-            return _loops().prepare(self.net, u)
+        if not self.net.flat_input and self._by_loops(u):
+            return _spatial().prepare(self.net, u)
         if not self.net.spatial_pairs:
             return Prepared(u, self._local_variances(self._squares(u)))
         rows = max(1, int(64e6 / self.bytes_per_pair(x.shape[1:], x.dtype)))
@@ -118,18 +121,50 @@ class InfiniteKernel:
                 gradients.append(self._local_gradients(u, part))
         return torch.cat(gradients) / self.inputs.scale
 
-    # -- convolutional nets, by compiled loops ---------------------------------------------------------------------
+    # -- by compiled loops -----------------------------------------------------------------------------------------
 
-    def _by_planes(self, *images: Tensor) -> bool:
+    def _by_loops(self, *images: Tensor) -> bool:
         """Whether compiled loops can take these images: no gradients are to come back, and there are pixels."""
-        wanted = torch.is_grad_enabled() and any(u.requires_grad for u in images)
-        if wanted or self.net.flat_input:
+        if torch.is_grad_enabled() and any(u.requires_grad for u in images):
             return False
-        return all(u.numel() > 0 and u.ndim == 4 and _loops().covers(self.net, u) for u in images)
+        loops = _dense() if self.net.flat_input else _spatial()
+        return all(u.numel() > 0 and u.ndim == 4 and loops.covers(self.net, u) for u in images)
+
+    def _looped(self, one: Prepared, two: Prepared | None, report: Report | None) -> Tensor:
+        """The whole matrix; two = None: symmetric."""
+        if not self.net.flat_input:
+            return _spatial().matrix(self.net, one, two, self._finish, report)
+        found, i, j = _dense().matrix(self.net, self.kind == "ntk", one, two, report)
+        return found if found.dtype == torch.float64 else self._mended(found, i, j, one, two, report)
+
+    def _mended(
+        self, found: Tensor, i: np.ndarray, j: np.ndarray, one: Prepared, two: Prepared | None, report: Report | None
+    ) -> Tensor:
+        """Entries (i, j) that single precision left open, and the diagonal, in double."""
+        mapped = InfiniteKernel(self.net, self.kind)
+        if two is None:
+            found.diagonal().copy_(mapped._with_themselves(one.images))
+        if len(i) > _dense().MANY * found.numel():
+            one, two = (None if side is None else mapped.prepare(side.images.double()) for side in (one, two))
+            return self._looped(one, two, report).float()
+        for part in slices(len(i), 4096):
+            rows, columns = torch.from_numpy(i[part]), torch.from_numpy(j[part])
+            of_columns = one if two is None else two
+            values = mapped.pairs(one.images[rows].double(), of_columns.images[columns].double()).float()
+            found[rows, columns] = values
+            if two is None:
+                found[columns, rows] = values
+        return found
+
+    def _with_themselves(self, u: Tensor) -> Tensor:
+        """K(u_i, u_i) of flattened images, [n] in double precision: only their squares matter."""
+        q = self._squares(u).double()
+        variances = self._local_variances(q)
+        return self._propagate(q, variances, variances, pair_dims=1)
 
     def _finish(self, k: Tensor, t: Tensor) -> Tensor:
         """From the flattening on."""
-        for layer in _loops().behind(self.net):
+        for layer in _spatial().behind(self.net):
             k, t = layer.covariance(k, t, False)
         return k if self.kind == "nngp" else t
 
@@ -200,14 +235,22 @@ class InfiniteKernel:
         """Variance of the input: ``|u|^2/d`` [n], or ``|u_p|^2/C`` [H, W, n]."""
         return self._matched_covariance(u, u)
 
+    def slopes(self, k: Tensor, q: Tensor, variances: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """dK/dk[p] and dK/dq[p] of one image with n2 others, [*positions, n2] each; not with pooling.
+
+        k[p] = ``<u_p, u'_p>/C`` [*positions, n2] and q[p] = ``|u_p|^2/C`` [*positions, 1] of the mapped images
+        (flattened input: over all pixels); variances: of the others, as ``prepare`` makes them.
+        """
+        with torch.enable_grad():
+            k = k.detach().requires_grad_()
+            q = q.detach().expand_as(k).contiguous().requires_grad_()
+            values = self._propagate(k, self._local_variances(q), variances, pair_dims=1)
+            dk, dq = torch.autograd.grad(values.sum(), (k, q), allow_unused=True)
+        return dk, torch.zeros_like(dk) if dq is None else dq
+
     def _local_gradients(self, u: Tensor, two: Prepared) -> Tensor:
         """Gradient by the chain rule through k[p] and q[p]; u [1, C, H, W] -> [n2, C, H, W]."""
-        with torch.enable_grad():
-            k = self._matched_covariance(u, two.images).detach().requires_grad_()  # [*positions, n2]
-            q = self._squares(u).detach().expand_as(k).contiguous().requires_grad_()
-            values = self._propagate(k, self._local_variances(q), two.variances, pair_dims=1)
-            dk, dq = torch.autograd.grad(values.sum(), (k, q), allow_unused=True)
-        dq = torch.zeros_like(dk) if dq is None else dq
+        dk, dq = self.slopes(self._matched_covariance(u, two.images), self._squares(u), two.variances)
         if self.net.flat_input:
             dk, dq = dk.view(-1, 1, 1, 1) / u.numel(), dq.view(-1, 1, 1, 1) / u.numel()
         else:
@@ -236,8 +279,15 @@ def kernel_fn(net: Net, kind: KernelKind = "ntk", inputs: InputMap | None = None
     return tiled(InfiniteKernel(net, kind, inputs or RAW))
 
 
-def _loops():
-    """The compiled loops; numba takes half a second, so it is imported by those who need it."""
+def _dense():
+    """Compiled loops for dense nets; numba takes half a second, so it is imported by those who need it."""
+    from ntkcore.kernels import dense
+
+    return dense
+
+
+def _spatial():
+    """The same for convolutional nets."""
     from ntkcore.kernels import spatial
 
     return spatial

@@ -8,7 +8,6 @@ nets and other precisions, and as the independent check::
         K = matrix(net, prepare(net, images), None, finish)      # [n, n]; finish(k, t): what follows the flattening
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from ntkcore.kernels import planes
 from ntkcore.kernels.arccosine import constants
 from ntkcore.kernels.blocks import mirror_, slices
 from ntkcore.kernels.prepared import Prepared
+from ntkcore.kernels.vectors import threads
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
 Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
@@ -76,7 +76,7 @@ def _variances(net: Net, images: Tensor) -> tuple[Tensor, ...]:
     stack = _stack(net, images.shape[2], images.shape[3], x2.dtype.type, True)
     found = np.empty((len(images), _count(stack)), x2.dtype)
     c = constants(x2.dtype.type)
-    with ThreadPoolExecutor(_threads()) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         work = slices(len(images), planes.LANES)
         list(pool.map(lambda s: planes.variances(stack, x1[s], x2[s], c, found[s]), work))
     out, start = [], 0
@@ -266,7 +266,7 @@ class _Work:
 
 def _in_threads(task: Callable, parts: Iterable[_Tile | _Pairs], total: float, report: Report | None) -> None:
     """``task`` of every part; what ``report`` raises ends it, within the time of one part."""
-    done, threads = 0.0, _threads()
+    done, workers = 0.0, threads()
     running: dict[Future[None], int] = {}
 
     def collect() -> None:
@@ -279,11 +279,11 @@ def _in_threads(task: Callable, parts: Iterable[_Tile | _Pairs], total: float, r
         if report is not None:
             report(done, total)
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         try:
             for part in parts:
                 tell()
-                if len(running) >= 2 * threads:
+                if len(running) >= 2 * workers:
                     collect()
                 running[pool.submit(task, part)] = part.size
             while running:
@@ -292,10 +292,6 @@ def _in_threads(task: Callable, parts: Iterable[_Tile | _Pairs], total: float, r
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def _threads() -> int:
-    return min(torch.get_num_threads(), os.cpu_count() or 1)
 
 
 # -- a net and images as arrays ----------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ registers that the processor has, whatever their width, so nothing depends on wh
 
 import hashlib
 import operator
+import os
 from pathlib import Path
 
 import numba
+import torch
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -134,8 +136,9 @@ def _address(context, builder, signature, arguments, vector):
 
 
 inlined = numba.njit(inline="always")
+PARTS = ("vectors", "arccosine", "planes", "entries")
 SOURCES = hashlib.sha256(
-    b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in ("vectors", "arccosine", "planes"))
+    b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in PARTS)
 ).hexdigest()  # of all that a loop can be made of
 
 
@@ -149,3 +152,8 @@ def compiled(function):
     kept = dispatcher._cache._cache_file
     kept._source_stamp = (kept._source_stamp, SOURCES)
     return dispatcher
+
+
+def threads() -> int:
+    """How many threads run such loops side by side."""
+    return min(torch.get_num_threads(), os.cpu_count() or 1)

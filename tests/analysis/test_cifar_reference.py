@@ -66,7 +66,7 @@ def test_features_image_by_image(setting, reference):
     task, kernel, s = setting
     indices = reference["indices"]
     bank = feature_bank(s, task.y_train, indices)
-    clean = bank.all_outputs(kernel(task.x_test.double(), task.x_train.double()))[..., 0]
+    clean = bank.read(bank.inner(kernel(task.x_test.double(), task.x_train.double())))[..., 0]
     np.testing.assert_allclose(clean, reference["clean"], rtol=1e-4, atol=1e-6)
     verdicts = attack_bank(kernel, task.x_train, bank, task.x_test, task.y_test, ATTACK)
     assert np.array_equal(verdicts.right_before, reference["clean_right"])

@@ -1,0 +1,140 @@
+"""Kernels of dense ReLU nets on the CPU: one product of all images, then compiled loops entry by entry (``entries``).
+
+The plain way of ``infinite`` takes a dozen passes over the matrix for each layer; here there is one in all. The plain way
+remains for gradients, GPUs, erf nets and other precisions, and as the independent check. Products are numpy's, which
+knows that ``u u^T`` needs half of them::
+
+    if covers(net, images):
+        K = matrix(kernel, kernel.prepare(images), None)      # [n, n]
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from ntkcore.kernels import entries
+from ntkcore.kernels.arccosine import constants
+from ntkcore.kernels.blocks import mirror_, slices
+from ntkcore.kernels.prepared import Prepared
+from ntkcore.kernels.vectors import LANES, threads
+from ntkcore.nets import Activation, Dense, Flatten, Net
+
+ROWS = 1024  # of a product, between two reports
+CHUNK = 64  # rows that a thread takes at a time
+CLOSE = 1e-4  # 1 - cosine in a layer, below which a pair is computed in double precision
+MANY = 0.1  # share of such pairs from which on all are
+NEVER = 2.0
+
+Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
+Found = tuple[Tensor, np.ndarray, np.ndarray]
+
+
+def covers(net: Net, images: Tensor) -> bool:
+    """Whether the loops can take these images through this net."""
+    return images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64) and covers_net(net)
+
+
+@lru_cache
+def covers_net(net: Net) -> bool:
+    """Flattened at once, then dense layers and ReLU."""
+    return isinstance(net.layers[0], Flatten) and all(
+        isinstance(layer, Dense) or (isinstance(layer, Activation) and layer.name == "relu") for layer in net.layers[1:]
+    )
+
+
+def ready(dtype: torch.dtype) -> bool:
+    """Whether this process has loops for a precision; the first ones ever take some seconds to compile."""
+    number = numba.from_dtype(np.dtype(str(dtype).removeprefix("torch.")))
+    return any(number == gram.dtype for signature in entries.entries.signatures for gram in signature[1:2])
+
+
+def matrix(net: Net, ntk: bool, one: Prepared, two: Prepared | None, report: Report | None = None) -> Found:
+    """[n1, n2]; two = None: [n, n], only pairs i <= j computed, exactly symmetric; and pairs (i, j) that are open.
+
+    Open are in single precision images that nearly coincide (with two = None i < j, and the diagonal beside): where
+    angles are as small as the rounding of their cosines float32 is off by up to 1e-3. The caller computes them in double.
+    """
+    upper, two = two is None, one if two is None else two
+    u1, u2 = vectors(one), vectors(two)
+    sides = rows_of_roots(one), columns_of_roots(two)
+    out = np.empty((len(u1), len(u2)), u1.dtype)
+    share, c, steps = u1.dtype.type(1 / u1.shape[1]), constants(u1.dtype.type), steps_of(net, u1.dtype.type)
+    counts = np.zeros(len(u1), np.int64)
+    total, done = len(u1) * (len(u1) + 1) / 2 if upper else float(len(u1) * len(u2)), 0.0
+    with ThreadPoolExecutor(threads()) as pool:
+        for rows in slices(len(u1), ROWS):
+            if report is not None:
+                report(done, total)
+            size = rows.stop - rows.start
+            if upper:  # u u^T, of which half is computed, and the rest
+                np.matmul(u1[rows], u1[rows].T, out=out[rows, rows])
+                np.matmul(u1[rows], u1[rows.stop :].T, out=out[rows, rows.stop :])
+            else:
+                np.matmul(u1[rows], u2.T, out=out[rows])
+            parts = [(rows.start + part.start, rows.start + part.stop) for part in slices(size, CHUNK)]
+            list(pool.map(lambda part: entries.entries(steps, out, share, *sides, part, ntk, upper, c, out, counts), parts))
+            done += size * (len(u2) - rows.start - (size - 1) / 2) if upper else size * len(u2)
+    if report is not None:
+        report(total, total)
+    i, j = _open(out, counts, upper)
+    found = torch.from_numpy(out)
+    return (mirror_(found) if upper else found), i, j
+
+
+def _open(out: np.ndarray, counts: np.ndarray, upper: bool) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.nonzero(counts > (1 if upper else 0))[0]  # upper: every image meets itself
+    i, j = np.nonzero(np.isnan(out[rows]))
+    i = rows[i]
+    return (i[i < j], j[i < j]) if upper else (i, j)
+
+
+# -- a net and images as arrays ------------------------------------------------------------------------------------------
+
+
+@lru_cache(32)
+def steps_of(net: Net, dtype: type) -> entries.Steps:
+    weight, bias, first, activations = [], [], [], 0
+    for layer in net.covariance_layers():
+        if isinstance(layer, Dense):
+            weight.append(layer.W_std**2)
+            bias.append(layer.b_std**2)
+            first.append(-1)
+        else:
+            if not first or first[-1] >= 0:  # no dense layer before it
+                weight.append(0.0)
+                bias.append(0.0)
+                first.append(-1)
+            first[-1] = activations
+            activations += 1
+    close = (1 - CLOSE if dtype == np.float32 else NEVER, np.nan)
+    return entries.Steps(*(np.array(a, dtype) for a in (weight, bias)), np.array(first, np.int64), np.array(close, dtype))
+
+
+def vectors(side: Prepared) -> np.ndarray:
+    """[n, d]."""
+    return np.ascontiguousarray(side.images.detach().flatten(1).numpy())
+
+
+def rows_of_roots(side: Prepared) -> np.ndarray:
+    """[n, activations, 2]: the variances' square roots, kept above zero as ``covariance.scale`` does, and inverses."""
+    return np.ascontiguousarray(_roots(side).transpose(2, 0, 1))
+
+
+def columns_of_roots(side: Prepared) -> np.ndarray:
+    """[activations, 2, n filled up to whole lanes]."""
+    roots = _roots(side)
+    return np.concatenate([roots, np.ones((*roots.shape[:2], -len(side) % LANES), roots.dtype)], -1)
+
+
+def _roots(side: Prepared) -> np.ndarray:
+    """[activations, 2, n]."""
+    if not side.variances:
+        return np.empty((0, 2, len(side)), vectors(side).dtype)
+    flat = torch.stack([q.detach() for q in side.variances])
+    root = flat.clamp(min=4 * torch.finfo(flat.dtype).tiny).sqrt()
+    return torch.stack([root, 1 / root], 1).numpy()
