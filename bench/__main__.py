@@ -10,8 +10,9 @@
 import argparse
 import os
 
-# As the worker and the command line have it; read by OpenMP when torch is imported.
+# As the worker and the command line have it; read when torch and numpy are imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 from bench import empirical, kernels, pages, story, sweep
 from bench.measure import machine

@@ -33,6 +33,15 @@ class Peer:
     def seconds(self) -> float:
         return self._ask({"call": True})["seconds"]
 
+    def prepare_features(self, family: str, depth: int, folder: Path) -> None:
+        """Compile one feature's sweep on the arrays in a folder (see ``peer/serve.py``)."""
+        self._ask({"net": family, "depth": depth, "features": str(folder)})
+
+    def feature(self, number: int) -> tuple[float, int, int]:
+        """Seconds for one feature, and how many test images it has right before and after the attack on it."""
+        found = self._ask({"feature": number})
+        return found["seconds"], found["right"], found["robust"]
+
     def _ask(self, question: dict[str, object]) -> dict:
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch starts its thread pool
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the worker does, see ntkcore.runs.process
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 import pytest
 import torch

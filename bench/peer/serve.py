@@ -4,6 +4,11 @@ Asked {"net": "fc" | "conv" | "myrtle", "depth": 5, "shape": [C, H, W], "n": 8} 
 calls it once on uniform noise (numpy default_rng(0), [n, C, H, W]) and answers {"corner": [..]}, the kernel of the
 first image with the first three. Asked {"call": true} it calls it again and answers {"seconds": 0.8}, results
 waited for.
+
+Asked {"net": .., "depth": .., "features": folder} it loads x_train, x_test [., C, H, W], y_test [m], weights [F, n]
+and signs [F] from .npy files there, compiles one feature's sweep as the paper's notebook does it (predict, gradient of
+the loss at the test images, a sign step of eps, predict again) and answers {"ready": true}; then {"feature": 7} runs it
+for that feature: {"seconds": 0.09, "right": 58, "robust": 39}.
 """
 
 import json
@@ -37,14 +42,44 @@ def kernel_fn(family: str, depth: int):
     return jax.jit(stax.serial(*layers, dense)[2], static_argnames="get")
 
 
+def feature_sweep(family: str, depth: int, folder: str):
+    """A function of a feature's number -> how many test images it has right, and right after its own FGSM step."""
+    data = {name: np.load(f"{folder}/{name}.npy") for name in ("x_train", "x_test", "y_test", "weights", "signs")}
+    train, test = (jax.numpy.asarray(np.moveaxis(data[name], 1, -1)) for name in ("x_train", "x_test"))
+    y, eps = jax.numpy.asarray(data["y_test"]), 8 / 255
+    function = kernel_fn(family, depth)
+
+    @jax.jit
+    def sweep(weights, sign):
+        def outputs(x):
+            return sign * (function(x, train, get="ntk") @ weights)
+
+        def loss(x):
+            return jax.numpy.logaddexp(0.0, -y * outputs(x)).sum()
+
+        before = y * outputs(test) > 0
+        attacked = jax.numpy.clip(test + eps * jax.numpy.sign(jax.grad(loss)(test)), 0, 1)
+        return before.sum(), (before & (y * outputs(attacked) > 0)).sum()
+
+    return lambda number: [int(count) for count in sweep(data["weights"][number], data["signs"][number])]
+
+
 def main() -> None:
-    call = None
+    call = sweep = None
     for line in sys.stdin:
         asked = json.loads(line)
         if "call" in asked:
             start = time.perf_counter()
             call()
             answer = {"seconds": time.perf_counter() - start}
+        elif "features" in asked:
+            sweep = feature_sweep(asked["net"], asked["depth"], asked["features"])
+            sweep(0)
+            answer = {"ready": True}
+        elif "feature" in asked:
+            start = time.perf_counter()
+            right, robust = sweep(asked["feature"])
+            answer = {"seconds": time.perf_counter() - start, "right": right, "robust": robust}
         else:
             channels, height, width = asked["shape"]
             x = np.random.default_rng(0).random((asked["n"], channels, height, width), np.float32)

@@ -14,24 +14,20 @@ Gradients and adversarial kernels are float32; a prediction whose margin lies wi
 again in float64, so the verdicts are those of a float64 evaluation of the same images.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, loss, loss_gradient
+from ntkcore.analysis.attacks import Attack, loss_gradient
 from ntkcore.analysis.predict import correct, margin
+from ntkcore.analysis.sign_sweeps import sweep_by_signs
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
-from ntkcore.kernels.expansion import Expansion, filled
 
 # Bound on a float32 error of K(x, X) w, in units of max|K| |w|: some twenty times the largest error that was met
 # (tests/analysis/test_eigenfeatures.py holds it).
 DOUBT = 4e-6
-# Outputs [B, c] under attack, how far they may be off beside [B], the images by index -> [., C, H, W], stuck [B].
-Attacked = tuple[Tensor, Tensor | float, Callable[[Tensor], Tensor], Tensor]
 ROWS = 100  # images attacked together where the predictors are attacked one by one
 
 
@@ -109,32 +105,32 @@ def attack_bank(
     if hasattr(untiled(kernel), "combine"):
         return _one_by_one(kernel, x_train, bank, x_test, y_test, attack, progress, right_before)
     single = bank.to(torch.float32)
-    together = _Together(kernel, _prepared(kernel, x_train.float()), single)
+    prepared = _prepared(kernel, x_train.float())
     tolerance = (DOUBT * K_test.abs().max() * bank.size()).float()
-    by_signs = _BySigns.of(together, attack)
-    doubtful: list[tuple[Tensor, Tensor, Tensor]] = []  # test image, predictor [k] each, attacked image [k, C, H, W]
+    arguments = (inner, right_before, x_test, y_test, attack, tolerance, progress)
+    found = sweep_by_signs(kernel, prepared, single, *arguments)
+    if found is not None:
+        _decide(kernel, exact_x, bank, y_test, found.doubtful, found.right_after)
+        return BankSweep(right_before, found.right_after, found.stuck)
+    together = _Together(kernel, prepared, single)
     for i in range(len(x_test)):
         if progress is not None:
             progress(i, len(x_test), "attacking test images")
         right = right_before[i].nonzero().squeeze(1)
         if len(right) == 0:
             continue
+        f = replace(together, bank=single[right])
         x = x_test[i].float()
+        copies = x.expand(len(right), *x.shape)
         y = y_test[i].float().expand(len(right), outputs)
-        if by_signs is not None:
-            attacked, error, z, stuck[i, right] = by_signs(x, y, inner[i, right, 0], right)
-        else:
-            attacked, error, z, stuck[i, right] = together.attacked(x, y, K_test[i], right, attack)
-        verdict = correct(attacked, y)
-        certain = margin(attacked, y).abs() >= tolerance[right] + error  # not a number is not certain
-        right_after[i, right] = verdict
-        open_ = (~certain).nonzero().squeeze(1)
-        if len(open_):
-            doubtful.append((torch.full_like(open_, i), right[open_], z(open_)))
-        if sum(len(images) for _, _, images in doubtful) >= ROWS:
-            _decide(kernel, exact_x, bank, y_test, doubtful, right_after)
-            doubtful.clear()
-    _decide(kernel, exact_x, bank, y_test, doubtful, right_after)
+        first = f.at(x, K_test[i]) if not attack.random_start else None
+        z, stuck[i, right] = attack.perturb(f, copies, y, attack.eps, first)
+        with torch.no_grad():
+            attacked = f(z)
+        right_after[i, right] = correct(attacked, y)
+        open_ = (~(margin(attacked, y).abs() >= tolerance[right])).nonzero().squeeze(1)  # not a number: open
+        doubtful = [(torch.full_like(open_, i), right[open_], z[open_])] if len(open_) else []
+        _decide(kernel, exact_x, bank, y_test, doubtful, right_after)
     if progress is not None:
         progress(len(x_test), len(x_test), "attacking test images")
     return BankSweep(right_before, right_after, stuck)
@@ -144,8 +140,10 @@ def _decide(
     kernel: KernelFunction, x: Tensor, bank: Bank, y_test: Tensor, doubtful: list[tuple[Tensor, ...]], verdicts: Tensor
 ) -> None:
     """In double precision, what single precision left open."""
-    if doubtful:
-        rows, predictors, images = (torch.cat(part) for part in zip(*doubtful, strict=True))
+    if not doubtful:
+        return
+    every = (torch.cat(part) for part in zip(*doubtful, strict=True))
+    for rows, predictors, images in zip(*(part.split(ROWS) for part in every), strict=True):
         exact = bank[predictors].outputs(kernel(images.double(), x))
         verdicts[rows, predictors] = correct(exact, y_test[rows].double())
 
@@ -224,15 +222,6 @@ class _Together:
         """z [B, C, H, W] -> outputs [B, c]."""
         return self.bank.outputs(self.kernel(z, self.x_train))
 
-    def attacked(self, x: Tensor, y: Tensor, k: Tensor, index: Tensor, attack: Attack) -> Attacked:
-        """Some of the bank's predictors under attack at x; y [B, c], k [n] is K(x, X)."""
-        f = replace(self, bank=self.bank[index])
-        copies = x.expand(len(index), *x.shape)
-        first = f.at(x, k) if not attack.random_start else None
-        z, stuck = attack.perturb(f, copies, y, attack.eps, first)
-        with torch.no_grad():
-            return f(z), 0.0, z.__getitem__, stuck
-
     def at(self, x: Tensor, k: Tensor):
         """A predictor with the value and gradient of this one at B copies of x; k [n] is K(x, X)."""
         pair_gradients = getattr(untiled(self.kernel), "pair_gradients", None)
@@ -248,36 +237,6 @@ class _Together:
             return bank.read(g0 + torch.einsum("brd,bd->br", G, (z - x).flatten(1)))
 
         return linear
-
-
-@dataclass(frozen=True, eq=False)
-class _BySigns:
-    """The same where the attack is one step of signs and the kernel tells what such a step does (``Expansion``)."""
-
-    around: Expansion
-    weights: np.ndarray
-    readout: Tensor | None
-    size: float
-
-    @classmethod
-    def of(cls, together: _Together, attack: Attack) -> "_BySigns | None":
-        bank = together.bank
-        if attack.norm != "linf" or attack.steps > 1 or attack.random_start or bank.weights.shape[-1] > 1:
-            return None
-        around = Expansion.of(together.kernel, together.x_train)
-        size = min(attack.eps, attack.step_size)
-        return None if around is None else cls(around, filled(bank.weights[:, :, 0]), bank.readout, size)
-
-    def __call__(self, x: Tensor, y: Tensor, g: Tensor, index: Tensor) -> Attacked:
-        """g [B]: inner values at x."""
-        readout = None if self.readout is None else self.readout[index]
-        with torch.enable_grad():
-            before = g.float().requires_grad_()
-            (ahead,) = torch.autograd.grad(loss(_read(before[:, None], readout), y).sum(), before)
-        step = self.around.sign_step(x, self.weights, index, ahead.sign(), self.size)
-        attacked = _read((g + step.change).float()[:, None], readout)
-        reach = 1.0 if readout is None else readout.flatten(1).norm(dim=1)
-        return attacked, step.bound.float() * reach, step.images, step.stuck
 
 
 def _read(g: Tensor, readout: Tensor | None) -> Tensor:

@@ -1,8 +1,8 @@
 """Kernels of dense ReLU nets on the CPU: one product of all images, then compiled loops entry by entry (``entries``).
 
-The plain way of ``infinite`` takes a dozen passes over the matrix for each layer; here there is one in all. The plain way
-remains for gradients, GPUs, erf nets and other precisions, and as the independent check. Products are numpy's, which
-knows that ``u u^T`` needs half of them::
+The plain way of ``infinite`` takes a dozen passes over the matrix for each layer; here there is one in all. The plain
+way remains for gradients, GPUs, erf nets and other precisions, and as the independent check. Products are numpy's,
+which knows that ``u u^T`` needs half of them::
 
     if covers(net, images):
         K = matrix(kernel, kernel.prepare(images), None)      # [n, n]
@@ -57,7 +57,8 @@ def matrix(net: Net, ntk: bool, one: Prepared, two: Prepared | None, report: Rep
     """[n1, n2]; two = None: [n, n], only pairs i <= j computed, exactly symmetric; and pairs (i, j) that are open.
 
     Open are in single precision images that nearly coincide (with two = None i < j, and the diagonal beside): where
-    angles are as small as the rounding of their cosines float32 is off by up to 1e-3. The caller computes them in double.
+    angles are as small as the rounding of their cosines float32 is off by up to 1e-3. The caller computes them in
+    double.
     """
     upper, two = two is None, one if two is None else two
     u1, u2 = vectors(one), vectors(two)
@@ -77,7 +78,11 @@ def matrix(net: Net, ntk: bool, one: Prepared, two: Prepared | None, report: Rep
             else:
                 np.matmul(u1[rows], u2.T, out=out[rows])
             parts = [(rows.start + part.start, rows.start + part.stop) for part in slices(size, CHUNK)]
-            list(pool.map(lambda part: entries.entries(steps, out, share, *sides, part, ntk, upper, c, out, counts), parts))
+            list(
+                pool.map(
+                    lambda part: entries.entries(steps, out, share, *sides, part, ntk, upper, c, out, counts), parts
+                )
+            )
             done += size * (len(u2) - rows.start - (size - 1) / 2) if upper else size * len(u2)
     if report is not None:
         report(total, total)
@@ -93,7 +98,7 @@ def _open(out: np.ndarray, counts: np.ndarray, upper: bool) -> tuple[np.ndarray,
     return (i[i < j], j[i < j]) if upper else (i, j)
 
 
-# -- a net and images as arrays ------------------------------------------------------------------------------------------
+# -- a net and images as arrays ----------------------------------------------------------------------------------------
 
 
 @lru_cache(32)
@@ -112,7 +117,9 @@ def steps_of(net: Net, dtype: type) -> entries.Steps:
             first[-1] = activations
             activations += 1
     close = (1 - CLOSE if dtype == np.float32 else NEVER, np.nan)
-    return entries.Steps(*(np.array(a, dtype) for a in (weight, bias)), np.array(first, np.int64), np.array(close, dtype))
+    return entries.Steps(
+        *(np.array(a, dtype) for a in (weight, bias)), np.array(first, np.int64), np.array(close, dtype)
+    )
 
 
 def vectors(side: Prepared) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Compiled loops for kernels of dense nets: each entry runs through the layers in the processor's registers.
 
-The covariance of two flattened images is one number, the entry of a matrix product; ``LANES`` of them, side by side in a
-row, pass all layers between one load and one store. The formulas are those of ``ntkcore.covariance``::
+The covariance of two flattened images is one number, the entry of a matrix product; ``LANES`` of them, side by side
+in a row, pass all layers between one load and one store. The formulas are those of ``ntkcore.covariance``::
 
     entries(steps, gram, 1 / d, roots1, roots2, (0, n), True, True, constants(float32), out)
 """
@@ -74,22 +74,32 @@ def entries(steps, gram, share, roots1, roots2, rows, ntk, upper, c, out, counts
 
 
 @compiled
-def sign_steps(x, u, scale, gradients, tilts, signs, eps, rows, c, sums):
-    """In place of gradients [B, d]: the sign step of each predictor, after the clip to [0, 1], in mapped pixels.
+def chosen(weights, predictors, factors, images, rows, out):
+    """out[p] = weights[predictors[p]] * factors[images[p]], rows filled up to whole lanes."""
+    for row in range(rows[0], rows[1]):
+        for at in range(0, out.shape[1], LANES):
+            store(out[row], at, load(weights[predictors[row]], at) * load(factors[images[row]], at))
 
-    The gradient of predictor b is ``gradients[b] + tilts[b] u``. x, u [d], d filled up to whole lanes with zeros: the
-    image, as pixels and mapped (shifted, and divided by scale); signs [B]: -1, 0 or 1, the way up the loss along the
-    gradient.
-    sums [B, 4]: <gradient, step>, <u, step>, |step|^2, and how many pixels have a gradient.
+
+@compiled
+def sign_steps(x, u, scale, images, gradients, mixes, mixed, shares, tilts, signs, eps, rows, c, sums):
+    """In place of gradients [P, d]: a sign step of each pair of a predictor and an image, clipped to [0, 1], in mapped
+    pixels. The gradient of pair p is ``gradients[p] + sum_r shares[p, r] mixes[mixed[p], r] + tilts[p] u[images[p]]``.
+
+    x, u [m, d], d filled up to whole lanes with zeros: images, as pixels and mapped (shifted, and divided by scale);
+    signs [P]: -1, 0 or 1, the way up the loss along the gradient.
+    sums [P, 4]: <gradient, step>, <u, step>, |step|^2, and how many pixels have a gradient.
     """
     zero, one, e, per_scale = spread(c[0]), spread(c[2]), spread(eps), spread(c[2] / scale)
     lanes = np.empty((4, LANES), x.dtype)
     for row in range(rows[0], rows[1]):
         along, across, length, followed = zero, zero, zero, zero
         way, tilt = spread(signs[row] * eps), spread(tilts[row])
-        for at in range(0, len(x), LANES):
-            here, at_u = load(x, at), load(u, at)
+        for at in range(0, x.shape[1], LANES):
+            here, at_u = load(x[images[row]], at), load(u[images[row]], at)
             g = load(gradients[row], at) + tilt * at_u
+            for part in range(shares.shape[1]):
+                g = g + spread(shares[row, part]) * load(mixes[mixed[row], part], at)
             moved = here + below(zero, g, way, below(g, zero, zero - way, zero))
             moved = below(moved, here - e, here - e, moved)
             moved = below(here + e, moved, here + e, moved)
@@ -112,26 +122,20 @@ def sign_steps(x, u, scale, gradients, tilts, signs, eps, rows, c, sums):
 
 
 @compiled
-def chosen(weights, index, factors, rows, out):
-    """out[b] = weights[index[b]] * factors; weights and factors filled up to whole lanes, out [B, n] as well."""
-    for row in range(rows[0], rows[1]):
-        for at in range(0, len(factors), LANES):
-            store(out[row], at, load(weights[index[row]], at) * load(factors, at))
+def remainders(steps, around, images, moves, roots1, roots2, weights, predictors, rows, ntk, c, sums):
+    """What the linear model of predictor ``predictors[p]`` at image i = ``images[p]`` leaves out.
 
-
-@compiled
-def remainders(steps, base, steepness, covariances, moves, roots1, roots2, weights, index, rows, ntk, c, sums):
-    """What a predictor's linear model leaves out, for one row a predictor.
-
-    ``sums[b, 0] = sum_j w_bj (K(c_j + e_bj) - K_j - s_j e_bj)`` and ``sums[b, 1] = sum_j (w_bj (K'(c_j + e_bj) - s_j))^2``,
-    K' the derivative in the covariance c. base K, steepness s, covariances c [n filled up to whole lanes]; moves e [B, n
-    filled up]; w_b = weights[index[b]]; roots1 [B, activations, 2] after the move, roots2 as in ``entries``.
+    ``sums[p, 0] = sum_j w_j (K(c_ij + e_pj) - K_ij - s_ij e_pj)`` and ``sums[p, 1] = sum_j (w_j (K' - s_ij))^2``, K'
+    the derivative in the covariance after the move. around [3, m, n filled up to whole lanes]: covariances c, kernel
+    K and its slopes s at the images; moves e [P, n filled up]; weights w [F, n filled up]; roots1 [P, activations, 2]
+    after the move, roots2 as in ``entries``.
     """
     per_turn, zero = spread(c[5]), spread(c[0])
-    lanes = np.empty((2, LANES), base.dtype)
+    lanes = np.empty((2, LANES), moves.dtype)
     for row in range(rows[0], rows[1]):
+        covariances, base, slopes = around[0, images[row]], around[1, images[row]], around[2, images[row]]
         first_sum, second_sum = zero, zero
-        for at in range(0, len(base), LANES):
+        for at in range(0, moves.shape[1], LANES):
             e = load(moves[row], at)
             k, t = load(covariances, at) + e, zero
             dk, dt = spread(c[2]), zero
@@ -147,16 +151,15 @@ def remainders(steps, base, steepness, covariances, moves, roots1, roots2, weigh
                     r = spread(roots1[row, first, 1]) * load(roots2[first, 1], at)
                     sin, turn, cosine = angle(k * r, c)
                     s = spread(roots1[row, first, 0]) * load(roots2[first, 0], at)
-                    slope = below(zero, sin, per_turn * r / sin, zero)
-                    dt = dt * turn + t * (dk * slope)
+                    bend = below(zero, sin, per_turn * r / sin, zero)
+                    dt = dt * turn + t * (dk * bend)
                     k = (sin * per_turn + turn * cosine) * s
                     dk = dk * turn
                     t = t * turn
             value, change = (t, dt) if ntk else (k, dk)
-            w = load(weights[index[row]], at)
-            steep = load(steepness, at)
-            first_sum = first_sum + w * (value - load(base, at) - steep * e)
-            change = w * (change - steep)
+            w, slope = load(weights[predictors[row]], at), load(slopes, at)
+            first_sum = first_sum + w * (value - load(base, at) - slope * e)
+            change = w * (change - slope)
             second_sum = second_sum + change * change
         store(lanes[0], 0, first_sum)
         store(lanes[1], 0, second_sum)

@@ -1,21 +1,30 @@
-"""Many predictors on a dense kernel around one image: their gradients, and their values after a step of signs.
+"""Many predictors on a dense kernel around many images: their gradients, and their values after a step of signs.
 
-``f_b(x) = sum_j w_bj K(x, x_j)``, K seen through the covariances ``c_j = <u, u_j> / d``. After a step s of the mapped
-image u the value is, exactly::
+``f_b(x) = sum_j w_bj K(x, x_j)``, K seen through the covariances ``c_j = <u, u_j> / d`` of the mapped images. After a
+step s of the mapped image u the value is, exactly::
 
-    f_b(u + s) = f_b(u) + <G_b, s> + sum_j w_bj (K(c_j + e_j) - K(c_j) - K'(c_j) e_j),    e_j = <s, u_j> / d
+    f_b(u + s) = f_b(u) + <G, s> + sum_j w_bj (K(c_j + e_j) - K(c_j) - K'(c_j) e_j),    e_j = <s, u_j> / d
 
-with the gradient ``G_b`` that the step was made of. Only the last sum needs the moves e_j, and it is small, so they may
-be known roughly: from the strongest DIRECTIONS of the training images alone. What that leaves open is bounded by
-Cauchy-Schwarz, ``|w_b (K'(c + e) - K'(c))| s_next |s_rest| / d``, s_next the largest singular value of what the
-directions miss of the images, s_rest what they miss of the step. One product an image remains, that for the
-gradients; without all this there would be two, and K of each predictor's own image with all others::
+with the gradient ``G = sum_j w_bj K'(c_j) u_j / d + ...`` that the step was made of. Two things make that cheap:
 
-    around = Expansion.of(kernel, kernel.prepare(x_train))                  # None: not for this kernel
-    step = around.sign_step(x, weights, signs, eps)
-    step.change, step.bound                                                # [B] each: f_b(z_b) - f_b(x)
+* The last sum is small, so the moves e_j may be known roughly, from the strongest DIRECTIONS of the training images.
+  What that leaves open is at most ``|w_b (K'(c + e) - K'(c))| missed |s_rest| / d``: ``missed`` is the largest
+  singular value of what the directions leave of the images, s_rest what they leave of the step.
+* The slopes ``K'(c_ij)`` of image i and training image j are nearly a sum of few products ``a_ir b_rj``. The
+  gradients of a predictor at all images are then mixtures of the few vectors ``sum_j w_bj b_rj u_j``; of the rest of
+  the slopes, only what lies along the directions is added. The length of what is still missing, D, is estimated from
+  PROBES random projections; SAFE times the estimate is exceeded with a probability of about 1e-9 (chi-squared with
+  PROBES degrees of freedom). It may turn signs, but ``max_s <G, s>``, which the step of signs attains, moves by at
+  most ``eps |D|_1``.
+
+::
+
+    around = Expansion.of(kernel, kernel.prepare(x_train), x_test)          # None: not for this kernel
+    step = around.sign_steps(weights, b, i, signs, eps, rough=True)         # of predictors b at images i
+    step.change, step.bound                                                 # [P] each: f_b(z) - f_b(x_i)
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -31,20 +40,23 @@ from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.kernels.prepared import Prepared
 from ntkcore.kernels.vectors import LANES, threads
 
-DIRECTIONS = 64
-SLACK = 2.0  # on the bound: for the second order of what the directions miss, and the rounding of single precision
-POWER_STEPS = 12  # to find the largest singular value of what they miss
+DIRECTIONS, PROBES = 32, 64
+SAFE = 2.0
+SLACK = 2.0  # on the bounds: for what is of second order in them, and the rounding of single precision
+POWER_STEPS = 12  # to find the largest singular value of what the directions miss
+ROUGHLY = 0.03  # of the slopes, that their mixture may leave out
+MOST_MIXED = 12  # products of that mixture
 
 
 @dataclass(frozen=True, eq=False)
-class SignStep:
-    """What one sign step from ``image`` did to B predictors.
+class SignSteps:
+    """What a sign step did to P pairs of a predictor and an image.
 
-    steps [B, d filled up]: of the mapped image; change [B] float64, ``f_b`` after less before, known up to bound [B];
-    stuck [B] bool: no gradient to follow.
+    steps [P, d filled up] of the mapped images; change [P] float64, the predictor after less before, known up to bound
+    [P]; stuck [P] bool: no gradient to follow.
     """
 
-    image: Tensor
+    origins: Tensor
     scale: float
     steps: Tensor
     change: Tensor
@@ -52,111 +64,171 @@ class SignStep:
     stuck: Tensor
 
     def images(self, index: Tensor) -> Tensor:
-        """After the steps of some predictors, [len(index), C, H, W] in pixels."""
-        moved = self.steps[index, : self.image.numel()] * self.scale
-        return (self.image + moved.view(-1, *self.image.shape)).clamp(0, 1)
+        """After the steps of some pairs, [len(index), C, H, W] in pixels."""
+        origins = self.origins[index]
+        moved = self.steps[index, : origins[0].numel()] * self.scale
+        return (origins + moved.view(origins.shape)).clamp(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """The kernel and the training images, mapped, as arrays whose rows are filled up to whole lanes."""
+    """A kernel, training and test images as arrays whose rows are filled up to whole lanes."""
 
     kernel: InfiniteKernel
-    train: Prepared
-    u: np.ndarray  # [n, d]
+    x: Tensor  # [m, C, H, W] test images
+    pixels: np.ndarray  # [m, d]
+    u: np.ndarray  # [m, d] mapped
+    squares: np.ndarray  # [m]
+    train: np.ndarray  # [n, d] mapped
+    roots: np.ndarray  # of the training images' variances
     directions: np.ndarray  # [d, r]
-    along: np.ndarray  # [n, r]: the images along the directions
-    missed: float  # largest singular value of what they miss
-    roots: np.ndarray
+    along: np.ndarray  # [n, r]: the training images along the directions
+    probes: np.ndarray  # [n, PROBES]: random projections of what the directions miss
+    missed: float  # its largest singular value
+    around: np.ndarray  # [3, m, n]: covariances, kernel, slopes of each test image with each training image
+    tilts: np.ndarray  # [m, n]: slopes in the variance of the test image
+    shares: np.ndarray  # [m, R]: a
+    mixture: np.ndarray  # [R, n]: b
+    rest: np.ndarray  # [m, n]: slopes less a b
 
     @classmethod
-    def of(cls, kernel: KernelFunction, train: Prepared) -> "Expansion | None":
-        """None where the kernel is not that of a dense ReLU net in single precision on the CPU."""
+    def of(cls, kernel: KernelFunction, train: Prepared, x: Tensor) -> "Expansion | None":
+        """None where the kernel is not that of a dense ReLU net in single precision on the CPU. x: [m, C, H, W]."""
         bare = untiled(kernel)
-        if not isinstance(bare, InfiniteKernel) or not isinstance(train, Prepared) or len(train) == 0:
+        if not isinstance(bare, InfiniteKernel) or not isinstance(train, Prepared) or min(len(train), len(x)) == 0:
             return None
         if train.dtype != torch.float32 or not dense.covers(bare.net, train.images):
             return None
-        u = train.images.detach().flatten(1)
-        rank = min(DIRECTIONS, *u.shape)
-        with torch.random.fork_rng(devices=[]):
+        u, x = train.images.detach().flatten(1), x.float()
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
-            directions = torch.svd_lowrank(u, q=rank, niter=3)[2]
+            directions = torch.svd_lowrank(u, q=min(DIRECTIONS, *u.shape), niter=3)[2]
             along = u @ directions
+            probe = torch.randn(u.shape[1], PROBES) / PROBES**0.5
+            probes = u @ probe - along @ (directions.T @ probe)
             missed = _largest(u, along, directions)
+            mapped = bare.inputs(x).flatten(1)
+            d = np.float32(u.shape[1])
+            covariances, squares = mapped @ u.T / d, (mapped * mapped).sum(1) / d
+            roots = dense.columns_of_roots(train)
+            base = _values(bare, covariances, squares, roots)
+            each = [bare.slopes(c, q[None], train.variances) for c, q in zip(covariances, squares, strict=True)]
+            slopes, tilts = (torch.stack(side) for side in zip(*each, strict=True))
+            shares, mixture = _mixture(slopes)
+            rest = slopes - shares @ mixture
+        around = np.stack([filled(a) for a in (covariances, torch.from_numpy(base)[:, : len(train)], slopes)])
+        rows = [filled(a) for a in (x.flatten(1), mapped)]
         return cls(
             bare,
-            train,
+            x,
+            *rows,
+            squares.numpy(),
             filled(u),
+            roots,
             np.ascontiguousarray(filled(directions.T).T),
             along.numpy(),
+            probes.numpy(),
             missed,
-            dense.columns_of_roots(train),
+            around,
+            *(filled(a) for a in (tilts,)),
+            shares.contiguous().numpy(),
+            *(filled(a) for a in (mixture, rest)),
         )
 
-    def sign_step(self, x: Tensor, weights: np.ndarray, index: Tensor, signs: Tensor, eps: float) -> SignStep:
-        """The step ``eps sign(signs_b G_b)`` of each predictor from x [C, H, W] (pixels), clipped to [0, 1].
+    @property
+    def worthwhile(self) -> bool:
+        """Whether mixtures cost less than each pair's own gradient."""
+        return 4 * self.shares.shape[1] < len(self.x)
 
-        weights [F, n filled up] float32, of which predictor b has number index[b]; signs [B]: which way along the
-        gradient, or 0.
+    def sign_steps(
+        self, weights: np.ndarray, b: np.ndarray, i: np.ndarray, signs: np.ndarray, eps: float, rough: bool
+    ) -> SignSteps:
+        """The steps ``eps sign(signs_p G_p)`` of predictors b [P] at images i [P], clipped to [0, 1].
+
+        weights [F, n filled up] float32, one row a predictor; signs [P]: which way along the gradient, or 0. rough:
+        gradients as mixtures (the module's text), best where b repeats itself; otherwise from the slopes themselves.
         """
-        net, ntk = self.kernel.net, self.kernel.kind == "ntk"
-        c, steps, d = constants(np.float32), dense.steps_of(net, np.float32), np.float32(x.numel())
-        u, pixels = (filled(image.reshape(1, -1))[0] for image in (self.kernel.inputs(x[None].float()), x.float()))
-        covariances, square = self.u @ u / d, torch.tensor([u @ u / d])
-        slope, tilt = self.kernel.slopes(torch.from_numpy(covariances), square, self.train.variances)
-        slope, tilt, covariances = (filled(row[None]) for row in (slope, tilt, torch.from_numpy(covariances)))
-        rows, count = index.numpy(), len(index)
-        tilts = 2 * (weights @ tilt[0])[rows] / d
-        parts = [(part.start, part.stop) for part in slices(count, 32)]
+        d, n, count = np.float32(self.x[0].numel()), len(self.train), len(b)
+        c, net = constants(np.float32), dense.steps_of(self.kernel.net, np.float32)
+        ntk, scale = self.kernel.kind == "ntk", np.float32(self.kernel.inputs.scale)
         scaled, sums, rest = np.empty((count, weights.shape[1]), np.float32), np.zeros((count, 4)), np.zeros((count, 2))
-        ways, scale = signs.float().numpy(), np.float32(self.kernel.inputs.scale)
+        features, which = np.unique(b, return_inverse=True)
+        tilts = (2 * (weights[features] @ self.tilts.T) / d)[which, i]
         with ThreadPoolExecutor(threads()) as pool:
-            factors = slope[0] / d
-            list(pool.map(lambda part: entries.chosen(weights, rows, factors, part, scaled), parts))
-            gradients = scaled[:, : len(self.train)] @ self.u
-            work = (pixels, u, scale, gradients, tilts, ways, np.float32(eps))
-            list(pool.map(lambda part: entries.sign_steps(*work, part, c, sums), parts))
+
+            def each(loop: Callable[[tuple[int, int]], None]) -> None:
+                list(pool.map(loop, [(part.start, part.stop) for part in slices(count, 64)]))
+
+            factors = (self.rest if rough else self.around[2]) / d
+            each(lambda part: entries.chosen(weights, b, factors, i, part, scaled))
+            if rough:
+                seen = scaled[:, :n] @ np.concatenate([self.along, self.probes], 1)
+                unknown = SAFE * np.linalg.norm(seen[:, -PROBES:].astype(np.float64), axis=1)
+                gradients = np.ascontiguousarray(seen[:, :-PROBES]) @ np.ascontiguousarray(self.directions.T)
+                mixed = weights[features, None] * (self.mixture / d)  # [features, R, n]
+                mixes = (mixed.reshape(-1, mixed.shape[-1])[:, :n] @ self.train).reshape(*mixed.shape[:2], -1)
+                shares = self.shares[i]
+            else:
+                unknown, gradients = np.zeros(count), scaled[:, :n] @ self.train
+                mixes, shares = np.empty((0, 0, gradients.shape[1]), np.float32), np.empty((count, 0), np.float32)
+            work = (self.pixels, self.u, scale, i, gradients, mixes, which, shares, tilts, signs, np.float32(eps))
+            each(lambda part: entries.sign_steps(*work, part, c, sums))
             steered = gradients @ self.directions
             moves = filled(torch.from_numpy(steered @ (self.along / d).T))
-            after = torch.from_numpy((u @ u + 2 * sums[:, 1] + sums[:, 2]) / d).float()
-            base = self._base(covariances, square)
-            arrays = (base[0], slope[0], covariances[0], moves, self._roots_of(after), self.roots, weights, rows)
-            list(pool.map(lambda part: entries.remainders(steps, *arrays, part, ntk, c, rest), parts))
+            after = self.squares[i] + (2 * sums[:, 1] + sums[:, 2]) / d
+            roots = _roots_of(self.kernel, torch.from_numpy(after).float())
+            each(
+                lambda part: entries.remainders(
+                    net, self.around, i, moves, roots, self.roots, weights, b, part, ntk, c, rest
+                )
+            )
         change = sums[:, 0] + rest[:, 0] - tilts * sums[:, 1]
         missed = np.sqrt(np.maximum(sums[:, 2] - (steered.astype(np.float64) ** 2).sum(1), 1e-6 * sums[:, 2]))
         bound = SLACK * self.missed / d * np.sqrt(rest[:, 1]) * missed
-        found = (torch.from_numpy(a) for a in (gradients, change, bound, (sums[:, 3] == 0) | (ways == 0)))
-        return SignStep(x, scale, *found)
+        if rough:  # a step of signs takes <G, s> as far as it goes, so G less by D takes it at most eps |D|_1 less far
+            bound += unknown * eps / scale * d**0.5 + np.abs(rest[:, 0])
+        found = (torch.from_numpy(a) for a in (gradients, change, bound, (sums[:, 3] == 0) | (signs == 0)))
+        return SignSteps(self.x[torch.from_numpy(i)], float(scale), *found)
 
-    def _base(self, covariances: np.ndarray, square: Tensor) -> np.ndarray:
-        """K of the image with every training image by the same loops, so that rounding cancels: [1, n filled up]."""
-        steps, c = dense.steps_of(self.kernel.net, np.float32), constants(np.float32)
-        far = steps._replace(close=np.array([dense.NEVER, np.nan], np.float32))
-        roots = self._roots_of(square)
-        out, counts = np.empty_like(covariances), np.zeros(1, np.int64)
-        ntk = self.kernel.kind == "ntk"
-        entries.entries(far, covariances, np.float32(1), roots, self.roots, (0, 1), ntk, False, c, out, counts)
-        return out
 
-    def _roots_of(self, q: Tensor) -> np.ndarray:
-        """Of the input's variances q [B] -> [B, activations, 2]."""
-        variances = self.kernel._local_variances(q)
-        return dense.rows_of_roots(Prepared(q.view(-1, 1, 1, 1), variances))
+def filled(rows: Tensor) -> np.ndarray:
+    """[n, d] with rows filled up to whole lanes with zeros."""
+    return F.pad(rows.detach(), (0, -rows.shape[1] % LANES)).contiguous().numpy()
+
+
+def _values(kernel: InfiniteKernel, covariances: Tensor, squares: Tensor, roots: np.ndarray) -> np.ndarray:
+    """K from covariances [m, n] by the same loops as after a step, so that their rounding cancels: [m, n filled up]."""
+    net, c = dense.steps_of(kernel.net, np.float32), constants(np.float32)
+    every = net._replace(close=np.array([dense.NEVER, np.nan], np.float32))
+    given = filled(covariances)
+    out, counts = np.empty_like(given), np.zeros(len(given), np.int64)
+    rows, ntk = (0, len(given)), kernel.kind == "ntk"
+    entries.entries(every, given, np.float32(1), _roots_of(kernel, squares), roots, rows, ntk, False, c, out, counts)
+    return out
+
+
+def _roots_of(kernel: InfiniteKernel, q: Tensor) -> np.ndarray:
+    """Roots of the variances that follow from those of the input, q [n] -> [n, activations, 2]."""
+    return dense.rows_of_roots(Prepared(q.view(-1, 1, 1, 1), kernel._local_variances(q)))
+
+
+def _mixture(slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """a [m, R], b [R, n] with the fewest products that leave out at most ROUGHLY of the slopes."""
+    most = min(MOST_MIXED, *slopes.shape)
+    left, sizes, right = torch.svd_lowrank(slopes, q=most, niter=3)
+    whole = slopes.double().square().sum()
+    open_ = (whole - sizes.double().square().cumsum(0)).clamp(min=0) / whole.clamp(min=1e-300)
+    enough = (open_ < ROUGHLY**2).nonzero()
+    rank = int(enough[0]) + 1 if len(enough) else most
+    return (left * sizes)[:, :rank], right.T[:rank]
 
 
 def _largest(u: Tensor, along: Tensor, directions: Tensor) -> float:
     """Largest singular value of ``u - along directions^T``, from below by power steps, a tenth added."""
-    v = torch.randn(u.shape[1], 1)
-    size = 0.0
+    v, size = torch.randn(u.shape[1], 1), 0.0
     for _ in range(POWER_STEPS):
         v = v / v.norm().clamp(min=1e-30)
         w = u @ v - along @ (directions.T @ v)
         size = float(w.norm())
         v = u.T @ w - directions @ (along.T @ w)
     return 1.1 * size
-
-
-def filled(rows: Tensor) -> np.ndarray:
-    """[n, d] with rows filled up to whole lanes with zeros."""
-    return F.pad(rows.detach(), (0, -rows.shape[1] % LANES)).contiguous().numpy()

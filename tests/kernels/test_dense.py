@@ -21,7 +21,9 @@ NETS = {
 }
 
 
-def images(n: int, shape: tuple[int, int, int] = (3, 5, 7), seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+def images(
+    n: int, shape: tuple[int, int, int] = (3, 5, 7), seed: int = 0, dtype: torch.dtype = torch.float64
+) -> Tensor:
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype) - 0.2
 
 

@@ -207,7 +207,7 @@ def test_progress_of_the_rest_when_only_an_input_is_missing(store):
     shares: list[float] = []
     run(TINY.sweep(), store, progress=lambda done, total, note: shares.append(done / total))
     assert shares == sorted(shares)
-    assert sum(share < 1 for share in shares) > 10
+    assert sum(share < 1 for share in shares) > 3
 
 
 @pytest.mark.parametrize("stage", every_stage(TINY))

@@ -1,0 +1,137 @@
+"""One step of signs against every predictor of a bank, where the kernel tells what such a step does (``Expansion``).
+
+Three passes, each for what the one before it left open: gradients as mixtures, with a bound on what they leave out;
+each pair's own gradient, still with a bound for its value after the step; the kernel itself at the attacked images,
+in double precision. The first decides nearly all, so a sweep costs a few matrix products in place of two for each
+test image::
+
+    found = sweep_by_signs(together, bank, inner, right, x_test, y_test, attack, tolerance, progress)
+    found.right_after, found.stuck                       # [m, B] bool
+    found.doubtful                          # test images, predictors, attacked images: for double precision
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ntkcore.analysis.attacks import Attack, loss
+from ntkcore.analysis.predict import correct, margin
+from ntkcore.kernels.blocks import KernelFunction, Progress, slices
+from ntkcore.kernels.expansion import Expansion, SignSteps, filled
+from ntkcore.kernels.prepared import Prepared
+
+if TYPE_CHECKING:
+    from ntkcore.analysis.banks import Bank
+
+IMAGES = 512  # test images that are expanded together
+BLOCK_BYTES = 48e6  # gradients and moves of the pairs that are taken together
+NOTE = "attacking features"
+
+
+@dataclass(frozen=True, eq=False)
+class SignSweep:
+    """right_after, stuck [m, B] bool; doubtful: (test images [k], predictors [k], attacked images [k, C, H, W]), whose
+    verdicts in right_after are open."""
+
+    right_after: Tensor
+    stuck: Tensor
+    doubtful: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+
+
+def covers(bank: "Bank", attack: Attack) -> bool:
+    """Whether the attack is one step of signs, on predictors with one inner value."""
+    return attack.norm == "linf" and attack.steps == 1 and not attack.random_start and bank.weights.shape[-1] == 1
+
+
+def sweep_by_signs(
+    kernel: KernelFunction,
+    train: Prepared | Tensor,
+    bank: "Bank",
+    inner: Tensor,
+    right: Tensor,
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    tolerance: Tensor,
+    progress: Progress | None = None,
+) -> SignSweep | None:
+    """Attack the predictors of ``bank`` (float32) at the test images that they have right, [m, B] bool.
+
+    train: what the kernel's ``prepare`` made of the training images; inner [m, B, 1]: values before the readout; x
+    [m, C, H, W], y [m, c]; tolerance [B]: what single precision may change of an output. None where the attack or the
+    kernel is another one.
+    """
+    if not covers(bank, attack):
+        return None
+    found = SignSweep(torch.zeros_like(right), torch.zeros_like(right))
+    weights, total, done = filled(bank.weights[:, :, 0]), max(1, int(right.sum())), 0
+    for part in slices(len(x), IMAGES):
+        around = Expansion.of(kernel, train, x[part])
+        if around is None:
+            return None
+        front = _Front(around, weights, bank, inner[part, :, 0], y[part].float(), attack)
+        open_ = torch.nonzero(right[part].T)[:, [1, 0]]  # (image, predictor), one predictor after the other
+        for rough in (True, False) if around.worthwhile else (False,):
+            todo, left = open_, []
+            for pairs in _blocks(todo, x[0].numel() + 2 * weights.shape[1]):
+                if progress is not None:
+                    progress(done, total, NOTE)
+                steps, outputs = front.step(pairs, rough)
+                i, b = pairs[:, 0], pairs[:, 1]
+                verdict, sure = front.judge(steps, outputs, pairs, tolerance)
+                found.right_after[part][i, b], found.stuck[part][i, b] = verdict, steps.stuck
+                still = (~sure).nonzero().squeeze(1)
+                left.append(pairs[still])
+                if not rough and len(still):
+                    found.doubtful.append((i[still] + part.start, b[still], steps.images(still)))
+                done += len(pairs) if not rough or not around.worthwhile else int(sure.sum())
+            open_ = torch.cat(left) if left else open_[:0]
+    if progress is not None:
+        progress(total, total, NOTE)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Front:
+    """What is attacked: predictors around some test images."""
+
+    around: Expansion
+    weights: np.ndarray  # [B, n filled up]
+    bank: "Bank"
+    inner: Tensor  # [m, B]
+    y: Tensor
+    attack: Attack
+
+    def step(self, pairs: Tensor, rough: bool) -> tuple[SignSteps, Tensor]:
+        """pairs [P, 2] -> the steps, outputs [P, c] after them."""
+        i, b = pairs[:, 0], pairs[:, 1]
+        before = self.inner[i, b]
+        with torch.enable_grad():
+            g = before.float().requires_grad_()
+            (uphill,) = torch.autograd.grad(loss(self._read(g, b), self.y[i]).sum(), g)
+        size = min(self.attack.eps, self.attack.step_size)
+        ways = uphill.sign().numpy()
+        steps = self.around.sign_steps(self.weights, b.numpy(), i.numpy(), ways, size, rough)
+        return steps, self._read((before + steps.change).float(), b)
+
+    def judge(self, steps: SignSteps, outputs: Tensor, pairs: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor]:
+        """Which outputs are right, and of which that is sure: [P] bool each."""
+        i, b = pairs[:, 0], pairs[:, 1]
+        reach = 1.0 if self.bank.readout is None else self.bank.readout[b].flatten(1).norm(dim=1)
+        sure = (
+            margin(outputs, self.y[i]).abs() >= tolerance[b] + steps.bound.float() * reach
+        )  # false where not a number
+        return correct(outputs, self.y[i]), sure
+
+    def _read(self, g: Tensor, b: Tensor) -> Tensor:
+        return self.bank[b].read(g[:, None]) if self.bank.readout is not None else g[:, None]
+
+
+def _blocks(pairs: Tensor, numbers: int) -> Iterator[Tensor]:
+    """numbers: that are held for each pair."""
+    for part in slices(len(pairs), max(1, int(BLOCK_BYTES / (4 * numbers)))):
+        yield pairs[part]

@@ -1,0 +1,68 @@
+"""Sweeps by expansions decide every pair as sweeps by gradients and kernels of each image do."""
+
+import pytest
+import torch
+
+import ntkcore as ntk
+from ntkcore.analysis import banks, sign_sweeps
+from ntkcore.errors import Cancelled
+
+CASES = {
+    "binary": (ntk.fc(1), 2, ntk.fgsm(8 / 255)),
+    "deep": (ntk.fc(5), 2, ntk.fgsm(3 / 255)),
+    "ten classes": (ntk.fc(2), 10, ntk.fgsm(4 / 255)),
+    "a step shorter than eps": (ntk.fc(1), 2, ntk.Attack(eps=8 / 255, steps=1, step_size=2 / 255)),
+    "hardly any step": (ntk.fc(1), 2, ntk.fgsm(1e-4)),
+}
+
+
+def task_of(classes: int) -> ntk.Task:
+    names = None if classes == 2 else ntk.data.info(ntk.DataSpec()).classes
+    spec = (
+        ntk.DataSpec(n_train=120, n_test=90) if names is None else ntk.DataSpec(classes=names, n_train=120, n_test=90)
+    )
+    return ntk.load(spec)
+
+
+@pytest.mark.parametrize(("net", "classes", "attack"), CASES.values(), ids=list(CASES))
+def test_verdicts_are_those_of_the_plain_way(net, classes, attack, monkeypatch):
+    task, kernel = task_of(classes), ntk.kernel_fn(net)
+    monkeypatch.setattr(sign_sweeps, "IMAGES", 50)  # two portions, one smaller
+    monkeypatch.setattr(sign_sweeps, "BLOCK_BYTES", 1e6)
+    arguments = (kernel, task.x_train, task.y_train, task.x_test, task.y_test, attack)
+    found = ntk.eigenfeatures(*arguments)
+    taken = []
+    plain = sign_sweeps.sweep_by_signs
+    monkeypatch.setattr(banks, "sweep_by_signs", lambda *rest: taken.append(plain(*rest)) or None)
+    expected = ntk.eigenfeatures(*arguments)
+    assert taken[0] is not None  # this case is one of those
+    assert torch.equal(found.right_before, expected.right_before)
+    assert torch.equal(found.right_after, expected.right_after)
+    assert torch.equal(found.zero_gradient, expected.zero_gradient)
+
+
+def test_other_attacks_take_the_plain_way():
+    task = task_of(2)
+    bank = ntk.analysis.eigenfeatures.feature_bank(
+        ntk.spectrum(ntk.kernel_fn(ntk.fc(1))(task.x_train.double())), task.y_train
+    )
+    assert sign_sweeps.covers(bank, ntk.fgsm(8 / 255))
+    for attack in (ntk.pgd(8 / 255), ntk.fgsm(1.0, norm="l2"), ntk.pgd(8 / 255, steps=1, random_start=True)):
+        assert not sign_sweeps.covers(bank, attack)
+
+
+def test_progress_ends_at_its_total_and_may_stop(monkeypatch):
+    task, kernel, seen = task_of(2), ntk.kernel_fn(ntk.fc(1)), []
+    monkeypatch.setattr(sign_sweeps, "BLOCK_BYTES", 1e6)
+    arguments = (kernel, task.x_train, task.y_train, task.x_test, task.y_test)
+    ntk.eigenfeatures(*arguments, progress=lambda done, total, note: seen.append((done, total)))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1][0] == seen[-1][1]
+    assert len(seen) > 5
+
+    def stop(done: float, total: float, note: str) -> None:
+        if done > 0:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        ntk.eigenfeatures(*arguments, progress=stop)

@@ -1,0 +1,73 @@
+"""What the expansion says of a step of signs, against the kernel itself at the attacked images."""
+
+import numpy as np
+import pytest
+import torch
+
+import ntkcore as ntk
+from ntkcore.kernels import expansion
+from ntkcore.kernels.expansion import Expansion, filled
+
+NETS = {"fc": ntk.fc(1), "deep": ntk.fc(4), "other scales": ntk.fc(2, W_std=1.1, b_std=0.6)}
+EPS = 6 / 255
+
+
+@pytest.fixture(scope="module")
+def task():
+    """Real images, most of whose borders are black."""
+    return ntk.load(ntk.DataSpec(n_train=70, n_test=60))
+
+
+def setting(task, net, kind, inputs):
+    """A kernel, its expansion, and unit weights [7, 70] with some structure."""
+    kernel = ntk.kernel_fn(net, kind, ntk.input_map(inputs, task.x_train))
+    around = Expansion.of(kernel, kernel.kernel.prepare(task.x_train), task.x_test)
+    vectors = ntk.spectrum(kernel(task.x_train.double())).vectors[:, [0, 1, 2, 5, 10, 30, 69]]
+    return kernel, around, vectors.T.contiguous()
+
+
+@pytest.mark.parametrize("rough", [True, False], ids=["mixtures", "own gradients"])
+@pytest.mark.parametrize(("kind", "inputs"), [("ntk", "raw"), ("ntk", "standardise"), ("nngp", "centre")])
+@pytest.mark.parametrize("net", NETS.values(), ids=list(NETS))
+def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs, rough):
+    kernel, around, weights = setting(task, net, kind, inputs)
+    assert around.shares.shape[1] <= expansion.MOST_MIXED
+    b, i = np.repeat(np.arange(7), 20), np.tile(np.arange(0, 60, 3), 7)
+    signs = np.where((b + i) % 2, 1, -1).astype(np.float32)
+    steps = around.sign_steps(filled(weights.float()), b, i, signs, EPS, rough)
+
+    x = task.x_test.double().requires_grad_()
+    outputs = kernel(x, task.x_train.double()) @ weights.T  # [m, 7]
+    gradients = torch.stack([torch.autograd.grad(outputs[:, k].sum(), x, retain_graph=True)[0] for k in range(7)])
+    way = torch.from_numpy(signs).double()[:, None, None, None]
+    z = (x.detach()[i] + EPS * way * gradients[b, i].sign()).clamp(0, 1)
+    with torch.no_grad():
+        change = (kernel(z, task.x_train.double()) * weights[b]).sum(1) - outputs[i, b]
+    rounding = 1e-5 * float(change.abs().max())
+    assert bool(((steps.change - change).abs() <= steps.bound + rounding).all())
+    assert float((steps.bound / change.abs()).median()) < (0.5 if rough else 0.1)  # it says something
+    images = steps.images(torch.arange(len(b)))
+    if not rough:  # the very images, but for pixels whose gradient is as small as its rounding
+        assert float((images.double() - z).abs().gt(1e-6).double().mean()) < 1e-3
+    assert float((images.double() - x.detach()[i]).abs().max()) <= EPS + 1e-6
+    assert float(images.min()) >= 0
+    assert float(images.max()) <= 1
+
+
+def test_no_way_to_go_is_stuck(task):
+    _, around, weights = setting(task, NETS["fc"], "ntk", "raw")
+    b, i = np.array([0, 1, 2]), np.array([3, 4, 5])
+    signs = np.array([0, 1, -1], np.float32)
+    steps = around.sign_steps(filled(weights.float()), b, i, signs, EPS, False)
+    assert steps.stuck.tolist() == [True, False, False]
+    assert float(steps.change[0]) == pytest.approx(0, abs=1e-6)
+    assert torch.equal(steps.images(torch.tensor([0]))[0], task.x_test[3])
+
+
+def test_other_kernels_have_none(task):
+    for net in (ntk.conv(2), ntk.fc(1, activation="erf")):
+        kernel = ntk.kernel_fn(net)
+        assert Expansion.of(kernel, kernel.kernel.prepare(task.x_train[:5]), task.x_test[:3]) is None
+    double = ntk.kernel_fn(ntk.fc(1))
+    assert Expansion.of(double, double.kernel.prepare(task.x_train[:5].double()), task.x_test[:3]) is None
+    assert Expansion.of(lambda x, z=None: x, task.x_train[:5], task.x_test[:3]) is None
