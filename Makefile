@@ -35,7 +35,7 @@ run: $(VENV)/.app
 test: $(VENV)/.dev
 	@$(PY) -m pytest $(ARGS)
 
-bench: $(VENV)/.dev $(if $(ARGS),$(if $(filter kernels,$(ARGS)),peer),peer)
+bench: $(VENV)/.dev $(if $(ARGS),$(if $(filter kernels features empirical,$(ARGS)),peer),peer)
 	@$(PY) -m bench $(ARGS)
 
 # Without it the benchmark says so and goes on.

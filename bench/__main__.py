@@ -2,7 +2,7 @@
 
 ::
 
-    python -m bench                             # sweep, kernels, empirical, story, then pages
+    python -m bench                             # all of them, one after the other
     python -m bench sweep --n 400 --m 100       # a smaller experiment
     python -m bench kernels --rounds 7
 """
@@ -14,13 +14,16 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
-from bench import empirical, kernels, pages, story, sweep
+from bench import costs, empirical, estimates, features, kernels, pages, story, sweep
 from bench.measure import machine
 
 BENCHMARKS = {
     "sweep": sweep.main,
+    "features": features.main,
     "kernels": kernels.main,
     "empirical": empirical.main,
+    "costs": costs.main,
+    "estimates": estimates.main,
     "story": story.main,
     "pages": pages.main,
 }
@@ -33,6 +36,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--m", type=int, default=300, help="test images of the sweep (300)")
     parser.add_argument("--features", type=int, default=10, help="features attacked one by one (10)")
     parser.add_argument("--rounds", type=int, default=5, help="repetitions, of which the median counts (5)")
+    parser.add_argument("--docs", help="a folder into which costs writes costs.md and its picture")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
