@@ -1,8 +1,8 @@
 """Whether what a run is said to take is what it takes: the app's estimate beside the time, for whole presets.
 
 Each runs into a folder of its own, in this process (the app's worker is another one, whose start comes on top), with
-rates measured anew at the beginning as at the app's first use. Every stage is estimated when its inputs are there, as the
-pages do it; what matters is the sum, and stages that are off by more than two and take long are named::
+rates measured anew at the beginning as at the app's first use. Every stage is estimated when its inputs are there, as
+the pages do it; what matters is the sum, and stages that are off by more than two and take long are named::
 
     python -m bench estimates
 """
