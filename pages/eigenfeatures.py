@@ -17,7 +17,7 @@ from pages.ui.page import page
 from pages.ui.pictures import feature_rows, perturbation_row
 from pages.ui.results import need
 from pages.ui.samples import examples, task_of
-from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
+from pages.ui.show import chart, clicked, dark, downloads, drawn_once, explain, pictures
 
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
 task, night, figures = task_of(experiment), dark(), {}
@@ -93,7 +93,9 @@ with left:
     chart(figures["Along the index"], "along-index", key="along-index")
 with right:
     st.subheader("Classes of features along the index", anchor=False)
-    figures["Classes along the index"] = class_shares(classes, dark=night)
+    figures["Classes along the index"] = drawn_once(
+        f"classes {swept.key} {rule} {night}", lambda: class_shares(classes, dark=night)
+    )
     chart(figures["Classes along the index"], "classes-along-index", key="class-shares")
 
 st.subheader("What the features look at", anchor=False)
@@ -140,8 +142,9 @@ if ready:
     pictures(row)
     figures["Perturbation"] = partial(strip, row, dark=night)
     parts, of_class = arrays["contributions"].numpy(), arrays["classes"].numpy()
-    figures["Perturbation over features"] = perturbation_split(
-        parts, classes=of_class, quantity="change of the margin", dark=night
+    figures["Perturbation over features"] = drawn_once(
+        f"split {swept.key} {examples(task, nth)[label]} {rule} {night}",
+        lambda: perturbation_split(parts, classes=of_class, quantity="change of the margin", dark=night),
     )
     chart(figures["Perturbation over features"], "perturbation-split", key="split")
     st.markdown(read_split(parts, of_class, *arrays["margins"].tolist(), label))
@@ -156,15 +159,17 @@ if curves is not None:
         st.subheader("Keep only some features", anchor=False)
         k = st.number_input("Features kept, k", 1, count, min(20, count), key="k", bind="query-params")
         drawn = {kind: curve for kind, curve in kept.items() if len(curve.k)}  # a class may have no feature
-        figures["Kept features"] = kept_subsets(
-            drawn, k=k, chance=sweep.majority, attack=str(experiment.attack), dark=night
+        figures["Kept features"] = drawn_once(
+            f"kept {curves.key} {k} {night}",
+            lambda: kept_subsets(drawn, k=k, chance=sweep.majority, attack=str(experiment.attack), dark=night),
         )
         chart(figures["Kept features"], "kept-features", key="kept")
         st.markdown(read_kept(kept))
     with right:
         st.subheader("Stop training early", anchor=False)
-        figures["Along training time"] = along_time(
-            flow.k, flow.clean, flow.attacked, chance=sweep.majority, attack=str(experiment.attack), dark=night
+        named = {"chance": sweep.majority, "attack": str(experiment.attack), "dark": night}
+        figures["Along training time"] = drawn_once(
+            f"time {curves.key} {night}", lambda: along_time(flow.k, flow.clean, flow.attacked, **named)
         )
         chart(figures["Along training time"], "along-time", key="time")
         st.markdown(read_time(flow))

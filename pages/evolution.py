@@ -25,7 +25,7 @@ from pages.ui.navigation import go_to
 from pages.ui.page import page
 from pages.ui.results import need_all
 from pages.ui.samples import task_of
-from pages.ui.show import chart, dark, downloads, explain, pictures
+from pages.ui.show import chart, dark, downloads, drawn_once, explain, pictures
 
 experiment = page(
     "Evolution", "How does a net's own tangent kernel move in training, and does attacking it calm it?", True
@@ -47,13 +47,17 @@ chance = max(np.bincount(task.labels_test.numpy())) / task.m
 if not found:
     st.caption("No epoch is there yet; curves grow as the nets train.")
     st.stop()
+stamp = f"{[artifact.key for artifact in found.values()]} {e} {night}"  # of figures: all that they show
 seeds = f"Bands: lowest to highest of {e.seeds} seeds. " if e.seeds > 1 else ""
 
 st.subheader("Accuracy while training", anchor=False)
 kinds = ("clean", "fgsm", "pgd")
 test = {regime: {kind: history.accuracy(regime, "test", kind) for kind in kinds} for regime in e.regimes}
 train = {regime: {kind: history.accuracy(regime, "train", kind) for kind in kinds} for regime in e.regimes}
-figures["Accuracy along training"] = accuracy_along_epochs(epochs, test, train=train, chance=float(chance), dark=night)
+figures["Accuracy along training"] = drawn_once(
+    f"accuracy {stamp}",
+    lambda: accuracy_along_epochs(epochs, test, train=train, chance=float(chance), dark=night),
+)
 chart(figures["Accuracy along training"], "accuracy-along-training", key="accuracies")
 last = {r: history.reached(r) for r in e.regimes}
 now = {
@@ -81,14 +85,18 @@ middle = {
 }
 left, right = st.columns(2, gap="large")
 with left:
-    figures["Distances of the kernels"] = kernel_distances(
-        looks, {r: history.distance(r) for r in e.regimes}, columns=2, dark=night
+    figures["Distances of the kernels"] = drawn_once(
+        f"distances {stamp}",
+        lambda: kernel_distances(looks, {r: history.distance(r) for r in e.regimes}, columns=2, dark=night),
     )
     chart(figures["Distances of the kernels"], "kernel-distances", key="distances")
     st.caption("Distance 1 − s of the kernels of any two epochs, s their cosine: 0 is the same up to scale.")
 with right:
     speeds = {r: history.velocity(r) for r in e.regimes}
-    figures["Velocity of the kernel"] = kernel_velocity(looks, speeds, lazy=middle, share=share, dark=night)
+    figures["Velocity of the kernel"] = drawn_once(
+        f"velocity {share} {stamp}",
+        lambda: kernel_velocity(looks, speeds, lazy=middle, share=share, dark=night),
+    )
     chart(figures["Velocity of the kernel"], "kernel-velocity", key="velocity")
     done = {NAMES[r]: steps for r, steps in lazy.items() if steps}
     if done and complete:
@@ -98,7 +106,7 @@ with right:
 st.subheader("Where it goes", anchor=False)
 parts = {"whole kernel": "whole kernel", f"top {e.top}": "top", "the rest": "bottom"}
 paths = {title: {r: history.path(r, part) for r in e.regimes} for title, part in parts.items()}
-figures["Path of the kernel"] = polar_paths(looks, paths, dark=night)
+figures["Path of the kernel"] = drawn_once(f"path {stamp}", lambda: polar_paths(looks, paths, dark=night))
 chart(figures["Path of the kernel"], "kernel-path", key="paths")
 st.caption(
     "Seed 0. Radius: how far the kernel is from the first one, as a share of the whole way. Angle: how far it has "
@@ -107,8 +115,9 @@ st.caption(
 
 st.subheader("Where its mass is", anchor=False)
 mass = {r: {k: history.mass(r, k) for k in (10, 20)} for r in e.regimes}
-figures["Concentration of the kernel"] = concentration(
-    looks, mass, {r: history.share(r, 20) for r in e.regimes}, {r: history.rank(r) for r in e.regimes}, dark=night
+shares, ranks = {r: history.share(r, 20) for r in e.regimes}, {r: history.rank(r) for r in e.regimes}
+figures["Concentration of the kernel"] = drawn_once(
+    f"concentration {stamp}", lambda: concentration(looks, mass, shares, ranks, dark=night)
 )
 chart(figures["Concentration of the kernel"], "concentration", key="concentration")
 settled = {NAMES[r]: c for r in e.regimes if (c := history.concentration(r, 20)) is not None}
@@ -117,8 +126,9 @@ if settled and complete:
 
 st.subheader("What it is aligned with", anchor=False)
 special = {r: band for r in e.regimes if (band := history.specialisation(r)) is not None}
-figures["Alignment with the labels"] = alignment_along_epochs(
-    looks, {r: history.alignment(r) for r in e.regimes}, special or None, dark=night
+aligned = {r: history.alignment(r) for r in e.regimes}
+figures["Alignment with the labels"] = drawn_once(
+    f"alignment {stamp}", lambda: alignment_along_epochs(looks, aligned, special or None, dark=night)
 )
 chart(figures["Alignment with the labels"], "alignment-with-labels", key="aligned")
 
@@ -131,11 +141,14 @@ if there:
     at = max((t for t in there if t <= asked), default=there[0])
     if at != asked:
         st.caption(f"Epoch {asked} is not there yet: this is epoch {at}.")
-    figures["Spectra at an epoch"] = spectra_at_epoch(
-        {r: history.values(r, at) for r in e.regimes},
-        at,
-        first={r: history.values(r, 0) for r in e.regimes},
-        dark=night,
+    figures["Spectra at an epoch"] = drawn_once(
+        f"spectra {at} {stamp}",
+        lambda: spectra_at_epoch(
+            {r: history.values(r, at) for r in e.regimes},
+            at,
+            first={r: history.values(r, 0) for r in e.regimes},
+            dark=night,
+        ),
     )
     chart(figures["Spectra at an epoch"], "spectra-at-an-epoch", key="spectra")
     nets = {r: e.tangent(r, 0, at).checkpoint for r in e.regimes}

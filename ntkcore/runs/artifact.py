@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -215,8 +216,10 @@ def _text(body: dict[str, Any]) -> bytes:
     return (json.dumps(body, indent=1) + "\n").encode("ascii")
 
 
+@lru_cache(4096)  # a page looks at the same hundred again and again
 def _open_seal(raw: bytes) -> dict[str, Any]:
-    """The envelope in ``raw``, without its seal; raises Broken when it is not exactly what was written."""
+    """The envelope in ``raw``, without its seal, to be read only; raises Broken when it is not exactly what was
+    written."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -93,14 +94,30 @@ def estimate_all(wanted: Sequence[specs.StageSpec], rates: Rates, store: Store) 
     """What each of several specs adds when they are computed in this order: an input is counted once."""
     counted: set[str] = set()
 
-    def add(spec: specs.StageSpec) -> Estimate:
-        name = specs.key(spec)
-        if name in counted or store.get(spec.stage, name) is not None:
+    def add(node: _Node) -> Estimate:
+        if node.name in counted or store.has(node.stage, node.name):
             return NOTHING
-        counted.add(name)
-        return sum(map(add, _inputs(spec)), _own(spec, rates) + Estimate(0.0, LEAST_MEMORY))
+        counted.add(node.name)
+        return sum(map(add, node.inputs), node.own + Estimate(0.0, LEAST_MEMORY))
 
-    return [add(spec) for spec in wanted]
+    return [add(_node(spec, rates)) for spec in wanted]
+
+
+@dataclass(frozen=True, eq=False)
+class _Node:
+    """A spec's place in the store, its own cost and its inputs."""
+
+    stage: str
+    name: str
+    own: Estimate
+    inputs: tuple["_Node", ...]
+
+
+@lru_cache(16384)  # a page asks for the same again with every control that moves
+def _node(spec: specs.StageSpec, rates: Rates) -> _Node:
+    return _Node(
+        spec.stage, specs.key(spec), _own(spec, rates), tuple(_node(before, rates) for before in _inputs(spec))
+    )
 
 
 def _inputs(spec: specs.StageSpec) -> list[specs.StageSpec]:

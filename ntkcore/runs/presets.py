@@ -8,6 +8,7 @@ The same names serve the Overview page and ``python -m ntkcore run --preset NAME
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ntkcore.analysis.attacks import fgsm, pgd
 from ntkcore.data import DataSpec
@@ -30,7 +31,7 @@ class Preset:
     story: Story | None = None
     evolution: Evolution | None = None
 
-    @property
+    @cached_property
     def specs(self) -> tuple[StageSpec, ...]:
         """What the page that it opens computes first: what it costs."""
         if self.evolution is not None:
