@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ntkcore.analysis.attacks import Attack, loss
 from ntkcore.analysis.predict import correct, margin
 from ntkcore.kernels.blocks import KernelFunction, Progress, slices
-from ntkcore.kernels.expansion import Expansion, SignSteps, filled
+from ntkcore.kernels.expansion import Expansion, SignSteps
 from ntkcore.kernels.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -68,12 +67,12 @@ def sweep_by_signs(
     if not covers(bank, attack):
         return None
     found = SignSweep(torch.zeros_like(right), torch.zeros_like(right))
-    weights, total, done = filled(bank.weights[:, :, 0]), max(1, int(right.sum())), 0
+    weights, total, done = bank.weights[:, :, 0], max(1, int(right.sum())), 0
     for part in slices(len(x), IMAGES):
-        around = Expansion.of(kernel, train, x[part])
+        around = Expansion.of(kernel, train, x[part], weights)
         if around is None:
             return None
-        front = _Front(around, weights, bank, inner[part, :, 0], y[part].float(), attack)
+        front = _Front(around, bank, inner[part, :, 0], y[part].float(), attack)
         open_ = torch.nonzero(right[part].T)[:, [1, 0]]  # (image, predictor), one predictor after the other
         for rough in (True, False) if around.worthwhile else (False,):
             todo, left = open_, []
@@ -100,7 +99,6 @@ class _Front:
     """What is attacked: predictors around some test images."""
 
     around: Expansion
-    weights: np.ndarray  # [B, n filled up]
     bank: "Bank"
     inner: Tensor  # [m, B]
     y: Tensor
@@ -115,7 +113,7 @@ class _Front:
             (uphill,) = torch.autograd.grad(loss(self._read(g, b), self.y[i]).sum(), g)
         size = min(self.attack.eps, self.attack.step_size)
         ways = uphill.sign().numpy()
-        steps = self.around.sign_steps(self.weights, b.numpy(), i.numpy(), ways, size, rough)
+        steps = self.around.sign_steps(b.numpy(), i.numpy(), ways, size, rough)
         return steps, self._read((before + steps.change).float(), b)
 
     def judge(self, steps: SignSteps, outputs: Tensor, pairs: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor]:

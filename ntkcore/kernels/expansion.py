@@ -19,14 +19,14 @@ with the gradient ``G = sum_j w_bj K'(c_j) u_j / d + ...`` that the step was mad
 
 ::
 
-    around = Expansion.of(kernel, kernel.prepare(x_train), x_test)          # None: not for this kernel
-    step = around.sign_steps(weights, b, i, signs, eps, rough=True)         # of predictors b at images i
+    around = Expansion.of(kernel, kernel.prepare(x_train), x_test, weights) # None: not for this kernel
+    step = around.sign_steps(b, i, signs, eps, rough=True)                  # of predictors b at images i
     step.change, step.bound                                                 # [P] each: f_b(z) - f_b(x_i)
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -53,10 +53,11 @@ class SignSteps:
     """What a sign step did to P pairs of a predictor and an image.
 
     steps [P, d filled up] of the mapped images; change [P] float64, the predictor after less before, known up to bound
-    [P]; stuck [P] bool: no gradient to follow.
+    [P]; stuck [P] bool: no gradient to follow. The steps are overwritten by the next call.
     """
 
-    origins: Tensor
+    x: Tensor  # the images that were attacked
+    i: Tensor
     scale: float
     steps: Tensor
     change: Tensor
@@ -65,16 +66,17 @@ class SignSteps:
 
     def images(self, index: Tensor) -> Tensor:
         """After the steps of some pairs, [len(index), C, H, W] in pixels."""
-        origins = self.origins[index]
-        moved = self.steps[index, : origins[0].numel()] * self.scale
+        origins = self.x[self.i[index]]
+        moved = self.steps[index, : self.x[0].numel()] * self.scale
         return (origins + moved.view(origins.shape)).clamp(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """A kernel, training and test images as arrays whose rows are filled up to whole lanes."""
+    """A kernel, predictors, training and test images as arrays whose rows are filled up to whole lanes."""
 
     kernel: InfiniteKernel
+    weights: np.ndarray  # [F, n], one row a predictor
     x: Tensor  # [m, C, H, W] test images
     pixels: np.ndarray  # [m, d]
     u: np.ndarray  # [m, d] mapped
@@ -82,18 +84,21 @@ class Expansion:
     train: np.ndarray  # [n, d] mapped
     roots: np.ndarray  # of the training images' variances
     directions: np.ndarray  # [d, r]
-    along: np.ndarray  # [n, r]: the training images along the directions
-    probes: np.ndarray  # [n, PROBES]: random projections of what the directions miss
+    along: np.ndarray  # [n, r + PROBES]: the training images along the directions, and random projections of the rest
     missed: float  # its largest singular value
     around: np.ndarray  # [3, m, n]: covariances, kernel, slopes of each test image with each training image
-    tilts: np.ndarray  # [m, n]: slopes in the variance of the test image
+    tilts: np.ndarray  # [F, m]: slope of each predictor in the variance of each test image, twice, over d
     shares: np.ndarray  # [m, R]: a
     mixture: np.ndarray  # [R, n]: b
     rest: np.ndarray  # [m, n]: slopes less a b
+    space: dict[str, np.ndarray] = field(default_factory=dict)  # large arrays, used again by every call
 
     @classmethod
-    def of(cls, kernel: KernelFunction, train: Prepared, x: Tensor) -> "Expansion | None":
-        """None where the kernel is not that of a dense ReLU net in single precision on the CPU. x: [m, C, H, W]."""
+    def of(cls, kernel: KernelFunction, train: Prepared, x: Tensor, weights: Tensor) -> "Expansion | None":
+        """None where the kernel is not that of a dense ReLU net in single precision on the CPU.
+
+        x [m, C, H, W] test images; weights [F, n] float32, one row a predictor.
+        """
         bare = untiled(kernel)
         if not isinstance(bare, InfiniteKernel) or not isinstance(train, Prepared) or min(len(train), len(x)) == 0:
             return None
@@ -120,17 +125,17 @@ class Expansion:
         rows = [filled(a) for a in (x.flatten(1), mapped)]
         return cls(
             bare,
+            filled(weights),
             x,
             *rows,
             squares.numpy(),
             filled(u),
             roots,
             np.ascontiguousarray(filled(directions.T).T),
-            along.numpy(),
-            probes.numpy(),
+            torch.cat([along, probes], 1).contiguous().numpy(),
             missed,
             around,
-            *(filled(a) for a in (tilts,)),
+            (2 / d * weights @ tilts.T).numpy(),
             shares.contiguous().numpy(),
             *(filled(a) for a in (mixture, rest)),
         )
@@ -140,20 +145,19 @@ class Expansion:
         """Whether mixtures cost less than each pair's own gradient."""
         return 4 * self.shares.shape[1] < len(self.x)
 
-    def sign_steps(
-        self, weights: np.ndarray, b: np.ndarray, i: np.ndarray, signs: np.ndarray, eps: float, rough: bool
-    ) -> SignSteps:
+    def sign_steps(self, b: np.ndarray, i: np.ndarray, signs: np.ndarray, eps: float, rough: bool) -> SignSteps:
         """The steps ``eps sign(signs_p G_p)`` of predictors b [P] at images i [P], clipped to [0, 1].
 
-        weights [F, n filled up] float32, one row a predictor; signs [P]: which way along the gradient, or 0. rough:
+        signs [P]: which way along the gradient, or 0. rough:
         gradients as mixtures (the module's text), best where b repeats itself; otherwise from the slopes themselves.
         """
-        d, n, count = np.float32(self.x[0].numel()), len(self.train), len(b)
+        d, n, count, weights = np.float32(self.x[0].numel()), len(self.train), len(b), self.weights
         c, net = constants(np.float32), dense.steps_of(self.kernel.net, np.float32)
         ntk, scale = self.kernel.kind == "ntk", np.float32(self.kernel.inputs.scale)
-        scaled, sums, rest = np.empty((count, weights.shape[1]), np.float32), np.zeros((count, 4)), np.zeros((count, 2))
+        sums, rest = np.zeros((count, 4)), np.zeros((count, 2))
+        scaled, moves, gradients = (self._room(name, count) for name in ("scaled", "moves", "gradients"))
         features, which = np.unique(b, return_inverse=True)
-        tilts = (2 * (weights[features] @ self.tilts.T) / d)[which, i]
+        tilts = self.tilts[b, i]
         with ThreadPoolExecutor(threads()) as pool:
 
             def each(loop: Callable[[tuple[int, int]], None]) -> None:
@@ -162,19 +166,20 @@ class Expansion:
             factors = (self.rest if rough else self.around[2]) / d
             each(lambda part: entries.chosen(weights, b, factors, i, part, scaled))
             if rough:
-                seen = scaled[:, :n] @ np.concatenate([self.along, self.probes], 1)
+                seen = scaled[:, :n] @ self.along
                 unknown = SAFE * np.linalg.norm(seen[:, -PROBES:].astype(np.float64), axis=1)
-                gradients = np.ascontiguousarray(seen[:, :-PROBES]) @ np.ascontiguousarray(self.directions.T)
+                np.matmul(np.ascontiguousarray(seen[:, :-PROBES]), self.directions.T, out=gradients)
                 mixed = weights[features, None] * (self.mixture / d)  # [features, R, n]
                 mixes = (mixed.reshape(-1, mixed.shape[-1])[:, :n] @ self.train).reshape(*mixed.shape[:2], -1)
                 shares = self.shares[i]
             else:
-                unknown, gradients = np.zeros(count), scaled[:, :n] @ self.train
-                mixes, shares = np.empty((0, 0, gradients.shape[1]), np.float32), np.empty((count, 0), np.float32)
+                np.matmul(scaled[:, :n], self.train, out=gradients)
+                unknown, mixes = np.zeros(count), np.empty((0, 0, gradients.shape[1]), np.float32)
+                shares = np.empty((count, 0), np.float32)
             work = (self.pixels, self.u, scale, i, gradients, mixes, which, shares, tilts, signs, np.float32(eps))
             each(lambda part: entries.sign_steps(*work, part, c, sums))
             steered = gradients @ self.directions
-            moves = filled(torch.from_numpy(steered @ (self.along / d).T))
+            np.matmul(steered, (self.along[:, :-PROBES] / d).T, out=moves[:, :n])
             after = self.squares[i] + (2 * sums[:, 1] + sums[:, 2]) / d
             roots = _roots_of(self.kernel, torch.from_numpy(after).float())
             each(
@@ -188,7 +193,15 @@ class Expansion:
         if rough:  # a step of signs takes <G, s> as far as it goes, so G less by D takes it at most eps |D|_1 less far
             bound += unknown * eps / scale * d**0.5 + np.abs(rest[:, 0])
         found = (torch.from_numpy(a) for a in (gradients, change, bound, (sums[:, 3] == 0) | (signs == 0)))
-        return SignSteps(self.x[torch.from_numpy(i)], float(scale), *found)
+        return SignSteps(self.x, torch.from_numpy(i), float(scale), *found)
+
+    def _room(self, name: str, rows: int) -> np.ndarray:
+        """[rows, d filled up] for gradients, [rows, n filled up] for the others: what lies there is overwritten."""
+        kept = self.space.get(name)
+        if kept is None or len(kept) < rows:
+            width = self.train.shape[1] if name == "gradients" else self.weights.shape[1]
+            kept = self.space[name] = np.zeros((rows, width), np.float32)
+        return kept[:rows]
 
 
 def filled(rows: Tensor) -> np.ndarray:

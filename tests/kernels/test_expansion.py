@@ -6,7 +6,7 @@ import torch
 
 import ntkcore as ntk
 from ntkcore.kernels import expansion
-from ntkcore.kernels.expansion import Expansion, filled
+from ntkcore.kernels.expansion import Expansion
 
 NETS = {"fc": ntk.fc(1), "deep": ntk.fc(4), "other scales": ntk.fc(2, W_std=1.1, b_std=0.6)}
 EPS = 6 / 255
@@ -21,9 +21,8 @@ def task():
 def setting(task, net, kind, inputs):
     """A kernel, its expansion, and unit weights [7, 70] with some structure."""
     kernel = ntk.kernel_fn(net, kind, ntk.input_map(inputs, task.x_train))
-    around = Expansion.of(kernel, kernel.kernel.prepare(task.x_train), task.x_test)
-    vectors = ntk.spectrum(kernel(task.x_train.double())).vectors[:, [0, 1, 2, 5, 10, 30, 69]]
-    return kernel, around, vectors.T.contiguous()
+    weights = ntk.spectrum(kernel(task.x_train.double())).vectors[:, [0, 1, 2, 5, 10, 30, 69]].T.contiguous()
+    return kernel, Expansion.of(kernel, kernel.kernel.prepare(task.x_train), task.x_test, weights.float()), weights
 
 
 @pytest.mark.parametrize("rough", [True, False], ids=["mixtures", "own gradients"])
@@ -34,7 +33,7 @@ def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs
     assert around.shares.shape[1] <= expansion.MOST_MIXED
     b, i = np.repeat(np.arange(7), 20), np.tile(np.arange(0, 60, 3), 7)
     signs = np.where((b + i) % 2, 1, -1).astype(np.float32)
-    steps = around.sign_steps(filled(weights.float()), b, i, signs, EPS, rough)
+    steps = around.sign_steps(b, i, signs, EPS, rough)
 
     x = task.x_test.double().requires_grad_()
     outputs = kernel(x, task.x_train.double()) @ weights.T  # [m, 7]
@@ -55,10 +54,10 @@ def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs
 
 
 def test_no_way_to_go_is_stuck(task):
-    _, around, weights = setting(task, NETS["fc"], "ntk", "raw")
+    _, around, _ = setting(task, NETS["fc"], "ntk", "raw")
     b, i = np.array([0, 1, 2]), np.array([3, 4, 5])
     signs = np.array([0, 1, -1], np.float32)
-    steps = around.sign_steps(filled(weights.float()), b, i, signs, EPS, False)
+    steps = around.sign_steps(b, i, signs, EPS, False)
     assert steps.stuck.tolist() == [True, False, False]
     assert float(steps.change[0]) == pytest.approx(0, abs=1e-6)
     assert torch.equal(steps.images(torch.tensor([0]))[0], task.x_test[3])
@@ -67,7 +66,10 @@ def test_no_way_to_go_is_stuck(task):
 def test_other_kernels_have_none(task):
     for net in (ntk.conv(2), ntk.fc(1, activation="erf")):
         kernel = ntk.kernel_fn(net)
-        assert Expansion.of(kernel, kernel.kernel.prepare(task.x_train[:5]), task.x_test[:3]) is None
+        assert Expansion.of(kernel, kernel.kernel.prepare(task.x_train[:5]), task.x_test[:3], torch.ones(2, 5)) is None
     double = ntk.kernel_fn(ntk.fc(1))
-    assert Expansion.of(double, double.kernel.prepare(task.x_train[:5].double()), task.x_test[:3]) is None
-    assert Expansion.of(lambda x, z=None: x, task.x_train[:5], task.x_test[:3]) is None
+    assert (
+        Expansion.of(double, double.kernel.prepare(task.x_train[:5].double()), task.x_test[:3], torch.ones(2, 5))
+        is None
+    )
+    assert Expansion.of(lambda x, z=None: x, task.x_train[:5], task.x_test[:3], torch.ones(2, 5)) is None
