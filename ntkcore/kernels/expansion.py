@@ -41,6 +41,7 @@ from ntkcore.kernels.prepared import Prepared
 from ntkcore.kernels.vectors import LANES, threads
 
 DIRECTIONS, PROBES = 32, 64
+ALL_UP_TO = 128  # directions, where there are no more than these
 SAFE = 2.0
 SLACK = 2.0  # on the bounds: for what is of second order in them, and the rounding of single precision
 POWER_STEPS = 12  # to find the largest singular value of what the directions miss
@@ -107,7 +108,8 @@ class Expansion:
         u, x = train.images.detach().flatten(1), x.float()
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
-            directions = torch.svd_lowrank(u, q=min(DIRECTIONS, *u.shape), niter=3)[2]
+            rank = min(u.shape)
+            directions = torch.svd_lowrank(u, q=rank if rank <= ALL_UP_TO else DIRECTIONS, niter=3)[2]
             along = u @ directions
             probe = torch.randn(u.shape[1], PROBES) / PROBES**0.5
             probes = u @ probe - along @ (directions.T @ probe)

@@ -20,6 +20,7 @@ import torch
 
 from ntkcore import covariance as cov
 from ntkcore import data, nets
+from ntkcore.analysis.attacks import Attack
 from ntkcore.runs import costs_motion, specs
 from ntkcore.runs.store import Store
 
@@ -56,6 +57,10 @@ LEAST_MEMORY = 2e8  # bytes of working space, whatever the size
 NET_SLOWER = 1.6  # a training step's products are smaller than the measured one, and it does more than products
 AUTO_PASSES = 2000  # forward passes of AutoAttack on an image, on average
 PLANE32, PLANE64 = 0.28, 0.4  # a number in the compiled loops, as a share of one through the recursion's ReLU
+SIGN_STEP, SIGN_LAYER = 0.8, 0.45  # a number of a sign step by an expansion, and for each ReLU, in the same share
+MIXED = 5  # products of all features that such a sweep begins with
+DENSE_GRADIENT = 0.35  # of a dense net's recursion: values without gradients take the compiled loops
+ONE_STEP = Attack()
 OVERHEAD = 5e-3  # seconds of small operations for one image's attack, whatever its size
 
 
@@ -159,11 +164,11 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
         return _of_nets(spec, rates)
     if isinstance(spec, specs.ConsistencySpec):
         kernels = [_Size.of(sweep.kernel) for sweep in spec.sweeps]
-        each = [20 * (size.attack(spec.top, 1, rates) + OVERHEAD) for size in kernels]
+        each = [20 * (size.attack(spec.top, ONE_STEP, rates) + OVERHEAD) for size in kernels]
         return Estimate(sum(each), 16.0 * len(kernels) * kernels[0].n ** 2)
     if isinstance(spec, specs.PathSpec):
         size = _Size.of(spec.kernel)
-        return Estimate(size.m * (size.attack(len(spec.steps), 1, rates) + OVERHEAD), 16.0 * size.n**2)
+        return Estimate(size.m * (size.attack(len(spec.steps), ONE_STEP, rates) + OVERHEAD), 16.0 * size.n**2)
     kernel = spec if isinstance(spec, specs.KernelSpec) else getattr(spec, "kernel", None) or spec.sweep.kernel
     size = _Size.of(kernel)
     n, m, c = size.n, size.m, size.outputs
@@ -178,10 +183,10 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     if isinstance(spec, specs.SpectrumSpec):
         return Estimate(rates.eigh * n**3, 5 * matrix)
     if isinstance(spec, specs.SweepSpec):
-        return Estimate(m * size.attack(n, spec.attack.steps, rates), 4 * matrix + 12.0 * n * size.pixels)
+        return Estimate(m * size.attack(n, spec.attack, rates), 4 * matrix + 12.0 * n * size.pixels)
     if isinstance(spec, specs.CurvesSpec):
         predictors = 85 * c
-        seconds = size.attack(predictors, spec.sweep.attack.steps, rates)
+        seconds = size.attack(predictors, spec.sweep.attack, rates)
         return Estimate(m * (seconds + 2 * OVERHEAD), 4 * matrix)  # two banks: kept features, training time
     attack = getattr(spec, "attack", None) or spec.sweep.attack
     most = max(attack.steps, 10)  # PGD stands beside every attack
@@ -190,7 +195,8 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
         specs.FlipSpec: 40 * (most + 1),
         specs.UploadSpec: 40 * (most + 1),
     }.get(type(spec), 4)
-    return Estimate(steps * 15 * n * size.recursion(rates, True) + 20 * OVERHEAD, 4 * matrix)
+    each = 15 * n * size.recursion(rates, True) * (DENSE_GRADIENT if size.loops and size.dense else 1)
+    return Estimate(steps * each + 20 * OVERHEAD, 4 * matrix)
 
 
 def _timed(work: costs_motion.Work, net: "_NetSize", rates: Rates) -> Estimate:
@@ -275,7 +281,8 @@ class _Size:
     outputs: int
     activations: float
     convolutions: float
-    planes: bool  # by compiled loops where no gradient is wanted
+    loops: bool  # compiled ones, where no gradient is wanted
+    dense: bool
 
     @classmethod
     def of(cls, spec: specs.KernelSpec) -> "_Size":
@@ -291,14 +298,17 @@ class _Size:
             outputs,
             activations,
             convolutions,
-            not net.flat_input and _by_planes(net),
+            _by_loops(net),
+            net.flat_input,
         )
 
     def pair(self, rates: Rates, double: bool) -> float:
         """Seconds per image pair of a kernel block."""
-        if not self.planes:
+        if not self.loops:
             return self.recursion(rates, double)
         relu = PLANE64 * rates.relu64 if double else PLANE32 * rates.relu32
+        if self.dense:
+            return 2 * self.pixels * (rates.flop64 if double else rates.flop32) + self.activations * relu
         return (self.activations + self.convolutions / 2) * relu / 2
 
     def recursion(self, rates: Rates, double: bool) -> float:
@@ -308,13 +318,22 @@ class _Size:
         )
         return 2 * self.pixels * flop + self.activations * relu + self.convolutions * box
 
-    def attack(self, predictors: int, steps: int, rates: Rates) -> float:
+    def attack(self, predictors: int, attack: Attack, rates: Rates) -> float:
         """Seconds per test image to attack ``predictors`` columns: shared gradient, then one block a step."""
-        pairs = predictors * self.n
+        pairs, steps = predictors * self.n, attack.steps
+        if self.loops and self.dense and attack.norm == "linf" and steps == 1 and not attack.random_start:
+            return self._by_signs(predictors, rates)
         images = 30 * predictors * self.pixels * rates.box32  # steps and projections: passes over the images
         shared = 3 * self.n * self.recursion(rates, False) + 2 * pairs * self.pixels * rates.flop32 + steps * images
         later = (steps - 1) * 3 * pairs * self.recursion(rates, False)
         return shared + later + pairs * self.pair(rates, False)
+
+    def _by_signs(self, predictors: int, rates: Rates) -> float:
+        """The same by an expansion (``kernels.expansion``): only where a predictor is right."""
+        right = predictors * (0.55 if self.outputs == 1 else 2 / self.outputs)
+        numbers = (self.pixels + 2 * self.n) * (SIGN_STEP + SIGN_LAYER * self.activations)
+        mixed = 2 * MIXED * predictors * self.n * self.pixels / self.m
+        return right * numbers * rates.relu32 + mixed * rates.flop32
 
 
 def _covariances(net: nets.Net, height: int, width: int) -> tuple[float, float]:
@@ -335,10 +354,10 @@ def _covariances(net: nets.Net, height: int, width: int) -> tuple[float, float]:
     return activations, convolutions
 
 
-def _by_planes(net: nets.Net) -> bool:
-    from ntkcore.kernels import spatial  # here, because numba takes half a second
+def _by_loops(net: nets.Net) -> bool:
+    from ntkcore.kernels import dense, spatial  # here, because numba takes half a second
 
-    return spatial.covers_net(net)
+    return dense.covers_net(net) or spatial.covers_net(net)
 
 
 def _measure() -> Rates:
