@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
+from ntkcore.analysis.banks import DOUBT
 from ntkcore.kernels import expansion
 from ntkcore.kernels.expansion import Expansion
 
@@ -25,10 +26,12 @@ def setting(task, net, kind, inputs):
     return kernel, Expansion.of(kernel, kernel.kernel.prepare(task.x_train), task.x_test, weights.float()), weights
 
 
+@pytest.mark.parametrize("all_up_to", [0, 128], ids=["some directions", "all directions"])
 @pytest.mark.parametrize("rough", [True, False], ids=["mixtures", "own gradients"])
 @pytest.mark.parametrize(("kind", "inputs"), [("ntk", "raw"), ("ntk", "standardise"), ("nngp", "centre")])
 @pytest.mark.parametrize("net", NETS.values(), ids=list(NETS))
-def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs, rough):
+def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs, rough, all_up_to, monkeypatch):
+    monkeypatch.setattr(expansion, "ALL_UP_TO", all_up_to)
     kernel, around, weights = setting(task, net, kind, inputs)
     assert around.shares.shape[1] <= expansion.MOST_MIXED
     b, i = np.repeat(np.arange(7), 20), np.tile(np.arange(0, 60, 3), 7)
@@ -41,8 +44,9 @@ def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs
     way = torch.from_numpy(signs).double()[:, None, None, None]
     z = (x.detach()[i] + EPS * way * gradients[b, i].sign()).clamp(0, 1)
     with torch.no_grad():
-        change = (kernel(z, task.x_train.double()) * weights[b]).sum(1) - outputs[i, b]
-    rounding = 1e-5 * float(change.abs().max())
+        block = kernel(z, task.x_train.double())
+        change = (block * weights[b]).sum(1) - outputs[i, b]
+    rounding = DOUBT * float(block.abs().max())  # of single precision, as sweeps reckon with it
     assert bool(((steps.change - change).abs() <= steps.bound + rounding).all())
     assert float((steps.bound / change.abs()).median()) < (0.5 if rough else 0.1)  # it says something
     images = steps.images(torch.arange(len(b)))

@@ -81,14 +81,14 @@ def test_more_work_costs_more(what, store):
 
 @pytest.mark.parametrize("factor", [2, 4])
 def test_the_sweep_grows_with_test_images_and_faster_than_training_images(factor, store):
-    """A test image takes a kernel block of n features by n images, and passes over n images of its own."""
+    """A pair of a feature and a test image takes passes over n training images; products of all come once."""
 
     def own(n: int, m: int) -> float:
         e = Experiment(data=DataSpec(n_train=n, n_test=m), attack=fgsm())
         whole, before = (estimate(spec, RATES, store).seconds for spec in (e.sweep(), e.spectrum()))
         return whole - before
 
-    assert own(200, 50 * factor) / own(200, 50) == pytest.approx(factor)
+    assert 0.8 * factor < own(200, 50 * factor) / own(200, 50) < factor
     assert factor < own(200 * factor, 50) / own(200, 50) < factor**2
 
 
