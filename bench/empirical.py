@@ -16,14 +16,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 import ntkcore as ntk
-from bench.measure import Seconds, timed
+from bench.measure import Seconds, forget_peak, memory, timed
 from ntkcore.architectures import build
 
 
@@ -108,15 +107,9 @@ def peak(work: Callable[[], Tensor]) -> tuple[str, Tensor]:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # what the allocator has kept of freed memory
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on
-        before = _status("VmRSS")
+        forget_peak()
+        before = memory()
         value = work()
-        return f"{(_status('VmHWM') - before) / 1e3:.0f} MB", value
+        return f"{memory('VmHWM') - before:.0f} MB", value
     except OSError:
         return "unknown", work()
-
-
-def _status(field: str) -> int:
-    """Kilobytes, of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))

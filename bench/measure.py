@@ -41,6 +41,17 @@ class Seconds:
         return f"{self.median:8.3f} s  ({min(self.rounds):.3f} to {max(self.rounds):.3f})"
 
 
+def memory(field: str = "VmRSS") -> float:
+    """Megabytes that this process holds, or held at most (VmHWM); Linux."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(field + ":"))
+
+
+def forget_peak() -> None:
+    """VmHWM counts from now on. Raises OSError where the system does not let it."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def machine() -> str:
     """Processor, cores, threads, load before the start, versions: what the numbers belong to."""
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"

@@ -7,7 +7,6 @@
 
 import math
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 
 import ntkcore as ntk
-from bench.measure import timed
+from bench.measure import forget_peak, memory, timed
 
 MEMORY = 512e6
 SHAPE = (3, 32, 32)
@@ -48,7 +47,8 @@ def part(path: str, n: int, kill_at: float) -> None:
     x = torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(0))
     kernel, shares = ntk.kernel_fn(ntk.fc(1)), []
     kernel(x[:64])
-    before = _held()
+    forget_peak()
+    before = memory()
 
     def report(done: float, total: float, note: str) -> None:
         shares.append(done / total)
@@ -56,13 +56,7 @@ def part(path: str, n: int, kill_at: float) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     ntk.kernel_to_file(kernel, x, path, memory=MEMORY, progress=report)
-    print(shares[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before)
-
-
-def _held() -> float:
-    """Megabytes of memory now (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmRSS:"))
+    print(shares[0], memory("VmHWM") - before)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class _Journal:
         self.path, self.dtype = path, x.new_empty(0).numpy(force=True).dtype
         self.data = path.with_name(f"{path.name}.begun")
         self.list = path.with_name(f"{path.name}.begun.json")
-        images = hashlib.sha256(np.ascontiguousarray(x.numpy(force=True)).tobytes()).hexdigest()
+        images = hashlib.sha256(np.ascontiguousarray(x.numpy(force=True))).hexdigest()
         self.head = {"images": images, "shape": list(x.shape), "dtype": str(self.dtype), "side": side}
         self.probe = probe.double().flatten().tolist()
         self.done: set[tuple[int, int]] = set()
