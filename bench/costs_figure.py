@@ -29,7 +29,9 @@ WIDTH, HEIGHT = 1100, 520
 def figure(lines: Mapping[str, Line]) -> go.Figure:
     """One plot a group, both axes logarithmic; names stand at the ends of the lines' legend."""
     groups = list(dict.fromkeys(group for group, *_ in lines.values()))
-    fig = make_subplots(cols=len(groups), column_titles=[f"along the {TITLES[g].split(' of')[0]}" for g in groups])
+    fig = make_subplots(
+        cols=len(groups), shared_yaxes=True, column_titles=[f"along the {TITLES[g].split(' of')[0]}" for g in groups]
+    )
     for number, (name, (group, sizes, seconds)) in enumerate(lines.items()):
         colour = COLORWAY[number % len(COLORWAY)].colour(False)
         line = go.Scatter(

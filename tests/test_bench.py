@@ -2,14 +2,15 @@
 
 import argparse
 import re
+import time
 
 import pytest
 import torch
 
 import ntkcore as ntk
-from bench import kernels, peers, story, sweep
+from bench import costs, estimates, features, kernels, peers, story, stream, sweep
 from bench.measure import Seconds, machine, timed
-from ntkcore.runs.specs import Story
+from ntkcore.runs.specs import Experiment, Story
 
 
 def test_the_sweep_alternates_with_single_features_and_compares_their_counts(capsys):
@@ -96,3 +97,54 @@ def test_every_case_is_a_kernel_of_its_images(case):
     x = case.images(2)
     assert x.shape == (2, *case.shape)
     assert ntk.kernel_fn(case.net)(x).shape == (2, 2)
+
+
+def test_features_are_swept_without_the_peer_too(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(peers, "PYTHON", tmp_path / "python")
+    monkeypatch.setenv("NTK_DATA", str(tmp_path))
+    monkeypatch.setattr(features, "CASES", (features.Case("fc", 1, None, 30, 6, 6, 2),))
+    features.main(argparse.Namespace(rounds=2))
+    out = capsys.readouterr().out
+    assert "FC(1), fashion-mnist-sample 1x28x28, n = 30, m = 6, 30 features" in out
+    assert re.search(r"^    all features +\d+\.\d+ s", out, re.MULTILINE)
+
+
+@pytest.mark.skipif(not peers.PYTHON.exists(), reason="no environment with neural-tangents: make peer")
+def test_features_beside_neural_tangents(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("NTK_DATA", str(tmp_path))
+    monkeypatch.setattr(features, "CASES", (features.Case("fc", 1, None, 30, 6, 6, 2),))
+    features.main(argparse.Namespace(rounds=2))
+    assert re.search(r"all \d+ s: \d+\.\d times; counts differ for 0 of 10 features$", capsys.readouterr().out, re.M)
+
+
+def test_costs_say_how_work_grows_and_what_fits_in_a_minute(capsys, monkeypatch):
+    def squares(n: int):
+        return lambda: time.sleep(1e-6 * n**2)
+
+    monkeypatch.setattr(costs, "SERIES", (costs.Series("squares", costs.IMAGES, (50, 100, 200), squares, "images"),))
+    monkeypatch.setattr(costs, "stream", lambda n: f"streamed {n}")
+    costs.main(argparse.Namespace(rounds=1, docs=None))
+    out = capsys.readouterr().out
+    assert re.search(r"squares +50: \S+ s, 100: \S+ s, 200: \S+ s; grows like images n\^\d", out)
+    assert re.search(r"^\| squares \| [\d,]+\* \| [\d,]+\* \| [\d,]+\* \|$", out, re.MULTILINE)
+    assert "streamed 20000" in out
+
+
+def test_a_law_reads_between_and_beyond_what_was_measured():
+    law = costs.Law((100, 200, 400), (1.0, 4.0, 16.0), 2.0)
+    assert law.exponent == pytest.approx(2)
+    assert [law.reached(seconds) for seconds in (2.0, 16.0, 64.0)] == [141, 400, 800]
+    flat = costs.Law((100, 200, 400), (1.0, 1.1, 1.2), 2.0)
+    assert flat.reached(4.8) == 800  # by the exponent that it must have at last
+
+
+def test_a_kernel_is_streamed_killed_and_gone_on_with(monkeypatch):
+    assert re.search(r"killed after \d+ s, gone on with from \d+% and complete", stream.stream(200))
+
+
+def test_estimates_stand_beside_what_runs_take(capsys, monkeypatch):
+    small = Experiment(data=ntk.DataSpec(n_train=20, n_test=6))
+    monkeypatch.setattr(estimates, "CASES", {"tiny": small.stages()})
+    estimates.main(argparse.Namespace())
+    out = capsys.readouterr().out
+    assert re.search(r"^  tiny +said +\d+\.\d\d s, took +\d+\.\d\d s: \d+\.\d\d$", out, re.MULTILINE)
