@@ -143,7 +143,7 @@ if ready:
     figures["Perturbation"] = partial(strip, row, dark=night)
     parts, of_class = arrays["contributions"].numpy(), arrays["classes"].numpy()
     figures["Perturbation over features"] = drawn_once(
-        f"split {swept.key} {examples(task, nth)[label]} {rule} {night}",
+        f"split {of_class_image[label].key} {night}",
         lambda: perturbation_split(parts, classes=of_class, quantity="change of the margin", dark=night),
     )
     chart(figures["Perturbation over features"], "perturbation-split", key="split")

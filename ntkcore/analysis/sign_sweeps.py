@@ -75,8 +75,8 @@ def sweep_by_signs(
         front = _Front(around, bank, inner[part, :, 0], y[part].float(), attack)
         open_ = torch.nonzero(right[part].T)[:, [1, 0]]  # (image, predictor), one predictor after the other
         for rough in (True, False) if around.worthwhile else (False,):
-            todo, left = open_, []
-            for pairs in _blocks(todo, x[0].numel() + 2 * weights.shape[1]):
+            left = []
+            for pairs in _blocks(open_, x[0].numel() + 2 * weights.shape[1]):
                 if progress is not None:
                     progress(done, total, NOTE)
                 steps, outputs = front.step(pairs, rough)
@@ -120,10 +120,8 @@ class _Front:
         """Which outputs are right, and of which that is sure: [P] bool each."""
         i, b = pairs[:, 0], pairs[:, 1]
         reach = 1.0 if self.bank.readout is None else self.bank.readout[b].flatten(1).norm(dim=1)
-        sure = (
-            margin(outputs, self.y[i]).abs() >= tolerance[b] + steps.bound.float() * reach
-        )  # false where not a number
-        return correct(outputs, self.y[i]), sure
+        doubt = tolerance[b] + steps.bound.float() * reach
+        return correct(outputs, self.y[i]), margin(outputs, self.y[i]).abs() >= doubt  # not sure where not a number
 
     def _read(self, g: Tensor, b: Tensor) -> Tensor:
         return self.bank[b].read(g[:, None]) if self.bank.readout is not None else g[:, None]
