@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ntkcore.kernels.arccosine import angle
-from ntkcore.kernels.vectors import LANES, below, compiled, load, size, spread, store
+from ntkcore.kernels.vectors import LANES, below, compiled, inlined, load, size, spread, store
 
 
 class Steps(NamedTuple):
@@ -22,6 +22,13 @@ class Steps(NamedTuple):
     bias: np.ndarray
     first: np.ndarray
     close: np.ndarray
+
+
+@inlined
+def _affine(k, t, weight, bias):
+    """A dense layer on a covariance and its tangent kernel; with bias 0, on their derivatives."""
+    k = weight * k + bias
+    return k, k + weight * t
 
 
 @compiled
@@ -48,14 +55,12 @@ def entries(steps, gram, share, roots1, roots2, rows, ntk, upper, c, out, counts
             nearest = spread(c[0])
             for step in range(len(steps.weight)):
                 if steps.weight[step] != c[0]:
-                    w = spread(steps.weight[step])
-                    k = w * k + spread(steps.bias[step])
-                    t = k + w * t
+                    k, t = _affine(k, t, spread(steps.weight[step]), spread(steps.bias[step]))
                 first = steps.first[step]
                 if first >= 0:
                     r = spread(roots1[row, first, 1]) * load(roots2[first, 1], at)
-                    sin, turn, cosine = angle(k * r, c)
                     s = spread(roots1[row, first, 0]) * load(roots2[first, 0], at)
+                    sin, turn, cosine = angle(k * r, c)
                     k = (sin * spread(c[5]) + turn * cosine) * s
                     t = t * turn
                     nearest = below(nearest, cosine, cosine, nearest)
@@ -141,16 +146,14 @@ def remainders(steps, around, images, moves, roots1, roots2, weights, predictors
             dk, dt = spread(c[2]), zero
             for step in range(len(steps.weight)):
                 if steps.weight[step] != c[0]:
-                    w = spread(steps.weight[step])
-                    k = w * k + spread(steps.bias[step])
-                    t = k + w * t
-                    dk = w * dk
-                    dt = dk + w * dt
+                    weight = spread(steps.weight[step])
+                    k, t = _affine(k, t, weight, spread(steps.bias[step]))
+                    dk, dt = _affine(dk, dt, weight, zero)
                 first = steps.first[step]
                 if first >= 0:
                     r = spread(roots1[row, first, 1]) * load(roots2[first, 1], at)
-                    sin, turn, cosine = angle(k * r, c)
                     s = spread(roots1[row, first, 0]) * load(roots2[first, 0], at)
+                    sin, turn, cosine = angle(k * r, c)
                     bend = below(zero, sin, per_turn * r / sin, zero)
                     dt = dt * turn + t * (dk * bend)
                     k = (sin * per_turn + turn * cosine) * s
