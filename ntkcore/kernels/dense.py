@@ -12,7 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,14 +19,12 @@ from torch import Tensor
 from ntkcore.kernels import entries
 from ntkcore.kernels.arccosine import constants
 from ntkcore.kernels.blocks import mirror_, slices
-from ntkcore.kernels.prepared import Prepared
-from ntkcore.kernels.vectors import LANES, threads
+from ntkcore.kernels.prepared import CLOSE, Prepared, roots
+from ntkcore.kernels.vectors import LANES, compiled_for, threads
 from ntkcore.nets import Activation, Dense, Flatten, Net
 
 ROWS = 1024  # of a product, between two reports
 CHUNK = 64  # rows that a thread takes at a time
-CLOSE = 1e-4  # 1 - cosine in a layer, below which a pair is computed in double precision
-MANY = 0.1  # share of such pairs from which on all are
 NEVER = 2.0
 
 Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
@@ -49,8 +46,7 @@ def covers_net(net: Net) -> bool:
 
 def ready(dtype: torch.dtype) -> bool:
     """Whether this process has loops for a precision; the first ones ever take some seconds to compile."""
-    number = numba.from_dtype(np.dtype(str(dtype).removeprefix("torch.")))
-    return any(number == gram.dtype for signature in entries.entries.signatures for gram in signature[1:2])
+    return compiled_for(entries.entries, dtype)
 
 
 def matrix(net: Net, ntk: bool, one: Prepared, two: Prepared | None, report: Report | None = None) -> Found:
@@ -134,14 +130,12 @@ def rows_of_roots(side: Prepared) -> np.ndarray:
 
 def columns_of_roots(side: Prepared) -> np.ndarray:
     """[activations, 2, n filled up to whole lanes]."""
-    roots = _roots(side)
-    return np.concatenate([roots, np.ones((*roots.shape[:2], -len(side) % LANES), roots.dtype)], -1)
+    known = _roots(side)
+    return np.concatenate([known, np.ones((*known.shape[:2], -len(side) % LANES), known.dtype)], -1)
 
 
 def _roots(side: Prepared) -> np.ndarray:
     """[activations, 2, n]."""
     if not side.variances:
         return np.empty((0, 2, len(side)), vectors(side).dtype)
-    flat = torch.stack([q.detach() for q in side.variances])
-    root = flat.clamp(min=4 * torch.finfo(flat.dtype).tiny).sqrt()
-    return torch.stack([root, 1 / root], 1).numpy()
+    return roots(torch.stack(side.variances)).transpose(0, 1).numpy()

@@ -22,7 +22,7 @@ from ntkcore import covariance as cov
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.inputs import RAW, InputMap
-from ntkcore.kernels.prepared import Prepared
+from ntkcore.kernels.prepared import MANY, Prepared
 from ntkcore.nets import Activation, Net
 
 KernelKind = Literal["ntk", "nngp"]
@@ -144,7 +144,7 @@ class InfiniteKernel:
         mapped = InfiniteKernel(self.net, self.kind)
         if two is None:
             found.diagonal().copy_(mapped._with_themselves(one.images))
-        if len(i) > _dense().MANY * found.numel():
+        if len(i) > MANY * found.numel():
             one, two = (None if side is None else mapped.prepare(side.images.double()) for side in (one, two))
             return self._looped(one, two, report).float()
         for part in slices(len(i), 4096):

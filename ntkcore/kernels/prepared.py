@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+CLOSE = 1e-4  # 1 - cosine of two images, below which single precision says little of their angle
+MANY = 0.1  # share of such pairs from which on a whole matrix is computed in double
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -41,3 +44,9 @@ class Prepared:
     def __getitem__(self, rows: slice) -> "Prepared":
         own = None if self.own is None else self.own[rows]
         return Prepared(self.images[rows], tuple(q[..., rows] for q in self.variances), own)
+
+
+def roots(variances: Tensor) -> Tensor:
+    """Square roots of variances, as ``covariance.scale`` keeps them above zero, and their inverses: [2, *shape]."""
+    root = variances.detach().clamp(min=4 * torch.finfo(variances.dtype).tiny).sqrt()
+    return torch.stack([root, 1 / root])

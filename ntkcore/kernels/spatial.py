@@ -13,7 +13,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,8 +21,8 @@ from ntkcore.errors import SpecError
 from ntkcore.kernels import planes
 from ntkcore.kernels.arccosine import constants
 from ntkcore.kernels.blocks import mirror_, slices
-from ntkcore.kernels.prepared import Prepared
-from ntkcore.kernels.vectors import threads
+from ntkcore.kernels.prepared import CLOSE, MANY, Prepared, roots
+from ntkcore.kernels.vectors import compiled_for, threads
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
 Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
@@ -31,8 +30,6 @@ Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
 SECONDS = 0.05  # of one thread's work between two reports
 PER_NUMBER = 2e-9  # seconds, about, for a number of a plane and a step
 EVERYWHERE = 1 << 30
-CLOSE = 1e-4  # 1 - cosine at the flattening, below which a pair is computed in double precision
-MANY = 0.1  # share of such pairs from which on all are
 
 
 def covers(net: Net, images: Tensor) -> bool:
@@ -55,8 +52,7 @@ def covers_net(net: Net) -> bool:
 
 def ready(dtype: torch.dtype) -> bool:
     """Whether this process has loops for a precision; the first ones ever take some seconds to compile."""
-    number = numba.from_dtype(np.dtype(str(dtype).removeprefix("torch.")))
-    return any(number == part.dtype for signature in planes.variances.signatures for part in signature[1:2])
+    return compiled_for(planes.variances, dtype)
 
 
 def behind(net: Net) -> tuple[Dense, ...]:
@@ -374,5 +370,4 @@ def _mean_over_channels(pixels: np.ndarray) -> np.ndarray:
 def _roots(side: Prepared) -> np.ndarray:
     """[n, 2, all variances]: their square roots, as ``covariance.scale`` keeps them above zero, and the inverse."""
     flat = torch.cat([q.detach().flatten(0, -2) for q in side.variances] or [side.images.new_empty(0, len(side))]).T
-    root = flat.clamp(min=4 * torch.finfo(flat.dtype).tiny).sqrt()
-    return torch.stack([root, 1 / root], 1).contiguous().numpy()
+    return roots(flat).transpose(0, 1).contiguous().numpy()

@@ -17,6 +17,7 @@ import os
 from pathlib import Path
 
 import numba
+import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
@@ -157,3 +158,9 @@ def compiled(function):
 def threads() -> int:
     """How many threads run such loops side by side."""
     return min(torch.get_num_threads(), os.cpu_count() or 1)
+
+
+def compiled_for(loop, dtype: torch.dtype) -> bool:
+    """Whether this process has compiled a loop whose second argument is an array of a dtype, for that dtype."""
+    number = numba.from_dtype(np.dtype(str(dtype).removeprefix("torch.")))
+    return any(array.dtype == number for signature in loop.signatures for array in signature[1:2])
