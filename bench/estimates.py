@@ -20,11 +20,11 @@ from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 
 NAMED = 1.0  # seconds from which on a stage that is off is named
-SMALL = ntk.DataSpec(n_train=300, n_test=50, size=14)
+SMALL = ntk.DataSpec(n_train=200, n_test=30, size=7)
 CASES: dict[str, Sequence[StageSpec]] = {
     **{name: PRESETS[name].experiment.stages() for name in ("start", "deep", "conv", "toy", "ten")},
     **{name: PRESETS[name].specs for name in ("story", "evolution")},
-    "Myrtle-5, 14x14, n = 300": Experiment(data=SMALL, net=NetSpec(family="myrtle", depth=5)).stages(),
+    "Myrtle-5, 7x7, n = 200": Experiment(data=SMALL, net=NetSpec(family="myrtle", depth=5)).stages(),
 }
 
 
