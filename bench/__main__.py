@@ -16,6 +16,7 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 from bench import costs, empirical, estimates, features, kernels, pages, story, sweep
 from bench.measure import machine
+from ntkcore.runs.device import devices
 
 BENCHMARKS = {
     "sweep": sweep.main,
@@ -36,6 +37,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--m", type=int, default=300, help="test images of the sweep (300)")
     parser.add_argument("--features", type=int, default=10, help="features attacked one by one (10)")
     parser.add_argument("--rounds", type=int, default=5, help="repetitions, of which the median counts (5)")
+    parser.add_argument("--device", default="cpu", choices=devices()[1:], help="of kernels and empirical (cpu)")
     parser.add_argument("--docs", help="a folder into which costs writes costs.md and its picture")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
@@ -47,7 +49,7 @@ def parse() -> argparse.Namespace:
 
 
 options = parse()
-print(machine(), flush=True)
+print(machine(options.device), flush=True)
 for name in options.names or BENCHMARKS:
     print(f"\n== {name}", flush=True)
     BENCHMARKS[name](options)

@@ -1,28 +1,33 @@
-"""The empirical tangent kernel of whole networks, against the way of the torch.func tutorial, "Jacobian contraction".
+"""The empirical tangent kernel of whole networks, against the torch.func tutorial's way and neural-tangents.
 
-The peer is the tutorial's function (docs.pytorch.org, "Neural Tangent Kernels"): per-sample Jacobians of all weights by
-``vmap(jacrev(functional_call))`` for x1 and again for x2, then ``einsum('Naf,Mbf->NMab')`` a parameter, summed. Here
-x1 = x2 = x, and it is also said how the peer would fare if it knew that and made one Jacobian. Both alternate in one
-run, in float32, so that a busy moment meets both; on a busy machine compare the processor time. Memory is the process's
-peak during a call, less what it held before (Linux; results count, images do not), and the error the largest difference
-over the largest entry.
+The tutorial's function (docs.pytorch.org, "Neural Tangent Kernels", "Jacobian contraction") makes per-sample Jacobians
+of all weights by ``vmap(jacrev(functional_call))`` for x1 and again for x2, then ``einsum('Naf,Mbf->NMab')`` a
+parameter, summed. Here x1 = x2 = x, and it is also said how it would fare if it knew that and made one Jacobian.
+neural-tangents has the same weights and computes, compiled by jit, in that of its three ways (Novak et al. 2022) that
+is fastest here. All take turns in one run, in float32, so that a busy moment meets all; on a busy machine compare the
+processor time. Memory is the process's peak during a call, less what it held before (Linux; results count, images do
+not), and an error the largest difference over the largest entry.
 """
 
 import argparse
 import contextlib
 import ctypes
 import gc
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 import ntkcore as ntk
 from bench.measure import Seconds, forget_peak, memory, timed
+from bench.peers import MISSING, Peer, neural_tangents
 from ntkcore.architectures import build
 
 
@@ -35,9 +40,9 @@ class Case:
     n: int = 64
     outputs: int = 10
 
-    def make(self) -> tuple[nn.Module, Tensor]:
+    def make(self, device: str = "cpu") -> tuple[nn.Module, Tensor]:
         x = torch.rand(self.n, *self.shape, generator=torch.Generator().manual_seed(0))
-        return build(self.name, self.shape, self.outputs).eval(), x
+        return build(self.name, self.shape, self.outputs).eval().to(device), x.to(device)
 
     def __str__(self) -> str:
         channels, height, width = self.shape
@@ -47,20 +52,30 @@ class Case:
 CASES = (Case("cnn-small"), Case("cnn-large"))
 
 
+WAYS = ("JACOBIAN_CONTRACTION", "NTK_VECTOR_PRODUCTS", "STRUCTURED_DERIVATIVES")  # of neural-tangents
+LAYERS = {nn.Conv2d: "conv", nn.Linear: "dense", nn.ReLU: "relu", nn.Flatten: "flatten"}
+POOLS = {nn.AvgPool2d: "avgpool", nn.MaxPool2d: "maxpool"}
+
+
 def main(options: argparse.Namespace) -> None:
-    """Measure and print; options: rounds."""
+    """Measure and print; options: rounds, device."""
     print(f"full empirical kernels [n, n, c, c]; medians of {options.rounds} rounds (fastest to slowest)")
-    for case in CASES:
-        print(f"  {case}")
-        measure(case, options.rounds)
+    with neural_tangents() as peer:
+        if peer is None:
+            print(f"  {MISSING}")
+        for case in CASES:
+            print(f"  {case}")
+            measure(case, options.rounds, options.device, peer)
 
 
-def measure(case: Case, rounds: int) -> None:
-    """Both ways in turn, after calls of each that also give the memory and the error."""
-    module, x = case.make()
+def measure(case: Case, rounds: int, device: str = "cpu", peer: Peer | None = None) -> None:
+    """All ways in turn, after calls of each that also give the memory and the error."""
+    module, x = case.make(device)
     ours, theta = peak(lambda: ntk.empirical_ntk(module, x))
     peers, expected = peak(lambda: jacobian_contraction(module, x, x)[0])
-    error = ((theta - expected).abs().max() / expected.abs().max()).item()
+    print(f"    error {_error(theta, expected):.1e}, peak memory {ours}, of the tutorial's way {peers}")
+    if peer is not None:
+        print(f"    neural-tangents: {fastest_way(peer, module, x, theta)}", flush=True)
     del theta, expected
     seconds: dict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
@@ -69,19 +84,42 @@ def measure(case: Case, rounds: int) -> None:
         seconds["product, of all cores"].append(time.process_time() - start)
         start = time.process_time()
         whole, (_, second) = timed(lambda: jacobian_contraction(module, x, x))
-        seconds["peer"].append(whole)
-        seconds["peer, of all cores"].append(time.process_time() - start)
-        seconds["peer, one Jacobian"].append(whole - second)
+        seconds["tutorial"].append(whole)
+        seconds["tutorial, of all cores"].append(time.process_time() - start)
+        seconds["tutorial, one Jacobian"].append(whole - second)
+        if peer is not None:
+            seconds["neural-tangents"].append(peer.seconds())
     for name, taken in seconds.items():
-        held = {"product": f", peak memory {ours}", "peer": f", peak memory {peers}"}.get(name, "")
-        print(f"    {name:<22} {Seconds(taken)}{held}")
+        print(f"    {name:<22} {Seconds(taken)}")
     median = {name: Seconds(taken).median for name, taken in seconds.items()}
-    print(
-        f"    {median['peer'] / median['product']:.1f} times as fast"
-        f" ({median['peer, of all cores'] / median['product, of all cores']:.1f} in processor time,"
-        f" {median['peer, one Jacobian'] / median['product']:.1f} if one Jacobian did); error {error:.1e}",
-        flush=True,
-    )
+    words = f"    {median['tutorial'] / median['product']:.1f} times as fast as the tutorial's way"
+    words += f" ({median['tutorial, of all cores'] / median['product, of all cores']:.1f} in processor time,"
+    words += f" {median['tutorial, one Jacobian'] / median['product']:.1f} if one Jacobian did)"
+    if peer is not None:
+        words += f", {median['neural-tangents'] / median['product']:.1f} times as neural-tangents"
+    print(words, flush=True)
+
+
+def fastest_way(peer: Peer, module: nn.Sequential, x: Tensor, theta: Tensor) -> str:
+    """Prepare the peer's fastest way; its three ways in words, with how far each is from our kernel."""
+    layers = [LAYERS.get(type(part)) or POOLS[type(part)] for part in module]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / "x.npy", x.cpu().numpy())
+        for number, weights in enumerate(module.parameters()):
+            np.save(folder / f"{number}.npy", weights.detach().cpu().numpy())
+        seconds, words = {}, []
+        for way in WAYS:
+            found = torch.from_numpy(peer.prepare_empirical(layers, way, folder))
+            seconds[way] = min(peer.seconds(), peer.seconds())
+            words.append(f"{way.lower().replace('_', ' ')} {seconds[way]:.3g} s, error {_error(theta, found):.1e}")
+        peer.prepare_empirical(layers, min(WAYS, key=seconds.get), folder)
+    return "; ".join(words)
+
+
+def _error(theta: Tensor, expected: Tensor) -> float:
+    """Largest difference over the largest entry."""
+    return ((theta.to(expected) - expected).abs().max() / expected.abs().max()).item()
 
 
 def jacobian_contraction(module: nn.Module, x1: Tensor, x2: Tensor) -> tuple[Tensor, float]:

@@ -2,12 +2,13 @@
 
 An entry is one number of the matrix that is returned; images are uniform noise, on which the work does not depend.
 Both take turns in one run, so that a busy moment meets both; each has as many images as fit in a second or two, since
-neural-tangents needs hundreds of times as long for some. The error is that of the float32 entries against float64, each
+neural-tangents needs hundreds of times as long for some; on a GPU (``--device cuda``) four times as many, in float32
+throughout at the peer too. The error is that of the float32 entries against float64, each
 relative to itself, diagonal and near copies of images included.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -35,8 +36,8 @@ class Case:
     def net(self) -> ntk.Net:
         return FAMILIES[self.family](self.depth)
 
-    def images(self, n: int) -> Tensor:
-        return torch.from_numpy(np.random.default_rng(0).random((n, *self.shape), np.float32))
+    def images(self, n: int, device: str = "cpu") -> Tensor:
+        return torch.from_numpy(np.random.default_rng(0).random((n, *self.shape), np.float32)).to(device)
 
     def __str__(self) -> str:
         return f"{self.net} {'x'.join(map(str, self.shape))}, n = {self.n}"
@@ -53,39 +54,44 @@ CASES = (
 )
 
 
+WIDER = 4  # times as many images on a GPU
+
+
 def main(options: argparse.Namespace) -> None:
-    """Measure and print; options: rounds."""
+    """Measure and print; options: rounds, device."""
     print(f"microseconds per entry, medians of {options.rounds} rounds (fastest to slowest)")
     with neural_tangents() as peer:
         if peer is None:
             print(f"  {MISSING}")
         for case in CASES:
-            print(f"  {case!s:<30} {line(case, options.rounds, peer)}", flush=True)
+            if options.device == "cuda":
+                case = replace(case, n=WIDER * case.n, peers=WIDER * case.peers)
+            print(f"  {case!s:<30} {line(case, options.rounds, peer, options.device)}", flush=True)
 
 
-def line(case: Case, rounds: int, peer: Peer | None) -> str:
+def line(case: Case, rounds: int, peer: Peer | None, device: str = "cpu") -> str:
     """Both in turn, after one call of each; and the error."""
-    kernel, x = ntk.kernel_fn(case.net), case.images(case.n)
+    kernel, x = ntk.kernel_fn(case.net), case.images(case.n, device)
     kernel(x)
     if peer is not None:
         corner = torch.tensor(peer.prepare(case.family, case.depth, case.shape, case.peers))
-        if not torch.allclose(kernel(x[:3])[0, : len(corner)], corner, rtol=1e-3, atol=0):
+        if not torch.allclose(kernel(x[:3])[0, : len(corner)].cpu(), corner, rtol=1e-3, atol=0):
             raise RuntimeError(f"{case}: neural-tangents computes another kernel, so its time means nothing")
     ours, theirs = [], []
     for _ in range(rounds):
         ours.append(timed(lambda: kernel(x))[0] / case.n**2 * 1e6)
         if peer is not None:
             theirs.append(peer.seconds() / case.peers**2 * 1e6)
-    words = f"{_spread(ours)}, error {error(case):.0e}"
+    words = f"{_spread(ours)}, error {error(case, device):.0e}"
     if not theirs:
         return words
     return f"{words}; neural-tangents (n = {case.peers}) {_spread(theirs)}: {median(theirs) / median(ours):.0f} times"
 
 
-def error(case: Case) -> float:
+def error(case: Case, device: str) -> float:
     """Largest error of float32 relative to the float64 entry; a few images, copies of them in other brightness, and
     some that share half of their pixels."""
-    x = case.images(6)
+    x = case.images(6, device)
     half = x[1:].clone()
     half[..., : x.shape[-1] // 2] = x[:1, ..., : x.shape[-1] // 2]
     x = torch.cat([x, x[:2] + 1e-3, x[:1] * 0.999, half])

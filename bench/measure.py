@@ -21,10 +21,17 @@ Value = TypeVar("Value")
 
 
 def timed(work: Callable[[], Value]) -> tuple[float, Value]:
-    """Seconds of wall time of one call, and what it returned."""
+    """Seconds of wall time of one call, and what it returned; a GPU's work is waited for."""
+    _wait()
     start = time.perf_counter()
     value = work()
+    _wait()
     return time.perf_counter() - start, value
+
+
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 @dataclass(frozen=True)
@@ -52,13 +59,14 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def machine() -> str:
+def machine(device: str = "cpu") -> str:
     """Processor, cores, threads, load before the start, versions: what the numbers belong to."""
+    where = torch.cuda.get_device_name() if device == "cuda" else "the CPU"
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
         f"{_processor()}, {usable} cores, {torch.get_num_threads()} threads, load {load} before the start; "
-        f"{platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, on the CPU"
+        f"{platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, on {where}"
     )
 
 

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).parent.parent
-PYTHON = ROOT / ".venv-peer" / "bin" / "python"
+PYTHON = Path(os.environ.get("NTK_PEER_PYTHON", ROOT / ".venv-peer" / "bin" / "python"))
 MISSING = "neural-tangents is not there to compare with; `make peer` installs it in an environment of its own"
 
 
@@ -42,6 +44,13 @@ class Peer:
         found = self._ask({"feature": number})
         return found["seconds"], found["right"], found["robust"]
 
+    def prepare_empirical(self, layers: Sequence[str], way: str, folder: Path) -> np.ndarray:
+        """Compile the full empirical kernel of a net on the arrays in a folder (see ``peer/serve.py``) -> its value.
+
+        way: of neural-tangents' NtkImplementation, by name."""
+        self._ask({"empirical": str(folder), "layers": list(layers), "way": way})
+        return np.load(folder / "theta.npy")
+
     def _ask(self, question: dict[str, object]) -> dict:
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
@@ -58,6 +67,8 @@ def neural_tangents() -> Iterator[Peer | None]:
         return
     serve = Path(__file__).parent / "peer" / "serve.py"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    # on a GPU: leave memory for others, and no products of ten bits
+    clean |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_DEFAULT_MATMUL_PRECISION": "float32"}
     with subprocess.Popen(
         [str(PYTHON), str(serve)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean
     ) as process:  # it ends when nothing more is asked

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from bench import costs, estimates, features, kernels, peers, story, stream, sweep
+from bench import costs, empirical, estimates, features, kernels, peers, story, stream, sweep
 from bench.measure import Seconds, machine, timed
 from ntkcore.runs.specs import Experiment, Story
 
@@ -37,7 +37,7 @@ def test_kernels_are_timed_per_entry(capsys, monkeypatch, tmp_path):
     """Without the peer it says how to get it, and measures its own."""
     monkeypatch.setattr(peers, "PYTHON", tmp_path / "python")
     monkeypatch.setattr(kernels, "CASES", (kernels.Case("conv", 1, (3, 4, 4), 5, 5),))
-    kernels.main(argparse.Namespace(rounds=2))
+    kernels.main(argparse.Namespace(rounds=2, device="cpu"))
     out = capsys.readouterr().out
     assert "make peer" in out
     assert re.search(r"^  Conv\(1\) 3x4x4, n = 5 +\S+ \(\S+ to \S+\), error \de-\d\d$", out, re.MULTILINE)
@@ -46,7 +46,7 @@ def test_kernels_are_timed_per_entry(capsys, monkeypatch, tmp_path):
 @pytest.mark.skipif(not peers.PYTHON.exists(), reason="no environment with neural-tangents: make peer")
 def test_kernels_beside_neural_tangents(capsys, monkeypatch):
     monkeypatch.setattr(kernels, "CASES", (kernels.Case("myrtle", 5, (3, 4, 4), 5, 3),))
-    kernels.main(argparse.Namespace(rounds=2))
+    kernels.main(argparse.Namespace(rounds=2, device="cpu"))
     assert re.search(r"neural-tangents \(n = 3\) \S+ \(\S+ to \S+\): \d+ times", capsys.readouterr().out)
 
 
@@ -115,6 +115,19 @@ def test_features_beside_neural_tangents(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(features, "CASES", (features.Case("fc", 1, None, 30, 6, 6, 2),))
     features.main(argparse.Namespace(rounds=2))
     assert re.search(r"all \d+ s: \d+\.\d times; counts differ for 0 of 10 features$", capsys.readouterr().out, re.M)
+
+
+@pytest.mark.skipif(not peers.PYTHON.exists(), reason="no environment with neural-tangents: make peer")
+def test_empirical_kernels_beside_neural_tangents(capsys, monkeypatch):
+    monkeypatch.setattr(
+        empirical, "CASES", tuple(empirical.Case(n, (3, 8, 8), 3, 2) for n in ("cnn-small", "cnn-large"))
+    )
+    empirical.main(argparse.Namespace(rounds=1, device="cpu"))
+    out = capsys.readouterr().out
+    errors = re.findall(r"error (\S+?)[,;\n]", out)
+    assert len(errors) == 8
+    assert all(float(error) < 1e-5 for error in errors)
+    assert len(re.findall(r"times as fast as the tutorial's way .*, \S+ times as neural-tangents", out)) == 2
 
 
 def test_costs_say_how_work_grows_and_what_fits_in_a_minute(capsys, monkeypatch):
