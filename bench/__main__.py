@@ -9,25 +9,16 @@
 
 import argparse
 import os
+from importlib import import_module
 
 # As the worker and the command line have it; read when torch and numpy are imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
-from bench import costs, empirical, estimates, features, kernels, pages, story, sweep
 from bench.measure import machine
 from ntkcore.runs.device import devices
 
-BENCHMARKS = {
-    "sweep": sweep.main,
-    "features": features.main,
-    "kernels": kernels.main,
-    "empirical": empirical.main,
-    "costs": costs.main,
-    "estimates": estimates.main,
-    "story": story.main,
-    "pages": pages.main,
-}
+BENCHMARKS = ("sweep", "features", "kernels", "empirical", "costs", "estimates", "story", "pages")
 
 
 def parse() -> argparse.Namespace:
@@ -52,4 +43,4 @@ options = parse()
 print(machine(options.device), flush=True)
 for name in options.names or BENCHMARKS:
     print(f"\n== {name}", flush=True)
-    BENCHMARKS[name](options)
+    import_module(f"bench.{name}").main(options)

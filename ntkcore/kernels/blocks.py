@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 Progress = Callable[[float, float, str], None]
 PAIRS = "kernel: image pairs"
+TILE_BYTES = {"cpu": 16e6, "cuda": 1e9}  # what stays in a cache, and what fills a GPU
 
 
 class KernelFunction(Protocol):
@@ -36,11 +37,13 @@ class KernelFunction(Protocol):
 class TiledKernel:
     """``kernel`` evaluated by tiles of at most ``tile_bytes`` working memory, square ones where the sides allow it.
 
+    tile_bytes None: by the images' device (TILE_BYTES).
+
     progress(done, total, note) counts image pairs; it may raise ``Cancelled`` to stop between two tiles.
     """
 
     kernel: KernelFunction
-    tile_bytes: float = 16e6
+    tile_bytes: float | None = None
     progress: Progress | None = None
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
@@ -97,7 +100,8 @@ class TiledKernel:
     def tile_shape(self, x1: Tensor, x2: Tensor | None) -> tuple[int, int]:
         """Images along both sides of a tile. A short side leaves its room to the other; x2 = None: square tiles."""
         cost = getattr(self.kernel, "bytes_per_pair", None)
-        pairs = self.tile_bytes / (cost(x1.shape[1:], x1.dtype) if cost else 64.0 * x1.element_size())
+        tile_bytes = self.tile_bytes or TILE_BYTES.get(x1.device.type, TILE_BYTES["cpu"])
+        pairs = tile_bytes / (cost(x1.shape[1:], x1.dtype) if cost else 64.0 * x1.element_size())
         side = max(1, int(pairs**0.5))
         if x2 is None:
             return side, side
@@ -117,7 +121,7 @@ class TiledKernel:
             self.progress(done, total, PAIRS)
 
 
-def tiled(kernel: KernelFunction, tile_bytes: float = 16e6, progress: Progress | None = None) -> TiledKernel:
+def tiled(kernel: KernelFunction, tile_bytes: float | None = None, progress: Progress | None = None) -> TiledKernel:
     """Wrap ``kernel`` so that it runs by tiles; see TiledKernel."""
     return TiledKernel(kernel, tile_bytes, progress)
 

@@ -11,7 +11,7 @@ variances at the activations depend on one image alone and are computed once per
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from ntkcore import covariance as cov
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.inputs import RAW, InputMap
-from ntkcore.kernels.prepared import MANY, Prepared
+from ntkcore.kernels.prepared import CLOSE, MANY, Prepared
 from ntkcore.nets import Activation, Net
 
 KernelKind = Literal["ntk", "nngp"]
@@ -47,8 +47,9 @@ class InfiniteKernel:
         _check_pair(one.images, two.images)
         if self._by_loops(one.images, two.images):
             return self._looped(one, None if two is one else two, None)
-        k = self._input_covariance(one.images, two.images)
-        return self._propagate(k, _along(one.variances, -1), _along(two.variances, -2), pair_dims=2)
+        k, t = self._both(one, two)
+        found = k if self.kind == "nngp" else t
+        return self._near_in_double(found, k, one, two) if _single_on_a_gpu(one.images, two.images) else found
 
     def pairs(self, x1: Tensor | Prepared, x2: Tensor | Prepared) -> Tensor:
         """Matched pairs: ``K(x1_i, x2_i)``, shape [n]."""
@@ -59,7 +60,7 @@ class InfiniteKernel:
         if not self.net.flat_input and self._by_loops(one.images, two.images):
             return self._finish(*_spatial().matched(self.net, one, two))
         k = self._matched_covariance(one.images, two.images)
-        return self._propagate(k, one.variances, two.variances, pair_dims=1)
+        return self._asked(*self._propagate(k, one.variances, two.variances, pair_dims=1))
 
     def matrix(self, x1: Tensor | Prepared, x2: Tensor | Prepared | None, progress: Progress | None) -> Tensor | None:
         """The whole matrix, where it needs no tiles; None where it does. progress: as of TiledKernel."""
@@ -89,10 +90,11 @@ class InfiniteKernel:
         if not self.net.flat_input and self._by_loops(u):
             return _spatial().prepare(self.net, u)
         if not self.net.spatial_pairs:
-            return Prepared(u, self._local_variances(self._squares(u)))
-        rows = max(1, int(64e6 / self.bytes_per_pair(x.shape[1:], x.dtype)))
-        parts = [self._full_variances(u[s]) for s in slices(len(u), rows)]
-        return Prepared(u, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
+            found = Prepared(u, self._local_variances(self._squares(u)))
+        else:
+            parts = [self._full_variances(u[s]) for s in slices(len(u), self._at_once(u))]
+            found = Prepared(u, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
+        return replace(found, own=self._own(found)) if _single_on_a_gpu(u) else found
 
     def bytes_per_pair(self, image_shape: Sequence[int], dtype: torch.dtype) -> float:
         """Working memory of one image pair, bytes: about six copies of the largest covariance, k and t."""
@@ -147,30 +149,77 @@ class InfiniteKernel:
         if len(i) > MANY * found.numel():
             one, two = (None if side is None else mapped.prepare(side.images.double()) for side in (one, two))
             return self._looped(one, two, report).float()
-        for part in slices(len(i), 4096):
-            rows, columns = torch.from_numpy(i[part]), torch.from_numpy(j[part])
-            of_columns = one if two is None else two
-            values = mapped.pairs(one.images[rows].double(), of_columns.images[columns].double()).float()
-            found[rows, columns] = values
-            if two is None:
-                found[columns, rows] = values
+        rows, columns = torch.from_numpy(i), torch.from_numpy(j)
+        found[rows, columns] = mapped._in_double(one, one if two is None else two, rows, columns)
+        if two is None:
+            found[columns, rows] = found[rows, columns]
         return found
+
+    def _in_double(self, one: Prepared, two: Prepared, i: Tensor, j: Tensor) -> Tensor:
+        """K of listed pairs (i, j), computed in double precision and rounded to single; without an input map."""
+        values = [one.images.new_empty(0)]
+        for part in slices(len(i), min(4096, self._at_once(one.images.double()))):
+            values.append(self.pairs(one.images[i[part]].double(), two.images[j[part]].double()).float())
+        return torch.cat(values)
+
+    def _at_once(self, images: Tensor) -> int:
+        """Matched pairs that are taken together."""
+        return max(1, int(64e6 / self.bytes_per_pair(images.shape[1:], images.dtype)))
 
     def _with_themselves(self, u: Tensor) -> Tensor:
         """K(u_i, u_i) of flattened images, [n] in double precision: only their squares matter."""
         q = self._squares(u).double()
         variances = self._local_variances(q)
-        return self._propagate(q, variances, variances, pair_dims=1)
+        return self._asked(*self._propagate(q, variances, variances, pair_dims=1))
+
+    # -- on a GPU --------------------------------------------------------------------------------------------------
+
+    def _both(self, one: Prepared, two: Prepared) -> tuple[Tensor, Tensor | None]:
+        """NNGP and NTK of all pairs; t None where only the NNGP is asked for."""
+        differentiated = torch.is_grad_enabled() and (one.requires_grad or two.requires_grad)
+        if one.images.is_cuda and not self.net.flat_input and not differentiated:
+            from ntkcore.kernels import fused
+
+            if fused.covers(self.net, one.images):
+                return self._behind(*fused.flattened(self.net, one, two))
+        k = self._input_covariance(one.images, two.images)
+        return self._propagate(k, _along(one.variances, -1), _along(two.variances, -2), pair_dims=2)
+
+    def _near_in_double(self, found: Tensor, k: Tensor, one: Prepared, two: Prepared) -> Tensor:
+        """Entries of images that nearly coincide, which single precision leaves open, in double; k: their NNGP."""
+        mapped = InfiniteKernel(self.net, self.kind)
+        sides = [side.own if side.own is not None else mapped._own(side) for side in (one, two)]
+        near = k > (1 - CLOSE) * sides[0].sqrt()[:, None] * sides[1].sqrt()
+        i, j = near.nonzero().unbind(1)
+        if len(i) > MANY * found.numel() and min(found.shape) > 1 / MANY:
+            return mapped(one.images.double(), two.images.double()).float()
+        found[i, j] = mapped._in_double(one, two, i, j)
+        return found
+
+    def _own(self, side: Prepared) -> Tensor:
+        """NNGP of each image with itself, [n]."""
+        bare = InfiniteKernel(self.net, "nngp")
+        parts = [bare.pairs(side[s], side[s]) for s in slices(len(side), self._at_once(side.images))]
+        return torch.cat([side.images.new_empty(0), *parts])
 
     def _finish(self, k: Tensor, t: Tensor) -> Tensor:
         """From the flattening on."""
+        return self._asked(*self._behind(k, t))
+
+    def _behind(self, k: Tensor, t: Tensor | None) -> tuple[Tensor, Tensor | None]:
         for layer in _spatial().behind(self.net):
             k, t = layer.covariance(k, t, False)
+        return k, t
+
+    def _asked(self, k: Tensor, t: Tensor | None) -> Tensor:
         return k if self.kind == "nngp" else t
 
     # -- the recursion -------------------------------------------------------------------------------------------
 
-    def _propagate(self, k: Tensor, q1: Sequence[Tensor], q2: Sequence[Tensor], pair_dims: int) -> Tensor:
+    def _propagate(
+        self, k: Tensor, q1: Sequence[Tensor], q2: Sequence[Tensor], pair_dims: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """NNGP and NTK; t None where only the NNGP is asked for."""
         t, activation = None, 0
         for layer in self.net.covariance_layers():
             spatial_pairs = k.ndim - pair_dims == 4
@@ -184,7 +233,7 @@ class InfiniteKernel:
                 t = None
         if k.ndim != pair_dims:
             raise SpecError(f"{self.net} never flattens its image; end it with Flatten or GlobalAvgPool, then Dense.")
-        return k if self.kind == "nngp" else t
+        return k, t
 
     def _local_variances(self, q: Tensor) -> tuple[Tensor, ...]:
         """Variances before each activation when only p = q is carried: q [*positions, n]."""
@@ -244,7 +293,7 @@ class InfiniteKernel:
         with torch.enable_grad():
             k = k.detach().requires_grad_()
             q = q.detach().expand_as(k).contiguous().requires_grad_()
-            values = self._propagate(k, self._local_variances(q), variances, pair_dims=1)
+            values = self._asked(*self._propagate(k, self._local_variances(q), variances, pair_dims=1))
             dk, dq = torch.autograd.grad(values.sum(), (k, q), allow_unused=True)
         return dk, torch.zeros_like(dk) if dq is None else dq
 
@@ -291,6 +340,13 @@ def _spatial():
     from ntkcore.kernels import spatial
 
     return spatial
+
+
+def _single_on_a_gpu(*images: Tensor) -> bool:
+    """Whether entries of images that nearly coincide are to be mended: not where gradients are to come back."""
+    if torch.is_grad_enabled() and any(u.requires_grad for u in images):
+        return False
+    return all(u.is_cuda and u.dtype == torch.float32 for u in images)
 
 
 def _along(variances: Sequence[Tensor], axis: int) -> list[Tensor]:

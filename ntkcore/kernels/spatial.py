@@ -40,14 +40,13 @@ def covers(net: Net, images: Tensor) -> bool:
 @lru_cache
 def covers_net(net: Net) -> bool:
     """Pools, convolutions and ReLU up to a flattening; behind it no activation, whose variances would be others."""
-    flattening = _flattening(net)
-    if not flattening:
+    if not _flattening(net):
         return False
-    before = all(
+    known = all(
         isinstance(layer, Conv | AvgPool) or (isinstance(layer, Activation) and layer.name == "relu")
-        for layer in net.layers[:flattening]
+        for layer in before(net)
     )
-    return before and all(isinstance(layer, Dense) for layer in behind(net))
+    return known and all(isinstance(layer, Dense) for layer in behind(net))
 
 
 def ready(dtype: torch.dtype) -> bool:
@@ -55,9 +54,21 @@ def ready(dtype: torch.dtype) -> bool:
     return compiled_for(planes.variances, dtype)
 
 
+def before(net: Net) -> tuple[Conv | AvgPool | Activation, ...]:
+    """The layers before the flattening."""
+    return net.layers[: _flattening(net)]
+
+
 def behind(net: Net) -> tuple[Dense, ...]:
     """The layers after the flattening."""
     return net.layers[_flattening(net) + 1 :]
+
+
+def too_small(net: Net, height: int, width: int) -> SpecError:
+    return SpecError(
+        f"Images of {height}x{width} are too small for {net}, which pools them 2x2 too often. Use larger images or "
+        "fewer pools."
+    )
 
 
 def prepare(net: Net, images: Tensor) -> Prepared:
@@ -304,13 +315,10 @@ def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> pl
     heights, widths, starts = [height], [width], [0]
     weight, bias, first = [], [], []
     variances = 0
-    for layer in net.layers[:flattening]:
+    for layer in before(net):
         if isinstance(layer, AvgPool):
             if min(heights[-1], widths[-1]) < 2:
-                raise SpecError(
-                    f"Images of {height}x{width} are too small for {net}, which pools them 2x2 too often. Use larger "
-                    "images or fewer pools."
-                )
+                raise too_small(net, height, width)
             starts.append(len(weight))
             heights.append(heights[-1] // 2)
             widths.append(widths[-1] // 2)
