@@ -37,7 +37,7 @@ from ntkcore.kernels import dense, entries
 from ntkcore.kernels.arccosine import constants
 from ntkcore.kernels.blocks import KernelFunction, slices, untiled
 from ntkcore.kernels.infinite import InfiniteKernel
-from ntkcore.kernels.prepared import Prepared
+from ntkcore.kernels.prepared import Prepared, local_variances
 from ntkcore.kernels.vectors import LANES, threads
 
 DIRECTIONS, PROBES = 32, 64
@@ -224,7 +224,7 @@ def _values(kernel: InfiniteKernel, covariances: Tensor, squares: Tensor, roots:
 
 def _roots_of(kernel: InfiniteKernel, q: Tensor) -> np.ndarray:
     """Roots of the variances that follow from those of the input, q [n] -> [n, activations, 2]."""
-    return dense.rows_of_roots(Prepared(q.view(-1, 1, 1, 1), kernel._local_variances(q)))
+    return dense.rows_of_roots(Prepared(q.view(-1, 1, 1, 1), local_variances(kernel.net, q)))
 
 
 def _mixture(slopes: Tensor) -> tuple[Tensor, Tensor]:

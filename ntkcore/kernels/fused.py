@@ -1,33 +1,41 @@
-"""Kernels of convolutional ReLU nets on a GPU: each layer and its ReLU in one pass over the covariances, in Triton.
+"""Kernels of ReLU nets on a GPU: each layer and its ReLU in one pass over the covariances, in Triton.
 
 The plain way of ``infinite`` takes some thirty passes over memory for a convolution and a ReLU; here there is one, and
 one for a pool. It remains for gradients, for erf nets, for systems where torch comes without Triton, and as the
 independent check. The layout is another one: images outside, positions inside::
 
     k[i, p, j, q]   [n1, H, W, n2, H, W]      nets that pool (every pair of positions)
-    k[p, i, j]      [H, W, n1, n2]            others (only equal positions)
+    k[p, i, j]      [H, W, n1, n2]            others (only equal positions; flattened images: H = W = 1)
 
     if covers(net, images):
-        k, t = flattened(net, one, two)       # NNGP and NTK [n1, n2] where the net flattens its image
+        K = matrix(net, prepare(net, images), None, finish)     # [n, n]; finish(k, t): what follows the flattening
 """
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
 
+from ntkcore.kernels import dense, spatial
 from ntkcore.kernels.arccosine import DOUBLE, SINGLE
-from ntkcore.kernels.prepared import Prepared, roots
-from ntkcore.kernels.spatial import before, covers_net, too_small
-from ntkcore.nets import AvgPool, Conv, GlobalAvgPool, Net
+from ntkcore.kernels.blocks import mirror_, slices
+from ntkcore.kernels.prepared import CLOSE, MANY, Prepared, local_variances, roots
+from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
 BLOCK = 512  # numbers that a program of the GPU takes
+TILE_BYTES, TILE_SHARE = 8e9, 1 / 8  # of covariances at a time: at most, and of the GPU's memory
+SERIES = {torch.float32: tuple(map(float, SINGLE)), torch.float64: tuple(map(float, DOUBLE))}
+
+Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
+Finish = Callable[[Tensor, Tensor], Tensor]  # NNGP and NTK at the flattening -> the kernel that is asked for
 
 
 def covers(net: Net, images: Tensor) -> bool:
     """Whether the passes can take these images through this net."""
-    known = images.device.type == "cuda" and images.dtype in (torch.float32, torch.float64)
-    return known and covers_net(net) and _passes() is not None
+    known = images.device.type == "cuda" and images.dtype in SERIES
+    return known and (dense if net.flat_input else spatial).covers_net(net) and _passes() is not None
 
 
 @cache
@@ -40,59 +48,218 @@ def _passes():
     return fused_passes
 
 
-def flattened(net: Net, one: Prepared, two: Prepared, block: int = BLOCK) -> tuple[Tensor, Tensor]:
-    """NNGP and NTK [n1, n2] of all pairs, where the net flattens its image."""
-    u1, u2 = one.images, two.images
-    n1, channels, height, width = u1.shape
-    n2, pairs = len(u2), net.spatial_pairs
-    if pairs:
-        rows, columns = ((u.permute(0, 2, 3, 1).reshape(-1, channels)) for u in (u1 / channels, u2))
-        k = rows @ columns.T
-    else:
-        rows, columns = ((u.permute(2, 3, 0, 1).flatten(0, 1)) for u in (u1 / channels, u2))
-        k = rows @ columns.mT
-    known = [(_side(q1), _side(q2)) for q1, q2 in zip(one.variances, two.variances, strict=True)]
-    state, activation = _State(k.contiguous(), None, height, width, n1, n2, pairs, block), 0
-    for box, weight, bias, relu in steps_of(net):
-        if weight is None:
+def ready(dtype: torch.dtype) -> bool:
+    """Whether this process has passes for a precision: they compile in less than a second each."""
+    return True
+
+
+def prepare(net: Net, images: Tensor) -> Prepared:
+    """The variances before every activation, [*positions, n]."""
+    if net.spatial_pairs:
+        parts = [_variances(net, images[s]) for s in slices(len(images), _at_once(net, images))]
+        return Prepared(images, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
+    q = images.square()
+    q = q.flatten(1).mean(1) if net.flat_input else q.mean(1).permute(1, 2, 0)
+    return Prepared(images, local_variances(net, q))
+
+
+def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report: Report | None = None) -> Tensor:
+    """[n1, n2]; two = None: [n, n], only tiles on and above the diagonal computed, exactly symmetric.
+
+    In single precision pairs of images that nearly coincide are computed in double: where angles are as small as the
+    rounding of their cosines, float32 alone would be off by up to 1e-3. Where such pairs are many, all of it is.
+    """
+    upper, two = two is None, one if two is None else two
+    sides = _sides(one), _sides(two)
+    out = one.images.new_empty(len(one), len(two))
+    single, close, found = out.dtype == torch.float32, [], 0
+    lengths = [_own(net, side).sqrt() for side in (one, two)] if single else []
+    tiles = list(_tiles(len(one), len(two), _at_once(net, one.images), upper))
+    total, done = float(sum((i.stop - i.start) * (j.stop - j.start) for i, j in tiles)), 0.0
+    for i, j in tiles:
+        if report is not None:
+            report(done, total)
+        known = [(r1[i], r2[j]) for r1, r2 in zip(*sides, strict=True)]
+        k, t = _flattened(net, one.images[i], two.images[j], known, matched=False)
+        out[i, j] = finish(k, t)
+        if single:
+            near = k > (1 - CLOSE) * lengths[0][i, None] * lengths[1][j]
+            rows, columns = near.nonzero().unbind(1)
+            rows, columns = rows + i.start, columns + j.start
+            close.append((rows[rows <= columns], columns[rows <= columns]) if upper else (rows, columns))
+            found += int((close[-1][0] != close[-1][1]).sum()) if upper else len(rows)
+        done += (i.stop - i.start) * (j.stop - j.start)
+    if found > MANY * total:
+        double = [prepare(net, x.images.double()) for x in ((one,) if upper else (one, two))]
+        return matrix(net, double[0], None if upper else double[1], finish, report).float()
+    if close:
+        rows, columns = (torch.cat(side) for side in zip(*close, strict=True))
+        out[rows, columns] = finish(*_in_double(net, one, two, rows, columns)).float()
+    if report is not None:
+        report(total, total)
+    return mirror_(out) if upper else out
+
+
+def matched(net: Net, one: Prepared, two: Prepared) -> tuple[Tensor, Tensor]:
+    """NNGP and NTK [n] of images one by one at the flattening, in the images' precision throughout."""
+    sides, parts = (_sides(one), _sides(two)), []
+    for s in slices(len(one), _at_once(net, one.images)):
+        known = [(r1[s], r2[s]) for r1, r2 in zip(*sides, strict=True)]
+        parts.append(_flattened(net, one.images[s], two.images[s], known, matched=True))
+    if not parts:
+        return one.images.new_empty(0), one.images.new_empty(0)
+    k, t = (torch.cat(side) for side in zip(*parts, strict=True))
+    return k, t
+
+
+def _own(net: Net, side: Prepared) -> Tensor:
+    """NNGP of each image with itself."""
+    return matched(net, side, side)[0] if side.own is None else side.own
+
+
+def _in_double(net: Net, one: Prepared, two: Prepared, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+    """NNGP and NTK of listed pairs (i, j) in double precision."""
+    parts = [(one.images.new_empty(0).double(),) * 2]
+    for s in slices(len(i), max(1, _at_once(net, one.images) // 4)):
+        sides = (prepare(net, side.images[index[s]].double()) for side, index in ((one, i), (two, j)))
+        parts.append(matched(net, *sides))
+    k, t = (torch.cat(side) for side in zip(*parts, strict=True))
+    return k, t
+
+
+def _at_once(net: Net, images: Tensor) -> int:
+    """Image pairs whose covariances, before and after a pass, fit in a tile; flattened images count as well."""
+    positions = 1 if net.flat_input else images.shape[2] * images.shape[3]
+    numbers = 4 * (positions**2 if net.spatial_pairs else positions) + 2
+    device = torch.cuda.get_device_properties(images.device).total_memory if images.is_cuda else TILE_BYTES
+    return max(1, int(min(TILE_BYTES, TILE_SHARE * device) / (numbers * images.element_size())))
+
+
+def _tiles(n1: int, n2: int, pairs: int, upper: bool) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of tiles of at most so many pairs; upper: those on and above the diagonal, square ones."""
+    height = min(n1, max(1, int(pairs**0.5)))
+    width = height if upper else max(1, pairs // max(1, height))
+    height = height if upper else max(1, pairs // max(1, min(width, n2)))
+    for i in slices(n1, height):
+        for j in slices(n2, width):
+            if not upper or i.start <= j.start:
+                yield i, j
+
+
+# -- one tile through the net ------------------------------------------------------------------------------------------
+
+Sides = tuple[Tensor, Tensor]  # roots of variances of the rows and of the columns, as ``_sides`` makes them
+
+
+def _flattened(net: Net, u1: Tensor, u2: Tensor, known: list[Sides], matched: bool) -> tuple[Tensor, Tensor]:
+    """NNGP and NTK where the net flattens its image: [n1, n2], or [n] of matched pairs."""
+    state, activation = _State.of(net, u1, u2, matched), 0
+    for step in _steps(net):
+        if step.pool:
             state.pool(net)
         else:
-            state.step(box, weight, bias, known[activation] if relu else None)
-            activation += relu
-    return state.flat(isinstance(net.layers[len(before(net))], GlobalAvgPool))
+            state.step(step, known[activation] if step.relu else None)
+            activation += step.relu
+    k, t = state.flat(isinstance(_flattening(net), GlobalAvgPool))
+    return (k[:, 0], t[:, 0]) if matched else (k, t)
 
 
-@lru_cache(32)
-def steps_of(net: Net) -> tuple[tuple[bool, float | None, float, bool], ...]:
-    """(whether there is a convolution, its W^2/9 and b^2, whether a ReLU follows) in turn; weight None: a pool."""
-    steps: list[tuple[bool, float | None, float, bool]] = []
-    for layer in before(net):
-        if isinstance(layer, Conv):
-            steps.append((True, layer.W_std**2 / 9, layer.b_std**2, False))
-        elif isinstance(layer, AvgPool):
-            steps.append((False, None, 0.0, False))
-        elif steps and steps[-1][0] and not steps[-1][3]:
-            steps[-1] = (*steps[-1][:3], True)
-        else:
-            steps.append((False, 1.0, 0.0, True))
-    return tuple(steps)
+def _variances(net: Net, u: Tensor) -> list[Tensor]:
+    """Before each activation, [H, W, n]: from the covariances of each image with itself."""
+    state, found = _State.of(net, u, u, True), []
+    for step in _steps(net):
+        if step.pool:
+            state.pool(net)
+            continue
+        if step.weight is not None:
+            state.step(replace(step, relu=False), None)
+        if step.relu:
+            found.append(state.diagonal().permute(1, 2, 0))
+            if len(found) == net.activations:
+                break
+            side = _side(found[-1])
+            state.step(_Step(False, None, 0.0, True, False), (side, side))
+    return found
+
+
+def _sides(side: Prepared) -> list[Tensor]:
+    return [_side(q) for q in side.variances]
 
 
 def _side(q: Tensor) -> Tensor:
-    """[2, n, H, W]: roots of variances [H, W, n] and their inverses."""
-    return roots(q.permute(2, 0, 1)).contiguous()
+    """[n, 2, H, W]: roots of variances [H, W, n] or [n], and their inverses."""
+    q = q if q.ndim == 3 else q[None, None]
+    return roots(q.permute(2, 0, 1)).transpose(0, 1).contiguous()
 
 
+@dataclass(frozen=True)
+class _Step:
+    """An affine layer (weight None: none; box: over 3x3 positions), a ReLU behind it, or a pool."""
+
+    box: bool
+    weight: float | None
+    bias: float
+    relu: bool
+    pool: bool
+
+
+@lru_cache(32)
+def _steps(net: Net) -> tuple[_Step, ...]:
+    """Up to the flattening; of a net that flattens its image first, all layers."""
+    steps: list[_Step] = []
+    for layer in net.covariance_layers():
+        if isinstance(layer, Conv):
+            steps.append(_Step(True, layer.W_std**2 / 9, layer.b_std**2, False, False))
+        elif isinstance(layer, Dense):
+            steps.append(_Step(False, layer.W_std**2, layer.b_std**2, False, False))
+        elif isinstance(layer, AvgPool):
+            steps.append(_Step(False, None, 0.0, False, True))
+        elif not isinstance(layer, Activation):
+            break
+        elif steps and steps[-1].weight is not None and not steps[-1].relu:
+            steps[-1] = replace(steps[-1], relu=True)
+        else:
+            steps.append(_Step(False, None, 0.0, True, False))
+    return tuple(steps)
+
+
+def _flattening(net: Net) -> Flatten | GlobalAvgPool:
+    return next(layer for layer in net.layers if isinstance(layer, Flatten | GlobalAvgPool))
+
+
+@dataclass(eq=False)
 class _State:
     """Covariances k and t of one tile on their way through the net; t None: the same as k."""
 
-    def __init__(self, k: Tensor, t: Tensor | None, height: int, width: int, n1: int, n2: int, pairs: bool, block: int):
-        self.k, self.t, self.block, self.pairs = k, t, block, pairs
-        self.height, self.width, self.n1, self.n2 = height, width, n1, n2
-        self.spare: tuple[Tensor, Tensor] | None = None  # to write the next step into
+    k: Tensor
+    height: int
+    width: int
+    n1: int
+    n2: int
+    pairs: bool
+    matched: bool
+    t: Tensor | None = None
+    spare: tuple[Tensor, Tensor] | None = None  # to write the next step into
 
-    def step(self, box: bool, weight: float, bias: float, sides: tuple[Tensor, Tensor] | None) -> None:
-        """A convolution, a ReLU or both."""
+    @classmethod
+    def of(cls, net: Net, u1: Tensor, u2: Tensor, matched: bool) -> "_State":
+        """The covariances of the pixels. matched: image i of the rows with image i of the columns only."""
+        n, channels, height, width = u1.shape
+        if net.flat_input:
+            channels, height, width = u1[0].numel(), 1, 1
+        u1, u2 = (u.reshape(len(u), channels, height * width) for u in (u1 / channels, u2))
+        if net.spatial_pairs and matched:
+            k = u1.mT @ u2  # [n, p, q]
+        elif net.spatial_pairs:
+            k = u1.mT.reshape(-1, channels) @ u2.transpose(0, 1).reshape(channels, -1)  # [n1 p, n2 q]
+        elif matched:
+            k = (u1 * u2).sum(1).T  # [p, n]
+        else:
+            k = u1.permute(2, 0, 1) @ u2.permute(2, 1, 0)  # [p, n1, n2]
+        return cls(k.contiguous().view(-1), height, width, n, 1 if matched else len(u2), net.spatial_pairs, matched)
+
+    def step(self, step: _Step, sides: Sides | None) -> None:
+        """An affine layer, a ReLU or both."""
         k_out, t_out = self._room(self.k.numel())
         r1, r2 = sides or (self.k, self.k)
         _passes().layer[self._grid(self.k.numel())](
@@ -107,22 +274,23 @@ class _State:
             self.k.numel(),
             H=self.height,
             W=self.width,
-            WEIGHT=weight,
-            BIAS=bias,
+            WEIGHT=step.weight,
+            BIAS=step.bias,
             GAP=16 * torch.finfo(self.k.dtype).eps,
             P=SERIES[self.k.dtype],
             PAIRS=self.pairs,
-            BOX=box,
+            MATCHED=self.matched,
+            BOX=step.box,
             RELU=sides is not None,
             FIRST=self.t is None,
-            BLOCK=self.block,
+            BLOCK=BLOCK,
         )
-        self._turn(k_out, t_out)
+        self._turn(k_out, t_out, begun=step.weight is not None)
 
     def pool(self, net: Net) -> None:
         """2x2 means over p and over q."""
         if min(self.height, self.width) < 2:
-            raise too_small(net, self.height, self.width)
+            raise spatial.too_small(net, self.height, self.width)
         height, width = self.height // 2, self.width // 2
         numbers = self.n1 * self.n2 * (height * width) ** 2
         k_out, t_out = self._room(numbers)
@@ -136,33 +304,37 @@ class _State:
             H=self.height,
             W=self.width,
             FIRST=self.t is None,
-            BLOCK=self.block,
+            BLOCK=BLOCK,
         )
         self.height, self.width = height, width
-        self._turn(k_out, t_out)
+        self._turn(k_out, t_out, begun=False)
 
     def flat(self, everywhere: bool) -> tuple[Tensor, Tensor]:
         """Means over all p and q, or over p = q: [n1, n2] each."""
-        positions = self.height * self.width
         out = []
         for x in (self.k, self.k if self.t is None else self.t):
             if not self.pairs:
-                out.append(x.view(positions, self.n1, self.n2).mean(0))
+                out.append(x.view(-1, self.n1, self.n2).mean(0))
                 continue
-            x = x.view(self.n1, positions, self.n2, positions)
+            x = x.view(self.n1, self.height * self.width, self.n2, -1)
             out.append(x.mean((1, 3)) if everywhere else x.diagonal(dim1=1, dim2=3).mean(-1))
         return out[0], out[1]
 
-    def _room(self, numbers: int) -> tuple[Tensor, Tensor]:
-        spare = self.spare or (self.k.new_empty(0), self.k.new_empty(0))
+    def diagonal(self) -> Tensor:
+        """k of matched pairs where p = q: [n, H, W], a copy."""
+        positions = self.height * self.width
+        found = self.k.view(self.n1, positions, positions).diagonal(dim1=1, dim2=2)
+        return found.reshape(self.n1, self.height, self.width).clone()
+
+    def _room(self, numbers: int) -> tuple[Tensor, ...]:
+        spare = self.spare or (self.k[:0], self.k[:0])
         return tuple(x[:numbers] if len(x) >= numbers else self.k.new_empty(numbers) for x in spare)
 
-    def _turn(self, k: Tensor, t: Tensor) -> None:
-        self.spare = (self.k.view(-1), self.k.new_empty(0) if self.t is None else self.t.view(-1))
-        self.k, self.t = k, t
+    def _turn(self, k: Tensor, t: Tensor, begun: bool) -> None:
+        """begun: t is there from now on."""
+        self.spare = (self.k, self.k[:0] if self.t is None else self.t)
+        self.k, self.t = k, t if begun or self.t is not None else None
 
-    def _grid(self, numbers: int) -> tuple[int]:
-        return (-(-numbers // self.block),)
-
-
-SERIES = {torch.float32: tuple(map(float, SINGLE)), torch.float64: tuple(map(float, DOUBLE))}
+    @staticmethod
+    def _grid(numbers: int) -> tuple[int]:
+        return (-(-numbers // BLOCK),)

@@ -15,8 +15,8 @@ PER_TURN = tl.constexpr(1 / (2 * math.pi))
 @triton.jit
 def _arcsin_over(w, P: tl.constexpr):
     """``arcsin(z) / z`` for w = z^2 in [0, 1/4]; P: the coefficients, lowest power first."""
-    value = tl.zeros_like(w) + P[len(P) - 1]
-    for at in tl.static_range(1, len(P)):
+    value = w * P[len(P) - 1] + P[len(P) - 2]
+    for at in tl.static_range(2, len(P)):
         value = value * w + P[len(P) - 1 - at]
     return value
 
@@ -39,14 +39,16 @@ def layer(
     GAP: tl.constexpr,
     P: tl.constexpr,
     PAIRS: tl.constexpr,
+    MATCHED: tl.constexpr,
     BOX: tl.constexpr,
     RELU: tl.constexpr,
     FIRST: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """A 3x3 convolution (BOX), a ReLU or both on all covariances. FIRST: t is not there yet and becomes the new k.
+    """An affine layer (WEIGHT; BOX: over 3x3 positions), a ReLU or both on all covariances.
 
-    r1 [2, n1, H, W], r2 [2, n2, H, W]: roots of variances and their inverses.
+    FIRST: t is not there yet; an affine layer makes it the new k. r1 [n1, 2, H, W], r2 [n2, 2, H, W]: roots of variances and their
+    inverses; MATCHED: n2 is 1, and column i is meant.
     """
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < numbers
@@ -71,9 +73,9 @@ def layer(
         qy = py
         across = n1 * n2
         down = W * n1 * n2
+    k_here = tl.load(k + at, mask=inside, other=0.0)
+    t_here = k_here if FIRST else tl.load(t + at, mask=inside, other=0.0)
     if BOX:
-        k_here = tl.load(k + at, mask=inside, other=0.0)
-        t_here = k_here if FIRST else tl.load(t + at, mask=inside, other=0.0)
         for dy in tl.static_range(-1, 2):
             in_rows = inside & (py + dy >= 0) & (py + dy < H) & (qy + dy >= 0) & (qy + dy < H)
             for dx in tl.static_range(-1, 2):
@@ -83,17 +85,14 @@ def layer(
                     k_here += tl.load(k + to, mask=there, other=0.0)
                     if not FIRST:
                         t_here += tl.load(t + to, mask=there, other=0.0)
+    if WEIGHT is not None:
         k_here = k_here * WEIGHT + BIAS
         t_here = k_here if FIRST else t_here * WEIGHT + k_here
-    else:
-        k_here = tl.load(k + at, mask=inside, other=0.0)
-        t_here = k_here if FIRST else tl.load(t + at, mask=inside, other=0.0)
     if RELU:
-        one = (i * H + py) * W + px
-        two = (j * H + qy) * W + qx
-        s = tl.load(r1 + one, mask=inside, other=1.0) * tl.load(r2 + two, mask=inside, other=1.0)
-        per_s = tl.load(r1 + n1 * H * W + one, mask=inside, other=1.0)
-        per_s = per_s * tl.load(r2 + n2 * H * W + two, mask=inside, other=1.0)
+        one = r1 + (2 * i * H + py) * W + px
+        two = r2 + (2 * (i if MATCHED else j) * H + qy) * W + qx
+        s = tl.load(one, mask=inside, other=1.0) * tl.load(two, mask=inside, other=1.0)
+        per_s = tl.load(one + H * W, mask=inside, other=1.0) * tl.load(two + H * W, mask=inside, other=1.0)
         gap = 1.0 - tl.minimum(tl.maximum(k_here * per_s, -1.0), 1.0)
         gap = tl.where(gap <= GAP, 0.0, gap)
         cosine = 1.0 - gap
@@ -125,13 +124,14 @@ def pool(k, t, k_out, t_out, n2, numbers, H: tl.constexpr, W: tl.constexpr, FIRS
     py = rest // w % h
     i = rest // (w * h)
     start = (((i * H + 2 * py) * W + 2 * px) * n2 + j) * (H * W) + 2 * qy * W + 2 * qx
-    k_here = tl.zeros_like(tl.load(k + start, mask=inside, other=0.0))
-    t_here = k_here
+    k_here = tl.load(k + start, mask=inside, other=0.0)
+    t_here = k_here if FIRST else tl.load(t + start, mask=inside, other=0.0)
     for p in tl.static_range(4):
         for q in tl.static_range(4):
-            to = start + (p // 2 * W + p % 2) * n2 * H * W + q // 2 * W + q % 2
-            k_here += tl.load(k + to, mask=inside, other=0.0)
-            if not FIRST:
-                t_here += tl.load(t + to, mask=inside, other=0.0)
+            if p + q > 0:
+                to = start + (p // 2 * W + p % 2) * n2 * H * W + q // 2 * W + q % 2
+                k_here += tl.load(k + to, mask=inside, other=0.0)
+                if not FIRST:
+                    t_here += tl.load(t + to, mask=inside, other=0.0)
     tl.store(k_out + at, k_here / 16.0, mask=inside)
     tl.store(t_out + at, (k_here if FIRST else t_here) / 16.0, mask=inside)

@@ -11,7 +11,7 @@ variances at the activations depend on one image alone and are computed once per
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from ntkcore import covariance as cov
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.inputs import RAW, InputMap
-from ntkcore.kernels.prepared import CLOSE, MANY, Prepared
+from ntkcore.kernels.prepared import MANY, Prepared, local_variances
 from ntkcore.nets import Activation, Net
 
 KernelKind = Literal["ntk", "nngp"]
@@ -47,9 +47,8 @@ class InfiniteKernel:
         _check_pair(one.images, two.images)
         if self._by_loops(one.images, two.images):
             return self._looped(one, None if two is one else two, None)
-        k, t = self._both(one, two)
-        found = k if self.kind == "nngp" else t
-        return self._near_in_double(found, k, one, two) if _single_on_a_gpu(one.images, two.images) else found
+        k = self._input_covariance(one.images, two.images)
+        return self._asked(*self._propagate(k, _along(one.variances, -1), _along(two.variances, -2), pair_dims=2))
 
     def pairs(self, x1: Tensor | Prepared, x2: Tensor | Prepared) -> Tensor:
         """Matched pairs: ``K(x1_i, x2_i)``, shape [n]."""
@@ -58,7 +57,7 @@ class InfiniteKernel:
         if len(one) != len(two):
             raise SpecError(f"Matched pairs need as many images on both sides; got {len(one)} and {len(two)}.")
         if not self.net.flat_input and self._by_loops(one.images, two.images):
-            return self._finish(*_spatial().matched(self.net, one, two))
+            return self._finish(*self._loops(one.images).matched(self.net, one, two))
         k = self._matched_covariance(one.images, two.images)
         return self._asked(*self._propagate(k, one.variances, two.variances, pair_dims=1))
 
@@ -73,7 +72,7 @@ class InfiniteKernel:
                 progress(done, total, PAIRS)
 
         if progress is not None:
-            ready = (_dense() if self.net.flat_input else _spatial()).ready(x1.dtype)
+            ready = self._loops(x1.images if isinstance(x1, Prepared) else x1).ready(x1.dtype)
             progress(0, 1, PAIRS if ready else "kernel: compiling its loops, once for this machine")
         one = self.prepare(x1)
         two = None if x2 is None else self.prepare(x2)
@@ -88,13 +87,11 @@ class InfiniteKernel:
             raise SpecError(f"Images must be a float tensor [n, C, H, W]; got {x.dtype} of shape {tuple(x.shape)}.")
         u = self.inputs(x)
         if not self.net.flat_input and self._by_loops(u):
-            return _spatial().prepare(self.net, u)
+            return self._loops(u).prepare(self.net, u)
         if not self.net.spatial_pairs:
-            found = Prepared(u, self._local_variances(self._squares(u)))
-        else:
-            parts = [self._full_variances(u[s]) for s in slices(len(u), self._at_once(u))]
-            found = Prepared(u, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
-        return replace(found, own=self._own(found)) if _single_on_a_gpu(u) else found
+            return Prepared(u, local_variances(self.net, self._squares(u)))
+        parts = [self._full_variances(u[s]) for s in slices(len(u), self._at_once(u))]
+        return Prepared(u, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
 
     def bytes_per_pair(self, image_shape: Sequence[int], dtype: torch.dtype) -> float:
         """Working memory of one image pair, bytes: about six copies of the largest covariance, k and t."""
@@ -129,13 +126,19 @@ class InfiniteKernel:
         """Whether compiled loops can take these images: no gradients are to come back, and there are pixels."""
         if torch.is_grad_enabled() and any(u.requires_grad for u in images):
             return False
-        loops = _dense() if self.net.flat_input else _spatial()
-        return all(u.numel() > 0 and u.ndim == 4 and loops.covers(self.net, u) for u in images)
+        return all(u.numel() > 0 and u.ndim == 4 and self._loops(u).covers(self.net, u) for u in images)
+
+    def _loops(self, images: Tensor):
+        """The module whose loops are for such images, and that may cover them."""
+        if images.is_cuda:
+            return _fused()
+        return _dense() if self.net.flat_input else _spatial()
 
     def _looped(self, one: Prepared, two: Prepared | None, report: Report | None) -> Tensor:
         """The whole matrix; two = None: symmetric."""
-        if not self.net.flat_input:
-            return _spatial().matrix(self.net, one, two, self._finish, report)
+        if one.images.is_cuda or not self.net.flat_input:
+            finish = self._asked if self.net.flat_input else self._finish
+            return self._loops(one.images).matrix(self.net, one, two, finish, report)
         found, i, j = _dense().matrix(self.net, self.kind == "ntk", one, two, report)
         return found if found.dtype == torch.float64 else self._mended(found, i, j, one, two, report)
 
@@ -169,47 +172,14 @@ class InfiniteKernel:
     def _with_themselves(self, u: Tensor) -> Tensor:
         """K(u_i, u_i) of flattened images, [n] in double precision: only their squares matter."""
         q = self._squares(u).double()
-        variances = self._local_variances(q)
+        variances = local_variances(self.net, q)
         return self._asked(*self._propagate(q, variances, variances, pair_dims=1))
-
-    # -- on a GPU --------------------------------------------------------------------------------------------------
-
-    def _both(self, one: Prepared, two: Prepared) -> tuple[Tensor, Tensor | None]:
-        """NNGP and NTK of all pairs; t None where only the NNGP is asked for."""
-        differentiated = torch.is_grad_enabled() and (one.requires_grad or two.requires_grad)
-        if one.images.is_cuda and not self.net.flat_input and not differentiated:
-            from ntkcore.kernels import fused
-
-            if fused.covers(self.net, one.images):
-                return self._behind(*fused.flattened(self.net, one, two))
-        k = self._input_covariance(one.images, two.images)
-        return self._propagate(k, _along(one.variances, -1), _along(two.variances, -2), pair_dims=2)
-
-    def _near_in_double(self, found: Tensor, k: Tensor, one: Prepared, two: Prepared) -> Tensor:
-        """Entries of images that nearly coincide, which single precision leaves open, in double; k: their NNGP."""
-        mapped = InfiniteKernel(self.net, self.kind)
-        sides = [side.own if side.own is not None else mapped._own(side) for side in (one, two)]
-        near = k > (1 - CLOSE) * sides[0].sqrt()[:, None] * sides[1].sqrt()
-        i, j = near.nonzero().unbind(1)
-        if len(i) > MANY * found.numel() and min(found.shape) > 1 / MANY:
-            return mapped(one.images.double(), two.images.double()).float()
-        found[i, j] = mapped._in_double(one, two, i, j)
-        return found
-
-    def _own(self, side: Prepared) -> Tensor:
-        """NNGP of each image with itself, [n]."""
-        bare = InfiniteKernel(self.net, "nngp")
-        parts = [bare.pairs(side[s], side[s]) for s in slices(len(side), self._at_once(side.images))]
-        return torch.cat([side.images.new_empty(0), *parts])
 
     def _finish(self, k: Tensor, t: Tensor) -> Tensor:
         """From the flattening on."""
-        return self._asked(*self._behind(k, t))
-
-    def _behind(self, k: Tensor, t: Tensor | None) -> tuple[Tensor, Tensor | None]:
         for layer in _spatial().behind(self.net):
             k, t = layer.covariance(k, t, False)
-        return k, t
+        return self._asked(k, t)
 
     def _asked(self, k: Tensor, t: Tensor | None) -> Tensor:
         return k if self.kind == "nngp" else t
@@ -234,15 +204,6 @@ class InfiniteKernel:
         if k.ndim != pair_dims:
             raise SpecError(f"{self.net} never flattens its image; end it with Flatten or GlobalAvgPool, then Dense.")
         return k, t
-
-    def _local_variances(self, q: Tensor) -> tuple[Tensor, ...]:
-        """Variances before each activation when only p = q is carried: q [*positions, n]."""
-        out = []
-        for layer in self.net.covariance_layers():
-            if isinstance(layer, Activation):
-                out.append(q)
-            q = layer.variance(q)
-        return tuple(out)
 
     def _full_variances(self, u: Tensor) -> tuple[Tensor, ...]:
         """Variances before each activation when every pair of positions is carried, from K(x, x)[p, q]."""
@@ -293,7 +254,7 @@ class InfiniteKernel:
         with torch.enable_grad():
             k = k.detach().requires_grad_()
             q = q.detach().expand_as(k).contiguous().requires_grad_()
-            values = self._asked(*self._propagate(k, self._local_variances(q), variances, pair_dims=1))
+            values = self._asked(*self._propagate(k, local_variances(self.net, q), variances, pair_dims=1))
             dk, dq = torch.autograd.grad(values.sum(), (k, q), allow_unused=True)
         return dk, torch.zeros_like(dk) if dq is None else dq
 
@@ -342,11 +303,11 @@ def _spatial():
     return spatial
 
 
-def _single_on_a_gpu(*images: Tensor) -> bool:
-    """Whether entries of images that nearly coincide are to be mended: not where gradients are to come back."""
-    if torch.is_grad_enabled() and any(u.requires_grad for u in images):
-        return False
-    return all(u.is_cuda and u.dtype == torch.float32 for u in images)
+def _fused():
+    """Fused passes for GPUs."""
+    from ntkcore.kernels import fused
+
+    return fused
 
 
 def _along(variances: Sequence[Tensor], axis: int) -> list[Tensor]:

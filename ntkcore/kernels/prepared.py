@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ntkcore.nets import Activation, Net
+
 CLOSE = 1e-4  # 1 - cosine of two images, below which single precision says little of their angle
 MANY = 0.1  # share of such pairs from which on a whole matrix is computed in double
 
@@ -44,6 +46,16 @@ class Prepared:
     def __getitem__(self, rows: slice) -> "Prepared":
         own = None if self.own is None else self.own[rows]
         return Prepared(self.images[rows], tuple(q[..., rows] for q in self.variances), own)
+
+
+def local_variances(net: Net, q: Tensor) -> tuple[Tensor, ...]:
+    """Variances before each activation when only p = q is carried: q [*positions, n]."""
+    found = []
+    for layer in net.covariance_layers():
+        if isinstance(layer, Activation):
+            found.append(q)
+        q = layer.variance(q)
+    return tuple(found)
 
 
 def roots(variances: Tensor) -> Tensor:

@@ -33,11 +33,14 @@ def test_the_way_that_a_gpu_takes_gives_the_same(net, size, monkeypatch):
 def test_a_gpu_computes_what_the_processor_computes(net, size):
     task, kernel = task_of(size), ntk.kernel_fn(net)
     x, y, x_test, y_test = (a.cuda() for a in (task.x_train, task.y_train, task.x_test, task.y_test))
-    torch.testing.assert_close(kernel(x.double()).cpu(), kernel(task.x_train.double()), rtol=1e-10, atol=0)
+    exact = kernel(task.x_train.double())
+    torch.testing.assert_close(kernel(x.double()).cpu(), exact, rtol=1e-10, atol=0)
+    torch.testing.assert_close(kernel(x).cpu().double(), exact, rtol=2e-6, atol=0)
+    torch.testing.assert_close(kernel(x, x_test).cpu(), kernel(task.x_train, task.x_test), rtol=2e-6, atol=0)
     here = ntk.eigenfeatures(kernel, task.x_train, task.y_train, task.x_test, task.y_test)
     there = ntk.eigenfeatures(kernel, x, y, x_test, y_test)
-    assert torch.equal(there.usefulness.cpu(), here.usefulness)
-    torch.testing.assert_close(there.robustness.cpu(), here.robustness, rtol=0, atol=0.1)
+    assert torch.equal(there.right_before.cpu(), here.right_before)
+    assert (there.right_after.cpu() != here.right_after).double().mean() < 0.01
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -1,0 +1,124 @@
+"""The passes that a GPU makes over covariances, on the processor by Triton's interpreter: against the plain way."""
+
+import os
+import sys
+
+import pytest
+import torch
+
+import ntkcore as ntk
+from ntkcore import Cancelled, SpecError
+from ntkcore.kernels import fused
+from ntkcore.kernels.infinite import InfiniteKernel
+from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
+
+pytest.importorskip("triton", reason="torch comes without Triton here")
+
+CONV, DENSE, RELU = Conv(1.5, 0.1), Dense(1.4, 0.2), Activation("relu")
+NETS = {
+    "fc": ntk.fc(2),
+    "fc without a layer": Net((Flatten(), DENSE)),
+    "fc that starts with a ReLU": Net((Flatten(), RELU, DENSE)),
+    "conv": ntk.conv(2),
+    "myrtle": ntk.myrtle(5),
+    "pooled": Net((CONV, RELU, AvgPool(), CONV, RELU, GlobalAvgPool(), DENSE)),
+    "pool first": Net((AvgPool(), CONV, CONV, RELU, RELU, Flatten(), DENSE, DENSE)),
+    "ends with a convolution": Net((CONV, RELU, CONV, GlobalAvgPool(), DENSE)),
+}
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def interpreted():
+    """Triton reads this when the passes are defined."""
+    before = os.environ.get("TRITON_INTERPRET"), sys.modules.pop("ntkcore.kernels.fused_passes", None)
+    os.environ["TRITON_INTERPRET"] = "1"
+    fused._passes.cache_clear()
+    fused.BLOCK, block = 1 << 15, fused.BLOCK  # the interpreter takes its time for each program
+    yield
+    fused.BLOCK = block
+    os.environ.pop("TRITON_INTERPRET") if before[0] is None else os.environ.update(TRITON_INTERPRET=before[0])
+    sys.modules.pop("ntkcore.kernels.fused_passes", None)
+    fused._passes.cache_clear()
+
+
+def images(n: int, height: int = 5, width: int = 4, channels: int = 2, seed: int = 0) -> torch.Tensor:
+    return torch.rand(n, channels, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def by_passes(net: Net, x: torch.Tensor, y: torch.Tensor | None = None, kind: str = "ntk", **more) -> torch.Tensor:
+    kernel = InfiniteKernel(net, kind)
+    finish = kernel._asked if net.flat_input else kernel._finish
+    two = None if y is None else fused.prepare(net, y)
+    return fused.matrix(net, fused.prepare(net, x), two, finish, **more)
+
+
+def plainly(net: Net, x: torch.Tensor, y: torch.Tensor, kind: str = "ntk") -> torch.Tensor:
+    """The plain way, taken where gradients are to come back."""
+    return InfiniteKernel(net, kind)(x.double().requires_grad_(), y.double()).detach()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("net", NETS.values(), ids=list(NETS))
+def test_a_rectangle_is_that_of_the_plain_way(net, dtype):
+    x, y = images(3).to(dtype), images(2, seed=1).to(dtype)
+    for kind in ("ntk", "nngp"):
+        found = by_passes(net, x, y, kind)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.double(), plainly(net, x, y, kind), rtol=TOLERANCE[dtype], atol=0)
+
+
+@pytest.mark.parametrize("net", [NETS["fc"], NETS["conv"], NETS["pooled"]], ids=["fc", "conv", "pooled"])
+def test_tiles_make_one_exactly_symmetric_matrix(net, monkeypatch):
+    x, seen = images(5), []
+    whole = by_passes(net, x)
+    monkeypatch.setattr(fused, "_at_once", lambda net, images: 4)
+    found = by_passes(net, x, report=lambda done, total: seen.append((done, total)))
+    assert torch.equal(found, found.T)
+    torch.testing.assert_close(found, whole, rtol=1e-13, atol=0)
+    torch.testing.assert_close(found, plainly(net, x, x), rtol=1e-12, atol=0)
+    assert seen[0][0] == 0
+    assert seen[-1][0] == seen[-1][1]
+    assert len(seen) == 7  # six tiles of at most two by two images
+    torch.testing.assert_close(by_passes(net, x, x[:3]), whole[:, :3], rtol=1e-13, atol=0)
+
+    def stop(done: float, total: float) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        by_passes(net, x, report=stop)
+
+
+@pytest.mark.parametrize("net", [NETS["fc"], NETS["conv"], NETS["pooled"]], ids=["fc", "conv", "pooled"])
+@pytest.mark.parametrize("many", [0.1, 1.0], ids=["all in double", "some in double"])
+def test_images_that_nearly_coincide_keep_their_digits_in_single_precision(net, many, monkeypatch):
+    monkeypatch.setattr(fused, "MANY", many)
+    x = images(3).float()
+    x = torch.cat([x, x[:2] + 1e-3, x[:1]])
+    expected = plainly(net, x, x)
+    torch.testing.assert_close(by_passes(net, x).double(), expected, rtol=2e-6, atol=0)
+    torch.testing.assert_close(by_passes(net, x, x[2:]).double(), expected[:, 2:], rtol=2e-6, atol=0)
+
+
+def test_matched_pairs_and_the_variances(monkeypatch):
+    net, x, y = NETS["pooled"], images(5, 6, 6), images(5, 6, 6, seed=1)
+    for size in (100, 2):
+        monkeypatch.setattr(fused, "_at_once", lambda net, images, size=size: size)
+        one, two = fused.prepare(net, x), fused.prepare(net, y)
+        for q, expected in zip(one.variances, InfiniteKernel(net).prepare(x.requires_grad_()).variances, strict=True):
+            torch.testing.assert_close(q, expected.detach(), rtol=1e-12, atol=0)
+        x = x.detach()
+        found = InfiniteKernel(net)._finish(*fused.matched(net, one, two))
+        torch.testing.assert_close(found, plainly(net, x, y).diagonal(), rtol=1e-12, atol=0)
+
+
+def test_nothing_and_too_small(monkeypatch):
+    assert by_passes(NETS["conv"], images(2), images(0)).shape == (2, 0)
+    assert by_passes(NETS["myrtle"], images(2).float(), images(0).float()).shape == (2, 0)
+    with pytest.raises(SpecError, match="too small"):
+        by_passes(NETS["myrtle"], images(2, 3, 3))
+
+
+def test_the_processor_keeps_its_own_loops():
+    assert not fused.covers(NETS["conv"], images(2))
+    assert fused.ready(torch.float32)
