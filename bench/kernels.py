@@ -1,6 +1,6 @@
 """Microseconds per entry of closed-form square kernels ``k(x)``, float32, beside neural-tangents.
 
-An entry is one number of the matrix that is returned; images are uniform noise, on which the work does not depend.
+An entry is one number of the matrix that is returned; images are uniform noise of 256 levels.
 Both take turns in one run, so that a busy moment meets both; each has as many images as fit in a second or two, since
 neural-tangents needs hundreds of times as long for some; on a GPU (``--device cuda``) four times as many, in float32
 throughout at the peer too. The error is that of the float32 entries against float64, each
@@ -37,7 +37,8 @@ class Case:
         return FAMILIES[self.family](self.depth)
 
     def images(self, n: int, device: str = "cpu") -> Tensor:
-        return torch.from_numpy(np.random.default_rng(0).random((n, *self.shape), np.float32)).to(device)
+        levels = np.random.default_rng(0).integers(0, 256, (n, *self.shape)).astype(np.float32)
+        return torch.from_numpy(levels / np.float32(255)).to(device)
 
     def __str__(self) -> str:
         return f"{self.net} {'x'.join(map(str, self.shape))}, n = {self.n}"

@@ -1,8 +1,8 @@
 """Kernels by neural-tangents, timed on request: run by the peer environment's Python, one JSON object a line.
 
 Asked {"net": "fc" | "conv" | "myrtle", "depth": 5, "shape": [C, H, W], "n": 8} it builds the kernel (float32, jit),
-calls it once on uniform noise (numpy default_rng(0), [n, C, H, W]) and answers {"corner": [..]}, the kernel of the
-first image with the first three. Asked {"call": true} it calls it again and answers {"seconds": 0.8}, results
+calls it once on noise of 256 levels (numpy default_rng(0), [n, C, H, W]) and answers {"corner": [..]}, the kernel of
+the first image with the first three. Asked {"call": true} it calls it again and answers {"seconds": 0.8}, results
 waited for.
 
 Asked {"net": .., "depth": .., "features": folder} it loads x_train, x_test [., C, H, W], y_test [m], weights [F, n]
@@ -132,7 +132,8 @@ def main() -> None:
             answer = {"seconds": time.perf_counter() - start, "right": right, "robust": robust}
         else:
             channels, height, width = asked["shape"]
-            x = np.random.default_rng(0).random((asked["n"], channels, height, width), np.float32)
+            x = np.random.default_rng(0).integers(0, 256, (asked["n"], channels, height, width)).astype(np.float32)
+            x /= np.float32(255)
             x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
             function = kernel_fn(asked["net"], asked["depth"])
 

@@ -1,8 +1,8 @@
 """Kernels of dense ReLU nets on the CPU: one product of all images, then compiled loops entry by entry (``entries``).
 
 The plain way of ``infinite`` takes a dozen passes over the matrix for each layer; here there is one in all. The plain
-way remains for gradients, GPUs, erf nets and other precisions, and as the independent check. Products are numpy's,
-which knows that ``u u^T`` needs half of them::
+way remains for gradients, GPUs, erf nets and other precisions, and as the independent check. Products are those of
+``pixels`` where images are as they come from a file, else numpy's, which knows that ``u u^T`` needs half of them::
 
     if covers(net, images):
         K = matrix(kernel, kernel.prepare(images), None)      # [n, n]
@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntkcore.kernels import entries
+from ntkcore.kernels import entries, pixels
 from ntkcore.kernels.arccosine import constants
-from ntkcore.kernels.blocks import mirror_, slices
+from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.prepared import CLOSE, Prepared, roots
 from ntkcore.kernels.vectors import LANES, compiled_for, threads
 from ntkcore.nets import Activation, Dense, Flatten, Net
 
 ROWS = 1024  # of a product, between two reports
+PART = 256  # rows of a product of integers
 CHUNK = 64  # rows that a thread takes at a time
 NEVER = 2.0
 
@@ -57,22 +58,20 @@ def matrix(net: Net, ntk: bool, one: Prepared, two: Prepared | None, report: Rep
     double.
     """
     upper, two = two is None, one if two is None else two
-    u1, u2 = vectors(one), vectors(two)
+    u1 = vectors(one)
+    u2 = u1 if two is one else vectors(two)
     sides = rows_of_roots(one), columns_of_roots(two)
     out = np.empty((len(u1), len(u2)), u1.dtype)
     share, c, steps = u1.dtype.type(1 / u1.shape[1]), constants(u1.dtype.type), steps_of(net, u1.dtype.type)
     counts = np.zeros(len(u1), np.int64)
+    levels = _levels(u1, u2)
     total, done = len(u1) * (len(u1) + 1) / 2 if upper else float(len(u1) * len(u2)), 0.0
     with ThreadPoolExecutor(threads()) as pool:
         for rows in slices(len(u1), ROWS):
             if report is not None:
                 report(done, total)
             size = rows.stop - rows.start
-            if upper:  # u u^T, of which half is computed, and the rest
-                np.matmul(u1[rows], u1[rows].T, out=out[rows, rows])
-                np.matmul(u1[rows], u1[rows.stop :].T, out=out[rows, rows.stop :])
-            else:
-                np.matmul(u1[rows], u2.T, out=out[rows])
+            _products(u1, u2, levels, rows, upper, out)
             parts = [(rows.start + part.start, rows.start + part.stop) for part in slices(size, CHUNK)]
             list(
                 pool.map(
@@ -80,11 +79,41 @@ def matrix(net: Net, ntk: bool, one: Prepared, two: Prepared | None, report: Rep
                 )
             )
             done += size * (len(u2) - rows.start - (size - 1) / 2) if upper else size * len(u2)
+        if upper:
+            parts = [(part.start, part.stop) for part in slices(len(out), CHUNK)]
+            list(pool.map(lambda part: entries.mirror(out, part), reversed(parts)))  # the longest rows first
     if report is not None:
         report(total, total)
     i, j = _open(out, counts, upper)
-    found = torch.from_numpy(out)
-    return (mirror_(found) if upper else found), i, j
+    return torch.from_numpy(out), i, j
+
+
+def _levels(u1: np.ndarray, u2: np.ndarray) -> tuple[pixels.Integers, pixels.Integers] | None:
+    """Both sides in integers, where both are made of them."""
+    one = pixels.integers(torch.from_numpy(u1))
+    two = one if one is None or u2 is u1 else pixels.integers(torch.from_numpy(u2))
+    return None if two is None else (one, two)
+
+
+def _products(
+    u1: np.ndarray,
+    u2: np.ndarray,
+    levels: tuple[pixels.Integers, pixels.Integers] | None,
+    rows: slice,
+    upper: bool,
+    out: np.ndarray,
+) -> None:
+    """``<u_i, u_j>`` for some rows into out; upper: what lies left of the rows' own square is left out."""
+    if levels is not None:
+        for part in slices(rows.stop - rows.start, PART):
+            i = slice(rows.start + part.start, rows.start + part.stop)
+            j = slice(i.start if upper else 0, len(u2))
+            pixels.products(levels[0][i], levels[1][j], torch.from_numpy(out[i, j]))
+    elif upper:  # u u^T, of which half is computed, and the rest
+        np.matmul(u1[rows], u1[rows].T, out=out[rows, rows])
+        np.matmul(u1[rows], u1[rows.stop :].T, out=out[rows, rows.stop :])
+    else:
+        np.matmul(u1[rows], u2.T, out=out[rows])
 
 
 def _open(out: np.ndarray, counts: np.ndarray, upper: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -79,6 +79,16 @@ def entries(steps, gram, share, roots1, roots2, rows, ntk, upper, c, out, counts
 
 
 @compiled
+def mirror(square, rows):
+    """What lies above the diagonal also below it, in some rows."""
+    for top in range(rows[0], rows[1], LANES):
+        for left in range(0, top + 1, LANES):
+            for row in range(top, min(top + LANES, rows[1])):
+                for column in range(left, min(left + LANES, row)):
+                    square[row, column] = square[column, row]
+
+
+@compiled
 def chosen(weights, predictors, factors, images, rows, out):
     """out[p] = weights[predictors[p]] * factors[images[p]], rows filled up to whole lanes."""
     for row in range(rows[0], rows[1]):

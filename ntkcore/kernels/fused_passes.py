@@ -47,8 +47,8 @@ def layer(
 ):
     """An affine layer (WEIGHT; BOX: over 3x3 positions), a ReLU or both on all covariances.
 
-    FIRST: t is not there yet; an affine layer makes it the new k. r1 [n1, 2, H, W], r2 [n2, 2, H, W]: roots of variances and their
-    inverses; MATCHED: n2 is 1, and column i is meant.
+    FIRST: t is not there yet; an affine layer makes it the new k. r1 [n1, 2, H, W], r2 [n2, 2, H, W]: roots of
+    variances and their inverses; MATCHED: n2 is 1, and column i is meant.
     """
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < numbers

@@ -90,7 +90,7 @@ class InfiniteKernel:
             return self._loops(u).prepare(self.net, u)
         if not self.net.spatial_pairs:
             return Prepared(u, local_variances(self.net, self._squares(u)))
-        parts = [self._full_variances(u[s]) for s in slices(len(u), self._at_once(u))]
+        parts = [self._full_variances(u[s]) for s in slices(len(u), self._at_once(u, u.dtype))]
         return Prepared(u, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
 
     def bytes_per_pair(self, image_shape: Sequence[int], dtype: torch.dtype) -> float:
@@ -161,13 +161,13 @@ class InfiniteKernel:
     def _in_double(self, one: Prepared, two: Prepared, i: Tensor, j: Tensor) -> Tensor:
         """K of listed pairs (i, j), computed in double precision and rounded to single; without an input map."""
         values = [one.images.new_empty(0)]
-        for part in slices(len(i), min(4096, self._at_once(one.images.double()))):
+        for part in slices(len(i), min(4096, self._at_once(one.images, torch.float64))):
             values.append(self.pairs(one.images[i[part]].double(), two.images[j[part]].double()).float())
         return torch.cat(values)
 
-    def _at_once(self, images: Tensor) -> int:
+    def _at_once(self, images: Tensor, dtype: torch.dtype) -> int:
         """Matched pairs that are taken together."""
-        return max(1, int(64e6 / self.bytes_per_pair(images.shape[1:], images.dtype)))
+        return max(1, int(64e6 / self.bytes_per_pair(images.shape[1:], dtype)))
 
     def _with_themselves(self, u: Tensor) -> Tensor:
         """K(u_i, u_i) of flattened images, [n] in double precision: only their squares matter."""
@@ -236,7 +236,7 @@ class InfiniteKernel:
         """Matched pairs: [n], [H, W, n] or [H, W, H, W, n]."""
         channels = u1.shape[1]
         if self.net.flat_input:
-            return (u1 * u2).flatten(1).sum(1) / u1[0].numel()
+            return torch.linalg.vecdot(u1.flatten(1), u2.flatten(1)) / u1[0].numel()
         if self.net.spatial_pairs:
             return torch.einsum("nchw,ncuv->hwuvn", u1 / channels, u2)
         return (u1 * u2).sum(1).permute(1, 2, 0) / channels

@@ -137,7 +137,7 @@ def _address(context, builder, signature, arguments, vector):
 
 
 inlined = numba.njit(inline="always")
-PARTS = ("vectors", "arccosine", "planes", "entries")
+PARTS = ("vectors", "arccosine", "planes", "entries", "pixels")
 SOURCES = hashlib.sha256(
     b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in PARTS)
 ).hexdigest()  # of all that a loop can be made of
