@@ -29,6 +29,7 @@ from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.errors import Cancelled, NTKError
 from ntkcore.kernels import kernel_to_file
 from ntkcore.runs import costs, specs, stages
+from ntkcore.runs.device import choose_device
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.store import Store
 
@@ -284,6 +285,7 @@ def _kernel_by_tiles(options: argparse.Namespace, experiment: specs.Experiment) 
         raise NTKError(f"--memory is {options.memory:g} MB; it must be above zero.")
     task = data.load(experiment.data, root=options.data)
     x = task.x_train.double() if spec.precision == "float64" else task.x_train.float()
+    x = x.to(choose_device(options.device))
     with Bar("kernel") as bar:
         K = kernel_to_file(stages.kernel_of(spec, task), x, options.out, 1e6 * options.memory, bar)
     print(f"{options.out}: K {K.shape}")

@@ -4,7 +4,7 @@ From coarse to fine: alignment of whole kernels, ``<A, B> / (|A| |B|)`` (CKA; Co
 2019); overlap of leading eigenspaces, ``|V_A^T V_B|_F^2 / k``, the mean squared cosine of their principal angles;
 single eigenvectors, ``|<v_i^A, v_j^B>|``, each matched with a partner; and what matched features
 ``f^(i)(x) = lam_i^-1 K(x, X) v_i v_i^T Y`` (Tsilivis & Kempe 2022, section 4) look at: the cosine of their input
-gradients. All kernels are of the same n training images in the same order; everything is float64 on the CPU::
+gradients. All kernels are of the same n training images in the same order; everything is float64::
 
     alignment_matrix([K_fc, K_conv], centred=True)               # [2, 2], ones on the diagonal
     partner = match_features(s_fc.vectors, s_conv.vectors, 20)   # [20]: partner[i] is feature i's in the second
@@ -85,7 +85,7 @@ def subspace_overlap(V1: Tensor, V2: Tensor, ks: Sequence[int]) -> Tensor:
 
     V1, V2 [n, r]: orthonormal columns, largest eigenvalue first. Raises SpecError for a k that neither has.
     """
-    ks = torch.as_tensor(list(ks), dtype=torch.long)
+    ks = torch.as_tensor(list(ks), dtype=torch.long, device=V1.device)
     most = min(V1.shape[1], V2.shape[1])
     if len(ks) == 0 or not (int(ks.min()) >= 1 and int(ks.max()) <= most):
         raise SpecError(f"ks are {ks.tolist()[:10]}; numbers of leading eigenvectors from 1 to {most} are needed.")
@@ -121,7 +121,7 @@ def match_features(V1: Tensor, V2: Tensor, top: int) -> Tensor:
     One to one, such that the sum of ``|<v_i, v_partner(i)>|`` is largest (assignment problem; Kuhn 1955). Every
     feature gets a partner, a poor one where there is no better: look at its overlap.
     """
-    _, partner = linear_sum_assignment(vector_overlap(V1, V2, top).numpy(), maximize=True)
+    _, partner = linear_sum_assignment(vector_overlap(V1, V2, top).cpu().numpy(), maximize=True)
     return torch.from_numpy(partner).long()
 
 
@@ -165,7 +165,7 @@ def feature_gradients(
     toward = readout @ labels.double().T  # [F, m]: output for the true class per unit of K(x, X) v_i; sum over c
     prepare = getattr(untiled(kernel), "prepare", None)
     x = prepare(x.double()) if prepare else x.double()
-    out = torch.empty(len(vectors), len(images), images[0].numel(), dtype=torch.float64)
+    out = vectors.new_empty(len(vectors), len(images), images[0].numel())
     for i in range(len(images)):
         if progress is not None:
             progress(i, len(images), "gradients of features")
@@ -229,7 +229,7 @@ class FeatureCount:
 
 def tally(sweep: Sweep, level: float, keep: float, top: int = 20) -> FeatureCount:
     """Count the classes of features (``classify`` at ``level`` and ``keep``), over all and over the ``top`` largest."""
-    classes, robustness = classify(sweep, level, keep), sweep.robustness.numpy()
+    classes, robustness = classify(sweep, level, keep), sweep.robustness.cpu().numpy()
     top = min(top, len(classes))
     whole = [int((classes == kind).sum()) for kind in (ROBUST, NON_ROBUST, USELESS)]
     first = [int((classes[:top] == kind).sum()) for kind in (ROBUST, NON_ROBUST, USELESS)]

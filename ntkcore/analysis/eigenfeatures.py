@@ -119,7 +119,7 @@ def subset_weights(s: Spectrum, y: Tensor, features: Sequence[int] | Tensor) -> 
     """Dual weights [n, c] of the sum over the features S."""
     bank = feature_bank(s, y, features)
     if len(bank) == 0:
-        return torch.zeros(s.n, y.shape[1], dtype=torch.float64)
+        return s.vectors.new_zeros(s.n, y.shape[1])
     return bank.weights[:, :, 0].T @ bank.readout[:, 0]
 
 
@@ -135,8 +135,8 @@ def classify(sweep: Sweep, level: float = 0.01, keep: float = 0.5) -> np.ndarray
     """
     if not 0 < level < 1 or not 0 < keep <= 1:
         raise SpecError(f"level is {level} and keep is {keep}; both are shares between 0 and 1.")
-    hits = sweep.right_before.sum(0).numpy()
-    kept = sweep.right_after.sum(0).numpy()
+    hits = sweep.right_before.sum(0).cpu().numpy()
+    kept = sweep.right_after.sum(0).cpu().numpy()
     useful = binomial_p_values(hits, sweep.m, sweep.majority) < level
     return np.where(useful, np.where(kept >= keep * hits, ROBUST, NON_ROBUST), USELESS)
 

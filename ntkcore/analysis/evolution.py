@@ -242,7 +242,7 @@ def class_specialisation(theta: Tensor, y: Tensor) -> Tensor:
             f"A full kernel [n, n, c, c] and labels [n, c] are needed; got {tuple(theta.shape)} and {tuple(y.shape)}."
         )
     if c == 1:
-        return torch.full((1,), torch.nan, dtype=torch.float64)
+        return torch.full((1,), torch.nan, dtype=torch.float64, device=theta.device)
     y, out = y.double(), []
     weight = y.square().sum(0)  # [c] = |y_b y_b^T|
     for a in range(c):

@@ -37,7 +37,7 @@ def read_sweep(sweep: Sweep, classes: np.ndarray, level: float, top: int = 20) -
     robust, brittle = int((classes == ROBUST).sum()), int((classes == NON_ROBUST).sum())
     in_top = int((classes[:top] == ROBUST).sum())
     by_chance = level * features
-    robustness = sweep.robustness.numpy()
+    robustness = sweep.robustness.cpu().numpy()
     spearman = stats.spearmanr(np.arange(features), robustness).statistic if np.ptp(robustness) else np.nan
     be = {robust: "are", brittle: "are"} | dict.fromkeys({robust, brittle} & {1}, "is")
     words = (
@@ -59,9 +59,9 @@ def read_tail(sweep: Sweep, start: int = 20) -> str:
     features = len(sweep.usefulness)
     if features <= start + 1:
         return ""
-    rho, gamma = sweep.usefulness[start:].numpy(), sweep.robustness[start:].numpy()
+    rho, gamma = (share[start:].cpu().numpy() for share in (sweep.usefulness, sweep.robustness))
     # features share the test images: the error of the mean is that of per-image means
-    per_image = sweep.right_before[:, start:].double().mean(1).numpy()
+    per_image = sweep.right_before[:, start:].double().mean(1).cpu().numpy()
     error = per_image.std(ddof=1) / np.sqrt(len(per_image)) if len(per_image) > 1 else 0.0
     lift = rho.mean() - sweep.majority
     verdict = "more than guessing" if lift > 2 * error else "no more than guessing, within the error"

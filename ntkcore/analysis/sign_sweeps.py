@@ -124,7 +124,7 @@ class _Front:
         return correct(outputs, self.y[i]), margin(outputs, self.y[i]).abs() >= doubt  # not sure where not a number
 
     def _read(self, g: Tensor, b: Tensor) -> Tensor:
-        return self.bank[b].read(g[:, None]) if self.bank.readout is not None else g[:, None]
+        return g[:, None] if self.bank.readout is None else g[:, None] * self.bank.readout[b, 0]
 
 
 def _blocks(pairs: Tensor, numbers: int) -> Iterator[Tensor]:

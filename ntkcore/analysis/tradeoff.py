@@ -107,4 +107,5 @@ def _accuracies(
     progress: Progress | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     result = attack_bank(kernel, x, Bank(weights), x_test, y_test, attack, progress, K_test)
-    return result.right_before.double().mean(0).numpy(), result.right_after.double().mean(0).numpy()
+    before, after = (right.double().mean(0).cpu().numpy() for right in (result.right_before, result.right_after))
+    return before, after

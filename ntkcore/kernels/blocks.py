@@ -100,8 +100,9 @@ class TiledKernel:
     def tile_shape(self, x1: Tensor, x2: Tensor | None) -> tuple[int, int]:
         """Images along both sides of a tile. A short side leaves its room to the other; x2 = None: square tiles."""
         cost = getattr(self.kernel, "bytes_per_pair", None)
-        tile_bytes = self.tile_bytes or TILE_BYTES.get(x1.device.type, TILE_BYTES["cpu"])
-        pairs = tile_bytes / (cost(x1.shape[1:], x1.dtype) if cost else 64.0 * x1.element_size())
+        pairs = (self.tile_bytes or tile_bytes(x1.device)) / (
+            cost(x1.shape[1:], x1.dtype) if cost else 64.0 * x1.element_size()
+        )
         side = max(1, int(pairs**0.5))
         if x2 is None:
             return side, side
@@ -124,6 +125,11 @@ class TiledKernel:
 def tiled(kernel: KernelFunction, tile_bytes: float | None = None, progress: Progress | None = None) -> TiledKernel:
     """Wrap ``kernel`` so that it runs by tiles; see TiledKernel."""
     return TiledKernel(kernel, tile_bytes, progress)
+
+
+def tile_bytes(device: torch.device) -> float:
+    """Working memory of a tile there."""
+    return TILE_BYTES["cuda" if device.type == "cuda" else "cpu"]
 
 
 def untiled(kernel: KernelFunction) -> KernelFunction:

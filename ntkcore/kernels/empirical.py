@@ -13,6 +13,8 @@ Images must not see each other: BatchNorm in eval mode is fine. The kernels are 
 flows back to the images or to the weights.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -68,7 +70,7 @@ def _kernel(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, prog
         if progress is not None:
             progress(done, total, NOTE)
 
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), _whole_single_precision():
         x1, x2 = (x.clone() if x is not None and x.is_inference() else x for x in (x1, x2))
         report(0, 1)
         dissection = dissect(module, x1)
@@ -77,6 +79,17 @@ def _kernel(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, prog
         theta = layer_kernel(dissection, x1, x2, traced, report)
     c = dissection.outputs
     return theta if traced else theta.unflatten(1, (-1, c)).unflatten(0, (-1, c)).transpose(1, 2)
+
+
+@contextmanager
+def _whole_single_precision() -> Iterator[None]:
+    """A GPU's convolutions with all their bits, not with the ten (TF32) that are torch's choice for them."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:

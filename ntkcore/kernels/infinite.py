@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ntkcore import covariance as cov
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, tiled
+from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, tile_bytes, tiled
 from ntkcore.kernels.inputs import RAW, InputMap
 from ntkcore.kernels.prepared import MANY, Prepared, local_variances
 from ntkcore.nets import Activation, Net
@@ -111,7 +111,7 @@ class InfiniteKernel:
         _check_pair(u, two.images)
         gradients = []
         per_pair = 4 * self.bytes_per_pair(x.shape, u.dtype) + 8 * x.numel() * u.element_size()
-        rows = max(1, int(256e6 / per_pair))
+        rows = max(1, int(max(256e6, tile_bytes(u.device)) / per_pair))
         for s in slices(len(two), rows):
             part = two[s]
             if self.net.spatial_pairs:
@@ -167,7 +167,7 @@ class InfiniteKernel:
 
     def _at_once(self, images: Tensor, dtype: torch.dtype) -> int:
         """Matched pairs that are taken together."""
-        return max(1, int(64e6 / self.bytes_per_pair(images.shape[1:], dtype)))
+        return max(1, int(4 * tile_bytes(images.device) / self.bytes_per_pair(images.shape[1:], dtype)))
 
     def _with_themselves(self, u: Tensor) -> Tensor:
         """K(u_i, u_i) of flattened images, [n] in double precision: only their squares matter."""

@@ -1,6 +1,7 @@
 """Where tensors live: CPU or CUDA by choice; ``auto`` takes CUDA when there is one.
 
-The device changes how long a result takes, not what it is, so it is no part of any spec::
+The device changes how long a result takes, not what it is (up to rounding), so it is no part of any spec. For that
+reason convolutions on CUDA keep single precision here, where torch would choose products of ten bits (TF32)::
 
     choose_device("auto")        # torch.device("cuda") or torch.device("cpu")
 """
@@ -23,4 +24,6 @@ def choose_device(name: str = "auto") -> torch.device:
         raise SpecError(f"device is {name!r}; choose 'auto', 'cpu' or 'cuda'.")
     if name == "cuda" and not torch.cuda.is_available():
         raise SpecError("There is no CUDA device here. Choose 'auto' or 'cpu'.")
+    if name == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     return torch.device(name)

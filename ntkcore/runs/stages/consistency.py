@@ -22,7 +22,7 @@ from ntkcore.analysis.consistency import (
 from ntkcore.analysis.tradeoff import counts
 from ntkcore.runs import specs
 from ntkcore.runs.stages.context import Arrays, Context, stage
-from ntkcore.runs.stages.kernels import kernel_of, read_spectrum
+from ntkcore.runs.stages.kernels import parts_of
 
 IMAGES = 20  # test images at which the gradients of matched features are compared
 
@@ -34,28 +34,21 @@ def _consistency(spec: specs.ConsistencySpec, context: Context) -> Arrays:
     shares = np.linspace(0.0, 0.6, many + 1)
     for low, high, sweep in zip(shares, shares[1:], spec.sweeps, strict=False):
         context.get(sweep, (float(low), float(high)))
-    spectra = [read_spectrum(context.get(specs.SpectrumSpec(kernel=sweep.kernel), (0.6, 0.6))) for sweep in spec.sweeps]
+    parts = [parts_of(sweep.kernel, context, (0.6, 0.6)) for sweep in spec.sweeps]
     kernels = [context.get(sweep.kernel, (0.6, 0.6)).arrays["K"] for sweep in spec.sweeps]
     task = context.task(spec.sweeps[0].kernel.data)
-    top = min(spec.top, *(s.rank for s in spectra))
-    images, labels = task.x_test[:IMAGES], task.y_test[:IMAGES]
+    top = min(spec.top, *(p.s.rank for p in parts))
+    y, labels = context.put(task.y_train), context.put(task.y_test[:IMAGES])
     shares = np.linspace(0.6, 1.0, many + 1)
     gradients = [
         feature_gradients(
-            kernel_of(sweep.kernel, task, context),
-            s,
-            task.x_train,
-            task.y_train,
-            images,
-            labels,
-            range(top),
-            context.report((float(low), float(high))),
+            p.kernel, p.s, p.x, y, p.x_test[:IMAGES], labels, range(top), context.report((float(low), float(high)))
         )
-        for sweep, s, low, high in zip(spec.sweeps, spectra, shares, shares[1:], strict=False)
+        for p, low, high in zip(parts, shares, shares[1:], strict=False)
     ]
     pairs = list(combinations(range(many), 2))
-    vectors = [s.vectors for s in spectra]
-    ks = counts(min(task.n, *(s.rank for s in spectra)))
+    vectors = [p.s.vectors for p in parts]
+    ks = counts(min(task.n, *(p.s.rank for p in parts)))
     partner = [match_features(vectors[a], vectors[b], top) for a, b in pairs]
     return {
         "alignment": alignment_matrix(kernels, centred=True),

@@ -262,7 +262,7 @@ def _upload(spec: specs.UploadSpec, context: Context) -> Arrays:
 
 def image_name(image: Tensor) -> str:
     """The name under which an image is kept, made of its content."""
-    return hashlib.sha256(f"{tuple(image.shape)}".encode() + image.float().numpy().tobytes()).hexdigest()[:32]
+    return hashlib.sha256(f"{tuple(image.shape)}".encode() + image.float().cpu().numpy().tobytes()).hexdigest()[:32]
 
 
 def keep_image(image: Tensor, store: Store) -> str:

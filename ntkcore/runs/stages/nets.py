@@ -66,7 +66,7 @@ def _path(spec: specs.PathSpec, context: Context) -> Arrays:
     K_test = context.get(spec.kernel, (0.2, 0.2)).arrays["K_test"]
     p = projections(s, task.y_train)
     g = (descent_weights(s, spec.lr, spec.momentum, step) for step in spec.steps)
-    bank = Bank(torch.stack([s.vectors @ (weights[:, None] * p) for weights in g]))
+    bank = Bank(context.put(torch.stack([s.vectors @ (weights[:, None] * p) for weights in g])))
     gradients = bank_gradients(
         kernel_of(spec.kernel, task, context),
         context.put(task.x_train),
