@@ -76,7 +76,9 @@ def line(case: Case, rounds: int, peer: Peer | None, device: str = "cpu") -> str
     kernel(x)
     if peer is not None:
         corner = torch.tensor(peer.prepare(case.family, case.depth, case.shape, case.peers))
-        if not torch.allclose(kernel(x[:3])[0, : len(corner)].cpu(), corner, rtol=1e-3, atol=0):
+        found = kernel(x[:3])[0, : len(corner)].cpu()
+        far = (found - corner).abs() > torch.tensor([1e-2, 1e-3, 1e-3])[: len(corner)] * corner
+        if far.any():  # of an image with itself neural-tangents has fewer digits
             raise RuntimeError(f"{case}: neural-tangents computes another kernel, so its time means nothing")
     ours, theirs = [], []
     for _ in range(rounds):

@@ -15,17 +15,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ntkcore.kernels import dense, spatial
-from ntkcore.kernels.arccosine import DOUBLE, SINGLE
+from ntkcore.kernels.arccosine import DOUBLE, SINGLE, constants
 from ntkcore.kernels.blocks import mirror_, slices
 from ntkcore.kernels.prepared import CLOSE, MANY, Prepared, local_variances, roots
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
 BLOCK = 512  # numbers that a program of the GPU takes
+NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 TILE_BYTES, TILE_SHARE = 8e9, 1 / 8  # of covariances at a time: at most, and of the GPU's memory
+GAPS = {dtype: float(constants(number)[7]) for dtype, number in NUMBERS.items()}  # below which directions are one
 SERIES = {torch.float32: tuple(map(float, SINGLE)), torch.float64: tuple(map(float, DOUBLE))}
 
 Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
@@ -54,13 +57,15 @@ def ready(dtype: torch.dtype) -> bool:
 
 
 def prepare(net: Net, images: Tensor) -> Prepared:
-    """The variances before every activation, [*positions, n]."""
-    if net.spatial_pairs:
-        parts = [_variances(net, images[s]) for s in slices(len(images), _at_once(net, images))]
-        return Prepared(images, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
-    q = images.square()
-    q = q.flatten(1).mean(1) if net.flat_input else q.mean(1).permute(1, 2, 0)
-    return Prepared(images, local_variances(net, q))
+    """The variances before every activation, [*positions, n].
+
+    Of convolutional nets by the same passes as the covariances: where two images share a region, their rounding cancels
+    and the angle there is none.
+    """
+    if net.flat_input:
+        return Prepared(images, local_variances(net, images.square().flatten(1).mean(1)))
+    parts = [_variances(net, images[s]) for s in slices(len(images), _at_once(net, images))]
+    return Prepared(images, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
 
 
 def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report: Report | None = None) -> Tensor:
@@ -174,7 +179,7 @@ def _variances(net: Net, u: Tensor) -> list[Tensor]:
         if step.weight is not None:
             state.step(replace(step, relu=False), None)
         if step.relu:
-            found.append(state.diagonal().permute(1, 2, 0))
+            found.append(state.diagonal())
             if len(found) == net.activations:
                 break
             side = _side(found[-1])
@@ -276,7 +281,7 @@ class _State:
             W=self.width,
             WEIGHT=step.weight,
             BIAS=step.bias,
-            GAP=16 * torch.finfo(self.k.dtype).eps,
+            GAP=GAPS[self.k.dtype],
             P=SERIES[self.k.dtype],
             PAIRS=self.pairs,
             MATCHED=self.matched,
@@ -321,10 +326,13 @@ class _State:
         return out[0], out[1]
 
     def diagonal(self) -> Tensor:
-        """k of matched pairs where p = q: [n, H, W], a copy."""
+        """k of matched pairs where p = q: [H, W, n], a copy."""
         positions = self.height * self.width
-        found = self.k.view(self.n1, positions, positions).diagonal(dim1=1, dim2=2)
-        return found.reshape(self.n1, self.height, self.width).clone()
+        if self.pairs:
+            found = self.k.view(self.n1, positions, positions).diagonal(dim1=1, dim2=2).T
+        else:
+            found = self.k.view(positions, self.n1)
+        return found.reshape(self.height, self.width, self.n1).clone()
 
     def _room(self, numbers: int) -> tuple[Tensor, ...]:
         spare = self.spare or (self.k[:0], self.k[:0])

@@ -21,6 +21,7 @@ NETS = {
     "fc that starts with a ReLU": Net((Flatten(), RELU, DENSE)),
     "conv": ntk.conv(2),
     "myrtle": ntk.myrtle(5),
+    "deep conv": ntk.conv(4),
     "pooled": Net((CONV, RELU, AvgPool(), CONV, RELU, GlobalAvgPool(), DENSE)),
     "pool first": Net((AvgPool(), CONV, CONV, RELU, RELU, Flatten(), DENSE, DENSE)),
     "ends with a convolution": Net((CONV, RELU, CONV, GlobalAvgPool(), DENSE)),
@@ -89,12 +90,17 @@ def test_tiles_make_one_exactly_symmetric_matrix(net, monkeypatch):
         by_passes(net, x, report=stop)
 
 
-@pytest.mark.parametrize("net", [NETS["fc"], NETS["conv"], NETS["pooled"]], ids=["fc", "conv", "pooled"])
+@pytest.mark.parametrize("net", [NETS["fc"], NETS["deep conv"], NETS["pooled"]], ids=["fc", "conv", "pooled"])
+@pytest.mark.parametrize("others", ["near", "sharing a region"])
 @pytest.mark.parametrize("many", [0.1, 1.0], ids=["all in double", "some in double"])
-def test_images_that_nearly_coincide_keep_their_digits_in_single_precision(net, many, monkeypatch):
+def test_images_that_nearly_coincide_or_share_a_region_keep_their_digits_in_single_precision(
+    net, others, many, monkeypatch
+):
     monkeypatch.setattr(fused, "MANY", many)
-    x = images(3).float()
-    x = torch.cat([x, x[:2] + 1e-3, x[:1]])
+    x = images(3, 6, 6).float()
+    more = x[1:].clone()
+    more[..., :4] = x[:1, ..., :4]
+    x = torch.cat([x, x[:2] + 1e-3, x[:1]]) if others == "near" else torch.cat([x, more])
     expected = plainly(net, x, x)
     torch.testing.assert_close(by_passes(net, x).double(), expected, rtol=2e-6, atol=0)
     torch.testing.assert_close(by_passes(net, x, x[2:]).double(), expected[:, 2:], rtol=2e-6, atol=0)
