@@ -71,11 +71,13 @@ def main(options: argparse.Namespace) -> None:
 def measure(case: Case, rounds: int, device: str = "cpu", peer: Peer | None = None) -> None:
     """All ways in turn, after calls of each that also give the memory and the error."""
     module, x = case.make(device)
+    torch.backends.cudnn.allow_tf32 = False  # the tutorial's way in single precision too
     ours, theta = peak(lambda: ntk.empirical_ntk(module, x))
     peers, expected = peak(lambda: jacobian_contraction(module, x, x)[0])
     print(f"    error {_error(theta, expected):.1e}, peak memory {ours}, of the tutorial's way {peers}")
     if peer is not None:
-        print(f"    neural-tangents: {fastest_way(peer, module, x, theta)}", flush=True)
+        peer, words = fastest_way(peer, module, x, theta)
+        print(f"    neural-tangents: {words}", flush=True)
     del theta, expected
     seconds: dict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
@@ -100,8 +102,9 @@ def measure(case: Case, rounds: int, device: str = "cpu", peer: Peer | None = No
     print(words, flush=True)
 
 
-def fastest_way(peer: Peer, module: nn.Sequential, x: Tensor, theta: Tensor) -> str:
-    """Prepare the peer's fastest way; its three ways in words, with how far each is from our kernel."""
+def fastest_way(peer: Peer, module: nn.Sequential, x: Tensor, theta: Tensor) -> tuple[Peer | None, str]:
+    """The peer with its fastest way prepared (None: no way fits in memory); its three ways in words, with how far each
+    is from our kernel."""
     layers = [LAYERS.get(type(part)) or POOLS[type(part)] for part in module]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -110,11 +113,16 @@ def fastest_way(peer: Peer, module: nn.Sequential, x: Tensor, theta: Tensor) -> 
             np.save(folder / f"{number}.npy", weights.detach().cpu().numpy())
         seconds, words = {}, []
         for way in WAYS:
-            found = torch.from_numpy(peer.prepare_empirical(layers, way, folder))
+            found, told = peer.prepare_empirical(layers, way, folder), way.lower().replace("_", " ")
+            if found is None:
+                words.append(f"{told}: out of memory")
+                continue
             seconds[way] = min(peer.seconds(), peer.seconds())
-            words.append(f"{way.lower().replace('_', ' ')} {seconds[way]:.3g} s, error {_error(theta, found):.1e}")
-        peer.prepare_empirical(layers, min(WAYS, key=seconds.get), folder)
-    return "; ".join(words)
+            words.append(f"{told} {seconds[way]:.3g} s, error {_error(theta, torch.from_numpy(found)):.1e}")
+        if not seconds:
+            return None, "; ".join(words)
+        peer.prepare_empirical(layers, min(seconds, key=seconds.get), folder)
+    return peer, "; ".join(words)
 
 
 def _error(theta: Tensor, expected: Tensor) -> float:

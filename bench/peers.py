@@ -44,12 +44,12 @@ class Peer:
         found = self._ask({"feature": number})
         return found["seconds"], found["right"], found["robust"]
 
-    def prepare_empirical(self, layers: Sequence[str], way: str, folder: Path) -> np.ndarray:
+    def prepare_empirical(self, layers: Sequence[str], way: str, folder: Path) -> np.ndarray | None:
         """Compile the full empirical kernel of a net on the arrays in a folder (see ``peer/serve.py``) -> its value.
 
-        way: of neural-tangents' NtkImplementation, by name."""
-        self._ask({"empirical": str(folder), "layers": list(layers), "way": way})
-        return np.load(folder / "theta.npy")
+        way: of neural-tangents' NtkImplementation, by name. None where it needs more memory than there is."""
+        answer = self._ask({"empirical": str(folder), "layers": list(layers), "way": way})
+        return None if "failed" in answer else np.load(folder / "theta.npy")
 
     def _ask(self, question: dict[str, object]) -> dict:
         self.process.stdin.write(json.dumps(question) + "\n")

@@ -12,7 +12,8 @@ for that feature: {"seconds": 0.09, "right": 58, "robust": 39}.
 
 Asked {"empirical": folder, "layers": ["conv", "relu", "flatten", "dense", ..], "way": "JACOBIAN_CONTRACTION"} it loads
 x [n, C, H, W] and weights 0, 1, .. of the layers in turn from .npy files there, writes the full empirical kernel
-[n, n, c, c] of that net as theta.npy and answers {"ready": true}; {"call": true} computes it again.
+[n, n, c, c] of that net as theta.npy and answers {"ready": true}, or {"failed": why} where its memory does not do;
+{"call": true} computes it again.
 """
 
 import json
@@ -120,8 +121,11 @@ def main() -> None:
             def call(function=function, x=x, weights=weights) -> jax.Array:
                 return function(x, weights).block_until_ready()
 
-            np.save(f"{folder}/theta.npy", np.asarray(call()))
-            answer = {"ready": True}
+            try:
+                np.save(f"{folder}/theta.npy", np.asarray(call()))
+                answer = {"ready": True}
+            except (MemoryError, RuntimeError) as error:
+                answer = {"failed": str(error) or type(error).__name__}
         elif "features" in asked:
             sweep = feature_sweep(asked["net"], asked["depth"], asked["features"])
             sweep(0)

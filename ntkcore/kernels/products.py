@@ -17,6 +17,7 @@ depends on the layer's sizes (compare Novak et al. 2022, arXiv 2206.08720, secti
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,7 @@ CHUNK_BYTES = 40e6  # J of some channels of all images, or some products of G
 PATCH_BYTES = 8e6  # patches of a block of images
 FEW_COLUMNS = 48  # below this a product is faster transposed
 STRIP_ROWS = 160  # of a symmetric result that are multiplied together: what is above the diagonal is left out
+SQUARE_ROWS = 1024  # the same where the product of a square takes half of the work
 
 Report = Callable[[float], None]  # share of one addition done since the last report; may raise
 
@@ -47,19 +49,23 @@ class Gram:
     def __init__(self, theta: Tensor, outputs: int, same: bool, scale: float = 1.0):
         self.theta, self.k, self.same, self.scale = theta, outputs, same, scale
 
-    def strips(self) -> Iterator[tuple[slice, int]]:
-        """Images of a strip of rows, and how many images of the columns it needs."""
+    def strips(self, rows: int = STRIP_ROWS) -> Iterator[tuple[slice, int]]:
+        """Images of a strip of at most so many rows, and how many images of the columns it needs."""
         images, columns = len(self.theta) // self.k, self.theta.shape[1] // self.k
-        for strip in even_slices(images, STRIP_ROWS / self.k if self.same else images):
+        for strip in even_slices(images, rows / self.k if self.same else images):
             yield strip, strip.stop if self.same else columns
 
     def add(self, j1: Tensor, j2: Tensor, factor: float) -> None:
         """j [n, c, ...] contiguous: adds factor * sum_w j1[r, w] j2[s, w] for all rows; w goes over c too if traced."""
+        alone = self.same and j1 is j2 and j1.device.type == "cpu"
         j1, j2 = (j.view(len(j) * self.k, -1) for j in (j1, j2))
-        for strip, columns in self.strips():
+        for strip, columns in self.strips(SQUARE_ROWS if alone else STRIP_ROWS):
             rows = self._rows(strip)  # [strip, w] [w, columns] -> [strip, columns]
-            target = self.theta[rows, : columns * self.k]
-            target.addmm_(j1[rows], j2[: columns * self.k].T, alpha=factor * self.scale)
+            width = rows.start if alone else columns * self.k
+            self.theta[rows, :width].addmm_(j1[rows], j2[:width].T, alpha=factor * self.scale)
+            if alone:  # numpy knows that a product with itself is symmetric
+                j = j1[rows].numpy()
+                self.theta[rows, rows].add_(torch.from_numpy(np.matmul(j, j.T)), alpha=factor * self.scale)
 
     def add_products(self, g1: Tensor, g2: Tensor, u1: Tensor, u2: Tensor, factor: float, constant: float) -> None:
         """g [n, c, o] contiguous, u [n, K]: adds <g1, g2> (factor <u1, u2> + constant) for all rows."""

@@ -66,9 +66,9 @@ def test_export(opened: Open) -> None:
     link = {"draw": "26", "widths": "16", "beside": "cnn-small", "freeze": "1"}
     pages = [opened(page, link) for page in names]
     experiment = pages[0].session_state.experiment
-    entries = [entry for entry in Store().entries() if "draw 26" in entry.meta["words"]]
-    assert {entry.stage for entry in entries} == set(specs.STAGE_SPECS) - {"upload"}
-    for entry in entries:
+    entries = {entry.stage: entry for entry in Store().entries() if "draw 26" in entry.meta["words"]}
+    assert set(entries) == set(specs.STAGE_SPECS) - {"upload"}
+    for entry in entries.values():
         with zipfile.ZipFile(io.BytesIO(run_zip(entry))) as archive:
             assert archive.testzip() is None
             files = {name: archive.read(name) for name in archive.namelist()}
