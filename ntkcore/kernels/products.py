@@ -15,6 +15,7 @@ depends on the layer's sizes (compare Novak et al. 2022, arXiv 2206.08720, secti
     gram.finish()
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -209,10 +210,14 @@ class Factors(Record):
         for part in range(len(self.parts)):
             gs = [side.gs[part] for side in sides]  # [n, c, o, P]
             for inputs in even_slices(self.layer.inputs, self.columns / (gs[0].shape[2] * taps)):
-                for side, g, j in zip(sides, gs, buffers, strict=True):
-                    j.resize_(*g.shape[:3], taps * (inputs.stop - inputs.start))
-                    _form(self.rule, g, side.x[:, inputs], j)
-                gram.add(buffers[0], buffers[-1], self.rule.weight_scale**2)
+                js = []
+                for at, (side, g) in enumerate(zip(sides, gs, strict=True)):
+                    shape = (*g.shape[:3], taps * (inputs.stop - inputs.start))
+                    if buffers[at].numel() < math.prod(shape):
+                        buffers[at] = self.like.new_empty(math.prod(shape))
+                    js.append(buffers[at][: math.prod(shape)].view(shape))
+                    _form(self.rule, g, side.x[:, inputs], js[at])
+                gram.add(js[0], js[-1], self.rule.weight_scale**2)
                 report((inputs.stop - inputs.start) / self.layer.inputs * gs[0].shape[2] / self.width)
             _add(gram, self.rule, None, (gs[0].sum(-1), gs[-1].sum(-1)))
 
