@@ -45,8 +45,9 @@ ALL_UP_TO = 128  # directions, where there are no more than these
 SAFE = 2.0
 SLACK = 2.0  # on the bounds: for what is of second order in them, and the rounding of single precision
 POWER_STEPS = 12  # to find the largest singular value of what the directions miss
-ROUGHLY = 0.03  # of the slopes, that their mixture may leave out
+ROUGHLY = 0.04  # of the slopes, that their mixture may leave out
 MOST_MIXED = 12  # products of that mixture
+GROUP = 256  # predictors whose mixtures are made together
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,7 @@ class Expansion:
     mixture: np.ndarray  # [R, n]: b
     rest: np.ndarray  # [m, n]: slopes less a b
     space: dict[str, np.ndarray] = field(default_factory=dict)  # large arrays, used again by every call
+    mixes: dict[int, np.ndarray] = field(default_factory=dict)  # of the last call, see ``_mixes``
 
     @classmethod
     def of(cls, kernel: KernelFunction, train: Prepared, x: Tensor, weights: Tensor) -> "Expansion | None":
@@ -158,7 +160,6 @@ class Expansion:
         ntk, scale = self.kernel.kind == "ntk", np.float32(self.kernel.inputs.scale)
         sums, rest = np.zeros((count, 4)), np.zeros((count, 2))
         scaled, moves, gradients = (self._room(name, count) for name in ("scaled", "moves", "gradients"))
-        features, which = np.unique(b, return_inverse=True)
         tilts = self.tilts[b, i]
         with ThreadPoolExecutor(threads()) as pool:
 
@@ -168,16 +169,15 @@ class Expansion:
             factors = (self.rest if rough else self.around[2]) / d
             each(lambda part: entries.chosen(weights, b, factors, i, part, scaled))
             if rough:
+                start, mixes = self._mixes(int(b.min()), int(b.max()) + 1)
+                which, shares = b - start, self.shares[i]
                 seen = scaled[:, :n] @ self.along
                 unknown = SAFE * np.linalg.norm(seen[:, -PROBES:].astype(np.float64), axis=1)
                 np.matmul(np.ascontiguousarray(seen[:, :-PROBES]), self.directions.T, out=gradients)
-                mixed = weights[features, None] * (self.mixture / d)  # [features, R, n]
-                mixes = (mixed.reshape(-1, mixed.shape[-1])[:, :n] @ self.train).reshape(*mixed.shape[:2], -1)
-                shares = self.shares[i]
             else:
                 np.matmul(scaled[:, :n], self.train, out=gradients)
                 unknown, mixes = np.zeros(count), np.empty((0, 0, gradients.shape[1]), np.float32)
-                shares = np.empty((count, 0), np.float32)
+                which, shares = np.zeros(count, np.int64), np.empty((count, 0), np.float32)
             work = (self.pixels, self.u, scale, i, gradients, mixes, which, shares, tilts, signs, np.float32(eps))
             each(lambda part: entries.sign_steps(*work, part, c, sums))
             steered = gradients @ self.directions
@@ -196,6 +196,17 @@ class Expansion:
             bound += unknown * eps / scale * d**0.5 + np.abs(rest[:, 0])
         found = (torch.from_numpy(a) for a in (gradients, change, bound, (sums[:, 3] == 0) | (signs == 0)))
         return SignSteps(self.x, torch.from_numpy(i), float(scale), *found)
+
+    def _mixes(self, first: int, stop: int) -> tuple[int, np.ndarray]:
+        """``sum_j w_bj b_rj u_j / d`` [G, R, d filled up] of predictors first to stop at least, and which is first."""
+        for start, found in self.mixes.items():
+            if start <= first and stop <= start + len(found):
+                return start, found
+        n, share = len(self.train), np.float32(1 / self.x[0].numel())
+        mixed = self.weights[first : max(first + GROUP, stop), None, :n] * (self.mixture[:, :n] * share)  # [G, R, n]
+        self.mixes.clear()
+        self.mixes[first] = (mixed.reshape(-1, n) @ self.train).reshape(*mixed.shape[:2], -1)
+        return first, self.mixes[first]
 
     def _room(self, name: str, rows: int) -> np.ndarray:
         """[rows, d filled up] for gradients, [rows, n filled up] for the others: what lies there is overwritten."""
