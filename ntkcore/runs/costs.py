@@ -58,6 +58,7 @@ NET_SLOWER = 1.6  # a training step's products are smaller than the measured one
 AUTO_PASSES = 2000  # forward passes of AutoAttack on an image, on average
 PLANE32, PLANE64 = 0.28, 0.4  # a number in the compiled loops, as a share of one through the recursion's ReLU
 SIGN_STEP, SIGN_LAYER = 0.8, 0.45  # a number of a sign step by an expansion, and for each ReLU, in the same share
+SIGN_BEGIN = 4e-4  # seconds for each test image, before any predictor
 MIXED = 5  # products of all features that such a sweep begins with
 DENSE_GRADIENT = 0.35  # of a dense net's recursion: values without gradients take the compiled loops
 ONE_STEP = Attack()
@@ -185,9 +186,9 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     if isinstance(spec, specs.SweepSpec):
         return Estimate(m * size.attack(n, spec.attack, rates), 4 * matrix + 12.0 * n * size.pixels)
     if isinstance(spec, specs.CurvesSpec):
-        predictors = 85 * c
-        seconds = size.attack(predictors, spec.sweep.attack, rates)
-        return Estimate(m * (seconds + 2 * OVERHEAD), 4 * matrix)  # two banks: kept features, training time
+        each = size.attack(85, spec.sweep.attack, rates, c)  # of two banks: kept features, training time
+        each += SIGN_BEGIN if size.by_signs(spec.sweep.attack, c) else 2 * OVERHEAD
+        return Estimate(m * each, 4 * matrix)
     attack = getattr(spec, "attack", None) or spec.sweep.attack
     most = max(attack.steps, 10)  # PGD stands beside every attack
     steps = {
@@ -318,15 +319,23 @@ class _Size:
         )
         return 2 * self.pixels * flop + self.activations * relu + self.convolutions * box
 
-    def attack(self, predictors: int, attack: Attack, rates: Rates) -> float:
-        """Seconds per test image to attack ``predictors`` columns: shared gradient, then one block a step."""
+    def attack(self, predictors: int, attack: Attack, rates: Rates, values: int = 1) -> float:
+        """Seconds per test image to attack ``predictors`` columns: shared gradient, then one block a step; values: that
+        a predictor has before its readout."""
         pairs, steps = predictors * self.n, attack.steps
-        if self.loops and self.dense and attack.norm == "linf" and steps == 1 and not attack.random_start:
-            return self._by_signs(predictors, rates)
+        if self.by_signs(attack, values):
+            return SIGN_BEGIN + self._by_signs(predictors, rates)
         images = 30 * predictors * self.pixels * rates.box32  # steps and projections: passes over the images
-        shared = 3 * self.n * self.recursion(rates, False) + 2 * pairs * self.pixels * rates.flop32 + steps * images
+        shared = (
+            3 * self.n * self.recursion(rates, False) + 2 * pairs * values * self.pixels * rates.flop32 + steps * images
+        )
         later = (steps - 1) * 3 * pairs * self.recursion(rates, False)
         return shared + later + pairs * self.pair(rates, False)
+
+    def by_signs(self, attack: Attack, values: int) -> bool:
+        """Whether predictors are attacked by an expansion around each test image."""
+        once = values == 1 and attack.norm == "linf" and attack.steps == 1 and not attack.random_start
+        return self.loops and self.dense and once
 
     def _by_signs(self, predictors: int, rates: Rates) -> float:
         """The same by an expansion (``kernels.expansion``): only where a predictor is right."""
