@@ -11,6 +11,7 @@ independent check. The layout is another one: images outside, positions inside::
         K = matrix(net, prepare(net, images), None, finish)     # [n, n]; finish(k, t): what follows the flattening
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -23,7 +24,7 @@ from ntkcore.kernels import dense, spatial
 from ntkcore.kernels.arccosine import DOUBLE, SINGLE, constants
 from ntkcore.kernels.blocks import mirror_, slices
 from ntkcore.kernels.prepared import CLOSE, MANY, Prepared, local_variances, roots
-from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
+from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net, conv
 
 BLOCK = 512  # numbers that a program of the GPU takes
 NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
@@ -38,7 +39,7 @@ Finish = Callable[[Tensor, Tensor], Tensor]  # NNGP and NTK at the flattening ->
 def covers(net: Net, images: Tensor) -> bool:
     """Whether the passes can take these images through this net."""
     known = images.device.type == "cuda" and images.dtype in SERIES
-    return known and (dense if net.flat_input else spatial).covers_net(net) and _passes() is not None
+    return known and (dense if net.flat_input else spatial).covers_net(net) and _work_on(images.device)
 
 
 @cache
@@ -49,6 +50,19 @@ def _passes():
     except ImportError:
         return None
     return fused_passes
+
+
+@cache
+def _work_on(device: torch.device) -> bool:
+    """Whether the passes compile and run there: Triton wants a C compiler and a GPU that is not too old."""
+    if _passes() is None:
+        return False
+    try:
+        prepare(conv(1), torch.ones(1, 1, 2, 2, device=device))
+    except Exception as error:  # of Triton, its compilers or the driver
+        warnings.warn(f"Kernels take the plain way on {device}, which is slower: Triton says {error!r}", stacklevel=2)
+        return False
+    return True
 
 
 def ready(dtype: torch.dtype) -> bool:

@@ -36,8 +36,8 @@ class Integers:
 
 def integers(u: Tensor) -> Integers | None:
     """Of u [n, d] float32 on the CPU; None: some pixel is no k / 255, or floats are as fast here."""
-    fast = torch.backends.cpu.get_cpu_capability() == "AVX512" and hasattr(torch, "_int_mm")
-    if not fast or u.dtype != torch.float32 or u.shape[1] > MOST or len(u) < FEWEST:
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.backends.mkldnn.is_available()
+    if not wide or not hasattr(torch, "_int_mm") or u.dtype != torch.float32 or u.shape[1] > MOST or len(u) < FEWEST:
         return None
     found = np.empty(u.shape, np.int8), np.empty(len(u), np.int32)
     with ThreadPoolExecutor(threads()) as pool:

@@ -125,6 +125,23 @@ def test_nothing_and_too_small(monkeypatch):
         by_passes(NETS["myrtle"], images(2, 3, 3))
 
 
+def test_where_triton_does_not_run_the_plain_way_is_left(monkeypatch):
+    class Broken:
+        def __getitem__(self, grid):
+            raise RuntimeError("Failed to find C compiler")
+
+    fused._work_on.cache_clear()
+    assert fused._work_on(torch.device("cpu"))
+    fused._work_on.cache_clear()
+    monkeypatch.setattr(fused._passes(), "layer", Broken())
+    with pytest.warns(UserWarning, match="plain way on cpu.*C compiler"):
+        assert not fused._work_on(torch.device("cpu"))
+    fused._work_on.cache_clear()
+    monkeypatch.setattr(fused, "_passes", lambda: None)
+    assert not fused._work_on(torch.device("cpu"))
+    fused._work_on.cache_clear()
+
+
 def test_the_processor_keeps_its_own_loops():
     assert not fused.covers(NETS["conv"], images(2))
     assert fused.ready(torch.float32)
