@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 import ntkcore as ntk
 from bench.measure import timed
-from ntkcore.runs.costs import Rates, calibrate, estimate
+from ntkcore.runs.costs import estimate
 from ntkcore.runs.presets import PRESETS
+from ntkcore.runs.rates import Rates, calibrate
 from ntkcore.runs.specs import Experiment, NetSpec, StageSpec
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store

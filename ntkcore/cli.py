@@ -31,6 +31,7 @@ from ntkcore.kernels import kernel_to_file
 from ntkcore.runs import costs, specs, stages
 from ntkcore.runs.device import choose_device
 from ntkcore.runs.presets import PRESETS, Preset
+from ntkcore.runs.rates import calibrate
 from ntkcore.runs.store import Store
 
 
@@ -189,7 +190,7 @@ def _evolve(options: argparse.Namespace) -> None:
     e, store = _evolution(options), Store(options.cache)
     wanted, frozen, solved = e.wanted(), e.frozen(), e.solved()
     everything = [*wanted.values(), *frozen.values(), *solved.values()]
-    cost = sum(costs.estimate_all(everything, costs.calibrate(store.root), store), costs.NOTHING)
+    cost = sum(costs.estimate_all(everything, calibrate(store.root), store), costs.NOTHING)
     left = f"{cost.seconds / 60:.0f} min" if cost.seconds > 90 else f"{cost.seconds:.0f} s"
     print(f"{e.in_words()}: about {left} to go; every epoch is kept, and a run can be stopped")
     print(f"{'training':<9} {'seed':>4} {'epoch':>5} {'clean':>6} {'FGSM':>6} {'PGD':>6}  velocity   rank")

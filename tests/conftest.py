@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch starts its thread pool
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the worker does, see ntkcore.runs.process
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as ntkcore does
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 import pytest

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ntkcore.errors import SpecError
+
 Progress = Callable[[float, float, str], None]
 PAIRS = "kernel: image pairs"
 TILE_BYTES = {"cpu": 16e6, "cuda": 1e9}  # what stays in a cache, and what fills a GPU
@@ -48,6 +50,11 @@ class TiledKernel:
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """x1 [n1, C, H, W], x2 [n2, C, H, W] or None for x1 itself -> [n1, n2]."""
+        for x in (x1,) if x2 is None else (x1, x2):
+            if not hasattr(x, "requires_grad"):
+                raise SpecError(f"Images must be torch tensors; got {type(x).__name__}. torch.as_tensor makes one.")
+            if len(x) == 0:
+                raise SpecError("There are no images on one side of the kernel; give at least one.")
         differentiate = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (x1, x2))
         symmetric = x2 is None
         x2 = x1 if x2 is None else x2

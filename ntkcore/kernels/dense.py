@@ -53,9 +53,9 @@ def ready(dtype: torch.dtype) -> bool:
 def matrix(net: Net, ntk: bool, one: Prepared, two: Prepared | None, report: Report | None = None) -> Found:
     """[n1, n2]; two = None: [n, n], only pairs i <= j computed, exactly symmetric; and pairs (i, j) that are open.
 
-    Open are in single precision images that nearly coincide (with two = None i < j, and the diagonal beside): where
-    angles are as small as the rounding of their cosines float32 is off by up to 1e-3. The caller computes them in
-    double.
+    Open are in single precision images that nearly coincide or are nearly opposite (with two = None i < j, and the
+    diagonal beside): where angles are as small as the rounding of their cosines float32 is off by up to 1e-3. The
+    caller computes them in double.
     """
     upper, two = two is None, one if two is None else two
     u1 = vectors(one)

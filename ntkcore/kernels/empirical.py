@@ -109,6 +109,10 @@ def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
         raise SpecError("There are no images on one side of the kernel; give at least one.")
     if next(module.parameters(), None) is None:
         raise SpecError("The module has no parameters, so there is no tangent kernel. Give a network with weights.")
+    dtypes = {p.dtype for p in module.parameters()}
+    if x1.dtype not in dtypes:
+        names = ", ".join(sorted(map(str, dtypes)))
+        raise SpecError(f"The module's weights are {names}, the images {x1.dtype}. Convert one, as with x.to(dtype).")
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and (part.training or part.running_mean is None):
             mode = "in training mode" if part.training else "without running statistics"

@@ -16,7 +16,7 @@ from ntkcore.kernels.vectors import LANES, below, compiled, inlined, load, size,
 
 class Steps(NamedTuple):
     """A dense net. A step is a dense layer (weight = W^2, bias = b^2; weight 0: none), then a ReLU, whose variances are
-    number ``first`` (-1: no ReLU). close: cosine from which on two images count as close; 2: never."""
+    number ``first`` (-1: no ReLU). close: cosine, up to its sign, from which on two images count as close; 2: never."""
 
     weight: np.ndarray
     bias: np.ndarray
@@ -36,8 +36,8 @@ def entries(steps, gram, share, roots1, roots2, rows, ntk, upper, c, out, counts
     """Kernel of each pair from its covariance at the input, ``share * gram``; gram and out [n1, n2] may be one array.
 
     roots1 [n1, activations, 2], roots2 [activations, 2, n2, filled up to whole lanes]: roots of the variances and their
-    inverses; rows: (start, stop); upper: only i <= j. nan where the images are close in a layer (``Steps``), and counts
-    [n1] says how many times, lanes that are not wanted among them.
+    inverses; rows: (start, stop); upper: only i <= j. nan where the images are close or opposite in a layer
+    (``Steps``), and counts [n1] says how many times, lanes that are not wanted among them.
     """
     width = gram.shape[1]
     part, lanes = np.zeros(LANES, gram.dtype), np.empty(LANES, gram.dtype)
@@ -63,7 +63,7 @@ def entries(steps, gram, share, roots1, roots2, rows, ntk, upper, c, out, counts
                     sin, turn, cosine = angle(k * r, c)
                     k = (sin * spread(c[5]) + turn * cosine) * s
                     t = t * turn
-                    nearest = below(nearest, cosine, cosine, nearest)
+                    nearest = below(nearest, size(cosine), size(cosine), nearest)
             value = t if ntk else k
             value = below(nearest, spread(steps.close[0]), value, spread(steps.close[1]))
             close = close + below(nearest, spread(steps.close[0]), spread(c[0]), spread(c[2]))

@@ -85,6 +85,8 @@ class InfiniteKernel:
             return x
         if x.ndim != 4 or not x.is_floating_point():
             raise SpecError(f"Images must be a float tensor [n, C, H, W]; got {x.dtype} of shape {tuple(x.shape)}.")
+        if x.dtype not in (torch.float32, torch.float64):
+            raise SpecError(f"Kernels are computed in float32 or float64; got {x.dtype}. Convert with .float().")
         u = self.inputs(x)
         if not self.net.flat_input and self._by_loops(u):
             return self._loops(u).prepare(self.net, u)

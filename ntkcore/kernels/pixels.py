@@ -1,4 +1,4 @@
-"""Inner products of images whose pixels are k / 255: as integers of eight bits, exact until they are rounded once.
+"""Inner products of images whose pixels are k / 255: as integers of eight bits, exact, and rounded at the end.
 
 Processors with AVX-512 multiply such integers several times as fast as floats. One side as it comes from a file is not
 enough: attacked, centred or averaged images have other pixels, and go by floats::

@@ -145,8 +145,12 @@ class _Journal:
         part.replace(self.list)
 
     def finish(self) -> None:
-        self.list.unlink()  # first: without it the next call begins anew, with it it would trust a file that is gone
-        self.data.replace(self.path)
+        try:
+            self.list.unlink()  # first: without it the next call begins anew, else it would trust a file that is gone
+            self.data.replace(self.path)
+        except FileNotFoundError:
+            if not self.path.exists():  # else another call, which wrote the same tiles, was here before
+                raise
 
 
 def _length(block: slice) -> int:

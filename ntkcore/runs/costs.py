@@ -1,44 +1,21 @@
 """What a run will cost, said before it starts: seconds and memory, from counted work and measured rates.
 
 Work is counted per stage (matrix products, activations and convolutions per image pair, eigenvectors) and divided
-by this machine's rates, which are measured once (about a second) and kept beside the artifacts. Stages that are
-already in the store cost nothing::
+by this machine's ``rates``. Stages that are already in the store cost nothing::
 
     rates = calibrate(store.root)
     estimate(experiment.sweep(), rates, store)       # Estimate(seconds=5.2, bytes=3.1e8)
 """
 
-import json
-import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
-import torch
-
-from ntkcore import covariance as cov
 from ntkcore import data, nets
 from ntkcore.analysis.attacks import Attack
 from ntkcore.runs import costs_motion, specs
+from ntkcore.runs.rates import Rates
 from ntkcore.runs.store import Store
-
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Seconds per unit of work: a floating point operation of a matrix product, one covariance through a ReLU or a
-    3x3 box, one n^3 of an eigendecomposition; single and double precision."""
-
-    flop32: float
-    flop64: float
-    relu32: float
-    relu64: float
-    box32: float
-    box64: float
-    eigh: float
 
 
 @dataclass(frozen=True)
@@ -63,32 +40,6 @@ MIXED = 5  # products of all features that such a sweep begins with
 DENSE_GRADIENT = 0.35  # of a dense net's recursion: values without gradients take the compiled loops
 ONE_STEP = Attack()
 OVERHEAD = 5e-3  # seconds of small operations for one image's attack, whatever its size
-
-
-def calibrate(root: Path, force: bool = False) -> Rates:
-    """This machine's rates: read from ``root/calibration.json``, measured and written there the first time."""
-    file = root / "calibration.json"
-    signature = {
-        "format": FORMAT,
-        "threads": os.environ.get("NTK_THREADS") or str(os.cpu_count()),
-        "torch": torch.__version__,
-    }
-    if not force:
-        try:
-            kept = json.loads(file.read_text())
-            if {name: kept[name] for name in signature} == signature:
-                return Rates(**kept["rates"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-    rates = _measure()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(signature | {"rates": asdict(rates)}, indent=1))
-        part.replace(file)
-    except OSError:
-        pass  # a cache that cannot be written is measured again next time
-    return rates
 
 
 def estimate(spec: specs.StageSpec, rates: Rates, store: Store) -> Estimate:
@@ -367,32 +318,3 @@ def _by_loops(net: nets.Net) -> bool:
     from ntkcore.kernels import dense, spatial  # here, because numba takes half a second
 
     return dense.covers_net(net) or spatial.covers_net(net)
-
-
-def _measure() -> Rates:
-    generator = torch.Generator().manual_seed(0)
-    rates: dict[str, float] = {}
-    for dtype, bits in ((torch.float32, 32), (torch.float64, 64)):
-        a = torch.rand(700, 700, generator=generator, dtype=dtype)
-        rates[f"flop{bits}"] = _time(lambda a=a: a @ a) / (2 * 700**3)
-        k = torch.rand(16, 16, 16, 16, generator=generator, dtype=dtype)
-        one = torch.ones((), dtype=dtype)
-        rates[f"relu{bits}"] = _time(lambda k=k, one=one: cov.relu(k, k, one, one)) / k.numel()
-        rates[f"box{bits}"] = _time(lambda k=k: cov.box_sum(k, False)) / k.numel()
-    points = torch.rand(400, 50, generator=generator, dtype=torch.float64)
-    gram = points @ points.T + torch.eye(400, dtype=torch.float64)
-    rates["eigh"] = _time(lambda: torch.linalg.eigh(gram)) / 400**3
-    return Rates(**rates)
-
-
-def _time(work: Callable[[], object]) -> float:
-    """Seconds of one call: the best of those within a fifth of a second, after a first one."""
-    work()
-    best, until = float("inf"), time.perf_counter() + 0.2
-    while True:
-        start = time.perf_counter()
-        work()
-        now = time.perf_counter()
-        best = min(best, now - start)
-        if now > until:
-            return best

@@ -145,7 +145,4 @@ def worker_environment() -> dict[str, str]:
         if not threads.isdigit() or int(threads) < 1:
             raise WorkerError(f"NTK_THREADS is {threads!r}; a whole number above 0 is needed, such as 4.")
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    # Threads that wait for each other spin for long by default: twice as slow as soon as the app wants a core too.
-    environment.setdefault("GOMP_SPINCOUNT", "1000")  # torch
-    environment.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # numpy
     return environment

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from ntkcore import data
-from ntkcore.runs import costs
+from ntkcore.runs.rates import Rates, calibrate
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact, Store, default_root
 from ntkcore.runs.worker import Worker
@@ -23,7 +23,7 @@ class Services:
 
     store: Store
     worker: Worker
-    rates: costs.Rates
+    rates: Rates
 
 
 def services() -> Services:
@@ -36,7 +36,7 @@ def _services(root: str) -> Services:
     store = Store(root)
     worker = Worker(store.root)
     worker.submit("calibrate", {"calibrate": True}).wait(30)  # measured where the work will run
-    return Services(store, worker, costs.calibrate(store.root))
+    return Services(store, worker, calibrate(store.root))
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)

@@ -112,3 +112,16 @@ def test_input_maps():
 def test_wrong_input_is_refused_in_words(call, words):
     with pytest.raises(SpecError, match=words):
         call(kernel_fn(fc(1)))
+
+
+@pytest.mark.parametrize("net", [fc(1), conv(1), myrtle(5)], ids=str)
+def test_nothing_no_tensor_and_half_precision_are_refused_in_words(net):
+    k, x = kernel_fn(net), torch.rand(3, 1, 4, 4)
+    for arguments in ((x[:0],), (x[:0], x), (x, x[:0])):
+        with pytest.raises(SpecError, match="no images on one side"):
+            k(*arguments)
+    with pytest.raises(SpecError, match="torch tensors; got ndarray"):
+        k(x.numpy())
+    for half in (torch.float16, torch.bfloat16):
+        with pytest.raises(SpecError, match="float32 or float64"):
+            k(x.to(half))

@@ -91,3 +91,12 @@ def test_images_that_want_gradients_take_the_plain_way():
     x = images(6).requires_grad_()
     (gradient,) = torch.autograd.grad(ntk.kernel_fn(ntk.fc(2))(x[:2], x[2:]).sum(), x)
     assert float(gradient.abs().min()) > 0
+
+
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+def test_images_that_are_nearly_opposite_keep_their_digits(kind):
+    x = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
+    opposite = -x * (1 + 0.01 * torch.rand(20, 1, 1, 1, generator=torch.Generator().manual_seed(1)))
+    kernel = ntk.kernel_fn(ntk.fc(1, W_std=1.0, b_std=0.0), kind)
+    exact = kernel(x.double(), opposite.double())
+    torch.testing.assert_close(kernel(x, opposite).double(), exact, rtol=2e-6, atol=1e-8 * float(kernel(x).max()))

@@ -19,7 +19,8 @@ from ntkcore.data import DataSpec, load
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.kernels.empirical import empirical_ntk
 from ntkcore.runs import specs, stages
-from ntkcore.runs.costs import Rates, estimate_all
+from ntkcore.runs.costs import estimate_all
+from ntkcore.runs.rates import Rates
 from ntkcore.runs.specs import EpochSpec, Evolution, FrozenSpec, GlimpseSpec, NamedNet, TwinNet
 from ntkcore.runs.stages.checkpoints import load_checkpoint
 from ntkcore.runs.stages.context import Context, result

@@ -13,7 +13,8 @@ from typing import Any
 from ntkcore import data
 from ntkcore.errors import Cancelled, NTKError
 from ntkcore.kernels.blocks import Progress
-from ntkcore.runs import costs, specs
+from ntkcore.runs import specs
+from ntkcore.runs.rates import calibrate
 from ntkcore.runs.stages import consistency, evolution, nets  # noqa: F401  they register their stages
 from ntkcore.runs.stages.context import STAGES, Context, forward_only, portion, result
 from ntkcore.runs.stages.kernels import IMAGE, image_name, keep_image, kernel_of, read_spectrum, read_sweep
@@ -25,7 +26,7 @@ def execute(request: Mapping[str, Any], store: Store, progress: Progress | None)
     "weights": [...]}``, several of those one after the other; or ``{"download": {...}}`` with the fields of a
     DataSpec, which only fetches its images; or ``{"calibrate": true}``, which measures this machine's rates."""
     if "calibrate" in request:
-        costs.calibrate(store.root)
+        calibrate(store.root)
     elif "download" in request:
         data.load(data.DataSpec.model_validate(request["download"]), progress=progress)
     elif "batch" in request:
