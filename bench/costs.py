@@ -170,7 +170,8 @@ def _write(folder: Path, measured: dict[str, tuple[Series, list[float], Law]], s
         "# What things cost",
         "",
         f"Measured by `python -m bench costs --docs docs` on: {machine()}. Float32 unless said; medians. Exponents are "
-        "fitted to the last three sizes of each series.",
+        "fitted to the last three sizes of each series; where they lie below what the work must grow like at last (n^2 "
+        "for kernels), the small sizes do not fill the machine yet, and the table below reckons with that.",
         "",
         "![Seconds along the number of images, their side and the depth of nets](images/costs.svg)",
         "",
