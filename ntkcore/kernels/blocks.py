@@ -110,12 +110,7 @@ class TiledKernel:
         pairs = (self.tile_bytes or tile_bytes(x1.device)) / (
             cost(x1.shape[1:], x1.dtype) if cost else 64.0 * x1.element_size()
         )
-        side = max(1, int(pairs**0.5))
-        if x2 is None:
-            return side, side
-        height = max(1, min(len(x1), side))
-        width = max(1, min(len(x2), int(pairs / height)))
-        return max(1, min(len(x1), int(pairs / width))), width
+        return tile_sides(len(x1), len(x1 if x2 is None else x2), pairs, square=x2 is None)
 
     def with_progress(self, progress: Progress | None) -> "TiledKernel":
         return replace(self, progress=progress)
@@ -132,6 +127,15 @@ class TiledKernel:
 def tiled(kernel: KernelFunction, tile_bytes: float | None = None, progress: Progress | None = None) -> TiledKernel:
     """Wrap ``kernel`` so that it runs by tiles; see TiledKernel."""
     return TiledKernel(kernel, tile_bytes, progress)
+
+
+def tile_sides(n1: int, n2: int, pairs: float, square: bool) -> tuple[int, int]:
+    """Rows and columns of a tile of at most so many pairs; a short side leaves its room to the other."""
+    side = max(1, int(pairs**0.5))
+    if square:
+        return side, side
+    width = max(1, min(n2, int(pairs / max(1, min(n1, side)))))
+    return max(1, min(n1, int(pairs / width))), width
 
 
 def tile_bytes(device: torch.device) -> float:

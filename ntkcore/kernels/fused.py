@@ -22,9 +22,9 @@ from torch import Tensor
 
 from ntkcore.kernels import dense, spatial
 from ntkcore.kernels.arccosine import DOUBLE, SINGLE, constants
-from ntkcore.kernels.blocks import mirror_, slices
+from ntkcore.kernels.blocks import mirror_, slices, tile_sides
 from ntkcore.kernels.prepared import CLOSE, MANY, Prepared, local_variances, roots
-from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net, conv
+from ntkcore.nets import Activation, AvgPool, Conv, Dense, GlobalAvgPool, Net, conv
 
 BLOCK = 512  # numbers that a program of the GPU takes
 NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
@@ -89,10 +89,10 @@ def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report
     rounding of their cosines, float32 alone would be off by up to 1e-3. Where such pairs are many, all of it is.
     """
     upper, two = two is None, one if two is None else two
-    sides = _sides(one), _sides(two)
+    sides = [_sides(one)] * 2 if upper else [_sides(one), _sides(two)]
     out = one.images.new_empty(len(one), len(two))
     single, close, found = out.dtype == torch.float32, [], 0
-    lengths = [_own(net, side).sqrt() for side in (one, two)] if single else []
+    lengths = [matched(net, x, x)[0].sqrt() for x in ((one,) if upper else (one, two))] if single else []
     tiles = list(_tiles(len(one), len(two), _at_once(net, one.images), upper))
     total, done = float(sum((i.stop - i.start) * (j.stop - j.start) for i, j in tiles)), 0.0
     for i, j in tiles:
@@ -102,7 +102,7 @@ def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report
         k, t = _flattened(net, one.images[i], two.images[j], known, matched=False)
         out[i, j] = finish(k, t)
         if single:
-            near = k > (1 - CLOSE) * lengths[0][i, None] * lengths[1][j]
+            near = k > (1 - CLOSE) * lengths[0][i, None] * lengths[-1][j]
             rows, columns = near.nonzero().unbind(1)
             rows, columns = rows + i.start, columns + j.start
             close.append((rows[rows <= columns], columns[rows <= columns]) if upper else (rows, columns))
@@ -131,11 +131,6 @@ def matched(net: Net, one: Prepared, two: Prepared) -> tuple[Tensor, Tensor]:
     return k, t
 
 
-def _own(net: Net, side: Prepared) -> Tensor:
-    """NNGP of each image with itself."""
-    return matched(net, side, side)[0] if side.own is None else side.own
-
-
 def _in_double(net: Net, one: Prepared, two: Prepared, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     """NNGP and NTK of listed pairs (i, j) in double precision."""
     parts = [(one.images.new_empty(0).double(),) * 2]
@@ -156,9 +151,7 @@ def _at_once(net: Net, images: Tensor) -> int:
 
 def _tiles(n1: int, n2: int, pairs: int, upper: bool) -> Iterator[tuple[slice, slice]]:
     """Rows and columns of tiles of at most so many pairs; upper: those on and above the diagonal, square ones."""
-    height = min(n1, max(1, int(pairs**0.5)))
-    width = height if upper else max(1, pairs // max(1, height))
-    height = height if upper else max(1, pairs // max(1, min(width, n2)))
+    height, width = tile_sides(n1, n2, pairs, square=upper)
     for i in slices(n1, height):
         for j in slices(n2, width):
             if not upper or i.start <= j.start:
@@ -179,7 +172,7 @@ def _flattened(net: Net, u1: Tensor, u2: Tensor, known: list[Sides], matched: bo
         else:
             state.step(step, known[activation] if step.relu else None)
             activation += step.relu
-    k, t = state.flat(isinstance(_flattening(net), GlobalAvgPool))
+    k, t = state.flat(isinstance(net.layers[len(spatial.before(net))], GlobalAvgPool))
     return (k[:, 0], t[:, 0]) if matched else (k, t)
 
 
@@ -240,10 +233,6 @@ def _steps(net: Net) -> tuple[_Step, ...]:
         else:
             steps.append(_Step(False, None, 0.0, True, False))
     return tuple(steps)
-
-
-def _flattening(net: Net) -> Flatten | GlobalAvgPool:
-    return next(layer for layer in net.layers if isinstance(layer, Flatten | GlobalAvgPool))
 
 
 @dataclass(eq=False)

@@ -22,6 +22,13 @@ def _arcsin_over(w, P: tl.constexpr):
 
 
 @triton.jit
+def _pair(at, n2, H: tl.constexpr, W: tl.constexpr):
+    """Image, row and column of both sides at a place of [n1, H, W, n2, H, W]."""
+    one = at // (W * H) // n2
+    return one // (W * H), one // W % H, one % W, at // (W * H) % n2, at // W % H, at % W
+
+
+@triton.jit
 def layer(
     k,
     t,
@@ -53,14 +60,7 @@ def layer(
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < numbers
     if PAIRS:  # [n1, H, W, n2, H, W]
-        qx = at % W
-        qy = at // W % H
-        rest = at // (W * H)
-        j = rest % n2
-        rest = rest // n2
-        px = rest % W
-        py = rest // W % H
-        i = rest // (W * H)
+        i, py, px, j, qy, qx = _pair(at, n2, H, W)
         across = n2 * H * W + 1  # to (p, q) one column on
         down = W * n2 * H * W + W
     else:  # [H, W, n1, n2]
@@ -115,14 +115,7 @@ def pool(k, t, k_out, t_out, n2, numbers, H: tl.constexpr, W: tl.constexpr, FIRS
     inside = at < numbers
     h: tl.constexpr = H // 2
     w: tl.constexpr = W // 2
-    qx = at % w
-    qy = at // w % h
-    rest = at // (w * h)
-    j = rest % n2
-    rest = rest // n2
-    px = rest % w
-    py = rest // w % h
-    i = rest // (w * h)
+    i, py, px, j, qy, qx = _pair(at, n2, h, w)
     start = (((i * H + 2 * py) * W + 2 * px) * n2 + j) * (H * W) + 2 * qy * W + 2 * qx
     k_here = tl.load(k + start, mask=inside, other=0.0)
     t_here = k_here if FIRST else tl.load(t + start, mask=inside, other=0.0)
