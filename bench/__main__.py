@@ -8,12 +8,7 @@
 """
 
 import argparse
-import os
 from importlib import import_module
-
-# As the worker and the command line have it; read when torch and numpy are imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 from bench.measure import machine
 from ntkcore.runs.device import devices

@@ -1,6 +1,9 @@
 """What the library promises to others: its names, the snippet of its public face, and the README's own examples."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +100,14 @@ def test_the_examples_of_the_readme_run(capsys):
     assert blocks, "the README has no library snippet"
     run("\n".join(blocks), __name__="readme")
     assert "% under FGSM" in capsys.readouterr().out
+
+
+def test_importing_it_first_says_how_idle_threads_wait():
+    code = "import os, sys, ntkcore; print(os.environ['GOMP_SPINCOUNT'], os.environ['OPENBLAS_THREAD_TIMEOUT'])"
+    waits = {"GOMP_SPINCOUNT", "OPENBLAS_THREAD_TIMEOUT"}
+    bare = {name: value for name, value in os.environ.items() if name not in waits}
+    for given, expected in (({}, "1000 4"), ({"GOMP_SPINCOUNT": "7"}, "7 4")):
+        made = subprocess.run(
+            [sys.executable, "-c", code], env=bare | given, capture_output=True, text=True, check=True
+        )
+        assert made.stdout.split() == expected.split()

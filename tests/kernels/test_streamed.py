@@ -102,6 +102,20 @@ def test_other_tiles_begin_anew(tmp_path):
     np.testing.assert_allclose(kernel_to_file(kernel, x, path, SMALL), kernel(x).numpy(), rtol=1e-12)
 
 
+def test_two_calls_at_once_end_with_one_file(tmp_path):
+    kernel, x, path, others = ntk.kernel_fn(ntk.fc(1)), images(), tmp_path / "k.npy", []
+
+    def meanwhile(done: float, total: float, note: str) -> None:
+        if done > total / 2 and not others:
+            others.append(True)
+            kernel_to_file(kernel, x, path, SMALL)
+
+    K = kernel_to_file(kernel, x, path, SMALL, meanwhile)
+    assert others
+    np.testing.assert_allclose(K, kernel(x).numpy(), rtol=1e-12)
+    assert [file.name for file in tmp_path.iterdir()] == ["k.npy"]
+
+
 def test_progress_inside_a_tile(tmp_path):
     seen = []
     x = torch.rand(40, 1, 16, 16, dtype=torch.float64)
