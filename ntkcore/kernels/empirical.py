@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from ntkcore.errors import SpecError
+from ntkcore.kernels import bfloat16
 from ntkcore.kernels.blocks import Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.layerwise import Report, layer_kernel
 from ntkcore.kernels.leaves import dissect
@@ -30,16 +31,25 @@ JACOBIAN_BYTES = 256e6  # of each side's Jacobian, where a module is not taken l
 NOTE = "empirical kernel"
 
 
-def empirical_ntk(module: nn.Module, x1: Tensor, x2: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+def empirical_ntk(
+    module: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    progress: Progress | None = None,
+    allow_bfloat16: bool = False,
+) -> Tensor:
     """Full empirical tangent kernel [n1, n2, c, c] of ``module`` at its present weights, detached.
 
     x1, x2: [n, C, H, W] in the module's dtype; x2 = None means x1. The module maps a batch to [n, c]. All parameters
     count, those too that do not require gradients. The result is a view of an [n1 c, n2 c] matrix:
     ``Theta.transpose(1, 2).reshape(n1 * c, n2 * c)`` copies nothing. progress: told (done, total, note) as it goes;
     it may raise Cancelled. The module is left as it was.
+    allow_bfloat16: the weight gradients of convolutions may be rounded to bfloat16 (and be summed in single precision)
+    where that is faster, for float32 images on a processor with AVX-512 BF16; errors of 1e-5 to 1e-4 of the largest
+    entry, in place of 1e-6.
     Raises SpecError for modules whose output for one image depends on the batch, or on chance.
     """
-    return _kernel(module, x1, x2, False, progress)
+    return _kernel(module, x1, x2, False, progress, allow_bfloat16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +57,29 @@ class EmpiricalKernel:
     """Class-traced empirical NTK as a kernel function ``(x1, x2=None) -> [n1, n2]``, constant to autograd."""
 
     module: nn.Module
+    allow_bfloat16: bool = False
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         return self.matrix(x1, x2, None)
 
     def matrix(self, x1: Tensor, x2: Tensor | None, progress: Progress | None) -> Tensor:
         """Divides its work and bounds its memory itself."""
-        return _kernel(self.module, x1, x2, True, progress)
+        return _kernel(self.module, x1, x2, True, progress, self.allow_bfloat16)
 
 
-def empirical_kernel_fn(module: nn.Module) -> TiledKernel:
-    """The class-traced empirical NTK of ``module``: a kernel ``(x1, x2=None) -> [n1, n2]``."""
-    return tiled(EmpiricalKernel(module))
+def empirical_kernel_fn(module: nn.Module, allow_bfloat16: bool = False) -> TiledKernel:
+    """The class-traced empirical NTK of ``module``: a kernel ``(x1, x2=None) -> [n1, n2]``; see ``empirical_ntk``."""
+    return tiled(EmpiricalKernel(module, allow_bfloat16))
 
 
-def _kernel(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, progress: Progress | None) -> Tensor:
+def _kernel(
+    module: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None,
+    traced: bool,
+    progress: Progress | None,
+    allow_bfloat16: bool,
+) -> Tensor:
     """[n1, n2, c, c], or [n1, n2] traced."""
     _check(module, x1, x2)
     _check_chance(module, x1[:2])
@@ -76,7 +94,8 @@ def _kernel(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool, prog
         dissection = dissect(module, x1)
         if dissection is None:
             return _by_jacobians(module, x1, x2, traced, report)
-        theta = layer_kernel(dissection, x1, x2, traced, report)
+        rough = allow_bfloat16 and bfloat16.fast() and x1.dtype == torch.float32 and x1.device.type == "cpu"
+        theta = layer_kernel(dissection, x1, x2, traced, report, torch.bfloat16 if rough else None)
     c = dissection.outputs
     return theta if traced else theta.unflatten(1, (-1, c)).unflatten(0, (-1, c)).transpose(1, 2)
 

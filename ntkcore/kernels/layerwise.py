@@ -24,6 +24,7 @@ from torch import Tensor
 from ntkcore.kernels.leaves import Affine, Dissection, Layer, calls
 from ntkcore.kernels.products import (
     CHUNK_BYTES,
+    FEW_COLUMNS,
     PATCH_BYTES,
     Factors,
     Gram,
@@ -83,6 +84,11 @@ class Unit:
     kind: type[Record]
     channels: slice
 
+    @property
+    def forms(self) -> bool:
+        """Whether the gradients of the weights are formed, many products each."""
+        return self.kind is Factors or (self.kind is Kept and self.layer.window >= FEW_COLUMNS)
+
     def flops(self, task: Task) -> float:
         share = (self.channels.stop - self.channels.start) / self.layer.outputs
         return share * (_flops_of_pairs if self.kind is Pairs else _flops_of_gradients)(self.layer, task)
@@ -90,20 +96,30 @@ class Unit:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Groups of units that one pass serves; most images on a side of a tile; images that a pass takes at a time."""
+    """Groups of units that one pass serves; most images on a side of a tile; images that a pass takes at a time; the
+    dtype of J where it is formed."""
 
     groups: list[list[Unit]]
     tile: int
     block: int
+    gradients: torch.dtype
 
 
 def layer_kernel(
-    found: Dissection, x1: Tensor, x2: Tensor | None = None, traced: bool = False, report: Report | None = None
+    found: Dissection,
+    x1: Tensor,
+    x2: Tensor | None = None,
+    traced: bool = False,
+    report: Report | None = None,
+    gradients: torch.dtype | None = None,
 ) -> Tensor:
-    """[n1 c, n2 c], or [n1, n2] traced; x2 = None means x1. Call it with gradients enabled; the result has none."""
+    """[n1 c, n2 c], or [n1, n2] traced; x2 = None means x1. Call it with gradients enabled; the result has none.
+
+    gradients: of the weights of convolutions, None for the images' dtype; bfloat16 for float32 images on the CPU.
+    """
     columns = x1 if x2 is None else x2
     whole = Task(len(x1), len(columns), x2 is None, found.outputs, traced)
-    made = plan(found, whole, x1.dtype)
+    made = plan(found, whole, x1.dtype, gradients)
     k = 1 if traced else found.outputs
     theta = x1.new_zeros(len(x1) * k, len(columns) * k)
     tiles = [(i, j) for i in even_slices(len(x1), made.tile) for j in even_slices(len(columns), made.tile)]
@@ -115,7 +131,7 @@ def layer_kernel(
         part = theta[i.start * k : i.stop * k, j.start * k : j.stop * k]
         gram = Gram(part, k, task.same, 1 / found.outputs if traced else 1.0)
         for group in made.groups:
-            _add(found, group, x1[i], None if task.same else columns[j], task, made.block, gram, meter)
+            _add(found, group, x1[i], None if task.same else columns[j], task, made, gram, meter)
         gram.finish()
         if x2 is None and not task.same:
             theta[j.start * k : j.stop * k, i.start * k : i.stop * k] = part.T
@@ -123,7 +139,7 @@ def layer_kernel(
     return theta
 
 
-def plan(found: Dissection, task: Task, dtype: torch.dtype) -> Plan:
+def plan(found: Dissection, task: Task, dtype: torch.dtype, gradients: torch.dtype | None = None) -> Plan:
     """How to take the layers: kinds by flops, then by size, and groups, tiles and blocks that fit in memory."""
     c, size = found.outputs, dtype.itemsize
     kinds = {layer: _kind(layer, task) for layer in found.layers}
@@ -151,7 +167,7 @@ def plan(found: Dissection, task: Task, dtype: torch.dtype) -> Plan:
     saved = sum(layer.input_size + layer.outputs * layer.positions for layer in found.layers)
     passing = 3 * max(layer.outputs * layer.positions for layer in found.layers)  # copies and gradients on their way
     image = size * (c * kept + saved + passing)
-    return Plan(groups, tile, max(1, int(PASS_BYTES / image)))
+    return Plan(groups, tile, max(1, int(PASS_BYTES / image)), gradients or dtype)
 
 
 def _add(
@@ -160,25 +176,29 @@ def _add(
     x1: Tensor,
     x2: Tensor | None,
     task: Task,
-    block: int,
+    made: Plan,
     gram: Gram,
     meter: "_Meter",
 ) -> None:
     """A group's part of a tile: passes over the images of both sides, then the products of what they left."""
-    one = _records(found, group, x1, task, block, meter)
-    two = [None] * len(one) if x2 is None else _records(found, group, x2, task, block, meter)
+    one = _records(found, group, x1, task, made, meter)
+    two = [None] * len(one) if x2 is None else _records(found, group, x2, task, made, meter)
     with torch.no_grad():
         for unit, first, second in zip(group, one, two, strict=True):
             flops = unit.flops(task)
             first.add(gram, second, lambda share, flops=flops: meter.did(share * flops))
 
 
-def _records(found: Dissection, group: list[Unit], x: Tensor, task: Task, block: int, meter: "_Meter") -> list[Record]:
+def _records(found: Dissection, group: list[Unit], x: Tensor, task: Task, made: Plan, meter: "_Meter") -> list[Record]:
     """One pass over all images of ``x``: forward, then backward for each output, down to the group's layers."""
-    records = [unit.kind(unit.layer, unit.channels, len(x), task.outputs, task.images, x) for unit in group]
+    formed = x.new_empty(0, dtype=made.gradients)
+    records = [
+        unit.kind(unit.layer, unit.channels, len(x), task.outputs, task.images, formed if unit.forms else x)
+        for unit in group
+    ]
     parts = list({unit.layer.part: None for unit in group})
     flops = _flops_of_pass(found, group, task.outputs)
-    for images in even_slices(len(x), block):
+    for images in even_slices(len(x), made.block):
         leaf = x[images].detach().requires_grad_()
         with calls(parts) as seen:
             out = found.module(leaf.clone())  # a clone, because a leaf may not be written to in place

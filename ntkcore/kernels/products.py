@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ntkcore.kernels import bfloat16
 from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.leaves import Affine, Layer, Norm
 
@@ -60,6 +61,9 @@ class Gram:
         """j [n, c, ...] contiguous: adds factor * sum_w j1[r, w] j2[s, w] for all rows; w goes over c too if traced."""
         alone = self.same and j1 is j2 and j1.device.type == "cpu"
         j1, j2 = (j.view(len(j) * self.k, -1) for j in (j1, j2))
+        if j1.dtype == torch.bfloat16:
+            bfloat16.add_products(self.theta, j1, j1 if alone else j2, factor * self.scale, below=alone)
+            return
         for strip, columns in self.strips(SQUARE_ROWS if alone else STRIP_ROWS):
             rows = self._rows(strip)  # [strip, w] [w, columns] -> [strip, columns]
             width = rows.start if alone else columns * self.k
@@ -98,7 +102,8 @@ class Gram:
 class Record:
     """What passes over the n images of one side leave of some output ``channels`` of a layer with c outputs of the net.
 
-    images: of both sides together. like: a tensor of the dtype and device to use.
+    images: of both sides together. like: a tensor of the dtype and device to use; Kept and Factors form J in bfloat16
+    where it is of that dtype, but not the gradients of the biases.
     """
 
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
@@ -158,18 +163,18 @@ class Kept(Record):
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
         self.j = like.new_empty(n, c, self.width, layer.window)
-        self.b = like.new_empty(n, c, self.width)
+        self.b = _sums(like, n, c, self.width)
 
     def begin(self, block: slice, x: Tensor) -> None:
-        self.block, self.x = block, self.rule.inputs(x)
+        self.block, self.x = block, self.rule.inputs(x).to(self.like.dtype)
         self.g = self.like.new_empty(len(x), self.c, self.width, self.layer.positions)
 
     def take(self, a: int, g: Tensor) -> None:
-        self.g[:, a] = self._gradients(g)
+        g = self._gradients(g)
+        self.g[:, a], self.b[self.block, a] = g, g.sum(-1)
 
     def end(self) -> None:
         _form(self.rule, self.g, self.x, self.j[self.block])
-        torch.sum(self.g, -1, out=self.b[self.block])
         del self.x, self.g
 
     def add(self, gram: Gram, other: "Kept | None", report: Report) -> None:
@@ -190,6 +195,7 @@ class Factors(Record):
         window = min(layer.window, 0.75 * (self.columns * c) ** 0.5)
         self.parts = list(even_slices(self.width, self.columns / window))
         self.gs = [like.new_empty(n, c, part.stop - part.start, layer.positions) for part in self.parts]
+        self.b = _sums(like, n, c, self.width)
         self.x: Tensor | None = None
 
     def begin(self, block: slice, x: Tensor) -> None:
@@ -200,6 +206,7 @@ class Factors(Record):
 
     def take(self, a: int, g: Tensor) -> None:
         g = self._gradients(g)
+        self.b[self.block, a] = g.sum(-1)
         for part, kept in zip(self.parts, self.gs, strict=True):
             kept[self.block, a] = g[:, part]
 
@@ -219,11 +226,11 @@ class Factors(Record):
                     _form(self.rule, g, side.x[:, inputs], js[at])
                 gram.add(js[0], js[-1], self.rule.weight_scale**2)
                 report((inputs.stop - inputs.start) / self.layer.inputs * gs[0].shape[2] / self.width)
-            _add(gram, self.rule, None, (gs[0].sum(-1), gs[-1].sum(-1)))
+        _add(gram, self.rule, None, (self.b, (other or self).b))
 
     @staticmethod
     def sizes(layer: Layer, c: int) -> tuple[int, int]:
-        return layer.input_size, c * layer.positions
+        return layer.input_size, c * (layer.positions + 1)
 
 
 class Pairs(Record):
@@ -249,6 +256,11 @@ class Pairs(Record):
     @staticmethod
     def sizes(layer: Layer, c: int) -> tuple[int, int]:
         return layer.positions * layer.window, c * layer.positions
+
+
+def _sums(like: Tensor, *shape: int) -> Tensor:
+    """Room for sums over positions."""
+    return like.new_empty(shape, dtype=torch.float32 if like.dtype == torch.bfloat16 else like.dtype)
 
 
 def _form(rule: Affine, g: Tensor, x: Tensor, j: Tensor) -> None:

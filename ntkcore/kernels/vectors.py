@@ -49,7 +49,8 @@ def load(typing, array, at):
 
     def code(context, builder, signature, arguments):
         vector = context.get_value_type(signature.return_type)
-        return builder.load(_address(context, builder, signature, arguments, vector), align=array.dtype.bitwidth // 8)
+        place = address(context, builder, signature.args[0], *arguments, vector)
+        return builder.load(place, align=array.dtype.bitwidth // 8)
 
     return Vector(array.dtype)(array, at), code
 
@@ -59,8 +60,8 @@ def store(typing, array, at, vector):
     """array[at : at + LANES] = vector."""
 
     def code(context, builder, signature, arguments):
-        address = _address(context, builder, signature, arguments, arguments[2].type)
-        builder.store(arguments[2], address, align=array.dtype.bitwidth // 8)
+        place = address(context, builder, signature.args[0], *arguments[:2], arguments[2].type)
+        builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.none(array, at, vector), code
@@ -131,13 +132,14 @@ _operator(operator.mul, "fmul")
 _operator(operator.truediv, "fdiv")
 
 
-def _address(context, builder, signature, arguments, vector):
-    array = context.make_array(signature.args[0])(context, builder, arguments[0])
-    return builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer())
+def address(context, builder, kind, array, at, vector):
+    """Inside an intrinsic: where element ``at`` of an array of numba type ``kind`` lies, as a pointer to ``vector``."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [at]), vector.as_pointer())
 
 
 inlined = numba.njit(inline="always")
-PARTS = ("vectors", "arccosine", "planes", "entries", "pixels")
+PARTS = ("vectors", "arccosine", "planes", "entries", "pixels", "bfloat16")
 SOURCES = hashlib.sha256(
     b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in PARTS)
 ).hexdigest()  # of all that a loop can be made of
