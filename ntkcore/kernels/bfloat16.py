@@ -24,7 +24,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from ntkcore.kernels.blocks import slices
-from ntkcore.kernels.vectors import LANES, address, compiled, load, spread, store, threads
+from ntkcore.kernels.vectors import LANES, Vector, address, compiled, load, spread, store, threads
 
 WORDS = 128  # of each row that pass a tile at a time: the panels of a tile stay in the first cache
 ROWS, COLUMNS = 8, 2 * LANES  # of a tile: 16 registers of sums
@@ -75,6 +75,45 @@ def _words(j: Tensor) -> np.ndarray:
     if j.shape[1] % 2:
         j = F.pad(j, (0, 1))
     return j.contiguous().view(torch.int32).numpy()
+
+
+def row_sums(g: Tensor) -> Tensor:
+    """[..., w] bfloat16 -> [...] float32, on the CPU."""
+    rows = g.reshape(-1, g.shape[-1]).contiguous().view(torch.int16).numpy()
+    out = torch.empty(g.shape[:-1])
+    into, shares = out.view(-1).numpy(), slices(len(rows), max(1, -(-len(rows) // threads())))
+    with ThreadPoolExecutor(threads()) as pool:
+        list(pool.map(lambda share: _row_sums(rows, (share.start, share.stop), into), shares))
+    return out
+
+
+@intrinsic
+def _widened(typing, array, at):
+    """LANES bfloat16 numbers of an array of int16, as single precision: they are its upper halves."""
+
+    def code(context, builder, signature, arguments):
+        halves = ir.VectorType(ir.IntType(16), LANES)
+        here = builder.load(address(context, builder, signature.args[0], *arguments, halves), align=2)
+        words = builder.shl(builder.zext(here, _WORDS), ir.Constant(_WORDS, [16] * LANES))
+        return builder.bitcast(words, _NUMBERS)
+
+    return Vector(types.float32)(array, at), code
+
+
+@compiled
+def _row_sums(rows, part, out):
+    """Of some rows of int16."""
+    width, lanes = rows.shape[1], np.empty(LANES, np.float32)
+    last = np.zeros(LANES, np.int16)
+    for row in range(part[0], part[1]):
+        here, total = rows[row], spread(np.float32(0))
+        for at in range(0, width // LANES * LANES, LANES):
+            total = total + _widened(here, at)
+        left = width % LANES
+        for lane in range(left):
+            last[lane] = here[width - left + lane]
+        store(lanes, 0, total + _widened(last, 0))
+        out[row] = lanes.sum()
 
 
 @intrinsic

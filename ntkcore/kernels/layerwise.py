@@ -15,12 +15,14 @@ group; images of which a few channels are too much already are taken in tiles. (
 the largest layer at least, must fit.)
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ntkcore.kernels.chains import ALIVE, Chain, chain_of
 from ntkcore.kernels.leaves import Affine, Dissection, Layer, calls
 from ntkcore.kernels.products import (
     CHUNK_BYTES,
@@ -97,12 +99,13 @@ class Unit:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Groups of units that one pass serves; most images on a side of a tile; images that a pass takes at a time; the
-    dtype of J where it is formed."""
+    dtype of J where it is formed; the module as a chain, where it is one."""
 
     groups: list[list[Unit]]
     tile: int
     block: int
     gradients: torch.dtype
+    chain: Chain | None
 
 
 def layer_kernel(
@@ -119,7 +122,7 @@ def layer_kernel(
     """
     columns = x1 if x2 is None else x2
     whole = Task(len(x1), len(columns), x2 is None, found.outputs, traced)
-    made = plan(found, whole, x1.dtype, gradients)
+    made = plan(found, whole, x1.dtype, gradients, chain_of(found, x1, gradients))
     k = 1 if traced else found.outputs
     theta = x1.new_zeros(len(x1) * k, len(columns) * k)
     tiles = [(i, j) for i in even_slices(len(x1), made.tile) for j in even_slices(len(columns), made.tile)]
@@ -139,7 +142,13 @@ def layer_kernel(
     return theta
 
 
-def plan(found: Dissection, task: Task, dtype: torch.dtype, gradients: torch.dtype | None = None) -> Plan:
+def plan(
+    found: Dissection,
+    task: Task,
+    dtype: torch.dtype,
+    gradients: torch.dtype | None = None,
+    chain: Chain | None = None,
+) -> Plan:
     """How to take the layers: kinds by flops, then by size, and groups, tiles and blocks that fit in memory."""
     c, size = found.outputs, dtype.itemsize
     kinds = {layer: _kind(layer, task) for layer in found.layers}
@@ -165,9 +174,10 @@ def plan(found: Dissection, task: Task, dtype: torch.dtype, gradients: torch.dty
             filled += needed
     kept = sum(layer.outputs * layer.positions for layer, kind in kinds.items() if kind is Kept)
     saved = sum(layer.input_size + layer.outputs * layer.positions for layer in found.layers)
-    passing = 3 * max(layer.outputs * layer.positions for layer in found.layers)  # copies and gradients on their way
+    passing = max(layer.outputs * layer.positions for layer in found.layers)
+    passing *= c * ALIVE if chain else 3  # of one output at a time: copies and gradients on their way
     image = size * (c * kept + saved + passing)
-    return Plan(groups, tile, max(1, int(PASS_BYTES / image)), gradients or dtype)
+    return Plan(groups, tile, max(1, int(PASS_BYTES / image)), gradients or dtype, chain)
 
 
 def _add(
@@ -196,27 +206,48 @@ def _records(found: Dissection, group: list[Unit], x: Tensor, task: Task, made: 
         unit.kind(unit.layer, unit.channels, len(x), task.outputs, task.images, formed if unit.forms else x)
         for unit in group
     ]
-    parts = list({unit.layer.part: None for unit in group})
     flops = _flops_of_pass(found, group, task.outputs)
     for images in even_slices(len(x), made.block):
-        leaf = x[images].detach().requires_grad_()
-        with calls(parts) as seen:
-            out = found.module(leaf.clone())  # a clone, because a leaf may not be written to in place
-        edges = [seen[part][0].edge for part in parts]
-        for record in records:
-            record.begin(images, seen[record.layer.part][0].input.detach())
-        del seen
-        for a in range(task.outputs):
-            again = a + 1 < task.outputs
-            gradients = torch.autograd.grad(out[:, a].sum(), edges, retain_graph=again, allow_unused=True)
-            of = dict(zip(parts, gradients, strict=True))
-            for record in records:
-                record.take(a, of[record.layer.part])
-            meter.did(flops * len(leaf) / task.outputs)
-        del out, edges, gradients, of
-        for record in records:
-            record.end()
+        if made.chain:
+            _by_chain(made.chain, records, images, x[images], task.outputs)
+            meter.did(flops * (images.stop - images.start))
+        else:
+            _by_autograd(found, records, images, x[images], lambda share: meter.did(flops * share))
     return records
+
+
+def _by_chain(chain: Chain, records: list[Record], images: slice, x: Tensor, outputs: int) -> None:
+    """Records of the block ``images``."""
+    of: dict[nn.Module, list[Record]] = defaultdict(list)
+    for record in records:
+        of[record.layer.part].append(record)
+    with torch.no_grad():
+        for part, inputs, gradients in chain.back(x, set(of), outputs):
+            for record in of[part]:
+                record.begin(images, inputs)
+                record.take(slice(0, outputs), gradients)
+                record.end()
+
+
+def _by_autograd(found: Dissection, records: list[Record], images: slice, x: Tensor, did: Callable) -> None:
+    """The same of any module: a backward pass for each output. did: told how many images are done, and parts of one."""
+    parts = list({record.layer.part: None for record in records})
+    leaf = x.detach().requires_grad_()
+    with calls(parts) as seen:
+        out = found.module(leaf.clone())  # a clone, because a leaf may not be written to in place
+    edges = [seen[part][0].edge for part in parts]
+    for record in records:
+        record.begin(images, seen[record.layer.part][0].input.detach())
+    del seen
+    for a in range(found.outputs):
+        again = a + 1 < found.outputs
+        gradients = torch.autograd.grad(out[:, a].sum(), edges, retain_graph=again, allow_unused=True)
+        of = dict(zip(parts, gradients, strict=True))
+        for record in records:
+            record.take(slice(a, a + 1), of[record.layer.part][:, None])
+        did(len(x) / found.outputs)
+    for record in records:
+        record.end()
 
 
 class _Meter:

@@ -9,7 +9,7 @@ depends on the layer's sizes (compare Novak et al. 2022, arXiv 2206.08720, secti
     Factors   G [n, c, o, P] and the inputs; J formed for some channels at a time, added and forgotten
     Pairs     G [P, n, c, o] and patches U [P, n, K], no J: sum_pq (G_p G_q^T) * (s^2 U_p U_q^T + t^2)
 
-    record.begin(block, x); record.take(a, g) for each output a; record.end()     # for each block of images
+    record.begin(block, x); record.take(outputs, g) for some outputs; record.end()     # for each block of images
     gram = Gram(theta, outputs=c, same=True)                                      # theta [n c, n c], zeros
     record.add(gram, None)                                                        # None: with itself
     gram.finish()
@@ -115,8 +115,8 @@ class Record:
         """x: the layer's input for a block of images."""
         raise NotImplementedError
 
-    def take(self, a: int, g: Tensor) -> None:
-        """g: the gradient of output ``a`` at the layer's output, for the block."""
+    def take(self, outputs: slice, g: Tensor) -> None:
+        """g [block, outputs, ...]: gradients of some outputs of the net at the layer's output."""
         raise NotImplementedError
 
     def end(self) -> None:
@@ -132,7 +132,8 @@ class Record:
         raise NotImplementedError
 
     def _gradients(self, g: Tensor) -> Tensor:
-        return self.rule.gradients(g)[:, self.channels]  # [block, width, P]
+        found = self.rule.gradients(g.flatten(0, 1)).unflatten(0, g.shape[:2])
+        return found[:, :, self.channels]  # [block, outputs, width, P]
 
 
 class Scales(Record):
@@ -143,9 +144,9 @@ class Scales(Record):
     def begin(self, block: slice, x: Tensor) -> None:
         self.block, self.z = block, self.rule.inputs(x)[:, self.channels]
 
-    def take(self, a: int, g: Tensor) -> None:
+    def take(self, outputs: slice, g: Tensor) -> None:
         g = self._gradients(g)
-        self.j[self.block, a], self.b[self.block, a] = (g * self.z).sum(-1), g.sum(-1)
+        self.j[self.block, outputs], self.b[self.block, outputs] = (g * self.z[:, None]).sum(-1), g.sum(-1)
 
     def end(self) -> None:
         del self.z
@@ -163,15 +164,15 @@ class Kept(Record):
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
         self.j = like.new_empty(n, c, self.width, layer.window)
-        self.b = _sums(like, n, c, self.width)
+        self.b = like.new_empty(n, c, self.width, dtype=_whole(like))
 
     def begin(self, block: slice, x: Tensor) -> None:
         self.block, self.x = block, self.rule.inputs(x).to(self.like.dtype)
         self.g = self.like.new_empty(len(x), self.c, self.width, self.layer.positions)
 
-    def take(self, a: int, g: Tensor) -> None:
+    def take(self, outputs: slice, g: Tensor) -> None:
         g = self._gradients(g)
-        self.g[:, a], self.b[self.block, a] = g, g.sum(-1)
+        self.g[:, outputs], self.b[self.block, outputs] = g, _sums(g)
 
     def end(self) -> None:
         _form(self.rule, self.g, self.x, self.j[self.block])
@@ -195,7 +196,7 @@ class Factors(Record):
         window = min(layer.window, 0.75 * (self.columns * c) ** 0.5)
         self.parts = list(even_slices(self.width, self.columns / window))
         self.gs = [like.new_empty(n, c, part.stop - part.start, layer.positions) for part in self.parts]
-        self.b = _sums(like, n, c, self.width)
+        self.b = like.new_empty(n, c, self.width, dtype=_whole(like))
         self.x: Tensor | None = None
 
     def begin(self, block: slice, x: Tensor) -> None:
@@ -204,11 +205,11 @@ class Factors(Record):
             self.x = self.like.new_empty(self.n, *x.shape[1:])
         self.x[block], self.block = x, block
 
-    def take(self, a: int, g: Tensor) -> None:
+    def take(self, outputs: slice, g: Tensor) -> None:
         g = self._gradients(g)
-        self.b[self.block, a] = g.sum(-1)
+        self.b[self.block, outputs] = _sums(g)
         for part, kept in zip(self.parts, self.gs, strict=True):
-            kept[self.block, a] = g[:, part]
+            kept[self.block, outputs] = g[:, :, part]
 
     def add(self, gram: Gram, other: "Factors | None", report: Report) -> None:
         sides = [self] if other is None else [self, other]
@@ -242,8 +243,8 @@ class Pairs(Record):
     def begin(self, block: slice, x: Tensor) -> None:
         self.u[:, block], self.block = self.rule.patches(self.rule.inputs(x)).permute(2, 0, 1), block
 
-    def take(self, a: int, g: Tensor) -> None:
-        self.g[:, self.block, a] = self._gradients(g).permute(2, 0, 1)
+    def take(self, outputs: slice, g: Tensor) -> None:
+        self.g[:, self.block, outputs] = self._gradients(g).permute(3, 0, 1, 2)
 
     def add(self, gram: Gram, other: "Pairs | None", report: Report) -> None:
         other = other or self
@@ -258,9 +259,14 @@ class Pairs(Record):
         return layer.positions * layer.window, c * layer.positions
 
 
-def _sums(like: Tensor, *shape: int) -> Tensor:
-    """Room for sums over positions."""
-    return like.new_empty(shape, dtype=torch.float32 if like.dtype == torch.bfloat16 else like.dtype)
+def _whole(like: Tensor) -> torch.dtype:
+    """Of sums over positions."""
+    return torch.float32 if like.dtype == torch.bfloat16 else like.dtype
+
+
+def _sums(g: Tensor) -> Tensor:
+    """Over positions, the last axis."""
+    return bfloat16.row_sums(g) if g.dtype == torch.bfloat16 else g.sum(-1)
 
 
 def _form(rule: Affine, g: Tensor, x: Tensor, j: Tensor) -> None:

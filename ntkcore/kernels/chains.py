@@ -1,0 +1,174 @@
+"""Passes through nets that are a chain of known parts: backward for all outputs of a few images at once.
+
+For ``nn.Sequential`` of dense layers and convolutions, ReLU, 2x2 pools behind a ReLU, flattening and global averages,
+on the CPU. Beside autograd, which goes back once for each output, the weights are read once, what a ReLU let pass is
+looked at in one go with the pool behind it (``rectified``), and nothing is copied::
+
+    chain = chain_of(found, x)                                      # None: autograd has to do it
+    for part, inputs, g in chain.back(x, {part, ...}, outputs): ... # from the last part to the first that is wanted
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ntkcore.kernels import rectified
+from ntkcore.kernels.blocks import slices
+from ntkcore.kernels.leaves import Affine, Dissection, Layer, meddled
+from ntkcore.kernels.vectors import threads
+
+ALIVE = 4  # gradients as large as the largest ones, at any time of a pass
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Parts in the order of their calls, the layers among them, and the dtype in which gradients go back through
+    convolutions (dense layers and all that goes forward: in that of the images)."""
+
+    parts: list[nn.Module]
+    layers: dict[nn.Module, Layer]
+    gradients: torch.dtype
+
+    def back(self, x: Tensor, wanted: set[nn.Module], outputs: int) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
+        """Of the wanted layers, the last one first: (layer, its input, gradients [n, outputs, ...] at its output).
+
+        The gradients are overwritten when the next layer is asked for.
+        """
+        inputs, h = [], x.clone()  # a ReLU in place must not write into the image
+        for part in self.parts:
+            inputs.append(h)
+            h = part(h)
+        g = torch.eye(outputs, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
+        first = min(at for at, part in enumerate(self.parts) if part in wanted)
+        at = len(self.parts) - 1
+        with ThreadPoolExecutor(threads()) as pool:
+            while at >= first:
+                part, given = self.parts[at], inputs[at]
+                if part in wanted:
+                    yield part, given, g
+                if at == first:
+                    return
+                if type(part) in (nn.AvgPool2d, nn.MaxPool2d):  # and the ReLU before it
+                    g, at = _back_through_pool(part, g, given, pool), at - 1
+                elif type(part) is nn.ReLU:
+                    g = _back_through_relu(g, inputs[at + 1], pool)
+                elif part in self.layers:
+                    g = _back_through_layer(self.layers[part], part, g, given, self.gradients)
+                else:
+                    g = _back_to_shape(part, g, given)
+                at -= 1
+
+
+def chain_of(found: Dissection, x: Tensor, gradients: torch.dtype | None = None) -> Chain | None:
+    """The dissected module as a chain, or None; x: an image at least, as the kernel will see them.
+
+    gradients: as they go back through convolutions, None for the dtype of the images.
+    """
+    parts = _flat(found.module)
+    layers = {layer.part: layer for layer in found.layers}
+    if parts is None or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+        return None
+    after_relu = False
+    for part in parts:
+        if part in layers:
+            known = _covers(layers[part])
+        elif type(part) in (nn.AvgPool2d, nn.MaxPool2d):
+            known = after_relu and _halves(part)
+        else:
+            known = type(part) is nn.ReLU or _reshapes(part)
+        if not known or meddled(part):
+            return None
+        after_relu = type(part) is nn.ReLU
+    return Chain(parts, layers, gradients or x.dtype)
+
+
+def _flat(module: nn.Module) -> list[nn.Module] | None:
+    """Parts of nested ``nn.Sequential``, in order; None where one of them does something else when it is called."""
+    if type(module) is not nn.Sequential:
+        return [module]
+    if meddled(module):
+        return None
+    found = [_flat(part) for part in module]
+    return None if None in found else [part for parts in found for part in parts]
+
+
+def _covers(layer: Layer) -> bool:
+    rule = layer.rule
+    if not isinstance(rule, Affine):
+        return False
+    left, right, top, bottom = rule.padding
+    return rule.dense or (left, top) == (right, bottom)
+
+
+def _halves(part: nn.AvgPool2d | nn.MaxPool2d) -> bool:
+    """Whether it takes 2x2 windows side by side and nothing else."""
+    plain = [part.kernel_size in (2, (2, 2)), part.stride in (2, (2, 2)), part.padding in (0, (0, 0))]
+    if isinstance(part, nn.MaxPool2d):
+        plain += [part.dilation in (1, (1, 1)), not part.return_indices]
+    else:
+        plain += [part.divisor_override is None]
+    return all(plain) and not part.ceil_mode
+
+
+def _reshapes(part: nn.Module) -> bool:
+    if type(part) is nn.AdaptiveAvgPool2d:
+        return part.output_size in (1, (1, 1))
+    return type(part) is nn.Identity or (type(part) is nn.Flatten and (part.start_dim, part.end_dim) == (1, -1))
+
+
+def _each_plane(loop: Callable, planes: int, pool: ThreadPoolExecutor) -> None:
+    parts = slices(planes, -(-planes // threads()))
+    list(pool.map(lambda part: loop((part.start, part.stop)), parts))
+
+
+def _bits(g: Tensor) -> np.ndarray:
+    return (g.view(torch.int16) if g.dtype == torch.bfloat16 else g).numpy()
+
+
+def _back_through_relu(g: Tensor, y: Tensor, pool: ThreadPoolExecutor) -> Tensor:
+    """g [n, c, ...] in place; y: what the ReLU returned."""
+    channels = y.shape[1] if y.ndim > 2 else 1
+    g = g.contiguous()
+    planes = _bits(g.view(g.shape[0] * g.shape[1] * channels, -1))
+    passed = y.reshape(len(y) * channels, -1).numpy()
+    _each_plane(lambda part: rectified.back(planes, passed, channels, g.shape[1], part), len(planes), pool)
+    return g
+
+
+def _back_through_pool(part: nn.Module, g: Tensor, y: Tensor, pool: ThreadPoolExecutor) -> Tensor:
+    """g [n, c, channels, h, w] at what the pool returned -> at what the ReLU before it was given; y: in between."""
+    outputs, channels = g.shape[1:3]
+    out = g.new_empty(*g.shape[:3], *y.shape[2:])
+    loop = rectified.back_from_mean if type(part) is nn.AvgPool2d else rectified.back_from_largest
+    if type(part) is nn.AvgPool2d:
+        g = g / 4
+    given, passed, into = (_bits(t.flatten(0, t.ndim - 3)) for t in (g.contiguous(), y.contiguous(), out))
+    _each_plane(lambda planes: loop(given, passed, channels, outputs, planes, into), len(given), pool)
+    return out
+
+
+def _back_through_layer(layer: Layer, part: nn.Module, g: Tensor, given: Tensor, gradients: torch.dtype) -> Tensor:
+    rule = layer.rule
+    weight = part.weight.detach() * rule.weight_scale if rule.weight_scale != 1 else part.weight.detach()
+    if rule.dense:
+        return (g.reshape(-1, g.shape[-1]) @ weight).view(*g.shape[:-1], -1)
+    planes, weight = g.reshape(-1, *g.shape[2:]).to(gradients), weight.to(gradients)
+    pads = (rule.padding[2], rule.padding[0])
+    if rule.window == (3, 3) and rule.stride == rule.dilation == pads == (1, 1):
+        found = F.conv2d(planes, weight.transpose(0, 1).flip(2, 3), padding=1)
+    else:
+        size = (len(planes), *given.shape[1:])
+        found = torch.nn.grad.conv2d_input(size, weight, planes, rule.stride, pads, rule.dilation)
+    return found.view(*g.shape[:2], *found.shape[1:])
+
+
+def _back_to_shape(part: nn.Module, g: Tensor, given: Tensor) -> Tensor:
+    """Through a part that only takes means of all positions, or changes the shape."""
+    if type(part) is nn.AdaptiveAvgPool2d:
+        return (g / given[0, 0].numel()).expand(*g.shape[:2], *given.shape[1:])
+    return g.reshape(*g.shape[:2], *given.shape[1:])
