@@ -30,6 +30,7 @@ WORDS = 128  # of each row that pass a tile at a time: the panels of a tile stay
 ROWS, COLUMNS = 8, 2 * LANES  # of a tile: 16 registers of sums
 ACROSS = 512  # columns whose panels stay in the second cache
 PACKED_BYTES = 8e6  # of each side's panels
+SHARES = 4  # of the work for each thread, so that none waits long for another one
 
 _WORD, _NUMBER, _INDEX = ir.IntType(32), ir.FloatType(), ir.IntType(64)
 _WORDS, _NUMBERS = ir.VectorType(_WORD, LANES), ir.VectorType(_NUMBER, LANES)
@@ -53,7 +54,8 @@ def add_products(theta: Tensor, j1: Tensor, j2: Tensor, scale: float, below: boo
     stride, width = theta.stride(0), sides[0].shape[1]
     flat = theta.as_strided(((len(theta) - 1) * stride + theta.shape[1],), (1,)).numpy()
     most = max(int(PACKED_BYTES / (4 * max(map(len, sides)))) // WORDS, 1) * WORDS
-    size, turns = (len(theta), theta.shape[1], stride), [(turn, threads()) for turn in range(threads())]
+    size = (len(theta), theta.shape[1], stride)
+    turns = [(turn, SHARES * threads()) for turn in range(SHARES * threads())]
     with ThreadPoolExecutor(threads()) as pool:
         for part in slices(width, most):
             packed = [_panels(words, part, pool) for words in sides]
