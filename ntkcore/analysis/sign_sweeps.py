@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ntkcore.analysis.banks import Bank
 
 IMAGES = 512  # test images that are expanded together
-BLOCK_BYTES = 48e6  # gradients and moves of the pairs that are taken together
+ROUGH_PAIRS, ROUGH_PREDICTORS = 16384, 256  # that are taken together at most, with gradients as mixtures
+BLOCK_BYTES = 48e6  # gradients and weights of the pairs that are taken together, each with its own
 NOTE = "attacking features"
 
 
@@ -76,7 +77,7 @@ def sweep_by_signs(
         open_ = torch.nonzero(right[part].T)[:, [1, 0]]  # (image, predictor), one predictor after the other
         for rough in (True, False) if around.worthwhile else (False,):
             left = []
-            for pairs in _blocks(open_, x[0].numel() + 2 * weights.shape[1]):
+            for pairs in _by_predictors(open_) if rough else _by_size(open_, x[0].numel() + 2 * weights.shape[1]):
                 if progress is not None:
                     progress(done, total, NOTE)
                 steps, outputs = front.step(pairs, rough)
@@ -127,7 +128,17 @@ class _Front:
         return g[:, None] if self.bank.readout is None else g[:, None] * self.bank.readout[b, 0]
 
 
-def _blocks(pairs: Tensor, numbers: int) -> Iterator[Tensor]:
+def _by_size(pairs: Tensor, numbers: int) -> Iterator[Tensor]:
     """numbers: that are held for each pair."""
     for part in slices(len(pairs), max(1, int(BLOCK_BYTES / (4 * numbers)))):
         yield pairs[part]
+
+
+def _by_predictors(pairs: Tensor) -> Iterator[Tensor]:
+    """So many pairs, of so many predictors, as one mixture is made for; pairs [P, 2] one predictor after the other."""
+    start = 0
+    while start < len(pairs):
+        stop = int(torch.searchsorted(pairs[:, 1].contiguous(), pairs[start, 1] + ROUGH_PREDICTORS))
+        stop = min(stop, start + ROUGH_PAIRS)
+        yield pairs[start:stop]
+        start = stop

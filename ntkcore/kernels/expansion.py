@@ -33,11 +33,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ntkcore.kernels import dense, entries
+from ntkcore.kernels import bfloat16, dense, entries, signs
 from ntkcore.kernels.arccosine import constants
 from ntkcore.kernels.blocks import KernelFunction, slices, untiled
 from ntkcore.kernels.infinite import InfiniteKernel
+from ntkcore.kernels.pixels import LEVELS
 from ntkcore.kernels.prepared import Prepared, local_variances
+from ntkcore.kernels.registers import COLUMNS
 from ntkcore.kernels.vectors import LANES, threads
 
 DIRECTIONS, PROBES = 32, 64
@@ -47,21 +49,21 @@ SLACK = 2.0  # on the bounds: for what is of second order in them, and the round
 POWER_STEPS = 12  # to find the largest singular value of what the directions miss
 ROUGHLY = 0.04  # of the slopes, that their mixture may leave out
 MOST_MIXED = 12  # products of that mixture
-GROUP = 256  # predictors whose mixtures are made together
+SHARE = 256  # pairs that a thread takes at a time
 
 
 @dataclass(frozen=True, eq=False)
 class SignSteps:
     """What a sign step did to P pairs of a predictor and an image.
 
-    steps [P, d filled up] of the mapped images; change [P] float64, the predictor after less before, known up to bound
-    [P]; stuck [P] bool: no gradient to follow. The steps are overwritten by the next call.
+    steps [P, d filled up] of the mapped images, overwritten by the next call; None of rough ones. change [P] float64,
+    the predictor after less before, known up to bound [P]; stuck [P] bool: no gradient to follow.
     """
 
     x: Tensor  # the images that were attacked
     i: Tensor
     scale: float
-    steps: Tensor
+    steps: Tensor | None
     change: Tensor
     bound: Tensor
     stuck: Tensor
@@ -85,16 +87,20 @@ class Expansion:
     squares: np.ndarray  # [m]
     train: np.ndarray  # [n, d] mapped
     roots: np.ndarray  # of the training images' variances
-    directions: np.ndarray  # [d, r]
+    directions: np.ndarray  # [d, r], r filled up to whole tiles
+    across: np.ndarray  # [r, d filled up to whole tiles]: the same
     along: np.ndarray  # [n, r + PROBES]: the training images along the directions, and random projections of the rest
+    reach: np.ndarray  # [r, n filled up to whole tiles]: the training images along the directions, over d
     missed: float  # its largest singular value
     around: np.ndarray  # [3, m, n]: covariances, kernel, slopes of each test image with each training image
     tilts: np.ndarray  # [F, m]: slope of each predictor in the variance of each test image, twice, over d
     shares: np.ndarray  # [m, R]: a
     mixture: np.ndarray  # [R, n]: b
     rest: np.ndarray  # [m, n]: slopes less a b
+    levels: (
+        Tensor | None
+    )  # [d filled up, n filled up] bfloat16: the training images' levels, where they have 256 of them
     space: dict[str, np.ndarray] = field(default_factory=dict)  # large arrays, used again by every call
-    mixes: dict[int, np.ndarray] = field(default_factory=dict)  # of the last call, see ``_mixes``
 
     @classmethod
     def of(cls, kernel: KernelFunction, train: Prepared, x: Tensor, weights: Tensor) -> "Expansion | None":
@@ -112,6 +118,7 @@ class Expansion:
             torch.manual_seed(0)
             rank = min(u.shape)
             directions = torch.svd_lowrank(u, q=rank if rank <= ALL_UP_TO else DIRECTIONS, niter=3)[2]
+            directions = F.pad(directions, (0, -directions.shape[1] % COLUMNS))
             along = u @ directions
             probe = torch.randn(u.shape[1], PROBES) / PROBES**0.5
             probes = u @ probe - along @ (directions.T @ probe)
@@ -135,13 +142,16 @@ class Expansion:
             squares.numpy(),
             filled(u),
             roots,
-            np.ascontiguousarray(filled(directions.T).T),
-            torch.cat([along, probes], 1).contiguous().numpy(),
+            filled(directions.T).T.copy(),
+            filled(directions.T, COLUMNS),
+            filled(torch.cat([along, probes], 1).T).T.copy(),
+            filled(along.T / d, COLUMNS),
             missed,
             around,
             (2 / d * weights @ tilts.T).numpy(),
             shares.contiguous().numpy(),
             *(filled(a) for a in (mixture, rest)),
+            _levels(u),
         )
 
     @property
@@ -149,64 +159,72 @@ class Expansion:
         """Whether mixtures cost less than each pair's own gradient."""
         return 4 * self.shares.shape[1] < len(self.x)
 
-    def sign_steps(self, b: np.ndarray, i: np.ndarray, signs: np.ndarray, eps: float, rough: bool) -> SignSteps:
-        """The steps ``eps sign(signs_p G_p)`` of predictors b [P] at images i [P], clipped to [0, 1].
+    def sign_steps(self, b: np.ndarray, i: np.ndarray, ways: np.ndarray, eps: float, rough: bool) -> SignSteps:
+        """The steps ``eps sign(ways_p G_p)`` of predictors b [P] at images i [P], clipped to [0, 1].
 
-        signs [P]: which way along the gradient, or 0. rough:
-        gradients as mixtures (the module's text), best where b repeats itself; otherwise from the slopes themselves.
+        ways [P]: which way along the gradient, or 0. rough: gradients as mixtures (the module's text), best where b
+        repeats itself; otherwise from the slopes themselves.
         """
         d, n, count, weights = np.float32(self.x[0].numel()), len(self.train), len(b), self.weights
         c, net = constants(np.float32), dense.steps_of(self.kernel.net, np.float32)
         ntk, scale = self.kernel.kind == "ntk", np.float32(self.kernel.inputs.scale)
         sums, rest = np.zeros((count, 4)), np.zeros((count, 2))
-        scaled, moves, gradients = (self._room(name, count) for name in ("scaled", "moves", "gradients"))
+        steered = np.empty((count, self.directions.shape[1]), np.float32)
         tilts = self.tilts[b, i]
         with ThreadPoolExecutor(threads()) as pool:
 
             def each(loop: Callable[[tuple[int, int]], None]) -> None:
-                list(pool.map(loop, [(part.start, part.stop) for part in slices(count, 64)]))
+                list(pool.map(loop, [(part.start, part.stop) for part in slices(count, SHARE)]))
 
-            factors = (self.rest if rough else self.around[2]) / d
-            each(lambda part: entries.chosen(weights, b, factors, i, part, scaled))
             if rough:
-                start, mixes = self._mixes(int(b.min()), int(b.max()) + 1)
-                which, shares = b - start, self.shares[i]
-                seen = scaled[:, :n] @ self.along
+                gradients = np.empty((0, 0), np.float32)
+                seen = np.empty((count, self.along.shape[1]), np.float32)
+                first = int(b.min())
+                mixes, lost = self._mixes(first, int(b.max()) + 1)
+                which, shares, factors = b - first, self.shares[i], self.rest / d
+                open_ = (weights, b, factors, i, shares, which, lost, self.along)
+                each(lambda part: signs.along_directions(*open_, part, seen))
                 unknown = SAFE * np.linalg.norm(seen[:, -PROBES:].astype(np.float64), axis=1)
-                np.matmul(np.ascontiguousarray(seen[:, :-PROBES]), self.directions.T, out=gradients)
+                seen = np.ascontiguousarray(seen[:, :-PROBES])
             else:
+                scaled, gradients = self._room("scaled", count), self._room("gradients", count)
+                factors = self.around[2] / d
+                each(lambda part: signs.chosen(weights, b, factors, i, part, scaled))
                 np.matmul(scaled[:, :n], self.train, out=gradients)
-                unknown, mixes = np.zeros(count), np.empty((0, 0, gradients.shape[1]), np.float32)
+                unknown, mixes = np.zeros(count), np.empty((0, 0, 0), np.float32)
                 which, shares = np.zeros(count, np.int64), np.empty((count, 0), np.float32)
-            work = (self.pixels, self.u, scale, i, gradients, mixes, which, shares, tilts, signs, np.float32(eps))
-            each(lambda part: entries.sign_steps(*work, part, c, sums))
-            steered = gradients @ self.directions
-            np.matmul(steered, (self.along[:, :-PROBES] / d).T, out=moves[:, :n])
+                seen = np.empty((0, 0), np.float32)
+            images = (self.pixels, self.u, scale, i, gradients, not rough, seen, self.across, self.directions)
+            follow = (mixes, which, shares, tilts, ways, np.float32(eps))
+            each(lambda part: signs.sign_steps(*images, *follow, part, c, sums, steered))
             after = self.squares[i] + (2 * sums[:, 1] + sums[:, 2]) / d
             roots = _roots_of(self.kernel, torch.from_numpy(after).float())
-            each(
-                lambda part: entries.remainders(
-                    net, self.around, i, moves, roots, self.roots, weights, b, part, ntk, c, rest
-                )
-            )
+            moved = (self.around, i, steered, self.reach, roots, self.roots, weights, b)
+            each(lambda part: signs.remainders(net, *moved, part, ntk, c, rest))
         change = sums[:, 0] + rest[:, 0] - tilts * sums[:, 1]
         missed = np.sqrt(np.maximum(sums[:, 2] - (steered.astype(np.float64) ** 2).sum(1), 1e-6 * sums[:, 2]))
         bound = SLACK * self.missed / d * np.sqrt(rest[:, 1]) * missed
         if rough:  # a step of signs takes <G, s> as far as it goes, so G less by D takes it at most eps |D|_1 less far
             bound += unknown * eps / scale * d**0.5 + np.abs(rest[:, 0])
-        found = (torch.from_numpy(a) for a in (gradients, change, bound, (sums[:, 3] == 0) | (signs == 0)))
-        return SignSteps(self.x, torch.from_numpy(i), float(scale), *found)
+        steps = None if rough else torch.from_numpy(gradients)
+        found = (torch.from_numpy(a) for a in (change, bound, (sums[:, 3] == 0) | (ways == 0)))
+        return SignSteps(self.x, torch.from_numpy(i), float(scale), steps, *found)
 
-    def _mixes(self, first: int, stop: int) -> tuple[int, np.ndarray]:
-        """``sum_j w_bj b_rj u_j / d`` [G, R, d filled up] of predictors first to stop at least, and which is first."""
-        for start, found in self.mixes.items():
-            if start <= first and stop <= start + len(found):
-                return start, found
-        n, share = len(self.train), np.float32(1 / self.x[0].numel())
-        mixed = self.weights[first : max(first + GROUP, stop), None, :n] * (self.mixture[:, :n] * share)  # [G, R, n]
-        self.mixes.clear()
-        self.mixes[first] = (mixed.reshape(-1, n) @ self.train).reshape(*mixed.shape[:2], -1)
-        return first, self.mixes[first]
+    def _mixes(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """``sum_j w_bj b_rj u_j / d`` [G, R, d filled up] of some predictors, and what rounding has lost of ``w_bj b_rj
+        / d``: [G, R, n filled up], or [G, 0, n] where nothing was rounded."""
+        share = np.float32(1 / self.x[0].numel())
+        mixed = self.weights[first:stop, None] * (self.mixture * share)  # [G, R, n]
+        flat, lost = mixed.reshape(-1, mixed.shape[2]), mixed[:, :0]
+        if self.levels is None:
+            found = flat[:, : len(self.train)] @ self.train
+        else:
+            rounded = torch.from_numpy(flat).bfloat16()
+            lost = mixed - rounded.float().numpy().reshape(mixed.shape)
+            sums = torch.zeros(len(flat), len(self.levels))
+            bfloat16.add_products(sums, rounded, self.levels, 1 / LEVELS)
+            found = sums.numpy()
+        return found.reshape(*mixed.shape[:2], -1), lost
 
     def _room(self, name: str, rows: int) -> np.ndarray:
         """[rows, d filled up] for gradients, [rows, n filled up] for the others: what lies there is overwritten."""
@@ -217,9 +235,17 @@ class Expansion:
         return kept[:rows]
 
 
-def filled(rows: Tensor) -> np.ndarray:
-    """[n, d] with rows filled up to whole lanes with zeros."""
-    return F.pad(rows.detach(), (0, -rows.shape[1] % LANES)).contiguous().numpy()
+def filled(rows: Tensor, whole: int = LANES) -> np.ndarray:
+    """[n, d] with rows filled up to whole lanes, or tiles, with zeros."""
+    return F.pad(rows.detach(), (0, -rows.shape[1] % whole)).contiguous().numpy()
+
+
+def _levels(u: Tensor) -> Tensor | None:
+    """Images [n, d] in bfloat16, exactly, one row a pixel; None where they are not k / 255 or floats are as fast."""
+    levels = (u * LEVELS).round()
+    if not bfloat16.fast() or levels.min() < 0 or levels.max() > LEVELS or not torch.equal(levels / LEVELS, u):
+        return None
+    return torch.from_numpy(filled(torch.from_numpy(filled(levels)).T)).bfloat16()
 
 
 def _values(kernel: InfiniteKernel, covariances: Tensor, squares: Tensor, roots: np.ndarray) -> np.ndarray:

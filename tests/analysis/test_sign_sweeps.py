@@ -29,6 +29,7 @@ def test_verdicts_are_those_of_the_plain_way(net, classes, attack, monkeypatch):
     task, kernel = task_of(classes), ntk.kernel_fn(net)
     monkeypatch.setattr(sign_sweeps, "IMAGES", 50)  # two portions, one smaller
     monkeypatch.setattr(sign_sweeps, "BLOCK_BYTES", 1e6)
+    monkeypatch.setattr(sign_sweeps, "ROUGH_PAIRS", 700)
     arguments = (kernel, task.x_train, task.y_train, task.x_test, task.y_test, attack)
     found = ntk.eigenfeatures(*arguments)
     taken = []
@@ -54,6 +55,7 @@ def test_other_attacks_take_the_plain_way():
 def test_progress_ends_at_its_total_and_may_stop(monkeypatch):
     task, kernel, seen = task_of(2), ntk.kernel_fn(ntk.fc(1)), []
     monkeypatch.setattr(sign_sweeps, "BLOCK_BYTES", 1e6)
+    monkeypatch.setattr(sign_sweeps, "ROUGH_PAIRS", 700)
     arguments = (kernel, task.x_train, task.y_train, task.x_test, task.y_test)
     ntk.eigenfeatures(*arguments, progress=lambda done, total, note: seen.append((done, total)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)

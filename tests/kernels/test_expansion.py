@@ -6,7 +6,7 @@ import torch
 
 import ntkcore as ntk
 from ntkcore.analysis.banks import DOUBT
-from ntkcore.kernels import expansion
+from ntkcore.kernels import bfloat16, expansion
 from ntkcore.kernels.expansion import Expansion
 
 NETS = {"fc": ntk.fc(1), "deep": ntk.fc(4), "other scales": ntk.fc(2, W_std=1.1, b_std=0.6)}
@@ -27,13 +27,16 @@ def setting(task, net, kind, inputs):
 
 
 @pytest.mark.parametrize("all_up_to", [0, 128], ids=["some directions", "all directions"])
-@pytest.mark.parametrize("rough", [True, False], ids=["mixtures", "own gradients"])
+@pytest.mark.parametrize("way", ["mixtures", "rounded mixtures", "own gradients"])
 @pytest.mark.parametrize(("kind", "inputs"), [("ntk", "raw"), ("ntk", "standardise"), ("nngp", "centre")])
 @pytest.mark.parametrize("net", NETS.values(), ids=list(NETS))
-def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs, rough, all_up_to, monkeypatch):
+def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs, way, all_up_to, monkeypatch):
+    rough = way != "own gradients"
+    monkeypatch.setattr(bfloat16, "fast", lambda: way == "rounded mixtures")
     monkeypatch.setattr(expansion, "ALL_UP_TO", all_up_to)
     kernel, around, weights = setting(task, net, kind, inputs)
     assert around.shares.shape[1] <= expansion.MOST_MIXED
+    assert (around.levels is not None) == (way == "rounded mixtures" and inputs == "raw")
     b, i = np.repeat(np.arange(7), 20), np.tile(np.arange(0, 60, 3), 7)
     signs = np.where((b + i) % 2, 1, -1).astype(np.float32)
     steps = around.sign_steps(b, i, signs, EPS, rough)
@@ -41,17 +44,18 @@ def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs
     x = task.x_test.double().requires_grad_()
     outputs = kernel(x, task.x_train.double()) @ weights.T  # [m, 7]
     gradients = torch.stack([torch.autograd.grad(outputs[:, k].sum(), x, retain_graph=True)[0] for k in range(7)])
-    way = torch.from_numpy(signs).double()[:, None, None, None]
-    z = (x.detach()[i] + EPS * way * gradients[b, i].sign()).clamp(0, 1)
+    ways = torch.from_numpy(signs).double()[:, None, None, None]
+    z = (x.detach()[i] + EPS * ways * gradients[b, i].sign()).clamp(0, 1)
     with torch.no_grad():
         block = kernel(z, task.x_train.double())
         change = (block * weights[b]).sum(1) - outputs[i, b]
     rounding = DOUBT * float(block.abs().max())  # of single precision, as sweeps reckon with it
     assert bool(((steps.change - change).abs() <= steps.bound + rounding).all())
     assert float((steps.bound / change.abs()).median()) < (0.5 if rough else 0.1)  # it says something
-    images = steps.images(torch.arange(len(b)))
-    if not rough:  # the very images, but for pixels whose gradient is as small as its rounding
-        assert float((images.double() - z).abs().gt(1e-6).double().mean()) < 1e-3
+    if rough:
+        return
+    images = steps.images(torch.arange(len(b)))  # the very ones, but for pixels with gradients as small as rounding
+    assert float((images.double() - z).abs().gt(1e-6).double().mean()) < 1e-3
     assert float((images.double() - x.detach()[i]).abs().max()) <= EPS + 1e-6
     assert float(images.min()) >= 0
     assert float(images.max()) <= 1
@@ -77,3 +81,28 @@ def test_other_kernels_have_none(task):
         is None
     )
     assert Expansion.of(lambda x, z=None: x, task.x_train[:5], task.x_test[:3], torch.ones(2, 5)) is None
+
+
+@pytest.mark.parametrize("levels", [True, False], ids=["rounded", "whole"])
+def test_mixtures_are_sums_but_for_what_rounding_lost(task, levels, monkeypatch):
+    monkeypatch.setattr(bfloat16, "fast", lambda: levels)
+    _, around, weights = setting(task, NETS["fc"], "ntk", "raw")
+    mixes, lost = around._mixes(2, 6)
+    factors = weights[2:6, None] * torch.from_numpy(around.mixture[:, :70]).double() / 784
+    images = task.x_train.flatten(1).double()
+    if levels:
+        assert 0 < float(np.abs(lost).max()) <= float(factors.abs().max()) / 256
+        factors = factors - torch.from_numpy(lost[:, :, :70]).double()
+    else:
+        assert lost.shape[1] == 0
+    expected = factors @ images
+    torch.testing.assert_close(torch.from_numpy(mixes).double(), expected, rtol=1e-5, atol=1e-6 * float(expected.max()))
+
+
+def test_images_of_other_levels_are_not_taken_for_some():
+    x = torch.randint(0, 256, (4, 30)).float() / 255
+    x[0, 0], x[0, 1] = 0, 1
+    if bfloat16.fast():
+        assert torch.equal(expansion._levels(x)[:30, :4].float().T, (x * 255).round())
+    for other in (x + 0.5, -x, x * 0.999, x.square()):
+        assert expansion._levels(other) is None
