@@ -242,10 +242,13 @@ def filled(rows: Tensor, whole: int = LANES) -> np.ndarray:
 
 def _levels(u: Tensor) -> Tensor | None:
     """Images [n, d] in bfloat16, exactly, one row a pixel; None where they are not k / 255 or floats are as fast."""
-    levels = (u * LEVELS).round()
-    if not bfloat16.fast() or levels.min() < 0 or levels.max() > LEVELS or not torch.equal(levels / LEVELS, u):
+    if not bfloat16.fast():
         return None
-    return torch.from_numpy(filled(torch.from_numpy(filled(levels)).T)).bfloat16()
+    levels = (u * LEVELS).round_()
+    if levels.min() < 0 or levels.max() > LEVELS or not torch.equal(levels / LEVELS, u):
+        return None
+    n, d = u.shape
+    return F.pad(levels.bfloat16().T, (0, -n % LANES, 0, -d % LANES)).contiguous()
 
 
 def _values(kernel: InfiniteKernel, covariances: Tensor, squares: Tensor, roots: np.ndarray) -> np.ndarray:
