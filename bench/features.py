@@ -84,12 +84,15 @@ def measure(case: Case, rounds: int, peer: Peer | None) -> None:
             for feature in chosen[turn::rounds] if peer is not None else ():
                 seconds, *counts[feature] = peer.feature(feature)
                 theirs.append(seconds * case.m / case.peers)
+        exact = in_double(case, chosen, Path(folder)) if peer is not None and rounds > 1 else {}
     print(f"    all features {Seconds(ours)}")
     if theirs:
         whole = median(theirs) * s.rank
         scaled = "" if case.peers == case.m else f" (from {case.peers} test images)"
         print(f"    neural-tangents, one feature {Seconds(theirs)}{scaled}; all {whole:.0f} s", end="")
         print(f": {whole / median(ours):.1f} times; {agreement(counts, sweep, case.peers)}", flush=True)
+    if exact:
+        print(f"    neural-tangents in double precision: {agreement(exact, sweep, case.peers)}", flush=True)
 
 
 def task_of(case: Case) -> ntk.Task:
@@ -110,7 +113,14 @@ def save(case: Case, data: ntk.Task, s: ntk.Spectrum, folder: Path) -> None:
         "signs": readout.sign(),
     }
     for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array.float().numpy())
+        np.save(folder / f"{name}.npy", array.double().numpy())
+
+
+def in_double(case: Case, features: list[int], folder: Path) -> dict[int, list[int]]:
+    """Counts of some features from what was saved, by the peer in double precision."""
+    with neural_tangents(double=True) as peer:
+        peer.prepare_features(case.family, case.depth, folder)
+        return {feature: list(peer.feature(feature)[1:]) for feature in features}
 
 
 def agreement(counts: dict[int, list[int]], sweep: Sweep, m: int) -> str:
@@ -118,5 +128,5 @@ def agreement(counts: dict[int, list[int]], sweep: Sweep, m: int) -> str:
     ours = {f: [int(side[:m, f].sum()) for side in (sweep.right_before, sweep.right_after)] for f in counts}
     other = [f for f in counts if counts[f] != ours[f]]
     most = max((abs(a - b) for f in other for a, b in zip(counts[f], ours[f], strict=True)), default=0)
-    images = f", by at most {most} image{'s' * (most > 1)} (the peer computes in float32)" if other else ""
+    images = f", by at most {most} image{'s' * (most > 1)}" if other else ""
     return f"counts differ for {len(other)} of {len(counts)} features{images}"

@@ -61,7 +61,8 @@ class Peer:
 
 
 @contextmanager
-def neural_tangents() -> Iterator[Peer | None]:
+def neural_tangents(double: bool = False) -> Iterator[Peer | None]:
+    """The peer, in single or in double precision; None where it is not installed."""
     if not PYTHON.exists():
         yield None
         return
@@ -69,6 +70,7 @@ def neural_tangents() -> Iterator[Peer | None]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     # on a GPU: leave memory for others, and no products of ten bits
     clean |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_DEFAULT_MATMUL_PRECISION": "float32"}
+    clean |= {"JAX_ENABLE_X64": "1"} if double else {}
     with subprocess.Popen(
         [str(PYTHON), str(serve)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean
     ) as process:  # it ends when nothing more is asked
