@@ -12,15 +12,16 @@ with the gradient ``G = sum_j w_bj K'(c_j) u_j / d + ...`` that the step was mad
   singular value of what the directions leave of the images, s_rest what they leave of the step.
 * The slopes ``K'(c_ij)`` of image i and training image j are nearly a sum of few products ``a_ir b_rj``. The
   gradients of a predictor at all images are then mixtures of the few vectors ``sum_j w_bj b_rj u_j``; of the rest of
-  the slopes, only what lies along the directions is added. The length of what is still missing, D, is estimated from
-  PROBES random projections; SAFE times the estimate is exceeded with a probability of about 1e-9 (chi-squared with
-  PROBES degrees of freedom). It may turn signs, but ``max_s <G, s>``, which the step of signs attains, moves by at
-  most ``eps |D|_1``.
+  the slopes, only what lies along the directions is added. (Where bfloat16 numbers are multiplied faster and images
+  have 256 levels, the factors ``w_bj b_rj`` are rounded to them, and what that loses belongs to the rest.) The length
+  of what is still missing, D, is estimated from PROBES random projections; SAFE times the estimate is exceeded with a
+  probability of about 1e-9 (chi-squared with PROBES degrees of freedom). It may turn signs, but ``max_s <G, s>``,
+  which the step of signs attains, moves by at most ``eps |D|_1``.
 
 ::
 
     around = Expansion.of(kernel, kernel.prepare(x_train), x_test, weights) # None: not for this kernel
-    step = around.sign_steps(b, i, signs, eps, rough=True)                  # of predictors b at images i
+    step = around.sign_steps(b, i, ways, eps, rough=True)                   # of predictors b at images i
     step.change, step.bound                                                 # [P] each: f_b(z) - f_b(x_i)
 """
 
