@@ -44,9 +44,10 @@ def empirical_ntk(
     count, those too that do not require gradients. The result is a view of an [n1 c, n2 c] matrix:
     ``Theta.transpose(1, 2).reshape(n1 * c, n2 * c)`` copies nothing. progress: told (done, total, note) as it goes;
     it may raise Cancelled. The module is left as it was.
-    allow_bfloat16: the weight gradients of convolutions may be rounded to bfloat16 (and be summed in single precision)
-    where that is faster, for float32 images on a processor with AVX-512 BF16; errors of 1e-5 to 1e-4 of the largest
-    entry, in place of 1e-6.
+    allow_bfloat16: gradients of convolutions may be rounded to bfloat16 (products are summed in single precision, the
+    forward pass stays whole) where that is faster: for float32 images on a processor with AVX-512 BF16. Errors of 1e-5
+    to 1e-4 of the largest entry for nets as large as the paper's, in place of 1e-6, and up to 5e-4 from He's
+    initialisation.
     Raises SpecError for modules whose output for one image depends on the batch, or on chance.
     """
     return _kernel(module, x1, x2, False, progress, allow_bfloat16)
