@@ -10,7 +10,7 @@ import numpy as np
 from ntkcore.kernels.arccosine import angle
 from ntkcore.kernels.entries import affine
 from ntkcore.kernels.registers import COLUMNS, ROWS, tile
-from ntkcore.kernels.vectors import LANES, below, compiled, inlined, load, size, spread, store
+from ntkcore.kernels.vectors import LANES, below, compiled, load, size, spread, store
 
 TOGETHER = 16
 PART = 128
@@ -24,7 +24,14 @@ def chosen(weights, predictors, factors, images, rows, out):
             store(out[row], at, load(weights[predictors[row]], at) * load(factors[images[row]], at))
 
 
-@inlined
+@compiled
+def _copy(source, target, to):
+    """target[to : to + len(source)] = source, whole lanes of it. (numba takes two seconds to compile that.)"""
+    for at in range(0, len(source), LANES):
+        store(target, to + at, load(source, at))
+
+
+@compiled
 def _multiply(left, width, right, first, line, columns, steps, out, to, under):
     """out[r, to : to + columns] += left[r, :steps] right[:steps, first : first + columns], r < TOGETHER.
 
@@ -72,7 +79,7 @@ def along_directions(weights, predictors, factors, images, shares, mixed, lost, 
                     store(scaled[row], at, number)
             _multiply(scaled, PART, along, start * columns, columns, columns, width, sums, 0, columns)
         for row in range(last + 1 - block):
-            out[block + row] = sums[row]
+            _copy(sums[row], out[block + row], 0)
 
 
 @compiled
@@ -97,7 +104,7 @@ def sign_steps(
         last = min(block + TOGETHER, rows[1]) - 1
         totals[:], turned[:] = 0, 0
         for row in range(TOGETHER if not own else 0):
-            given[row] = seen[min(block + row, last)]
+            _copy(seen[min(block + row, last)], given[row], 0)
         for start in range(0, d, PART):
             width = min(PART, d - start)
             if own:
@@ -136,9 +143,9 @@ def sign_steps(
             _multiply(steps, PART, directions, start * r, r, r, width, turned, 0, r)
             if own:
                 for row in range(last + 1 - block):
-                    gradients[block + row, start : start + width] = steps[row, :width]
+                    _copy(steps[row, :width], gradients[block + row], start)
         for row in range(last + 1 - block):
-            steered[block + row] = turned[row]
+            _copy(turned[row], steered[block + row], 0)
             for which in range(4):
                 sums[block + row, which] = 0.0
                 for lane in range(which * LANES, which * LANES + LANES):
@@ -162,7 +169,7 @@ def remainders(steps, around, images, steered, reach, roots1, roots2, weights, p
         last = min(block + TOGETHER, rows[1]) - 1
         totals[:] = 0
         for row in range(TOGETHER):
-            given[row] = steered[min(block + row, last)]
+            _copy(steered[min(block + row, last)], given[row], 0)
         for start in range(0, n, PART):
             width = min(PART, n - start)
             moves[:] = 0
