@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ntkcore.kernels import rectified
 from ntkcore.kernels.blocks import slices
-from ntkcore.kernels.leaves import Affine, Dissection, Layer, meddled
+from ntkcore.kernels.leaves import Affine, Dissection, Layer, hooked, meddled
 from ntkcore.kernels.vectors import threads
 
 ALIVE = 4  # gradients as large as the largest ones, at any time of a pass
@@ -43,6 +43,7 @@ class Chain:
         for part in self.parts:
             inputs.append(h)
             h = part(h)
+        inputs.append(h)  # what the last part returned
         g = torch.eye(outputs, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
         first = min(at for at, part in enumerate(self.parts) if part in wanted)
         at = len(self.parts) - 1
@@ -71,8 +72,10 @@ def chain_of(found: Dissection, x: Tensor, gradients: torch.dtype | None = None)
     """
     parts = _flat(found.module)
     layers = {layer.part: layer for layer in found.layers}
-    if parts is None or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+    if parts is None or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or hooked():
         return None
+    if x.ndim != 4 and any(type(part) in (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d) for part in parts):
+        return None  # they would take an image as channels of one
     after_relu = False
     for part in parts:
         if part in layers:

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
+from torch.func import jacrev, vmap
 
 from ntkcore.errors import SpecError
 from ntkcore.kernels import bfloat16
 from ntkcore.kernels.blocks import Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.layerwise import Report, layer_kernel
-from ntkcore.kernels.leaves import dissect
+from ntkcore.kernels.leaves import call_with, dissect
 
 JACOBIAN_BYTES = 256e6  # of each side's Jacobian, where a module is not taken layer by layer
 NOTE = "empirical kernel"
@@ -45,9 +45,9 @@ def empirical_ntk(
     ``Theta.transpose(1, 2).reshape(n1 * c, n2 * c)`` copies nothing. progress: told (done, total, note) as it goes;
     it may raise Cancelled. The module is left as it was.
     allow_bfloat16: gradients of convolutions may be rounded to bfloat16 (products are summed in single precision, the
-    forward pass stays whole) where that is faster: for float32 images on a processor with AVX-512 BF16. Errors of 1e-5
-    to 1e-4 of the largest entry for nets as large as the paper's, in place of 1e-6, and up to 5e-4 from He's
-    initialisation.
+    forward pass stays whole) where that is faster: for float32 images on a processor with AVX-512 BF16. Errors of about
+    1e-4 of the largest entry for the paper's nets, 5e-4 from He's initialisation or where few numbers are summed (small
+    nets, images of one colour), in place of 1e-6.
     Raises SpecError for modules whose output for one image depends on the batch, or on chance.
     """
     return _kernel(module, x1, x2, False, progress, allow_bfloat16)
@@ -130,6 +130,10 @@ def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
     if next(module.parameters(), None) is None:
         raise SpecError("The module has no parameters, so there is no tangent kernel. Give a network with weights.")
     dtypes = {p.dtype for p in module.parameters()}
+    if x1.dtype in (torch.float16, torch.bfloat16):
+        raise SpecError(
+            f"Kernels need single or double precision; got {x1.dtype}. Convert module and images by .float()."
+        )
     if x1.dtype not in dtypes:
         names = ", ".join(sorted(map(str, dtypes)))
         raise SpecError(f"The module's weights are {names}, the images {x1.dtype}. Convert one, as with x.to(dtype).")
@@ -192,11 +196,11 @@ def _by_jacobians(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool
 
 def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
     """Per-sample Jacobians, one [n, c, size] per parameter."""
-    parameters = {name: p.detach() for name, p in module.named_parameters()}
-    buffers = dict(module.named_buffers())
+    own = list(module.parameters())
+    parameters = [p.detach() for p in own]
 
-    def one(weights: dict[str, Tensor], image: Tensor) -> Tensor:
-        return functional_call(module, (weights, buffers), (image[None],))[0]
+    def one(weights: list[Tensor], image: Tensor) -> Tensor:
+        return call_with(module, dict(zip(own, weights, strict=True)), image[None])[0]
 
     try:
         jacobians = vmap(jacrev(one), (None, 0))(parameters, x.detach())
@@ -204,8 +208,8 @@ def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
         raise
     except (RuntimeError, ValueError, IndexError):  # some layers (PReLU, GRU) do not work under vmap: one by one
         each = [jacrev(one)(parameters, image) for image in x.detach()]
-        jacobians = {name: torch.stack([j[name] for j in each]) for name in parameters}
-    return [j.detach().reshape(*j.shape[:2], -1) for j in jacobians.values()]
+        jacobians = [torch.stack(js) for js in zip(*each, strict=True)]
+    return [j.detach().reshape(*j.shape[:2], -1) for j in jacobians]
 
 
 def _contract(j1: list[Tensor], j2: list[Tensor], traced: bool) -> Tensor:

@@ -50,6 +50,7 @@ SLACK = 2.0  # on the bounds: for what is of second order in them, and the round
 POWER_STEPS = 12  # to find the largest singular value of what the directions miss
 ROUGHLY = 0.04  # of the slopes, that their mixture may leave out
 MOST_MIXED = 12  # products of that mixture
+SAME = 1e-13  # cosines of images, less one, that are those of an image with itself
 SHARE = 256  # pairs that a thread takes at a time
 
 
@@ -129,8 +130,9 @@ class Expansion:
             covariances, squares = mapped @ u.T / d, (mapped * mapped).sum(1) / d
             roots = dense.columns_of_roots(train)
             base = _values(bare, covariances, squares, roots)
-            each = [bare.slopes(c, q[None], train.variances) for c, q in zip(covariances, squares, strict=True)]
-            slopes, tilts = (torch.stack(side) for side in zip(*each, strict=True))
+            slopes, tilts = _slopes(bare, mapped, u)
+            if not bool(slopes.isfinite().all()):
+                return None
             shares, mixture = _mixture(slopes)
             rest = slopes - shares @ mixture
         around = np.stack([filled(a) for a in (covariances, torch.from_numpy(base)[:, : len(train)], slopes)])
@@ -266,6 +268,21 @@ def _values(kernel: InfiniteKernel, covariances: Tensor, squares: Tensor, roots:
 def _roots_of(kernel: InfiniteKernel, q: Tensor) -> np.ndarray:
     """Roots of the variances that follow from those of the input, q [n] -> [n, activations, 2]."""
     return dense.rows_of_roots(Prepared(q.view(-1, 1, 1, 1), local_variances(kernel.net, q)))
+
+
+def _slopes(kernel: InfiniteKernel, u1: Tensor, u2: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes of the kernel in the covariances and in the variances of u1 [m, n] each, float32; worked out in double
+    precision, because they change fast where two images nearly coincide."""
+    u1, u2 = u1.double(), u2.double()
+    covariances = u1 @ u2.T / u2.shape[1]
+    squares, others = ((u * u).mean(1) for u in (u1, u2))
+    longest = (squares[:, None] * others).sqrt()
+    # an image and itself: slopes have no limit on the way there, and another value at that place itself
+    covariances = torch.where(covariances > longest * (1 - SAME), longest, covariances)  # that of two others
+    variances = local_variances(kernel.net, others)
+    each = [kernel.slopes(c, q[None], variances) for c, q in zip(covariances, squares, strict=True)]
+    slopes, tilts = (torch.stack(side).float() for side in zip(*each, strict=True))
+    return slopes, tilts
 
 
 def _mixture(slopes: Tensor) -> tuple[Tensor, Tensor]:

@@ -88,8 +88,9 @@ class Unit:
 
     @property
     def forms(self) -> bool:
-        """Whether the gradients of the weights are formed, many products each."""
-        return self.kind is Factors or (self.kind is Kept and self.layer.window >= FEW_COLUMNS)
+        """Whether the gradients of a convolution's weights are formed, many products each."""
+        many = self.kind is Factors or (self.kind is Kept and self.layer.window >= FEW_COLUMNS)
+        return many and not self.layer.rule.dense
 
     def flops(self, task: Task) -> float:
         share = (self.channels.stop - self.channels.start) / self.layer.outputs

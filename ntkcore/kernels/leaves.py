@@ -118,12 +118,12 @@ def dissect(module: nn.Module, x: Tensor) -> Dissection | None:
     x: [n, ...], one image or more. Raises SpecError when the output for one image depends on another one.
     """
     rules = _rules(module)
-    parameters = {name: p.detach().requires_grad_() for name, p in module.named_parameters()}
+    parameters = {p: p.detach().requires_grad_() for p in module.parameters()}
     pair = x[[0, min(1, len(x) - 1)]].detach()
     if not pair.is_floating_point():
         return None
     with calls(list(rules or ())) as seen:
-        out = functional_call(module, parameters, (pair.requires_grad_().clone(),))
+        out = call_with(module, parameters, pair.requires_grad_().clone())
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 2:
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise SpecError(f"For two images the module returns {shape}; a kernel needs one vector an image, (2, c).")
@@ -198,6 +198,26 @@ def meddled(part: nn.Module) -> bool:
     """Whether the class alone does not say what a call computes."""
     hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks)
     return any(hooks) or "forward" in part.__dict__
+
+
+def hooked() -> bool:
+    """Whether hooks on all modules of the process may change what a call computes."""
+    return bool(torch.nn.modules.module._global_forward_hooks or torch.nn.modules.module._global_forward_pre_hooks)
+
+
+def call_with(module: nn.Module, weights: dict[nn.Parameter, Tensor], x: Tensor) -> Tensor:
+    """What the module returns with other tensors in place of its parameters, wherever they stand.
+
+    Each part is visited once: ``functional_call`` by itself leaves a part that stands at two places with the other
+    tensors in it.
+    """
+    own = {
+        f"{prefix}.{name}" if prefix else name: weights[p]
+        for prefix, part in module.named_modules()
+        for name, p in part._parameters.items()
+        if p is not None
+    }
+    return functional_call(module, own, (x,), tie_weights=False)
 
 
 def _each_used_once(out: Tensor, parameters: list[Tensor]) -> bool:

@@ -42,6 +42,42 @@ def test_verdicts_are_those_of_the_plain_way(net, classes, attack, monkeypatch):
     assert torch.equal(found.zero_gradient, expected.zero_gradient)
 
 
+@pytest.mark.parametrize("shift", [0.0, 1 / 255, -0.001], ids=["the same", "brighter", "darker by a thousandth"])
+@pytest.mark.parametrize("net", [ntk.fc(1), ntk.fc(5)], ids=str)
+def test_images_that_nearly_coincide_get_the_verdicts_of_double_precision(net, shift):
+    """In training and under attack: gradients change fast where two images meet."""
+    task, kernel, eps = task_of(2), ntk.kernel_fn(net), 8 / 255
+    x, y = task.x_train[:60], task.y_train[:60]
+    near = x * (1 + shift) if shift < 0 else (x + shift).clamp(0, 1)
+    x_train, y_train, x_test, y_test = torch.cat([x, near]), torch.cat([y, y]), x[:40], y[:40]
+    sweep = ntk.eigenfeatures(kernel, x_train, y_train, x_test, y_test, ntk.fgsm(eps))
+
+    z = x_test.double().requires_grad_()
+    s = sweep.spectrum
+    vectors, values = s.vectors[:, : s.rank], s.values[: s.rank]
+    weights = vectors * (vectors.T @ y_train.double()).T / values
+    outputs = kernel(z, x_train.double()) @ weights
+    gradients = [torch.autograd.grad(-(y_test * outputs)[:, f].sum(), z, retain_graph=True)[0] for f in range(s.rank)]
+    right = (y_test * outputs > 0).detach()
+    for f, g in enumerate(gradients):
+        with torch.no_grad():
+            after = kernel((z + eps * g.sign()).clamp(0, 1), x_train.double()) @ weights[:, f]
+            right[:, f] &= y_test[:, 0] * after > 0
+    assert int((sweep.right_after != right).sum()) <= right.numel() / 2000
+
+
+def test_an_image_that_is_not_a_number_spoils_itself_alone():
+    task, kernel = task_of(2), ntk.kernel_fn(ntk.fc(1))
+    arguments = (kernel, task.x_train, task.y_train)
+    whole = ntk.eigenfeatures(*arguments, task.x_test, task.y_test)
+    spoilt = task.x_test.clone()
+    spoilt[3, 0, 5, 5] = float("nan")
+    found = ntk.eigenfeatures(*arguments, spoilt, task.y_test)
+    others = torch.arange(len(spoilt)) != 3
+    assert torch.equal(found.right_after[others], whole.right_after[others])
+    assert not found.right_after[3].any()
+
+
 def test_other_attacks_take_the_plain_way():
     task = task_of(2)
     bank = ntk.analysis.eigenfeatures.feature_bank(

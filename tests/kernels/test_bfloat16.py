@@ -62,6 +62,13 @@ def test_a_kernel_that_may_use_them_is_near_the_exact_one(name, traced, monkeypa
     assert not used
 
 
+def test_dense_layers_are_not_rounded(monkeypatch):
+    module, x = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(507, 33), torch.nn.ReLU()), noise(7, 3, 13, 13)
+    exact = ntk.empirical_ntk(module, x)
+    monkeypatch.setattr(bfloat16, "fast", lambda: True)
+    assert torch.equal(ntk.empirical_ntk(module, x, allow_bfloat16=True), exact)
+
+
 def test_where_it_makes_no_difference(monkeypatch):
     module, x = build("cnn-small", (3, 8, 8), 2).eval(), noise(4, 3, 8, 8).sigmoid()
     exact = ntk.empirical_ntk(module, x)

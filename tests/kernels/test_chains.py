@@ -34,6 +34,7 @@ CHAINS = {
     "dense at every row": lambda: nn.Sequential(nn.Linear(7, 4), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3)),
     "a twin": lambda: myrtle(5).module((2, 9, 8), 4, 3, 0),
     "the twin of another": lambda: conv(2).module((2, 9, 7), 4, 3, 0, "standard"),
+    "a relu at the end": lambda: nn.Sequential(nn.Flatten(), nn.Linear(126, 9), nn.ReLU(), nn.Linear(9, 3), nn.ReLU()),
     "cnn-large": lambda: build("cnn-large", (2, 9, 7), 3),
 }
 OTHERS = {
@@ -68,7 +69,9 @@ def by_autograd(module, x, parts):
     }
 
 
-@pytest.mark.filterwarnings("ignore:Lazy modules")
+pytestmark = pytest.mark.filterwarnings("ignore:Lazy modules")
+
+
 @pytest.mark.parametrize("name", CHAINS)
 def test_every_layer_gets_the_gradients_of_autograd(name):
     module, x = made(CHAINS[name])
@@ -87,7 +90,6 @@ def test_every_layer_gets_the_gradients_of_autograd(name):
     assert torch.equal(x, before)
 
 
-@pytest.mark.filterwarnings("ignore:Lazy modules")
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_modules_are_left_to_autograd(name, monkeypatch):
@@ -104,6 +106,40 @@ def test_hooks_on_parts_without_weights_count():
     module, x = made(CHAINS["nested, global"])
     module[1].register_forward_hook(lambda part, arguments, output: output * 2)
     assert chain_of(dissect(module, x), x) is None
+
+
+def test_hooks_on_all_modules_count():
+    module, x = made(CHAINS["mean"])
+    found = dissect(module, x)
+    doubled = lambda part, arguments, output: output * 2 if isinstance(part, nn.ReLU) else None  # noqa: E731
+    handle = nn.modules.module.register_module_forward_hook(doubled)
+    try:
+        assert chain_of(found, x) is None
+    finally:
+        handle.remove()
+    assert chain_of(found, x) is not None
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(2), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1)], ids=str)
+def test_images_of_two_axes_are_channels_to_a_pool(pool):
+    x = images(5, 8, 6)
+    module = nn.Sequential(nn.Linear(6, 7), nn.ReLU(), pool, nn.Flatten(), nn.LazyLinear(3)).double()
+    with torch.no_grad():
+        module(x)
+    assert chain_of(dissect(module, x), x) is None
+    theta, slow = empirical_ntk(module, x), empirical_ntk(Unknown(module), x)
+    torch.testing.assert_close(theta, slow, rtol=1e-9, atol=1e-12)
+
+
+class Unknown(nn.Module):
+    """The same module, of which nothing is known: its weights belong to one that is called in another way."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return torch.cat([self.module(x[:1]), self.module(x[1:])]) if len(x) > 1 else self.module(x)
 
 
 @pytest.mark.parametrize("pool", [nn.AvgPool2d, nn.MaxPool2d])

@@ -71,3 +71,20 @@ def test_parameters_that_need_care(module):
 def test_what_is_no_module_or_no_images(module, arguments, words):
     with pytest.raises(SpecError, match=words):
         ntk.empirical_ntk(module, *arguments)
+
+
+def test_a_part_at_two_places_keeps_its_weights():
+    part = nn.Linear(4, 4)
+    weight, bias = part.weight, part.bias
+    module = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.ReLU(), part, nn.ReLU(), part, nn.Linear(4, 2))
+    ntk.empirical_ntk(module, torch.rand(5, 3, 2, 2))
+    assert part.weight is weight
+    assert part.bias is bias
+    module(torch.rand(5, 3, 2, 2)).sum().backward()
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_refused_in_words(dtype):
+    with pytest.raises(ntk.SpecError, match="single or double precision"):
+        ntk.empirical_ntk(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).to(dtype), torch.rand(5, 3, 2, 2).to(dtype))
