@@ -50,7 +50,7 @@ SLACK = 2.0  # on the bounds: for what is of second order in them, and the round
 POWER_STEPS = 12  # to find the largest singular value of what the directions miss
 ROUGHLY = 0.04  # of the slopes, that their mixture may leave out
 MOST_MIXED = 12  # products of that mixture
-SAME = 1e-13  # cosines of images, less one, that are those of an image with itself
+CLOSE, SAME = 0.03, 1e-13  # one less the cosine of two images that nearly coincide; of an image and itself
 SHARE = 256  # pairs that a thread takes at a time
 
 
@@ -130,7 +130,7 @@ class Expansion:
             covariances, squares = mapped @ u.T / d, (mapped * mapped).sum(1) / d
             roots = dense.columns_of_roots(train)
             base = _values(bare, covariances, squares, roots)
-            slopes, tilts = _slopes(bare, mapped, u)
+            slopes, tilts = _slopes(bare, mapped, train, covariances, squares)
             if not bool(slopes.isfinite().all()):
                 return None
             shares, mixture = _mixture(slopes)
@@ -270,18 +270,27 @@ def _roots_of(kernel: InfiniteKernel, q: Tensor) -> np.ndarray:
     return dense.rows_of_roots(Prepared(q.view(-1, 1, 1, 1), local_variances(kernel.net, q)))
 
 
-def _slopes(kernel: InfiniteKernel, u1: Tensor, u2: Tensor) -> tuple[Tensor, Tensor]:
-    """Slopes of the kernel in the covariances and in the variances of u1 [m, n] each, float32; worked out in double
-    precision, because they change fast where two images nearly coincide."""
-    u1, u2 = u1.double(), u2.double()
-    covariances = u1 @ u2.T / u2.shape[1]
-    squares, others = ((u * u).mean(1) for u in (u1, u2))
-    longest = (squares[:, None] * others).sqrt()
-    # an image and itself: slopes have no limit on the way there, and another value at that place itself
-    covariances = torch.where(covariances > longest * (1 - SAME), longest, covariances)  # that of two others
-    variances = local_variances(kernel.net, others)
-    each = [kernel.slopes(c, q[None], variances) for c, q in zip(covariances, squares, strict=True)]
-    slopes, tilts = (torch.stack(side).float() for side in zip(*each, strict=True))
+def _slopes(
+    kernel: InfiniteKernel, u: Tensor, train: Prepared, covariances: Tensor, squares: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Slopes of the kernel in the covariances and in the variances of u, [m, n] each.
+
+    They change fast where two images nearly coincide: those of CLOSE pairs are worked out in double precision.
+    """
+    each = [kernel.slopes(c, q[None], train.variances) for c, q in zip(covariances, squares, strict=True)]
+    slopes, tilts = (torch.stack(side) for side in zip(*each, strict=True))
+    others = train.images.detach().flatten(1)
+    lengths = (others * others).mean(1)
+    i, j = (covariances > (1 - CLOSE) * (squares[:, None] * lengths).sqrt()).nonzero(as_tuple=True)
+    for part in slices(len(i), 2048):
+        one, two = u[i[part]].double(), others[j[part]].double()
+        q, variances = (one * one).mean(1), (two * two).mean(1)
+        longest = (q * variances).sqrt()
+        c = (one * two).mean(1)
+        # an image and itself: slopes have no limit on the way there, and another value at that place itself
+        c = torch.where(c > longest * (1 - SAME), longest, c)
+        found = kernel.slopes(c, q, local_variances(kernel.net, variances))
+        slopes[i[part], j[part]], tilts[i[part], j[part]] = (side.float() for side in found)
     return slopes, tilts
 
 
