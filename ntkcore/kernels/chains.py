@@ -147,11 +147,15 @@ def _back_through_pool(part: nn.Module, g: Tensor, y: Tensor, pool: ThreadPoolEx
     """g [n, c, channels, h, w] at what the pool returned -> at what the ReLU before it was given; y: in between."""
     outputs, channels = g.shape[1:3]
     out = g.new_empty(*g.shape[:3], *y.shape[2:])
-    loop = rectified.back_from_mean if type(part) is nn.AvgPool2d else rectified.back_from_largest
-    if type(part) is nn.AvgPool2d:
+    largest = type(part) is nn.MaxPool2d
+    if not largest:
         g = g / 4
     given, passed, into = (_bits(t.flatten(0, t.ndim - 3)) for t in (g.contiguous(), y.contiguous(), out))
-    _each_plane(lambda planes: loop(given, passed, channels, outputs, planes, into), len(given), pool)
+    _each_plane(
+        lambda planes: rectified.back_through_pool(given, passed, channels, outputs, planes, largest, into),
+        len(given),
+        pool,
+    )
     return out
 
 
