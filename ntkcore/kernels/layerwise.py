@@ -176,6 +176,8 @@ def plan(
     kept = sum(layer.outputs * layer.positions for layer, kind in kinds.items() if kind is Kept)
     saved = sum(layer.input_size + layer.outputs * layer.positions for layer in found.layers)
     passing = max(layer.outputs * layer.positions for layer in found.layers)
+    if chain and size * c * ALIVE * passing > PASS_BYTES:
+        chain = None  # all outputs of an image at once are too much
     passing *= c * ALIVE if chain else 3  # of one output at a time: copies and gradients on their way
     image = size * (c * kept + saved + passing)
     return Plan(groups, tile, max(1, int(PASS_BYTES / image)), gradients or dtype, chain)

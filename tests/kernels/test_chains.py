@@ -174,8 +174,15 @@ def test_sums_of_bfloat16_rows(width):
     torch.testing.assert_close(bfloat16.row_sums(g), g.float().sum(-1), rtol=1e-5, atol=1e-5)
 
 
-def test_blocks_of_images_make_no_difference(monkeypatch):
+@pytest.mark.parametrize(
+    ("most", "chained"), [(5e4, True), (1e4, False)], ids=["an image at a time", "too many outputs"]
+)
+def test_divisions_of_the_work_make_no_difference(most, chained, monkeypatch):
     module, x = made(CHAINS["mean"])
     whole = empirical_ntk(module, x)
-    monkeypatch.setattr(layerwise, "PASS_BYTES", 1e4)
+    monkeypatch.setattr(layerwise, "PASS_BYTES", most)
+    found = dissect(module, x)
+    plan = layerwise.plan(found, layerwise.Task(5, 5, True, 3), x.dtype, None, chain_of(found, x))
+    assert plan.block < 5
+    assert (plan.chain is not None) == chained
     torch.testing.assert_close(empirical_ntk(module, x), whole, rtol=1e-12, atol=1e-12)
