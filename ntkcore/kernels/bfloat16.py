@@ -9,6 +9,7 @@ stay in registers while the words pass::
     fast()                                          # whether this processor has the instruction
     add_products(theta, j1, j2, 0.5)                # theta [r1, r2] float32 += 0.5 j1 j2^T, j [r, w] bfloat16
     add_products(theta, j, j, 0.5, below=True)      # only what is on or below the diagonal is needed
+    add_panels(theta, packed, packed, 0.5, True)    # of rows that are packed already
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -24,17 +25,19 @@ from torch import Tensor
 
 from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.registers import COLUMNS, INDEX, NUMBER_VECTOR, ROWS, WORD, WORD_VECTOR, feature, tile_of
-from ntkcore.kernels.vectors import LANES, Vector, address, compiled, load, spread, store, threads
+from ntkcore.kernels.vectors import LANES, address, below, compiled, load, size, spread, store, threads
 
 WORDS = 4096  # of each row that are packed at a time, where they fit
+ALONG = 2048  # words that are gone through for all tiles, before those that follow
 ACROSS = 512  # columns whose panels are gone through for one row of tiles after the other
 PACKED_BYTES = 8e6  # of each side's panels
-SHARES = 4  # of the work for each thread, so that none waits long for another one
+SHARES = 2  # of the work for each thread, so that none waits long for another one
+INSTRUCTIONS = feature("avx512bf16")
 
 
 def fast() -> bool:
     """Whether the processor multiplies bfloat16 numbers faster than others."""
-    return feature("avx512bf16")
+    return INSTRUCTIONS
 
 
 def add_products(theta: Tensor, j1: Tensor, j2: Tensor, scale: float, below: bool = False) -> None:
@@ -43,24 +46,46 @@ def add_products(theta: Tensor, j1: Tensor, j2: Tensor, scale: float, below: boo
     j1 [r1, w], j2 [r2, w] bfloat16. below: theta is square, and what lies above its diagonal is left with anything.
     """
     sides = [_words(j1)] if j2 is j1 else [_words(j1), _words(j2)]
-    stride, width = theta.stride(0), sides[0].shape[1]
-    flat = theta.as_strided(((len(theta) - 1) * stride + theta.shape[1],), (1,)).numpy()
+    width = sides[0].shape[1]
     most = max(LANES, min(WORDS, int(PACKED_BYTES / (4 * max(map(len, sides))))))
-    size = (len(theta), theta.shape[1], stride)
-    turns = [(turn, SHARES * threads()) for turn in range(SHARES * threads())]
     with ThreadPoolExecutor(threads()) as pool:
         for part in slices(width, most):
             packed = [_panels(words, part, pool) for words in sides]
-            work = (packed[0], packed[-1])
-            list(pool.map(lambda turn, work=work: _multiply(*work, turn, below, np.float32(scale), flat, size), turns))
+            add_panels(theta, packed[0], packed[-1], scale, below, pool)
+
+
+def add_panels(
+    theta: Tensor, packed1: np.ndarray, packed2: np.ndarray, scale: float, below: bool, pool: ThreadPoolExecutor
+) -> None:
+    """The same of rows in panels [panels, words, LANES], filled up with zeros to whole tiles (``panels_of``)."""
+    stride, turns = theta.stride(0), SHARES * threads()
+    flat = theta.as_strided(((len(theta) - 1) * stride + theta.shape[1],), (1,)).numpy()
+    size, factor = (len(theta), theta.shape[1], stride), np.float32(scale)
+    list(pool.map(lambda turn: _multiply(packed1, packed2, (turn, turns), below, factor, flat, size), range(turns)))
+
+
+def in_panels(rows: Tensor, pool: ThreadPoolExecutor) -> np.ndarray:
+    """[r, w] bfloat16 -> [panels, words, LANES]."""
+    words = _words(rows)
+    return _panels(words, slice(0, words.shape[1]), pool)
+
+
+def large(shape: tuple[int, ...], dtype: type) -> Tensor:
+    """A new tensor. numpy asks the system for large pages where there is much, and those are handed out faster."""
+    return torch.from_numpy(np.empty(shape, dtype))
+
+
+def panels_of(rows: int) -> int:
+    """How many panels so many rows fill."""
+    return -(-rows // COLUMNS) * (COLUMNS // LANES)
 
 
 def _panels(words: np.ndarray, part: slice, pool: ThreadPoolExecutor) -> np.ndarray:
     """A part of each row's words, packed: [panels, words, LANES], rows filled up to whole tiles."""
-    panels = -(-len(words) // COLUMNS) * (COLUMNS // LANES)
+    panels = panels_of(len(words))
     packed = np.empty((panels, part.stop - part.start, LANES), np.int32)
     shares = [(share.start, share.stop) for share in slices(panels, 8)]
-    list(pool.map(lambda share: _pack(words, part.start, part.stop, share, packed), shares))
+    list(pool.map(lambda share: pack(words, part.start, part.stop, share, packed), shares))
     return packed
 
 
@@ -71,43 +96,76 @@ def _words(j: Tensor) -> np.ndarray:
     return j.contiguous().view(torch.int32).numpy()
 
 
-def row_sums(g: Tensor) -> Tensor:
-    """[..., w] bfloat16 -> [...] float32, on the CPU."""
-    rows = g.reshape(-1, g.shape[-1]).contiguous().view(torch.int16).numpy()
-    out = torch.empty(g.shape[:-1])
-    into, shares = out.view(-1).numpy(), slices(len(rows), max(1, -(-len(rows) // threads())))
+def rounded(g: Tensor) -> Tensor:
+    """[n, P, C] float32 -> bfloat16, on the CPU; what one number loses is added to the next one of its channel that is
+    not zero.
+
+    Gradients behind a dense layer are the same weights for every image, so that errors of the nearest numbers would
+    add up in sums over positions; these are as good as single precision.
+    """
+    out = large(g.shape, np.int16)
+    given, into = g.contiguous().numpy(), out.numpy()
     with ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(lambda share: _row_sums(rows, (share.start, share.stop), into), shares))
-    return out
+        shares = slices(len(g), max(1, -(-len(g) // threads())))
+        list(pool.map(lambda share: _round(given, (share.start, share.stop), into), shares))
+    return out.view(torch.bfloat16)
+
+
+def nearest_of(builder, number):
+    """A vector of floats rounded to bfloat16 (halfway between two: to the even one), as floats."""
+    bits, every = builder.bitcast(number, WORD_VECTOR), lambda value: ir.Constant(WORD_VECTOR, [value] * LANES)
+    odd = builder.and_(builder.lshr(bits, every(16)), every(1))
+    bits = builder.add(builder.add(bits, every(0x7FFF)), odd)
+    return builder.bitcast(builder.and_(bits, every(0xFFFF0000)), NUMBER_VECTOR)
 
 
 @intrinsic
-def _widened(typing, array, at):
-    """LANES bfloat16 numbers of an array of int16, as single precision: they are its upper halves."""
+def nearest(typing, vector):
+    return vector(vector), lambda context, builder, signature, arguments: nearest_of(builder, arguments[0])
+
+
+@intrinsic
+def _store_upper(typing, array, at, vector):
+    """array[at : at + LANES] of int16 = the upper halves, which are these numbers in bfloat16."""
 
     def code(context, builder, signature, arguments):
-        halves = ir.VectorType(ir.IntType(16), LANES)
-        here = builder.load(address(context, builder, signature.args[0], *arguments, halves), align=2)
-        words = builder.shl(builder.zext(here, WORD_VECTOR), ir.Constant(WORD_VECTOR, [16] * LANES))
-        return builder.bitcast(words, NUMBER_VECTOR)
+        words = builder.lshr(builder.bitcast(arguments[2], WORD_VECTOR), ir.Constant(WORD_VECTOR, [16] * LANES))
+        halves = builder.trunc(words, ir.VectorType(ir.IntType(16), LANES))
+        place = address(context, builder, signature.args[0], *arguments[:2], halves.type)
+        builder.store(halves, place, align=2)
+        return context.get_dummy_value()
 
-    return Vector(types.float32)(array, at), code
+    return types.none(array, at, vector), code
 
 
 @compiled
-def _row_sums(rows, part, out):
-    """Of some rows of int16."""
-    width, lanes = rows.shape[1], np.empty(LANES, np.float32)
-    last = np.zeros(LANES, np.int16)
-    for row in range(part[0], part[1]):
-        here, total = rows[row], spread(np.float32(0))
-        for at in range(0, width // LANES * LANES, LANES):
-            total = total + _widened(here, at)
-        left = width % LANES
-        for lane in range(left):
-            last[lane] = here[width - left + lane]
-        store(lanes, 0, total + _widened(last, 0))
-        out[row] = lanes.sum()
+def _round_lanes(given, at, lost, first, out, to):
+    """LANES numbers, with what was lost before; a zero stays one, and nothing is lost at it."""
+    number, before, zero = load(given, at), load(lost, first), spread(np.float32(0))
+    wanted = number + before
+    found = nearest(wanted)
+    _store_upper(out, to, below(zero, size(number), found, zero))
+    store(lost, first, below(zero, size(number), wanted - found, before))
+
+
+@compiled
+def _round(g, images, out):
+    """g [n, P, C] -> out [n, P, C] of int16."""
+    channels = g.shape[2]
+    whole = channels // LANES * LANES
+    lost, last, found = np.empty(whole + LANES, g.dtype), np.zeros(LANES, g.dtype), np.empty(LANES, np.int16)
+    for image in range(images[0], images[1]):
+        lost[:] = 0
+        for position in range(g.shape[1]):
+            given, into = g[image, position], out[image, position]
+            for at in range(0, whole, LANES):
+                _round_lanes(given, at, lost, at, into, at)
+            if whole < channels:
+                for lane in range(channels - whole):
+                    last[lane] = given[whole + lane]
+                _round_lanes(last, 0, lost, whole, found, 0)
+                for lane in range(channels - whole):
+                    into[whole + lane] = found[lane]
 
 
 @intrinsic
@@ -139,7 +197,7 @@ def _transpose(typing, source, at, stride, out, to):
 
 
 @compiled
-def _pack(words, first, stop, panels, out):
+def pack(words, first, stop, panels, out):
     """Words first to stop of the rows of some panels, into out [panels, words, LANES]."""
     flat, width = words.ravel(), words.shape[1]
     for panel in range(panels[0], panels[1]):
@@ -160,52 +218,51 @@ class _BFloat16(ir.Type):
         return "bfloat"
 
 
-_PAIRS = ir.VectorType(_BFloat16(), 2 * LANES)
+PAIRS = ir.VectorType(_BFloat16(), 2 * LANES)
 
 
-def _one_instruction(builder, total, a, b):
-    """total + the sum of two products, for each lane's words a and b."""
-    of = ir.FunctionType(NUMBER_VECTOR, [NUMBER_VECTOR, _PAIRS, _PAIRS])
-    function = cgutils.get_or_insert_function(builder.module, of, "llvm.x86.avx512bf16.dpbf16ps.512")
-    return builder.call(function, [total, builder.bitcast(a, _PAIRS), builder.bitcast(b, _PAIRS)])
-
-
-def _two_products(builder, total, a, b):
-    """The same of what every processor can do: a bfloat16 number is the upper half of a float."""
-    shift = ir.Constant(WORD_VECTOR, [16] * LANES)
+def _add_products(builder, total, a, b):
+    """total + the sum of the two products, for each lane's words a and b."""
+    if INSTRUCTIONS:
+        of = ir.FunctionType(NUMBER_VECTOR, [NUMBER_VECTOR, PAIRS, PAIRS])
+        function = cgutils.get_or_insert_function(builder.module, of, "llvm.x86.avx512bf16.dpbf16ps.512")
+        return builder.call(function, [total, builder.bitcast(a, PAIRS), builder.bitcast(b, PAIRS)])
+    shift = ir.Constant(WORD_VECTOR, [16] * LANES)  # a bfloat16 number is the upper half of a float
     for half in (lambda x: builder.shl(x, shift), lambda x: builder.shl(builder.lshr(x, shift), shift)):
         x, y = (builder.bitcast(half(word), NUMBER_VECTOR) for word in (a, b))
         total = builder.fadd(total, builder.fmul(x, y, flags=("contract",)), flags=("contract",))
     return total
 
 
-def _multiply_by(tile):
-    @compiled
-    def multiply(packed1, packed2, turn, below, scale, out, size):
-        """Every turn[1]-th row of tiles, from number turn[0] on; out: a matrix of ``size`` (rows, columns, stride)."""
-        rows, columns, stride = size
-        words, sums = packed1.shape[1], np.empty(ROWS * COLUMNS, np.float32)
+tile = tile_of(WORD, _add_products, anew=True)
+
+
+@compiled
+def _multiply(packed1, packed2, turn, below, scale, out, size):
+    """Every turn[1]-th row of tiles, from number turn[0] on; out: a matrix of ``size`` (rows, columns, stride)."""
+    rows, columns, stride = size
+    words, sums = packed1.shape[1], np.empty(ROWS * COLUMNS, np.float32)
+    for first in range(0, words, ALONG):
+        steps = min(ALONG, words - first)
         for group in range(0, columns, ACROSS):
             for row in range(turn[0] * ROWS, rows, turn[1] * ROWS):
                 stop = min(group + ACROSS, columns)
                 if below:
                     stop = min(stop, row + ROWS)
                 for column in range(group, stop, COLUMNS):
-                    sums[:] = 0
-                    left, right = packed1[row // LANES], packed2[column // LANES :]
-                    tile(left, row % LANES, 1, LANES, right, 0, LANES, words * LANES, words, sums, 0, COLUMNS)
-                    for of in range(min(ROWS, rows - row)):
-                        to, of_sums = (row + of) * stride + column, of * COLUMNS
-                        if column + COLUMNS <= columns:
-                            for lane in range(0, COLUMNS, LANES):
-                                here = load(out, to + lane)
-                                store(out, to + lane, here + spread(scale) * load(sums, of_sums + lane))
-                        else:
-                            for lane in range(columns - column):
-                                out[to + lane] += scale * sums[of_sums + lane]
-
-    return multiply
+                    left, right, at = packed1[row // LANES], packed2[column // LANES :], first * LANES
+                    tile(left, at + row % LANES, 1, LANES, right, at, LANES, words * LANES, steps, sums, 0, COLUMNS)
+                    _add_tile(sums, scale, min(ROWS, rows - row), columns - column, out, row * stride + column, stride)
 
 
-_multiply_anywhere = _multiply_by(tile_of(WORD, _two_products))
-_multiply = _multiply_by(tile_of(WORD, _one_instruction)) if fast() else _multiply_anywhere
+@compiled
+def _add_tile(sums, scale, rows, columns, out, to, stride):
+    """A tile's sums, or the first rows and columns of them, onto a matrix."""
+    for row in range(rows):
+        here, at = to + row * stride, row * COLUMNS
+        if columns >= COLUMNS:
+            for lane in range(0, COLUMNS, LANES):
+                store(out, here + lane, load(out, here + lane) + spread(scale) * load(sums, at + lane))
+        else:
+            for lane in range(columns):
+                out[here + lane] += scale * sums[at + lane]

@@ -2,7 +2,8 @@
 
 For ``nn.Sequential`` of dense layers and convolutions, ReLU, 2x2 pools behind a ReLU, flattening and global averages,
 on the CPU. Beside autograd, which goes back once for each output, the weights are read once, what a ReLU let pass is
-looked at in one go with the pool behind it (``rectified``), and nothing is copied::
+looked at in one go with the pool behind it (``rectified``), and little is copied: gradients have their channels
+side by side in memory, as convolutions take and return them fastest::
 
     chain = chain_of(found, x)                                      # None: autograd has to do it
     for part, inputs, g in chain.back(x, {part, ...}, outputs): ... # from the last part to the first that is wanted
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ntkcore.kernels import rectified
+from ntkcore.kernels import bfloat16, rectified
 from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.leaves import Affine, Dissection, Layer, hooked, meddled
 from ntkcore.kernels.vectors import threads
@@ -37,7 +38,7 @@ class Chain:
     def back(self, x: Tensor, wanted: set[nn.Module], outputs: int) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
         """Of the wanted layers, the last one first: (layer, its input, gradients [n, outputs, ...] at its output).
 
-        The gradients are overwritten when the next layer is asked for.
+        The gradients are overwritten when the next layer is asked for; those of images are ``side_by_side``.
         """
         inputs, h = [], x.clone()  # a ReLU in place must not write into the image
         for part in self.parts:
@@ -50,6 +51,8 @@ class Chain:
         with ThreadPoolExecutor(threads()) as pool:
             while at >= first:
                 part, given = self.parts[at], inputs[at]
+                if part in self.layers and not self.layers[part].rule.dense and g.dtype != self.gradients:
+                    g = _rounded(g)
                 if part in wanted:
                     yield part, given, g
                 if at == first:
@@ -59,7 +62,7 @@ class Chain:
                 elif type(part) is nn.ReLU:
                     g = _back_through_relu(g, inputs[at + 1], pool)
                 elif part in self.layers:
-                    g = _back_through_layer(self.layers[part], part, g, given, self.gradients)
+                    g = _back_through_layer(self.layers[part], part, g, given)
                 else:
                     g = _back_to_shape(part, g, given)
                 at -= 1
@@ -124,54 +127,64 @@ def _reshapes(part: nn.Module) -> bool:
     return type(part) is nn.Identity or (type(part) is nn.Flatten and (part.start_dim, part.end_dim) == (1, -1))
 
 
-def _each_plane(loop: Callable, planes: int, pool: ThreadPoolExecutor) -> None:
-    parts = slices(planes, -(-planes // threads()))
+def side_by_side(x: Tensor) -> Tensor:
+    """[..., C, H, W] with its channels side by side in memory; a copy only where it must be."""
+    return x.movedim(-3, -1).contiguous().movedim(-1, -3)
+
+
+def _in_memory(x: Tensor) -> np.ndarray:
+    """Images that are ``side_by_side`` as an array [n, H, W, C]; numbers in bfloat16 as integers of 16 bits."""
+    x = x.movedim(-3, -1).flatten(0, -4)
+    return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def _rounded(g: Tensor) -> Tensor:
+    """[n, c, C, H, W] in bfloat16, ``side_by_side``."""
+    g = side_by_side(g).movedim(-3, -1)
+    return bfloat16.rounded(g.flatten(2, 3).flatten(0, 1)).view(g.shape).movedim(-1, -3)
+
+
+def _each_image(loop: Callable, images: int, pool: ThreadPoolExecutor) -> None:
+    parts = slices(images, -(-images // threads()))
     list(pool.map(lambda part: loop((part.start, part.stop)), parts))
 
 
-def _bits(g: Tensor) -> np.ndarray:
-    return (g.view(torch.int16) if g.dtype == torch.bfloat16 else g).numpy()
-
-
 def _back_through_relu(g: Tensor, y: Tensor, pool: ThreadPoolExecutor) -> Tensor:
-    """g [n, c, ...] in place; y: what the ReLU returned."""
-    channels = y.shape[1] if y.ndim > 2 else 1
-    g = g.contiguous()
-    planes = _bits(g.view(g.shape[0] * g.shape[1] * channels, -1))
-    passed = y.reshape(len(y) * channels, -1).numpy()
-    _each_plane(lambda part: rectified.back(planes, passed, channels, g.shape[1], part), len(planes), pool)
-    return g
+    """g [n, c, ...], in place where its memory allows; y: what the ReLU returned."""
+    shape = g.shape
+    if y.ndim != 4:  # an image of one row
+        g, y = g.reshape(*g.shape[:2], -1, 1, 1), y.reshape(len(y), -1, 1, 1)
+    g, y = side_by_side(g), side_by_side(y)
+    given, passed = _in_memory(g), _in_memory(y)
+    _each_image(lambda part: rectified.back(given, passed, shape[1], part), len(given), pool)
+    return g.view(shape)
 
 
 def _back_through_pool(part: nn.Module, g: Tensor, y: Tensor, pool: ThreadPoolExecutor) -> Tensor:
     """g [n, c, channels, h, w] at what the pool returned -> at what the ReLU before it was given; y: in between."""
     outputs, channels = g.shape[1:3]
-    out = g.new_empty(*g.shape[:3], *y.shape[2:])
+    out = g.new_empty(*g.shape[:2], *y.shape[2:], channels).movedim(-1, -3)
     largest = type(part) is nn.MaxPool2d
-    if not largest:
-        g = g / 4
-    given, passed, into = (_bits(t.flatten(0, t.ndim - 3)) for t in (g.contiguous(), y.contiguous(), out))
-    _each_plane(
-        lambda planes: rectified.back_through_pool(given, passed, channels, outputs, planes, largest, into),
-        len(given),
-        pool,
-    )
+    g = side_by_side(g if largest else g / 4)
+    given, passed, into = _in_memory(g), _in_memory(side_by_side(y)), _in_memory(out)
+    back = rectified.back_through_pool
+    _each_image(lambda images: back(given, passed, outputs, images, largest, into), len(given), pool)
     return out
 
 
-def _back_through_layer(layer: Layer, part: nn.Module, g: Tensor, given: Tensor, gradients: torch.dtype) -> Tensor:
+def _back_through_layer(layer: Layer, part: nn.Module, g: Tensor, given: Tensor) -> Tensor:
     rule = layer.rule
     weight = part.weight.detach() * rule.weight_scale if rule.weight_scale != 1 else part.weight.detach()
     if rule.dense:
         return (g.reshape(-1, g.shape[-1]) @ weight).view(*g.shape[:-1], -1)
-    planes, weight = g.reshape(-1, *g.shape[2:]).to(gradients), weight.to(gradients)
+    images, weight = side_by_side(g).flatten(0, 1), weight.to(g.dtype)
     pads = (rule.padding[2], rule.padding[0])
     if rule.window == (3, 3) and rule.stride == rule.dilation == pads == (1, 1):
-        found = F.conv2d(planes, weight.transpose(0, 1).flip(2, 3), padding=1)
+        found = F.conv2d(images, weight.transpose(0, 1).flip(2, 3), padding=1)
     else:
-        size = (len(planes), *given.shape[1:])
-        found = torch.nn.grad.conv2d_input(size, weight, planes, rule.stride, pads, rule.dilation)
-    return found.view(*g.shape[:2], *found.shape[1:])
+        size = (len(images), *given.shape[1:])
+        found = torch.nn.grad.conv2d_input(size, weight, images, rule.stride, pads, rule.dilation)
+    return side_by_side(found).unflatten(0, g.shape[:2])
 
 
 def _back_to_shape(part: nn.Module, g: Tensor, given: Tensor) -> Tensor:

@@ -23,10 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from ntkcore.kernels.chains import ALIVE, Chain, chain_of
+from ntkcore.kernels.filtered import INSTEAD
+from ntkcore.kernels.filters import serves
 from ntkcore.kernels.leaves import Affine, Dissection, Layer, calls
 from ntkcore.kernels.products import (
     CHUNK_BYTES,
-    FEW_COLUMNS,
     PATCH_BYTES,
     Factors,
     Gram,
@@ -86,11 +87,10 @@ class Unit:
     kind: type[Record]
     channels: slice
 
-    @property
-    def forms(self) -> bool:
-        """Whether the gradients of a convolution's weights are formed, many products each."""
-        many = self.kind is Factors or (self.kind is Kept and self.layer.window >= FEW_COLUMNS)
-        return many and not self.layer.rule.dense
+    def record(self, gradients: torch.dtype) -> type[Record]:
+        """The kind for gradients of weights of this dtype."""
+        rough = gradients == torch.bfloat16 and serves(self.layer, self.channels.stop - self.channels.start)
+        return INSTEAD.get(self.kind, self.kind) if rough else self.kind
 
     def flops(self, task: Task) -> float:
         share = (self.channels.stop - self.channels.start) / self.layer.outputs
@@ -204,10 +204,8 @@ def _add(
 
 def _records(found: Dissection, group: list[Unit], x: Tensor, task: Task, made: Plan, meter: "_Meter") -> list[Record]:
     """One pass over all images of ``x``: forward, then backward for each output, down to the group's layers."""
-    formed = x.new_empty(0, dtype=made.gradients)
     records = [
-        unit.kind(unit.layer, unit.channels, len(x), task.outputs, task.images, formed if unit.forms else x)
-        for unit in group
+        unit.record(made.gradients)(unit.layer, unit.channels, len(x), task.outputs, task.images, x) for unit in group
     ]
     flops = _flops_of_pass(found, group, task.outputs)
     for images in even_slices(len(x), made.block):

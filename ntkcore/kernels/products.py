@@ -2,7 +2,8 @@
 
 ``Theta[i, a; j, b] += <J[i, a], J[j, b]>``, J the gradients of the weights of some output channels o of a layer, G and
 U as in ``leaves``. A record holds what is needed of the images of one side. There are four, and which is cheapest
-depends on the layer's sizes (compare Novak et al. 2022, arXiv 2206.08720, section 3)::
+depends on the layer's sizes (compare Novak et al. 2022, arXiv 2206.08720, section 3; two more for bfloat16 are in
+``filtered``)::
 
     Scales    BatchNorm: J [n, c, o], formed at once
     Kept      J [n, c, o, K], formed while a block of images is at hand: few weights, many positions
@@ -102,8 +103,7 @@ class Gram:
 class Record:
     """What passes over the n images of one side leave of some output ``channels`` of a layer with c outputs of the net.
 
-    images: of both sides together. like: a tensor of the dtype and device to use; Kept and Factors form J in bfloat16
-    where it is of that dtype, but not the gradients of the biases.
+    images: of both sides together. like: a tensor of the dtype and device to use.
     """
 
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
@@ -132,7 +132,7 @@ class Record:
         raise NotImplementedError
 
     def _gradients(self, g: Tensor) -> Tensor:
-        found = self.rule.gradients(g.flatten(0, 1)).unflatten(0, g.shape[:2])
+        found = self.rule.gradients(g.flatten(0, 1).to(self.like.dtype)).unflatten(0, g.shape[:2])
         return found[:, :, self.channels]  # [block, outputs, width, P]
 
 
@@ -152,7 +152,7 @@ class Scales(Record):
         del self.z
 
     def add(self, gram: Gram, other: "Scales | None", report: Report) -> None:
-        _add(gram, self.rule, (self.j, (other or self).j), (self.b, (other or self).b))
+        add_gradients(gram, self.rule, (self.j, (other or self).j), (self.b, (other or self).b))
         report(1.0)
 
     @staticmethod
@@ -164,22 +164,27 @@ class Kept(Record):
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
         self.j = like.new_empty(n, c, self.width, layer.window)
-        self.b = like.new_empty(n, c, self.width, dtype=_whole(like))
+        self.b = like.new_empty(n, c, self.width)
 
     def begin(self, block: slice, x: Tensor) -> None:
-        self.block, self.x = block, self.rule.inputs(x).to(self.like.dtype)
-        self.g = self.like.new_empty(len(x), self.c, self.width, self.layer.positions)
+        self.block, self.x, self.g = block, self.rule.inputs(x), None
 
     def take(self, outputs: slice, g: Tensor) -> None:
         g = self._gradients(g)
-        self.g[:, outputs], self.b[self.block, outputs] = g, _sums(g)
+        self.b[self.block, outputs] = g.sum(-1)
+        if g.shape[1] == self.c:
+            self.g = g
+            return
+        if self.g is None:
+            self.g = _room_for(g, len(g), self.c, self.like)
+        self.g[:, outputs] = g
 
     def end(self) -> None:
         _form(self.rule, self.g, self.x, self.j[self.block])
         del self.x, self.g
 
     def add(self, gram: Gram, other: "Kept | None", report: Report) -> None:
-        _add(gram, self.rule, (self.j, (other or self).j), (self.b, (other or self).b))
+        add_gradients(gram, self.rule, (self.j, (other or self).j), (self.b, (other or self).b))
         report(1.0)
 
     @staticmethod
@@ -195,9 +200,9 @@ class Factors(Record):
         # are made again for each part of the output channels
         window = min(layer.window, 0.75 * (self.columns * c) ** 0.5)
         self.parts = list(even_slices(self.width, self.columns / window))
-        self.gs = [like.new_empty(n, c, part.stop - part.start, layer.positions) for part in self.parts]
-        self.b = like.new_empty(n, c, self.width, dtype=_whole(like))
+        self.b = like.new_empty(n, c, self.width)
         self.x: Tensor | None = None
+        self.g: Tensor | None = None
 
     def begin(self, block: slice, x: Tensor) -> None:
         x = self.rule.inputs(x)
@@ -207,16 +212,17 @@ class Factors(Record):
 
     def take(self, outputs: slice, g: Tensor) -> None:
         g = self._gradients(g)
-        self.b[self.block, outputs] = _sums(g)
-        for part, kept in zip(self.parts, self.gs, strict=True):
-            kept[self.block, outputs] = g[:, :, part]
+        self.b[self.block, outputs] = g.sum(-1)
+        if self.g is None:
+            self.g = _room_for(g, self.n, self.c, self.like)
+        self.g[self.block, outputs] = g
 
     def add(self, gram: Gram, other: "Factors | None", report: Report) -> None:
         sides = [self] if other is None else [self, other]
         buffers = [self.like.new_empty(0) for _ in sides]
         taps = self.layer.window // self.layer.inputs
-        for part in range(len(self.parts)):
-            gs = [side.gs[part] for side in sides]  # [n, c, o, P]
+        for part in self.parts:
+            gs = [side.g[:, :, part] for side in sides]  # [n, c, o, P]
             for inputs in even_slices(self.layer.inputs, self.columns / (gs[0].shape[2] * taps)):
                 js = []
                 for at, (side, g) in enumerate(zip(sides, gs, strict=True)):
@@ -227,7 +233,7 @@ class Factors(Record):
                     _form(self.rule, g, side.x[:, inputs], js[at])
                 gram.add(js[0], js[-1], self.rule.weight_scale**2)
                 report((inputs.stop - inputs.start) / self.layer.inputs * gs[0].shape[2] / self.width)
-        _add(gram, self.rule, None, (self.b, (other or self).b))
+        add_gradients(gram, self.rule, None, (self.b, (other or self).b))
 
     @staticmethod
     def sizes(layer: Layer, c: int) -> tuple[int, int]:
@@ -259,28 +265,30 @@ class Pairs(Record):
         return layer.positions * layer.window, c * layer.positions
 
 
-def _whole(like: Tensor) -> torch.dtype:
-    """Of sums over positions."""
-    return torch.float32 if like.dtype == torch.bfloat16 else like.dtype
-
-
-def _sums(g: Tensor) -> Tensor:
-    """Over positions, the last axis."""
-    return bfloat16.row_sums(g) if g.dtype == torch.bfloat16 else g.sum(-1)
+def _room_for(g: Tensor, n: int, c: int, like: Tensor) -> Tensor:
+    """[n, c, o, P] for gradients like g [block, outputs, o, P], channels or positions side by side as there."""
+    o, positions = g.shape[2:]
+    return like.new_empty(n, c, positions, o).mT if g.stride(2) < g.stride(3) else like.new_empty(n, c, o, positions)
 
 
 def _form(rule: Affine, g: Tensor, x: Tensor, j: Tensor) -> None:
-    """J for some channels of the input, into j: [n, c o, P] [n, P, K] -> [n, c o, K], a block of images at a time."""
+    """J for some channels of the input, into j: [n, c, o, P] [n, P, K] -> [n, c, o, K], a block of images at a time."""
     patch = j.shape[-1] * g.shape[-1] * g.element_size()
     for block in even_slices(len(g), PATCH_BYTES / patch):
-        patches, rows, out = rule.patches(x[block]), g[block].flatten(1, 2), j[block].flatten(1, 2)
-        if j.shape[-1] < FEW_COLUMNS:
-            out.copy_(torch.bmm(patches, rows.mT).mT)
+        patches, rows, out = rule.patches(x[block]), g[block], j[block]
+        if rows.stride(2) < rows.stride(3):  # channels side by side
+            for image, of_image, of_out in zip(rows, patches, out, strict=True):  # [c, o, P] [P, K]
+                torch.bmm(image, of_image.mT.expand(len(image), -1, -1), out=of_out)
+        elif j.shape[-1] < FEW_COLUMNS:
+            out.flatten(1, 2).copy_(torch.bmm(patches, rows.flatten(1, 2).mT).mT)
         else:
-            torch.bmm(rows, patches.mT, out=out)
+            torch.bmm(rows.flatten(1, 2), patches.mT, out=out.flatten(1, 2))
 
 
-def _add(gram: Gram, rule: Affine | Norm, weights: tuple[Tensor, Tensor] | None, biases: tuple[Tensor, Tensor]) -> None:
+def add_gradients(
+    gram: Gram, rule: Affine | Norm, weights: tuple[Tensor, Tensor] | None, biases: tuple[Tensor, Tensor]
+) -> None:
+    """Of a layer, J and the gradients of the biases of both sides."""
     if weights is not None:
         gram.add(*weights, rule.weight_scale**2)
     if rule.bias_scale is not None:

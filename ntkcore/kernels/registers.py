@@ -33,9 +33,9 @@ INDEX, WORD, NUMBER = ir.IntType(64), ir.IntType(32), ir.FloatType()
 WORD_VECTOR, NUMBER_VECTOR = ir.VectorType(WORD, LANES), ir.VectorType(NUMBER, LANES)
 
 
-def tile_of(element: ir.Type, add: Callable):
+def tile_of(element: ir.Type, add: Callable, anew: bool = False):
     """A tile of what ``add(builder, total, a, b)`` makes: total and the products of a and b, lane by lane; a and b are
-    vectors of LANES elements of left and right, total one of floats."""
+    vectors of LANES elements of left and right, total one of floats. anew: what out had is overwritten."""
     vector = ir.VectorType(element, LANES)
 
     @intrinsic
@@ -54,7 +54,8 @@ def tile_of(element: ir.Type, add: Callable):
                 for r in range(ROWS)
                 for v in range(VECTORS)
             ]
-            starts = [builder.load(target, align=4) for target in targets]
+            zeros = ir.Constant(NUMBER_VECTOR, [0.0] * LANES)
+            starts = [zeros if anew else builder.load(target, align=4) for target in targets]
             rows = [builder.add(at, builder.mul(row, INDEX(r))) for r in range(ROWS)]
             before = builder.block
             loop, done = builder.append_basic_block("steps"), builder.append_basic_block("sums")
