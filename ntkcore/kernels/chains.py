@@ -176,7 +176,7 @@ def _back_through_layer(layer: Layer, part: nn.Module, g: Tensor, given: Tensor)
     rule = layer.rule
     weight = part.weight.detach() * rule.weight_scale if rule.weight_scale != 1 else part.weight.detach()
     if rule.dense:
-        return (g.reshape(-1, g.shape[-1]) @ weight).view(*g.shape[:-1], -1)
+        return (g.reshape(-1, g.shape[-1]).to(weight.dtype) @ weight).view(*g.shape[:-1], -1)
     images, weight = side_by_side(g).flatten(0, 1), weight.to(g.dtype)
     pads = (rule.padding[2], rule.padding[0])
     if rule.window == (3, 3) and rule.stride == rule.dilation == pads == (1, 1):

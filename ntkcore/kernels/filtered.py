@@ -29,6 +29,8 @@ class _Filtered(Record):
         g = filters.laid_out(self.layer, g[:, :, self.channels])
         if self.g is None:
             self.g = filters.room(self.layer, n, g[:, :1].expand(-1, self.c, -1, -1, -1))
+        if g.dtype != torch.bfloat16:
+            g = bfloat16.rounded(g.flatten(2, 3).flatten(0, 1)).view(g.shape)
         self.g[block, outputs, : g.shape[2], : g.shape[3], : self.width] = g
 
 

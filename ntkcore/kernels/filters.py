@@ -122,9 +122,11 @@ class Side:
 
 def form_rows(layer: Layer, g: Tensor, x: Tensor, j: Tensor, sums: Tensor, pool: ThreadPoolExecutor) -> None:
     """g in a ``room``; j [n, c, words] int32 and sums [n, c, O] float32 are written."""
-    of = [t.flatten(0, 1).numpy() for t in (g.view(torch.int16), j, sums)]
-    factor = right(layer, x, g.shape[2:4], pool)
-    list(pool.map(lambda share: _form_rows(of[0], factor, share, g.shape[1], of[1], of[2]), _shares(len(of[0]))))
+    for block in slices(len(g), max(1, int(TRANSFORMED_BYTES / _bytes(layer, g)))):
+        of = [t[block].flatten(0, 1).numpy() for t in (g.view(torch.int16), j, sums)]
+        factor = right(layer, x[block], g.shape[2:4], pool)
+        given = (of[0], factor, g.shape[1])
+        list(pool.map(lambda share, given=given, of=of: _form_rows(*given, share, *of[1:]), _shares(len(of[0]))))
 
 
 def right(layer: Layer, x: Tensor, size: tuple[int, int], pool: ThreadPoolExecutor) -> np.ndarray:
@@ -135,7 +137,7 @@ def right(layer: Layer, x: Tensor, size: tuple[int, int], pool: ThreadPoolExecut
     if _minimal(layer):
         return _transformed(x, size, pool)
     pads = (0, size[1] - layer.positions, 0, filled(layer.window, COLUMNS) - layer.window)
-    packed = bfloat16.in_panels(F.pad(layer.rule.patches(x), pads).bfloat16().flatten(0, 1), pool)
+    packed = bfloat16.in_panels(F.pad(layer.rule.patches(x.bfloat16()), pads).flatten(0, 1), pool)
     return packed.reshape(len(x), -1, 1, *packed.shape[1:])
 
 
@@ -215,7 +217,7 @@ def _form_row(g, starts, right, panels, columns, hat, sums, j, totals):
 
 
 @compiled
-def _form_rows(g, right, part, outputs, j, totals):
+def _form_rows(g, right, outputs, part, j, totals):
     """Rows part[0] to part[1] of g [n outputs, H, W, O] into j and totals."""
     hat, sums = np.empty(right[0, 0].size, np.int32), np.empty(PLACES * ROWS * COLUMNS, np.float32)
     starts, panels, columns = starts_of_tiles(g[0]), (0, g.shape[3] // LANES), (0, right.shape[1])

@@ -165,6 +165,18 @@ NETS = {
         nn.Flatten(),
         nn.LazyLinear(3),
     ),
+    "dense layers between": lambda: nn.Sequential(
+        nn.Linear(10, 12),
+        nn.ReLU(),
+        nn.Conv2d(3, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Linear(12, 6),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.LazyLinear(3),
+    ),
     "by autograd": lambda: nn.Sequential(
         nn.Conv2d(3, 32, 3, padding=1),
         nn.Tanh(),
