@@ -91,7 +91,8 @@ class InfiniteKernel:
         if not self.net.flat_input and self._by_loops(u):
             return self._loops(u).prepare(self.net, u)
         if not self.net.spatial_pairs:
-            return Prepared(u, local_variances(self.net, self._squares(u)))
+            squares = self._squares(u)
+            return Prepared(u, local_variances(self.net, squares), squares if self.net.flat_input else None)
         parts = [self._full_variances(u[s]) for s in slices(len(u), self._at_once(u, u.dtype))]
         return Prepared(u, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
 
@@ -150,7 +151,7 @@ class InfiniteKernel:
         """Entries (i, j) that single precision left open, and the diagonal, in double."""
         mapped = InfiniteKernel(self.net, self.kind)
         if two is None:
-            found.diagonal().copy_(mapped._with_themselves(one.images))
+            found.diagonal().copy_(mapped._with_themselves(one))
         if len(i) > MANY * found.numel():
             one, two = (None if side is None else mapped.prepare(side.images.double()) for side in (one, two))
             return self._looped(one, two, report).float()
@@ -171,9 +172,9 @@ class InfiniteKernel:
         """Matched pairs that are taken together."""
         return max(1, int(4 * tile_bytes(images.device) / self.bytes_per_pair(images.shape[1:], dtype)))
 
-    def _with_themselves(self, u: Tensor) -> Tensor:
+    def _with_themselves(self, one: Prepared) -> Tensor:
         """K(u_i, u_i) of flattened images, [n] in double precision: only their squares matter."""
-        q = self._squares(u).double()
+        q = one.own.double()
         variances = local_variances(self.net, q)
         return self._asked(*self._propagate(q, variances, variances, pair_dims=1))
 

@@ -21,7 +21,8 @@ MANY = 0.1  # share of such pairs from which on a whole matrix is computed in do
 class Prepared:
     """Images [n, C, H, W] after the input map, and their variances: one tensor [*positions, n] per activation.
 
-    own [n]: NNGP of each image with itself at the flattening, where a way of computing needs it. Sliced like images.
+    own [n]: NNGP of each image with itself at the flattening, where a way of computing needs it; of flattened images
+    ``|u|^2/d``. Sliced like images.
     """
 
     images: Tensor
