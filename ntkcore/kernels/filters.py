@@ -99,12 +99,16 @@ class Side:
     x: Tensor
     sums: Tensor
     _right: tuple[slice, np.ndarray] | None = None
+    _packed: np.ndarray | None = None
 
     def panels(self, part: Part, pool: ThreadPoolExecutor) -> np.ndarray:
-        """[panels of rows, words, LANES]; rows: images, and outputs of the net for each. sums are written."""
+        """[panels of rows, words, LANES]; rows: images, and outputs of the net for each. sums are written.
+
+        The next part is written in the same place.
+        """
         g, sums, of = self.g.view(torch.int16).numpy(), self.sums.numpy(), part.outputs
         width = part.panels[1] * part.columns[1] * LANES * PAIRS_OF_PANEL * _taps(self.layer)
-        packed = np.empty((panels_of(len(g) * of[1]), width, LANES), np.int32)
+        packed = self._room((panels_of(len(g) * of[1]), width, LANES))
         whole = LANES // math.gcd(LANES, of[1])  # images that fill whole panels
         fit = int(TRANSFORMED_BYTES / _bytes(self.layer, self.g))
         for block in slices(len(g), max(1, fit // whole) * whole):
@@ -113,6 +117,11 @@ class Side:
             to = (packed[first : len(packed) if block.stop == len(g) else last], sums[block])
             list(pool.map(lambda share, given=given, to=to: _form_panels(*given, share, *to), _shares(len(to[0]))))
         return packed
+
+    def _room(self, shape: tuple[int, int, int]) -> np.ndarray:
+        if self._packed is None or self._packed.size < math.prod(shape):
+            self._packed = np.empty(math.prod(shape), np.int32)
+        return self._packed[: math.prod(shape)].reshape(shape)
 
     def _factor(self, block: slice, pool: ThreadPoolExecutor) -> np.ndarray:
         if self._right is None or self._right[0] != block:
