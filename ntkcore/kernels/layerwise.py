@@ -175,11 +175,13 @@ def plan(
             filled += needed
     kept = sum(layer.outputs * layer.positions for layer, kind in kinds.items() if kind is Kept)
     saved = sum(layer.input_size + layer.outputs * layer.positions for layer in found.layers)
-    passing = max(layer.outputs * layer.positions for layer in found.layers)
-    if chain and size * c * ALIVE * passing > PASS_BYTES:
+    passing, each = max(layer.outputs * layer.positions for layer in found.layers), (gradients or dtype).itemsize
+    if chain and each * c * ALIVE * passing > PASS_BYTES:
         chain = None  # all outputs of an image at once are too much
-    passing *= c * ALIVE if chain else 3  # of one output at a time: copies and gradients on their way
-    image = size * (c * kept + saved + passing)
+    if chain:
+        image = size * saved + each * c * (kept + ALIVE * passing)
+    else:  # of one output at a time: copies and gradients on their way
+        image = size * (saved + c * kept + 3 * passing)
     return Plan(groups, tile, max(1, int(PASS_BYTES / image)), gradients or dtype, chain)
 
 
