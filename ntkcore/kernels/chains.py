@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ntkcore.kernels import bfloat16, rectified
+from ntkcore.kernels import bfloat16, filters, rectified
 from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.leaves import Affine, Dissection, Layer, hooked, meddled
 from ntkcore.kernels.vectors import threads
@@ -29,7 +29,7 @@ ALIVE = 4  # gradients as large as the largest ones, at any time of a pass
 @dataclass(frozen=True, eq=False)
 class Chain:
     """Parts in the order of their calls, the layers among them, and the dtype in which gradients go back through
-    convolutions (dense layers and all that goes forward: in that of the images)."""
+    convolutions of enough channels (others, dense layers and all that goes forward: in that of the images)."""
 
     parts: list[nn.Module]
     layers: dict[nn.Module, Layer]
@@ -51,8 +51,8 @@ class Chain:
         with ThreadPoolExecutor(threads()) as pool:
             while at >= first:
                 part, given = self.parts[at], inputs[at]
-                if part in self.layers and not self.layers[part].rule.dense and g.dtype != self.gradients:
-                    g = _rounded(g)
+                if part in self.layers and not self.layers[part].rule.dense:
+                    g = self._rounded(self.layers[part], g, x.dtype)
                 if part in wanted:
                     yield part, given, g
                 if at == first:
@@ -66,6 +66,15 @@ class Chain:
                 else:
                     g = _back_to_shape(part, g, given)
                 at -= 1
+
+    def _rounded(self, layer: Layer, g: Tensor, whole: torch.dtype) -> Tensor:
+        """Gradients [n, c, C, H, W] at a convolution as they go on; those of few channels are not rounded."""
+        if self.gradients == whole or not filters.serves(layer, layer.outputs):
+            return g.to(whole)
+        if g.dtype == self.gradients:
+            return g
+        g = side_by_side(g).movedim(-3, -1)
+        return bfloat16.rounded(g.flatten(2, 3).flatten(0, 1)).view(g.shape).movedim(-1, -3)
 
 
 def chain_of(found: Dissection, x: Tensor, gradients: torch.dtype | None = None) -> Chain | None:
@@ -136,12 +145,6 @@ def _in_memory(x: Tensor) -> np.ndarray:
     """Images that are ``side_by_side`` as an array [n, H, W, C]; numbers in bfloat16 as integers of 16 bits."""
     x = x.movedim(-3, -1).flatten(0, -4)
     return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
-
-
-def _rounded(g: Tensor) -> Tensor:
-    """[n, c, C, H, W] in bfloat16, ``side_by_side``."""
-    g = side_by_side(g).movedim(-3, -1)
-    return bfloat16.rounded(g.flatten(2, 3).flatten(0, 1)).view(g.shape).movedim(-1, -3)
 
 
 def _each_image(loop: Callable, images: int, pool: ThreadPoolExecutor) -> None:

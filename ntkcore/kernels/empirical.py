@@ -16,6 +16,7 @@ flows back to the images or to the weights.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,9 @@ from ntkcore.kernels.layerwise import Report, layer_kernel
 from ntkcore.kernels.leaves import call_with, dissect
 
 JACOBIAN_BYTES = 256e6  # of each side's Jacobian, where a module is not taken layer by layer
+COLUMNS = 16384  # of it that are summed at a time: long sums of few entries would be made number by number
 NOTE = "empirical kernel"
+ONE_AT_A_TIME = RLock()  # while a module is looked at, its weights are not where another call would look for them
 
 
 def empirical_ntk(
@@ -83,6 +86,18 @@ def _kernel(
 ) -> Tensor:
     """[n1, n2, c, c], or [n1, n2] traced."""
     _check(module, x1, x2)
+    with ONE_AT_A_TIME:
+        return _computed(module, x1, x2, traced, progress, allow_bfloat16)
+
+
+def _computed(
+    module: nn.Module,
+    x1: Tensor,
+    x2: Tensor | None,
+    traced: bool,
+    progress: Progress | None,
+    allow_bfloat16: bool,
+) -> Tensor:
     _check_chance(module, x1[:2])
 
     def report(done: float, total: float) -> None:
@@ -187,9 +202,10 @@ def _by_jacobians(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool
         block = _contract(j1, j1 if same and i == j else _jacobian(module, x2[j]), traced)
         if theta is None:
             theta = block.new_empty(len(x1), len(x2), *block.shape[2:])
-        theta[i, j] = block
+        mirrored = block.transpose(0, 1) if traced else block.permute(1, 0, 3, 2)
+        theta[i, j] = (block + mirrored) / 2 if same and i == j else block
         if same and i != j:
-            theta[j, i] = block.transpose(0, 1) if traced else block.permute(1, 0, 3, 2)
+            theta[j, i] = mirrored
     report(len(work), len(work))
     return theta
 
@@ -214,9 +230,11 @@ def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
 
 def _contract(j1: list[Tensor], j2: list[Tensor], traced: bool) -> Tensor:
     """Sum over weights p, and over outputs a when traced."""
+    most = COLUMNS // j1[0].shape[1] if traced else COLUMNS
+    parts = [(a[..., s], b[..., s]) for a, b in zip(j1, j2, strict=True) for s in slices(a.shape[-1], max(1, most))]
     if traced:
-        return sum(torch.einsum("iap,jap->ij", a, b) for a, b in zip(j1, j2, strict=True)) / j1[0].shape[1]
-    return sum(torch.einsum("iap,jbp->ijab", a, b) for a, b in zip(j1, j2, strict=True))
+        return sum(torch.einsum("iap,jap->ij", a, b) for a, b in parts) / j1[0].shape[1]
+    return sum(torch.einsum("iap,jbp->ijab", a, b) for a, b in parts)
 
 
 def _block_rows(module: nn.Module, x: Tensor) -> int:

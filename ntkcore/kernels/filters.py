@@ -32,12 +32,13 @@ from ntkcore.kernels.winograd import PLACES, TAPS, paired, starts_of_tiles, stor
 PAIRS_OF_PANEL = LANES // 2  # of output channels
 SHARES = 4  # of the work for each thread
 TRANSFORMED_BYTES = 32e6  # of images that panels are formed of
+FEWEST_POSITIONS = 16  # with fewer of them what each number loses counts, and there is little to gain
 MOST_ZEROS = 0.5  # with which channels are filled up, as a share of what there is
 
 
 def serves(layer: Layer, outputs: int) -> bool:
     """Whether gradients of so many output channels are formed here: of convolutions that are not too small."""
-    if not isinstance(layer.rule, Affine) or layer.rule.dense:
+    if not isinstance(layer.rule, Affine) or layer.rule.dense or layer.positions < FEWEST_POSITIONS:
         return False
     return _fills(outputs, LANES) and (_minimal(layer) or _fills(layer.window, COLUMNS))
 

@@ -1,5 +1,7 @@
 """Modules and images of the empirical kernel that need care, or words."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,39 @@ def test_a_part_at_two_places_keeps_its_weights():
 def test_half_precision_is_refused_in_words(dtype):
     with pytest.raises(ntk.SpecError, match="single or double precision"):
         ntk.empirical_ntk(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).to(dtype), torch.rand(5, 3, 2, 2).to(dtype))
+
+
+@pytest.mark.parametrize("outputs", [1, 17])
+def test_a_module_that_is_not_known_has_as_exact_a_kernel(outputs):
+    """Traced it is a sum of very many numbers for very few entries."""
+    torch.manual_seed(0)
+    grouped = nn.Conv2d(4, 48, 1, groups=2)  # no layer that could be taken by itself
+    module, x = (
+        nn.Sequential(grouped, nn.Flatten(), nn.Linear(3072, 300), nn.Linear(300, outputs)),
+        torch.randn(4, 4, 8, 8),
+    )
+    theta, traced = ntk.empirical_ntk(module, x), ntk.empirical_kernel_fn(module)(x)
+    assert torch.equal(theta, theta.permute(1, 0, 3, 2))
+    assert torch.equal(traced, traced.T)
+    exact = ntk.empirical_ntk(module.double(), x.double())
+    mean = exact.diagonal(dim1=2, dim2=3).mean(-1)
+    assert (theta - exact).abs().max() < 1e-5 * exact.abs().max()
+    assert (traced - mean).abs().max() < 1e-5 * mean.abs().max()
+
+
+def test_one_module_from_several_threads():
+    module = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 5))
+    images = [torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(2)]
+    expected, found = [ntk.empirical_ntk(module, x) for x in images], [[], []]
+
+    def work(number: int) -> None:
+        found[number] += [ntk.empirical_ntk(module, images[number]) for _ in range(10)]
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for each, theta in zip(found, expected, strict=True):
+        assert len(each) == 10
+        assert all(torch.equal(other, theta) for other in each)
