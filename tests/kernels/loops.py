@@ -1,15 +1,22 @@
 """Compiled loops as processors without certain instructions have them."""
 
+from functools import cache
+
 import numba
 
 from ntkcore.kernels import bfloat16, winograd
 
 
 def without_instructions(monkeypatch, *loops):
-    """Compile loops (module, name) anew, those that others call first, as if there were no bfloat16 instructions."""
+    """Have loops (module, name), those that others call first, as if there were no bfloat16 instructions."""
     for module in (bfloat16, winograd):
         monkeypatch.setattr(module, "INSTRUCTIONS", False)
     for module, name in loops:
-        function = getattr(module, name).py_func
-        anew = numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
-        monkeypatch.setattr(module, name, anew)
+        monkeypatch.setattr(module, name, _anew(module, name))
+
+
+@cache
+def _anew(module, name):
+    """Compiled when it is called first, with what it calls as it is then."""
+    function = getattr(module, name).py_func
+    return numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
