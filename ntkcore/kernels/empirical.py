@@ -86,26 +86,14 @@ def _kernel(
 ) -> Tensor:
     """[n1, n2, c, c], or [n1, n2] traced."""
     _check(module, x1, x2)
-    with ONE_AT_A_TIME:
-        return _computed(module, x1, x2, traced, progress, allow_bfloat16)
-
-
-def _computed(
-    module: nn.Module,
-    x1: Tensor,
-    x2: Tensor | None,
-    traced: bool,
-    progress: Progress | None,
-    allow_bfloat16: bool,
-) -> Tensor:
-    _check_chance(module, x1[:2])
 
     def report(done: float, total: float) -> None:
         if progress is not None:
             progress(done, total, NOTE)
 
-    with torch.inference_mode(False), torch.enable_grad(), _whole_single_precision():
+    with ONE_AT_A_TIME, torch.inference_mode(False), torch.enable_grad(), _whole_single_precision():
         x1, x2 = (x.clone() if x is not None and x.is_inference() else x for x in (x1, x2))
+        _check_chance(module, x1[:2])
         report(0, 1)
         dissection = dissect(module, x1)
         if dissection is None:
