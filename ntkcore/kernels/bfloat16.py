@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.registers import COLUMNS, INDEX, NUMBER_VECTOR, ROWS, WORD, WORD_VECTOR, feature, tile_of
-from ntkcore.kernels.vectors import LANES, address, below, compiled, load, size, spread, store, threads
+from ntkcore.kernels.vectors import LANES, address, below, compiled, load, shares, size, spread, store, threads
 
 WORDS = 4096  # of each row that are packed at a time, where they fit
 ALONG = 2048  # words that are gone through for all tiles, before those that follow
@@ -84,8 +84,8 @@ def _panels(words: np.ndarray, part: slice, pool: ThreadPoolExecutor) -> np.ndar
     """A part of each row's words, packed: [panels, words, LANES], rows filled up to whole tiles."""
     panels = panels_of(len(words))
     packed = np.empty((panels, part.stop - part.start, LANES), np.int32)
-    shares = [(share.start, share.stop) for share in slices(panels, 8)]
-    list(pool.map(lambda share: pack(words, part.start, part.stop, share, packed), shares))
+    groups = [(group.start, group.stop) for group in slices(panels, 8)]
+    list(pool.map(lambda group: pack(words, part.start, part.stop, group, packed), groups))
     return packed
 
 
@@ -106,8 +106,7 @@ def rounded(g: Tensor) -> Tensor:
     out = large(g.shape, np.int16)
     given, into = g.contiguous().numpy(), out.numpy()
     with ThreadPoolExecutor(threads()) as pool:
-        shares = slices(len(g), max(1, -(-len(g) // threads())))
-        list(pool.map(lambda share: _round(given, (share.start, share.stop), into), shares))
+        list(pool.map(lambda share: _round(given, share, into), shares(len(g))))
     return out.view(torch.bfloat16)
 
 

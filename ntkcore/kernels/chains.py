@@ -19,9 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ntkcore.kernels import bfloat16, filters, rectified
-from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.leaves import Affine, Dissection, Layer, hooked, meddled
-from ntkcore.kernels.vectors import threads
+from ntkcore.kernels.vectors import shares, threads
 
 ALIVE = 4  # gradients as large as the largest ones, at any time of a pass
 
@@ -148,8 +147,7 @@ def _in_memory(x: Tensor) -> np.ndarray:
 
 
 def _each_image(loop: Callable, images: int, pool: ThreadPoolExecutor) -> None:
-    parts = slices(images, -(-images // threads()))
-    list(pool.map(lambda part: loop((part.start, part.stop)), parts))
+    list(pool.map(loop, shares(images)))
 
 
 def _back_through_relu(g: Tensor, y: Tensor, pool: ThreadPoolExecutor) -> Tensor:

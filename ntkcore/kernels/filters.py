@@ -26,7 +26,7 @@ from ntkcore.kernels.bfloat16 import pack, panels_of, tile
 from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.leaves import Affine, Layer
 from ntkcore.kernels.registers import COLUMNS, ROWS, VECTORS
-from ntkcore.kernels.vectors import LANES, compiled, load, spread, store, threads
+from ntkcore.kernels.vectors import LANES, compiled, load, shares, spread, store
 from ntkcore.kernels.winograd import PLACES, TAPS, paired, starts_of_tiles, store_taps, transform_gradients, widened
 
 PAIRS_OF_PANEL = LANES // 2  # of output channels
@@ -116,7 +116,8 @@ class Side:
             first, last = block.start * of[1] // LANES, -(-block.stop * of[1] // LANES)
             given = (g[block], self._factor(block, pool), part.panels, part.columns, of)
             to = (packed[first : len(packed) if block.stop == len(g) else last], sums[block])
-            list(pool.map(lambda share, given=given, to=to: _form_panels(*given, share, *to), _shares(len(to[0]))))
+            turns = shares(len(to[0]), SHARES)
+            list(pool.map(lambda share, given=given, to=to: _form_panels(*given, share, *to), turns))
         return packed
 
     def _room(self, shape: tuple[int, int, int]) -> np.ndarray:
@@ -136,7 +137,7 @@ def form_rows(layer: Layer, g: Tensor, x: Tensor, j: Tensor, sums: Tensor, pool:
         of = [t[block].flatten(0, 1).numpy() for t in (g.view(torch.int16), j, sums)]
         factor = right(layer, x[block], g.shape[2:4], pool)
         given = (of[0], factor, g.shape[1])
-        list(pool.map(lambda share, given=given, of=of: _form_rows(*given, share, *of[1:]), _shares(len(of[0]))))
+        list(pool.map(lambda share, given=given, of=of: _form_rows(*given, share, *of[1:]), shares(len(of[0]), SHARES)))
 
 
 def right(layer: Layer, x: Tensor, size: tuple[int, int], pool: ThreadPoolExecutor) -> np.ndarray:
@@ -157,7 +158,7 @@ def _transformed(x: Tensor, size: tuple[int, int], pool: ThreadPoolExecutor) -> 
     around[:, 1 : height + 1, 1 : width + 1, :channels] = x.movedim(1, -1)
     out = np.empty((n, around.shape[-1] // LANES, PLACES, -(-size[0] * size[1] // 8), LANES), np.int32)
     padded = around.numpy()
-    list(pool.map(lambda share: winograd.transform_images(padded, share, out), _shares(n)))
+    list(pool.map(lambda share: winograd.transform_images(padded, share, out), shares(n, SHARES)))
     return out
 
 
@@ -180,10 +181,6 @@ def _taps(layer: Layer) -> int:
 def _bytes(layer: Layer, g: Tensor) -> int:
     """Of the factor, for an image."""
     return (8 * layer.inputs if _minimal(layer) else 2 * layer.window) * g.shape[2] * g.shape[3]
-
-
-def _shares(count: int) -> list[tuple[int, int]]:
-    return [(part.start, part.stop) for part in slices(count, max(1, -(-count // (SHARES * threads()))))]
 
 
 @compiled

@@ -25,6 +25,8 @@ from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from ntkcore.kernels.blocks import slices
+
 LANES = 16
 
 
@@ -163,6 +165,11 @@ def compiled(function):
 def threads() -> int:
     """How many threads run such loops side by side."""
     return min(torch.get_num_threads(), os.cpu_count() or 1)
+
+
+def shares(count: int, each: int = 1) -> list[tuple[int, int]]:
+    """range(count) in parts (start, stop) of nearly the same size, so many for each thread."""
+    return [(part.start, part.stop) for part in slices(count, max(1, -(-count // (each * threads()))))]
 
 
 def compiled_for(loop, dtype: torch.dtype) -> bool:
