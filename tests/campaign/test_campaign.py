@@ -1,0 +1,12 @@
+"""The drills of the campaign, small: each finds nothing."""
+
+import pytest
+
+from tests.campaign.__main__ import DRILLS
+
+SMALL = {"kills": 4}  # bad things in each drill; 5 where nothing is said
+
+
+@pytest.mark.parametrize("name", DRILLS)
+def test_drill(name, tmp_path):
+    assert DRILLS[name](SMALL.get(name, 5), 0, tmp_path) == []
