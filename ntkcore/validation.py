@@ -83,7 +83,7 @@ def spec_error(error: ValidationError, spec: type[BaseModel]) -> SpecError:
 
 
 def _sentence(error: Any, spec: type[BaseModel], title: str) -> str:
-    kind, given, context = error["type"], _short(error["input"]), error.get("ctx", {})
+    kind, given, context = error["type"], shown(error["input"]), error.get("ctx", {})
     where = _path(error["loc"]) or f"The {title}"
     if kind in ("value_error", "assertion_error"):
         return str(context["error"])
@@ -113,7 +113,7 @@ def _unknown_field(loc: tuple[int | str, ...], spec: type[BaseModel], title: str
     name, fields = str(loc[-1]), list(spec.model_fields)
     close = get_close_matches(name, fields, n=1)
     hint = f"Did you mean {close[0]}? " if close else ""
-    return f"The {title} has no field {_short(name)}. {hint}Its fields are {', '.join(fields)}."
+    return f"The {title} has no field {shown(name)}. {hint}Its fields are {', '.join(fields)}."
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -121,6 +121,10 @@ def _path(loc: tuple[int | str, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
-def _short(value: Any, longest: int = 60) -> str:
-    text = repr(value)
+def shown(value: Any, longest: int = 60) -> str:
+    """A value as it is written in Python, on one line of bounded length."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception as error:  # numbers of thousands of digits, objects that cannot be written
+        text = f"a {type(value).__name__} ({error})"
     return text if len(text) <= longest else text[: longest - 3] + "..."

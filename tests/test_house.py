@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     "errors",
     "validation",
+    "checks",
     "data",
     "covariance",
     "nets",
