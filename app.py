@@ -15,7 +15,7 @@ st.set_page_config(
     menu_items={"About": ABOUT},
 )
 page = st.navigation(pages())
-if remember_arrival():
+if remember_arrival(page.url_path):
     st.rerun()
 hold()
 follow()

@@ -69,9 +69,9 @@ with right:
     def _picked() -> None:
         index = clicked(st.session_state.get("eigenvectors"))
         if index is not None:
-            st.session_state.picked = index
+            st.session_state.eigenvector_image = index
 
-    picked = st.session_state.get("picked")
+    picked = st.session_state.get("eigenvector_image")
     picked = picked if picked is not None and picked < task.n else None
     figures["Eigenvectors"] = eigenvectors(
         vectors[:, i], vectors[:, j], task.labels_train.numpy(), task.classes, i=i, j=j, selected=picked, dark=night

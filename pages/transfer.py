@@ -120,9 +120,9 @@ with right:
             st.markdown(f"**{name.removesuffix(', not lazy')}**: {read_lazy(lazy[-1], value)}")
 
 st.subheader("Images that the kernel's perturbation flips: click one", anchor=False)
-if st.session_state.get("shown") not in targets:
-    st.session_state.pop("shown", None)
-group = st.selectbox("Net", list(targets), index=len(targets) - 1, key="shown", bind="query-params")
+if st.session_state.get("flipped") not in targets:
+    st.session_state.pop("flipped", None)
+group = st.selectbox("Net", list(targets), index=len(targets) - 1, key="flipped", bind="query-params")
 group = group if group in line.groups else line.groups[-1]
 verdict = found.get((group, 0, "kernel_fgsm"))
 

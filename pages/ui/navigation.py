@@ -21,6 +21,8 @@ ICON = (
     '<path d="M2 2h2v2h-2zM4 4h2v2h-2z" fill="#fff"/><path d="M4 2h2v2h-2zM2 4h2v2h-2z" fill="#E69F00"/></svg>'
 )
 
+# Names that parameters of links had before, by the page's address: such links open as they did.
+OLD_NAMES = {"transfer": {"shown": "flipped"}}
 HELD = 5.0  # seconds for which a control that a callback has set does not fall back
 
 
@@ -81,19 +83,26 @@ def follow() -> None:
         st.switch_page(page, query_params=query)
 
 
-def remember_arrival() -> bool:
+def remember_arrival(page: str) -> bool:
     """Keep the parameters of the link that opened this session: widgets drop what they cannot take in silence.
 
-    Infinite numbers they do not drop but fail at; those are taken out of the address. Returns whether the run has to
-    start over for that.
+    Infinite numbers they do not drop but fail at; those are taken out of the address, and old names become the new
+    ones. page: the address of the link's page. Returns whether the run has to start over for that.
     """
     if "arrival" in st.session_state:
         return False
-    st.session_state.arrival = {name: st.query_params.get_all(name) for name in st.query_params}
-    infinite = [name for name, values in st.session_state.arrival.items() if any(map(_is_infinite, values))]
-    for name in infinite:
+    arrival = {name: st.query_params.get_all(name) for name in st.query_params}
+    wrong = {name for name, values in arrival.items() if any(map(_is_infinite, values))}
+    for old, new in OLD_NAMES.get(page, {}).items():
+        if old in arrival:
+            values = arrival.pop(old)
+            if new not in arrival:
+                arrival[new] = st.query_params[new] = values
+            wrong.add(old)
+    for name in wrong:
         del st.query_params[name]
-    return bool(infinite)
+    st.session_state.arrival = arrival
+    return bool(wrong)
 
 
 def _is_infinite(text: str) -> bool:
@@ -106,7 +115,6 @@ def _is_infinite(text: str) -> bool:
 def enter() -> None:
     """First line of every page; see the module's text."""
     if "arrival" not in st.session_state:
-        remember_arrival()
         st.set_page_config(page_icon=ICON)
-        st.navigation(pages(), position="hidden")
+        remember_arrival(st.navigation(pages(), position="hidden").url_path)
         st.rerun()

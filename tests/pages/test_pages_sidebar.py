@@ -173,7 +173,7 @@ def test_attack_follows_fewer_test_images(opened: Open) -> None:
 
 def test_spectrum_follows_fewer_training_images(opened: Open) -> None:
     at = opened("spectrum", {"vi": "59", "vj": "58"})
-    at.session_state.picked = 57
+    at.session_state.eigenvector_image = 57
     at.number_input(key="n").set_value(20).run()
     run_until_ready(at)
     assert not at.exception
