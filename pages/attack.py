@@ -6,6 +6,7 @@ import streamlit as st
 
 from ntkcore.analysis.attacks import in_pixels
 from ntkcore.analysis.readings import read_flip
+from ntkcore.data import read_picture
 from ntkcore.errors import NTKError
 from ntkcore.figures.attack import contact_sheet, margin_along_eps
 from ntkcore.figures.strip import Picture, strip
@@ -19,7 +20,6 @@ from pages.ui.attack_views import (
     largest_radius,
     own_view,
     predictors,
-    read_image,
     transfer_view,
 )
 from pages.ui.code import lines
@@ -57,13 +57,19 @@ factor = right.select_slider("Amplify the perturbation", [1, 2, 5, 10, 20, 50], 
 left, middle, right = st.columns([1, 2, 1], vertical_alignment="bottom")
 index = left.number_input("Test image", 0, task.m - 1, 0, key="image", bind="query-params")
 upload = middle.file_uploader(
-    "Or an image of your own", ["png", "jpg", "jpeg"], key="own-image", help="It is fitted to the data set's size."
+    "Or an image of your own",
+    ["png", "jpg", "jpeg"],
+    key="own-image",
+    help="Its middle is taken in the shape of the data set's images, and brought to their size.",
 )
 own = None
 if upload is not None:
     label = right.selectbox("Its true class", list(task.classes), key="own-class")
     try:
-        own = keep_image(read_image(upload.getvalue(), task), services().store), task.classes.index(label)
+        picture = read_picture(upload.getvalue(), task.image_shape)
+        own = keep_image(picture.image, services().store), task.classes.index(label)
+        if picture.changes:
+            st.caption(f"Your image: {picture}")
     except NTKError as error:
         st.error(str(error))
 alone = target == KERNEL and source in (ITSELF, KERNEL)

@@ -2,7 +2,8 @@
 
 ``DataSpec`` says which set, classes, numbers of images, draw and size; ``load`` gives the ``Task``: images float32
 [n, C, H, W] in [0, 1], labels [n, 1] of -1 and +1 or one-hot [n, c]. ``SOURCES`` lists the sets and ``info`` says
-whether one is there; ``import_npz`` takes in one's own images; ``toy_truth`` knows what is planted in the toy set::
+whether one is there; ``import_npz`` takes in one's own data, ``read_picture`` a single picture; ``toy_truth`` knows
+what is planted in the toy set::
 
     from ntkcore.data import DataSpec, load
     task = load(DataSpec(classes=("Sneaker", "Ankle boot"), n_train=500, n_test=100, size=14))
@@ -10,6 +11,7 @@ whether one is there; ``import_npz`` takes in one's own images; ``toy_truth`` kn
 """
 
 from ntkcore.data.own import OwnData, import_npz, own_sets
+from ntkcore.data.picture import OwnPicture, read_picture
 from ntkcore.data.sources import SOURCES, Source, available, data_root
 from ntkcore.data.spec import DataSpec
 from ntkcore.data.task import Info, Task, image_shape, info, load
@@ -20,6 +22,7 @@ __all__ = [
     "DataSpec",
     "Info",
     "OwnData",
+    "OwnPicture",
     "Source",
     "Task",
     "ToyFeature",
@@ -31,5 +34,6 @@ __all__ = [
     "info",
     "load",
     "own_sets",
+    "read_picture",
     "toy_truth",
 ]

@@ -6,16 +6,12 @@ A ``View`` has one image's pictures and margins, and the verdicts on all test im
     if view is None: ...                       # progress is drawn in its place
 """
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from PIL import Image
 
 from ntkcore.analysis.predict import margin
 from ntkcore.data import Task
-from ntkcore.errors import DataError
 from ntkcore.figures.attack import first_flip
 from ntkcore.runs.specs import Experiment, Model, PerturbSpec, TransferSpec
 from ntkcore.training import LAZY
@@ -148,24 +144,6 @@ def everyone(experiment: Experiment, task: Task, index: int, source: str, target
             }
         )
     return rows
-
-
-def read_image(content: bytes, task: Task) -> torch.Tensor:
-    """A PNG or JPEG as an image [C, H, W] in [0, 1] of the task's shape: grey or colour as needed, resized.
-
-    Raises DataError in words for what is no picture.
-    """
-    channels, height, width = task.image_shape
-    if channels not in (1, 3):
-        raise DataError(f"These images have {channels} channels; a picture has 1 or 3.")
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
-            fitted = picture.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BOX)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"This file is no picture that can be read ({error}). Upload a PNG or a JPEG.") from None
-    pixels = torch.from_numpy(np.asarray(fitted, dtype=np.float32) / 255)
-    return pixels[None] if channels == 1 else pixels.permute(2, 0, 1).contiguous()
 
 
 def _of_one(a, task: Task, truth: str, status: list[str] | None, margins) -> View:

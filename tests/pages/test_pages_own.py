@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from ntkcore import data
+from pages.ui.services import services
 from visits import CHARTS, RESULTS, charts, complaints, number, run_until_ready, stored, text
 
 Open = Callable[..., AppTest]
@@ -131,6 +133,41 @@ def test_broken_upload(content: bytes, words: str, opened: Open) -> None:
     assert words in sentence
     assert not at.exception
     assert at.session_state.experiment == before
+
+
+def png(picture: np.ndarray) -> bytes:
+    """The content of a PNG of these pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_an_image_of_ones_own(opened: Open) -> None:
+    """16 bits of grey, twice as wide as high: its middle, at its own brightness, is what is attacked, in words."""
+    at = opened("attack", {"size": "4"})
+    across = np.broadcast_to(np.linspace(0, 65535, 8).astype(np.uint16), (4, 8))
+    at.file_uploader(key="own-image").set_value(("mine.png", png(across.copy()), "image/png")).run()
+    run_until_ready(at)
+    assert complaints(at) == []
+    assert "Your image: Cropped from 8x4 to its middle 4x4 pixels." in text(at)
+    made = max((one for one in services().store.entries() if one.stage == "upload"), key=lambda one: one.created)
+    shown = services().store.get("upload", made.key).arrays["image"].numpy()
+    np.testing.assert_allclose(shown[0], across[:, 2:6] / 65535, atol=1e-6)
+
+
+def test_an_image_that_is_none(opened: Open) -> None:
+    """A sentence, at every look, until the file is gone; it never looks accepted."""
+    at = opened("attack")
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "TIFF")
+    at.file_uploader(key="own-image").set_value(("mine.png", buffer.getvalue(), "image/png")).run()
+    for _ in range(2):
+        assert complaints(at) == ["The file is no PNG or JPEG, or its beginning is damaged. Give a PNG or a JPEG."]
+        assert charts(at) == CHARTS["attack"]
+        at.number_input(key="image").set_value(3).run()
+        run_until_ready(at)
+    at.file_uploader(key="own-image").set_value(None).run()
+    assert complaints(at) == []
 
 
 def test_data_that_went_away(opened: Open) -> None:
