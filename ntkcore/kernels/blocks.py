@@ -1,8 +1,8 @@
 """Tiles: wrap a kernel function and give back one of the same shape, with bounded memory, progress and symmetry.
 
 A square kernel ``k(x)`` is computed on and above the block diagonal only and mirrored, so it is exactly
-symmetric. Under autograd each tile is checkpointed: its inside is computed again in the backward pass, so memory
-stays that of one tile::
+symmetric. Under autograd the inside of each tile is computed again in the backward pass, so memory stays that of one
+tile::
 
     k = tiled(InfiniteKernel(fc(1)), progress=print)
     k(x1, x2)                              # [n1, n2]
@@ -15,7 +15,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from ntkcore.errors import SpecError
 
@@ -71,38 +72,10 @@ class TiledKernel:
             self._report(1, 1)
             return mirror(block) if symmetric else block
 
-        def tile(i: slice, j: slice) -> Tensor:
-            if differentiate:
-                return checkpoint(self.kernel, one[i], two[j], use_reentrant=False)
-            return self.kernel(one[i], two[j])
-
-        work = [(a, b) for a in range(len(rows)) for b in range(len(columns)) if not symmetric or a <= b]
-        total = sum(_size(rows[a]) * _size(columns[b]) for a, b in work)
-        blocks: dict[tuple[int, int], Tensor] = {}
-        out: Tensor | None = None
-        done = 0
-        for a, b in work:
-            self._report(done, total)
-            block = tile(rows[a], columns[b])
-            if symmetric and a == b:
-                block = mirror(block)
-            if differentiate:
-                blocks[a, b] = block
-            else:
-                out = block.new_empty(len(x1), len(x2)) if out is None else out
-                out[rows[a], columns[b]] = block
-                if symmetric and a != b:
-                    out[columns[b], rows[a]] = block.T
-            done += _size(rows[a]) * _size(columns[b])
-        self._report(total, total)
-        if out is not None:
-            return out
-        return torch.cat(
-            [
-                torch.cat([blocks[a, b] if (a, b) in blocks else blocks[b, a].T for b in range(len(columns))], 1)
-                for a in range(len(rows))
-            ]
-        )
+        work = [(i, j) for i in rows for j in columns if not symmetric or i.start <= j.start]
+        if differentiate:
+            return _Tiles.apply(_Plan(self, work, symmetric, one, two), x1, None if symmetric else x2)
+        return _Plan(self, work, symmetric, one, two).whole()
 
     def tile_shape(self, x1: Tensor, x2: Tensor | None) -> tuple[int, int]:
         """Images along both sides of a tile. A short side leaves its room to the other; x2 = None: square tiles."""
@@ -122,6 +95,71 @@ class TiledKernel:
     def _report(self, done: float, total: float) -> None:
         if self.progress is not None:
             self.progress(done, total, PAIRS)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """The tiles of one matrix: pairs of slices in the order of the work, upper ones of a symmetric matrix."""
+
+    tiled: TiledKernel
+    work: list[tuple[slice, slice]]
+    symmetric: bool
+    one: Tensor  # or what the kernel's ``prepare`` made of it
+    two: Tensor
+
+    def whole(self) -> Tensor:
+        out: Tensor | None = None
+        done, total = 0, sum(_size(i) * _size(j) for i, j in self.work)
+        for i, j in self.work:
+            self.tiled._report(done, total)
+            block = self.block(i, j, self.one[i], self.two[j])
+            out = block.new_empty(len(self.one), len(self.two)) if out is None else out
+            out[i, j] = block.detach()
+            if self.symmetric and i != j:
+                out[j, i] = block.detach().T
+            done += _size(i) * _size(j)
+        self.tiled._report(total, total)
+        return out
+
+    def block(self, i: slice, j: slice, one: Tensor, two: Tensor) -> Tensor:
+        block = self.tiled.kernel(one, two)
+        return mirror(block) if self.symmetric and i == j else block
+
+
+class _Tiles(Function):
+    """A matrix by tiles with its derivative. No tile's graph outlives the tile: kept until the backward pass, even an
+    empty one (``torch.utils.checkpoint``) lies between the large blocks that were freed and spoils them for others."""
+
+    @staticmethod
+    def forward(ctx, plan: _Plan, x1: Tensor, x2: Tensor | None) -> Tensor:
+        ctx.plan = plan
+        ctx.save_for_backward(x1, x2)
+        with torch.enable_grad():  # the values of the way that is differentiated
+            return plan.whole()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        plan, (x1, x2) = ctx.plan, ctx.saved_tensors
+        second = x1 if plan.symmetric else x2
+        asked = ctx.needs_input_grad[1], ctx.needs_input_grad[1 if plan.symmetric else 2]
+        found = [torch.zeros_like(x) if wanted else None for x, wanted in zip((x1, second), asked, strict=True)]
+        if plan.symmetric:
+            found[1] = found[0]
+        for i, j in reversed(plan.work):
+            given = gradient[i, j] + gradient[j, i].T if plan.symmetric and i != j else gradient[i, j]
+            sides = [
+                x[rows].detach().requires_grad_() if wanted else kept[rows]
+                for x, kept, rows, wanted in zip((x1, second), (plan.one, plan.two), (i, j), asked, strict=True)
+            ]
+            with torch.enable_grad():
+                block = plan.block(i, j, *sides)
+            leaves = [side for side, wanted in zip(sides, asked, strict=True) if wanted]
+            parts = iter(torch.autograd.grad(block, leaves, given))
+            for total, rows in zip(found, (i, j), strict=True):
+                if total is not None:
+                    total[rows] += next(parts)
+        return None, found[0], None if plan.symmetric else found[1]
 
 
 def tiled(kernel: KernelFunction, tile_bytes: float | None = None, progress: Progress | None = None) -> TiledKernel:

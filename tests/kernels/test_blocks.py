@@ -1,6 +1,9 @@
 """Tiles: same numbers as untiled, exact symmetry, progress, cancelling, gradients, float32."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -125,3 +128,44 @@ def test_nothing_no_tensor_and_half_precision_are_refused_in_words(net):
     for half in (torch.float16, torch.bfloat16):
         with pytest.raises(SpecError, match="float32 or float64"):
             k(x.to(half))
+
+
+@pytest.mark.parametrize("sides", ["square", "first", "second", "both"])
+@pytest.mark.parametrize("name", NETS)
+def test_gradients_of_both_sides_through_tiles(name, sides):
+    """Against one tile that holds everything."""
+    k, (n1, n2) = kernel_fn(NETS[name]), (4, 5)
+    small = replace(k, tile_bytes=k.kernel.bytes_per_pair((2, 4, 4), torch.float64) * 4.5)
+    weights = torch.rand(n1, n1 if sides == "square" else n2, generator=torch.Generator().manual_seed(3)).double()
+    found = []
+    for kernel in (k.kernel, small):
+        x1, x2 = images(n1).requires_grad_(sides != "second"), images(n2, seed=1)
+        x2.requires_grad_(sides in ("second", "both"))
+        value = kernel(x1) if sides == "square" else kernel(x1, x2)
+        asked = [x for x in (x1, x2) if x.requires_grad][: 1 if sides in ("square", "first") else 2]
+        found.append((value, *torch.autograd.grad((value * weights).sum(), asked)))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
+
+
+PEAK = """
+import torch
+from ntkcore import kernel_fn, myrtle
+from ntkcore.kernels.blocks import tiled
+
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+k = tiled(kernel_fn(myrtle(5)).kernel, 1.0)  # one pair a tile
+x = torch.rand(12, 1, 16, 16, dtype=torch.float64)
+for n in (2, 12):
+    before, z = peak(), x[:6].clone().requires_grad_()
+    torch.autograd.grad(k(z, x[:n]).sum(), z)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory_of_a_gradient_is_that_of_one_tile():
+    """Six times as many pairs, whose covariances of 0.5 MB took 0.5 GB together when graphs lay between them."""
+    found = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 50_000  # kB
