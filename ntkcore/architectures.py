@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from ntkcore.errors import SpecError
+from ntkcore.modes import plain, torch_defaults
 from ntkcore.nets import Shape
 
 Init = Literal["torch", "he"]
@@ -29,6 +30,7 @@ ARCHITECTURES: dict[str, str] = {
 LEAST_SIDE = 4  # two halvings leave one position
 
 
+@plain
 def build(name: str, in_shape: Shape, outputs: int = 1, seed: int = 0, init: Init = "torch") -> nn.Module:
     """The network ``name`` at its initialisation: x [n, C, H, W] -> [n, outputs], float32, in training mode.
 
@@ -37,8 +39,10 @@ def build(name: str, in_shape: Shape, outputs: int = 1, seed: int = 0, init: Ini
     state is left as it was. init: "torch" is the default of torch's layers (for resnet18 that of torchvision: He
     normal by fan_out); "he" draws every convolution and dense weight from N(0, 2 / fan_in) with biases at zero.
 
-    resnet18 keeps its BatchNorm, so a kernel needs ``module.eval()``: there each image is on its own, normalised by
-    the running statistics, which before any training do nothing (mean 0, variance 1).
+    It is in training mode, as torch's own nets are when they are made. resnet18 keeps its BatchNorm, so a kernel needs
+    ``module.eval()``: there each image is on its own, normalised by the running statistics, which before any training
+    do nothing (mean 0, variance 1). ``finite_net`` predicts in evaluation mode and ``train_epochs`` takes its steps in
+    training mode, whatever mode the module is in.
     Raises SpecError for an unknown name or init, and for a shape or number of outputs that makes no net.
     """
     if name not in _BUILDERS:
@@ -54,7 +58,7 @@ def build(name: str, in_shape: Shape, outputs: int = 1, seed: int = 0, init: Ini
         )
     if outputs < 1:
         raise SpecError(f"outputs is {outputs}; it is the size of the last layer and must be at least 1.")
-    with torch.random.fork_rng(devices=[]):  # the layers draw on the CPU
+    with torch.random.fork_rng(devices=[]), torch_defaults():  # the layers draw on the CPU
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the state of the devices too
         module = _BUILDERS[name](tuple(in_shape), outputs)
     if init == "he":

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ntkcore.errors import SpecError
 from ntkcore.validation import shown
@@ -236,6 +237,41 @@ def module(value: Any, name: str = "module") -> nn.Module:
     if not isinstance(value, nn.Module):
         raise SpecError(f"{name} must be a torch module; got {_kind(value)}.")
     return value
+
+
+def weights(module: nn.Module, images: Tensor) -> None:
+    """Refuses a module whose weights cannot take these images: that are not there, or of another precision or place."""
+    dtypes = set()
+    for p in module.parameters():
+        if is_lazy(p):
+            raise SpecError("The module has lazy layers without weights. Call it once with images, module(x), first.")
+        if p.is_meta or p.device != images.device:
+            mend = "Give it weights first, by module.to_empty and load_state_dict." if p.is_meta else "Move one."
+            raise SpecError(f"The module's weights are on {p.device}, the images on {images.device}. {mend}")
+        if p.is_inference():
+            raise SpecError(
+                "The module was made inside torch.inference_mode(), so that its weights have no gradients. Make it "
+                "outside, or copy its state_dict into one that was."
+            )
+        if not p.is_floating_point():
+            raise SpecError(f"The module has weights of {p.dtype}; real numbers, float32 or float64, are needed.")
+        dtypes.add(p.dtype)
+    if dtypes and images.dtype not in dtypes:
+        names = ", ".join(sorted(map(str, dtypes)))
+        raise SpecError(
+            f"The module's weights are {names}, the images {images.dtype}. Convert one, as with x.to(dtype) or "
+            "module.float()."
+        )
+
+
+def trainable(module: nn.Module, images: Tensor) -> None:
+    """Refuses a module of which nothing can be trained on these images."""
+    weights(module, images)
+    if not any(p.requires_grad for p in module.parameters()):
+        raise SpecError(
+            "All weights of the module are frozen (requires_grad is False), so there is nothing to train. Thaw some, "
+            "as with module.requires_grad_(True)."
+        )
 
 
 def instance(value: Any, kind: type | tuple[type, ...], name: str, how: str) -> Any:

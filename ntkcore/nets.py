@@ -24,6 +24,7 @@ from torch.nn.utils import skip_init
 
 from ntkcore import covariance as cov
 from ntkcore.errors import SpecError
+from ntkcore.modes import plain
 
 Shape = tuple[int, ...]  # of one image or activation: (C, H, W) or (features,)
 ActivationName = Literal["relu", "erf"]
@@ -163,6 +164,7 @@ class Net:
         """The layers a covariance passes through: without the leading Flatten, which the inner product does."""
         return iter(self.layers[1:] if self.flat_input else self.layers)
 
+    @plain
     def module(
         self,
         in_shape: Shape,
@@ -254,14 +256,18 @@ class Erf(nn.Module):
         return torch.erf(x)
 
 
+def _normal(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=generator, dtype=torch.float32, device="cpu")
+
+
 class NTKDense(nn.Module):
     """``x -> (W_std / sqrt(fan_in)) x weight^T + b_std bias`` with weight, bias ~ N(0, 1)."""
 
     def __init__(self, inputs: int, outputs: int, W_std: float, b_std: float, generator: torch.Generator):
         super().__init__()
         self.weight_scale, self.bias_scale = W_std / inputs**0.5, b_std
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, generator=generator))
-        self.bias = nn.Parameter(torch.randn(outputs, generator=generator)) if b_std else None
+        self.weight = nn.Parameter(_normal(generator, outputs, inputs))
+        self.bias = nn.Parameter(_normal(generator, outputs)) if b_std else None
 
     def forward(self, x: Tensor) -> Tensor:
         bias = None if self.bias is None else self.bias * self.bias_scale
@@ -274,8 +280,8 @@ class NTKConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, W_std: float, b_std: float, generator: torch.Generator):
         super().__init__()
         self.weight_scale, self.bias_scale = W_std / (9 * inputs) ** 0.5, b_std
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3, generator=generator))
-        self.bias = nn.Parameter(torch.randn(outputs, generator=generator)) if b_std else None
+        self.weight = nn.Parameter(_normal(generator, outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(_normal(generator, outputs)) if b_std else None
 
     def forward(self, x: Tensor) -> Tensor:
         bias = None if self.bias is None else self.bias * self.bias_scale
@@ -285,13 +291,13 @@ class NTKConv(nn.Module):
 def _standard(layer: NTKDense | NTKConv) -> nn.Linear | nn.Conv2d:
     """torch's own layer for the same function, with the scales inside its weights."""
     outputs, inputs = layer.weight.shape[:2]
-    bias = layer.bias is not None
+    bias, kind = layer.bias is not None, {"dtype": torch.float32, "device": "cpu"}
     if isinstance(layer, NTKConv):
-        plain = skip_init(nn.Conv2d, inputs, outputs, 3, padding=1, bias=bias)
+        own = skip_init(nn.Conv2d, inputs, outputs, 3, padding=1, bias=bias, **kind)
     else:
-        plain = skip_init(nn.Linear, inputs, outputs, bias=bias)
+        own = skip_init(nn.Linear, inputs, outputs, bias=bias, **kind)
     with torch.no_grad():
-        plain.weight.copy_(layer.weight * layer.weight_scale)
+        own.weight.copy_(layer.weight * layer.weight_scale)
         if bias:
-            plain.bias.copy_(layer.bias * layer.bias_scale)
-    return plain
+            own.bias.copy_(layer.bias * layer.bias_scale)
+    return own

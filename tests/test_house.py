@@ -21,6 +21,8 @@ LAYERS = (
     "errors",
     "validation",
     "checks",
+    "modes",
+    "looking",
     "data",
     "covariance",
     "nets",

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ntkcore.analysis.predict import correct
 from ntkcore.errors import Cancelled, NTKError
+from ntkcore.modes import plain
 from ntkcore.validation import Spec
 
 Predictor = Callable[[Tensor], Tensor]
@@ -77,6 +78,7 @@ class Attack(Spec):
     random_start: bool = False
     seed: int = Field(0, ge=0)
 
+    @plain
     def __call__(self, f: Predictor, x: Tensor, y: Tensor, first: Predictor | None = None) -> AttackResult:
         """Attack f at images x [m, C, H, W] in [0, 1] with true labels y [m, c].
 
@@ -92,6 +94,7 @@ class Attack(Spec):
             clean, attacked = f(x), f(x_adv)
         return AttackResult(x_adv, clean, attacked, correct(clean, y), correct(attacked, y), stuck)
 
+    @plain
     def perturb(
         self, f: Predictor, x: Tensor, y: Tensor, eps: float | Tensor, first: Predictor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -117,10 +120,10 @@ class Attack(Spec):
             return x
         generator = torch.Generator().manual_seed(self.seed)
         if self.norm == "linf":
-            noise = torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x.device) * 2 - 1
+            noise = torch.rand(x.shape, generator=generator, dtype=x.dtype, device="cpu").to(x.device) * 2 - 1
         else:
-            noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
-            length = torch.rand(len(x), 1, 1, 1, generator=generator, dtype=x.dtype) ** (1 / x[0].numel())
+            noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device="cpu")
+            length = torch.rand(len(x), 1, 1, 1, generator=generator, dtype=x.dtype, device="cpu") ** (1 / x[0].numel())
             noise = (noise / _norm(noise) * length).to(x.device)
         return (x + radius * noise).clamp(0, 1)
 
@@ -165,6 +168,7 @@ def loss(outputs: Tensor, y: Tensor) -> Tensor:
     return -(torch.log_softmax(outputs, -1) * y).sum(-1)
 
 
+@plain
 def loss_gradient(f: Predictor, x: Tensor, y: Tensor) -> Tensor:
     """Gradient of the loss at each image with respect to its own pixels: [m, C, H, W].
 

@@ -24,6 +24,7 @@ from ntkcore.analysis.predict import correct, margin
 from ntkcore.analysis.sign_sweeps import sweep_by_signs
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
+from ntkcore.modes import plain
 
 # Bound on a float32 error of K(x, X) w, in units of max|K| |w|: some twenty times the largest error that was met
 # (tests/analysis/test_eigenfeatures.py holds it).
@@ -77,6 +78,7 @@ class BankSweep:
     zero_gradient: Tensor
 
 
+@plain
 def attack_bank(
     kernel: KernelFunction,
     x_train: Tensor,
@@ -181,6 +183,7 @@ def _one_by_one(
     return BankSweep(right_before, right_after, stuck)
 
 
+@plain
 def bank_gradients(
     kernel: KernelFunction,
     x_train: Tensor,

@@ -25,6 +25,7 @@ from ntkcore.analysis.pictures import pair_gradients
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
+from ntkcore.modes import plain
 
 CONSTANT = 1e-12  # a centred kernel this much smaller than the kernel itself is rounding noise
 
@@ -55,7 +56,7 @@ def alignment_matrix(kernels: Sequence[Tensor], centred: bool) -> Tensor:
             f"The kernels have shapes {', '.join(map(str, sorted(shapes)))}; all must be of the same training images."
         )
     units = [_unit(K, centred) for K in kernels]
-    out = torch.eye(len(units), dtype=torch.float64)
+    out = torch.eye(len(units), dtype=torch.float64, device="cpu")
     for a in range(len(units)):
         for b in range(a):
             out[a, b] = out[b, a] = units[a] @ units[b]  # sum over image pairs
@@ -137,6 +138,7 @@ def _products(V1: Tensor, V2: Tensor, k: int) -> Tensor:
 # -- what features look at ---------------------------------------------------------------------------------------
 
 
+@plain
 def feature_gradients(
     kernel: KernelFunction,
     s: Spectrum,

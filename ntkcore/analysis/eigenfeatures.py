@@ -20,9 +20,10 @@ from torch import Tensor
 from ntkcore.analysis.attacks import Attack, fgsm
 from ntkcore.analysis.banks import Bank, attack_bank
 from ntkcore.analysis.predict import KernelPredictor
-from ntkcore.analysis.spectrum import Spectrum, projections, spectrum
+from ntkcore.analysis.spectrum import Spectrum, projections, train_spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import KernelFunction, Progress
+from ntkcore.kernels.blocks import KernelFunction, Progress, frozen
+from ntkcore.modes import plain
 
 USELESS, NON_ROBUST, ROBUST = 0, 1, 2
 
@@ -68,7 +69,11 @@ def feature_bank(s: Spectrum, y: Tensor, features: Sequence[int] | Tensor | None
 
     Raises SpecError for an index at or beyond the numerical rank.
     """
-    index = torch.arange(s.rank) if features is None else torch.as_tensor(features, dtype=torch.long)
+    index = (
+        torch.arange(s.rank, device="cpu")
+        if features is None
+        else torch.as_tensor(features, dtype=torch.long, device="cpu")
+    )
     if len(index) and not (int(index.min()) >= 0 and int(index.max()) < s.rank):
         raise SpecError(
             f"Feature {int(index.max())} does not exist: {s.rank} of {len(s.values)} eigenvalues are above rounding "
@@ -78,6 +83,7 @@ def feature_bank(s: Spectrum, y: Tensor, features: Sequence[int] | Tensor | None
     return Bank(s.vectors[:, index].T[:, :, None].contiguous(), readout[:, None])
 
 
+@plain
 def eigenfeatures(
     kernel: KernelFunction,
     x: Tensor,
@@ -94,8 +100,8 @@ def eigenfeatures(
     attack: on each feature separately, true labels (default FGSM, eps 8/255). spectrum_of_train and K_test (the
     kernel between test and training images, [m, n]) are computed unless handed in. progress counts test images.
     """
-    attack = fgsm() if attack is None else attack
-    s = spectrum(kernel(x.double())) if spectrum_of_train is None else spectrum_of_train
+    attack, kernel = fgsm() if attack is None else attack, frozen(kernel)
+    s = train_spectrum(kernel, x.double(), spectrum_of_train)
     result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test)
     return Sweep(s, attack, result.right_before, result.right_after, result.zero_gradient, majority_share(y_test))
 

@@ -135,7 +135,7 @@ def gram_of(rows: Sequence[Tensor | None]) -> Tensor:
 
     None stands for a row not computed yet and becomes NaN.
     """
-    gram = torch.full((len(rows), len(rows)), torch.nan, dtype=torch.float64)
+    gram = torch.full((len(rows), len(rows)), torch.nan, dtype=torch.float64, device="cpu")
     for t, row in enumerate(rows):
         if row is None:
             continue

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ntkcore.analysis.attacks import Attack, Predictor
 from ntkcore.analysis.predict import margin
+from ntkcore.modes import plain
 
 BISECTIONS = 12
 
@@ -34,6 +35,7 @@ class MarginPath:
     zero_gradient: bool
 
 
+@plain
 def margin_along_eps(f: Predictor, image: Tensor, label: Tensor, attack: Attack, eps: Tensor) -> MarginPath:
     """Attack ``image`` [C, H, W] with label [c] at every radius in ``eps`` [P] (pixel units, ascending)."""
 
@@ -53,7 +55,7 @@ def margin_along_eps(f: Predictor, image: Tensor, label: Tensor, attack: Attack,
         low = float(eps[high - 1]) if high else flip
         for _ in range(BISECTIONS if high else 0):
             middle = (low + flip) / 2
-            if float(at(torch.tensor([middle], dtype=eps.dtype))[0][0]) <= 0:
+            if float(at(torch.tensor([middle], dtype=eps.dtype, device=eps.device))[0][0]) <= 0:
                 flip = middle
             else:
                 low = middle

@@ -10,7 +10,6 @@ kernel::
     along(net, x, vectors[:, 0])                  # eigenfeature 0 times its eigenvalue: x -> [m, c], differentiable
 """
 
-import copy
 from dataclasses import replace
 
 import torch
@@ -18,9 +17,12 @@ from torch import Tensor
 
 from ntkcore.errors import NTKError
 from ntkcore.kernels.empirical import empirical_ntk
+from ntkcore.looking import copy_of
+from ntkcore.modes import plain
 from ntkcore.training import FiniteNet, Linearised
 
 
+@plain
 def solve(net: FiniteNet, x: Tensor, y: Tensor, ridge: float = 0.0) -> FiniteNet:
     """Kernel regression with the tangent kernel of ``net`` as it is: x [n, C, H, W], y [n, c] -> predictor.
 
@@ -28,6 +30,7 @@ def solve(net: FiniteNet, x: Tensor, y: Tensor, ridge: float = 0.0) -> FiniteNet
     Raises NTKError when the kernel is singular.
     """
     n, c = y.shape
+    net = replace(net, module=copy_of(net.module).eval(), base=None)
     theta = empirical_ntk(net.module, net.inputs(x.float())).double()
     kernel = theta.permute(0, 2, 1, 3).reshape(n * c, n * c)  # [i, a] by [j, b]
     rho = ridge * float(kernel.diagonal().mean())
@@ -39,15 +42,17 @@ def solve(net: FiniteNet, x: Tensor, y: Tensor, ridge: float = 0.0) -> FiniteNet
     return along(net, x, alpha)
 
 
+@plain
 def along(net: FiniteNet, x: Tensor, alpha: Tensor) -> FiniteNet:
     """``sum_jb alpha_jb Theta(., x_j)_ab`` for alpha [n, c] over images x [n, C, H, W]: x -> [m, c], float32,
-    differentiable in its images."""
-    module = copy.deepcopy(net.module).eval()
+    differentiable in its images. All weights count, frozen ones too."""
+    module = copy_of(net.module).eval().requires_grad_(True)
     linear = Linearised(module, centred=True)
     parameters = dict(module.named_parameters())
-    outputs = module(net.inputs(x.float()))
-    target = (outputs * alpha.to(outputs)).sum()
-    gradients = torch.autograd.grad(target, list(parameters.values()), allow_unused=True)
+    with torch.enable_grad():
+        outputs = replace(net, module=module, base=None)(x)
+        target = (outputs * alpha.to(outputs)).sum()
+        gradients = torch.autograd.grad(target, list(parameters.values()), allow_unused=True)
     direction = {
         name: torch.zeros_like(p) if g is None else g
         for (name, p), g in zip(parameters.items(), gradients, strict=True)

@@ -22,6 +22,7 @@ from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, feature_
 from ntkcore.analysis.predict import KernelPredictor, margin
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.kernels.blocks import KernelFunction, untiled
+from ntkcore.modes import plain
 
 GROUPS = (ROBUST, NON_ROBUST, USELESS)
 
@@ -44,6 +45,7 @@ class FeaturePictures:
     margin_after: float
 
 
+@plain
 def feature_pictures(
     kernel: KernelFunction,
     s: Spectrum,
@@ -66,7 +68,7 @@ def feature_pictures(
     readout = bank.readout[:, 0]  # [F, c]
     J = pair_gradients(kernel, image, x)  # [n, d]
     vectors = bank.weights[:, :, 0]  # [F, n]
-    chosen = torch.as_tensor(list(features), dtype=torch.long)
+    chosen = torch.as_tensor(list(features), dtype=torch.long, device="cpu")
     feature_bank(s, y, chosen)  # raises for an index that does not exist
     toward = (readout * label).sum(1)  # change of the true class's output per unit of K(x, X) v_i
 

@@ -16,16 +16,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ntkcore.analysis.spectrum import Spectrum, learned_fraction, projections, spectrum
+from ntkcore.analysis.spectrum import Spectrum, learned_fraction, projections, train_spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import KernelFunction, untiled
+from ntkcore.kernels.blocks import KernelFunction, frozen, untiled
+from ntkcore.modes import plain
 
 
 @dataclass(frozen=True, eq=False)
 class KernelPredictor:
     """``f(x) = K(x, X) alpha``: x [m, C, H, W] -> [m, c]. Computes in alpha's dtype, float64 from ``fit``.
 
-    x_train [n, C, H, W], alpha [n, c]. left_out counts eigenvalues that are numerically zero and were left out.
+    x_train [n, C, H, W], alpha [n, c]. left_out counts eigenvalues that are numerically zero and were left out. The
+    kernel of a net is kept as it is now (``kernels.blocks.frozen``): training the net does not change the predictor.
     """
 
     kernel: KernelFunction
@@ -33,6 +35,10 @@ class KernelPredictor:
     alpha: Tensor
     left_out: int = 0
 
+    def __post_init__(self):
+        object.__setattr__(self, "kernel", frozen(self.kernel))
+
+    @plain
     def __call__(self, x: Tensor) -> Tensor:
         x = x.to(self.alpha)
         combined = self._combined
@@ -62,6 +68,7 @@ def inverse_weights(s: Spectrum, time: float = float("inf"), ridge: float = 0.0)
     return torch.where(null, limit, g)
 
 
+@plain
 def fit(
     kernel: KernelFunction,
     x: Tensor,
@@ -73,13 +80,14 @@ def fit(
     """The kernel predictor after training time ``time`` (in units of 1/eigenvalue), exact.
 
     x [n, C, H, W] in pixel units; y [n, c], binary -1/+1 or one-hot. time = inf is the ridgeless interpolant,
-    ridge rho replaces K by K + rho I in the inverse. spectrum_of_train: the spectrum of ``kernel(x)``, if at hand.
+    ridge rho replaces K by K + rho I in the inverse. spectrum_of_train: the spectrum of ``kernel(x)``, if at hand. The
+    predictor keeps the images and, of a net's tangent kernel, the weights of now.
     Raises SpecError when shapes do not fit or time or ridge is negative.
     """
     if y.ndim != 2 or len(y) != len(x):
         raise SpecError(f"Labels must be [n, c] with n = {len(x)} images; got shape {tuple(y.shape)}.")
-    x = x.double()
-    s = spectrum_of_train if spectrum_of_train is not None else spectrum(kernel(x))
+    kernel, x = frozen(kernel), x.to(torch.float64, copy=True)
+    s = train_spectrum(kernel, x, spectrum_of_train)
     g = inverse_weights(s, time, ridge)
     alpha = s.vectors @ (g[:, None] * projections(s, y))
     dropped = 0 if time < float("inf") and ridge == 0 else len(s.values) - s.rank
@@ -112,6 +120,7 @@ def descent_weights(s: Spectrum, lr: float, momentum: float, steps: int) -> Tens
     return g
 
 
+@plain
 def fit_steps(
     kernel: KernelFunction,
     x: Tensor,
@@ -128,8 +137,8 @@ def fit_steps(
     """
     if y.ndim != 2 or len(y) != len(x):
         raise SpecError(f"Labels must be [n, c] with n = {len(x)} images; got shape {tuple(y.shape)}.")
-    x = x.double()
-    s = spectrum_of_train if spectrum_of_train is not None else spectrum(kernel(x))
+    kernel, x = frozen(kernel), x.to(torch.float64, copy=True)
+    s = train_spectrum(kernel, x, spectrum_of_train)
     g = descent_weights(s, lr, momentum, steps)
     return KernelPredictor(kernel, x, s.vectors @ (g[:, None] * projections(s, y)))
 

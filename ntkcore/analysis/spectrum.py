@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 
 from ntkcore.errors import SpecError
+from ntkcore.kernels.blocks import KernelFunction, TiledKernel
+from ntkcore.modes import plain
 
 MIN_RELATIVE = 1e-12
+SAME = 1e-2  # relative difference of kernels that may still be the same one, in another precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,7 @@ class Spectrum:
         return int((self.values > self.floor).sum())
 
 
+@plain
 def spectrum(K: Tensor, k: int | None = None) -> Spectrum:
     """Eigenpairs of a symmetric kernel matrix K [n, n], largest first; the k leading ones when k is given.
 
@@ -63,6 +67,29 @@ def spectrum(K: Tensor, k: int | None = None) -> Spectrum:
     pivot = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
     vectors = vectors * torch.where(pivot < 0, -1.0, 1.0)
     return Spectrum(values[:k].clone(), vectors[:, :k].contiguous())
+
+
+def train_spectrum(kernel: KernelFunction, x: Tensor, at_hand: Spectrum | None = None) -> Spectrum:
+    """The spectrum of ``kernel(x)``, x [n, C, H, W] float64; ``at_hand`` where it is that.
+
+    Raises SpecError for one at hand that is of other images or of another kernel, such as a net's before training: what
+    it says of the first two images is compared with the kernel.
+    """
+    if at_hand is None:
+        return spectrum(kernel(x))
+    if at_hand.n != len(x):
+        raise SpecError(f"The spectrum at hand is of {at_hand.n} training images; there are {len(x)}.")
+    if len(at_hand.values) == len(x):
+        few = at_hand.vectors[:2]
+        said = ((few * at_hand.values) @ few.T).cpu()
+        true = (kernel.with_progress(None) if isinstance(kernel, TiledKernel) else kernel)(x[:2]).double().cpu()
+        if not (said - true).abs().max() <= SAME * true.abs().max():
+            raise SpecError(
+                f"The spectrum at hand is not that of this kernel on these images: of the first image with itself it "
+                f"says {float(said[0, 0]):.4g}, the kernel {float(true[0, 0]):.4g}. Compute it anew, "
+                "spectrum(kernel(x.double())); the tangent kernel of a net is another one after training."
+            )
+    return at_hand
 
 
 def projections(s: Spectrum, y: Tensor) -> Tensor:

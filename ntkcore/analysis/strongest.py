@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ntkcore.analysis.attacks import Norm, Predictor
 from ntkcore.errors import NTKError
+from ntkcore.modes import plain
 
 PACKAGE = "pyautoattack"
 ATTACKS = {"linf": ("apgd-ce", "fab", "square"), "l2": ("apgd-ce", "fab")}  # Square fails on small images in l2
@@ -27,6 +28,7 @@ def available() -> bool:
     return find_spec(PACKAGE) is not None
 
 
+@plain
 def autoattack(f: Predictor, x: Tensor, y: Tensor, eps: float, norm: Norm = "linf", seed: int = 0) -> Tensor:
     """Images x [m, C, H, W] with labels y [m, c] under AutoAttack: [m, C, H, W], unchanged where it did not succeed.
 

@@ -9,17 +9,17 @@ values and its gradients in the image are a few passes through the net, however 
     k.pair_gradients(image, x_train)             # [n, C, H, W]
 """
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ntkcore.analysis.frozen import along
 from ntkcore.kernels.blocks import Progress, TiledKernel, tiled
 from ntkcore.kernels.empirical import EmpiricalKernel
+from ntkcore.looking import copy_of
+from ntkcore.modes import plain
 from ntkcore.training import FiniteNet
 
 Combined = Callable[[Tensor], Tensor]
@@ -29,11 +29,13 @@ Combined = Callable[[Tensor], Tensor]
 class TangentKernel:
     """The class-traced tangent kernel of a net at its present weights, in pixel units: ``(x1, x2=None) -> [n1, n2]``.
 
-    Values are computed in the images' dtype and constant to autograd; gradients in the images are those of ``combine``
-    and ``pair_gradients``, in float32.
+    It follows the net; ``frozen()`` gives the kernel of now, and a predictor that is made of it keeps that one. All
+    parameters count, frozen ones too; the net is in evaluation mode. Values are computed in the images' dtype and
+    constant to autograd; gradients in the images are those of ``combine`` and ``pair_gradients``, in float32.
     """
 
     net: FiniteNet
+    still: bool = False  # the net is a copy of our own
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         return self.matrix(x1, x2, None)
@@ -41,15 +43,21 @@ class TangentKernel:
     def matrix(self, x1: Tensor, x2: Tensor | None, progress: Progress | None) -> Tensor:
         """Divides its work and bounds its memory itself."""
         z1, z2 = (None if x is None else self.net.inputs(x) for x in (x1, x2))
-        module = self._double if x1.dtype == torch.float64 else self.net.module
-        return EmpiricalKernel(module).matrix(z1, z2, progress)
+        module = copy_of(self.net.module).double() if x1.dtype == torch.float64 else self.net.module
+        return EmpiricalKernel(module, evaluated=True).matrix(z1, z2, progress)
 
-    @cached_property
-    def _double(self) -> nn.Module:
-        return copy.deepcopy(self.net.module).double()
+    def frozen(self) -> "TangentKernel":
+        """The kernel with the weights of now."""
+        if self.still:
+            return self
+        return TangentKernel(replace(self.net, module=copy_of(self.net.module), base=None), still=True)
 
+    @plain
     def combine(self, x: Tensor, weights: Tensor) -> Combined:
-        """``K(., x) w`` for weights [n, r] over images x [n, C, H, W]: z [m, C, H, W] -> [m, r] in z's dtype."""
+        """``K(., x) w`` for weights [n, r] over images x [n, C, H, W]: z [m, C, H, W] -> [m, r] in z's dtype.
+
+        With the net's weights of now, which what is given back keeps.
+        """
         with torch.no_grad():
             outputs = self.net(x[:1]).shape[1]
         parts: list[list[FiniteNet]] = []
@@ -65,6 +73,7 @@ class TangentKernel:
 
         return combined
 
+    @plain
     def pair_gradients(self, image: Tensor, x: Tensor) -> Tensor:
         """``dK(image, x_j) / d image`` for every j: image [C, H, W], x [n, C, H, W] -> [n, C, H, W]."""
         gradients, one = [], torch.ones(1, 1, dtype=torch.float64, device=x.device)

@@ -20,6 +20,7 @@ from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, subset_weights
 from ntkcore.analysis.predict import inverse_weights
 from ntkcore.analysis.spectrum import Spectrum, projections
 from ntkcore.kernels.blocks import KernelFunction, Progress
+from ntkcore.modes import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ class Curve:
 KEPT = ("top", "bottom", "robust", "non_robust")
 
 
+@plain
 def kept_features(
     kernel: KernelFunction,
     s: Spectrum,
@@ -69,6 +71,7 @@ def kept_features(
     return out
 
 
+@plain
 def along_time(
     kernel: KernelFunction,
     s: Spectrum,

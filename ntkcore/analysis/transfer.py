@@ -22,6 +22,7 @@ from ntkcore.analysis.attacks import Attack, Predictor, loss_gradient
 from ntkcore.analysis.predict import correct
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import Progress, slices
+from ntkcore.modes import plain
 
 ROWS = 100  # test images attacked together: bounds the memory of a gradient
 
@@ -64,6 +65,7 @@ class Verdicts:
         return (self.right_before & ~self.right_after).double().sum(1) / self.right_before.double().sum()
 
 
+@plain
 def perturb_along(
     f: Predictor,
     x: Tensor,
@@ -105,10 +107,11 @@ def perturb_along(
 def sign_noise(x: Tensor, eps: Sequence[float], seed: int = 0) -> Tensor:
     """Random signs of size eps, the same signs at every radius, clipped to [0, 1]: [E, m, C, H, W]."""
     generator = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, x.shape, generator=generator).to(x) * 2 - 1
+    signs = torch.randint(0, 2, x.shape, generator=generator, device="cpu").to(x) * 2 - 1
     return torch.stack([(x + radius * signs).clamp(0, 1) for radius in eps])
 
 
+@plain
 def judge(f: Predictor, x: Tensor, x_adv: Tensor, y: Tensor) -> Verdicts:
     """The verdicts of f on x [m, C, H, W] and on x_adv [E, m, C, H, W] with labels y [m, c]."""
     if x_adv.shape[1:] != x.shape:

@@ -19,6 +19,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from ntkcore.errors import SpecError
+from ntkcore.modes import plain
 
 Progress = Callable[[float, float, str], None]
 PAIRS = "kernel: image pairs"
@@ -29,8 +30,8 @@ class KernelFunction(Protocol):
     """Anything callable as ``(x1, x2=None) -> [n1, n2]``.
 
     Optional: ``prepare(x)`` (work done once per image; the result is sliceable and accepted in place of images),
-    ``bytes_per_pair(image_shape, dtype)``, and ``matrix(x1, x2, progress)``: the whole matrix where the kernel divides
-    its work itself, or None.
+    ``bytes_per_pair(image_shape, dtype)``, ``matrix(x1, x2, progress)``: the whole matrix where the kernel divides its
+    work itself, or None; and ``frozen()``: the kernel as it is now, where it follows something that may change.
     """
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor: ...
@@ -49,6 +50,7 @@ class TiledKernel:
     tile_bytes: float | None = None
     progress: Progress | None = None
 
+    @plain
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """x1 [n1, C, H, W], x2 [n2, C, H, W] or None for x1 itself -> [n1, n2]."""
         for x in (x1,) if x2 is None else (x1, x2):
@@ -184,6 +186,15 @@ def tile_bytes(device: torch.device) -> float:
 def untiled(kernel: KernelFunction) -> KernelFunction:
     """The kernel inside the tiles: the one that may have ``prepare`` and ``pair_gradients``."""
     return kernel.kernel if isinstance(kernel, TiledKernel) else kernel
+
+
+def frozen(kernel: KernelFunction) -> KernelFunction:
+    """The kernel as it is now: that of a net keeps the weights of now, any other one is given back."""
+    freeze = getattr(untiled(kernel), "frozen", None)
+    if freeze is None:
+        return kernel
+    still = freeze()
+    return replace(kernel, kernel=still) if isinstance(kernel, TiledKernel) else still
 
 
 def mirror(square: Tensor) -> Tensor:

@@ -15,18 +15,21 @@ flows back to the images or to the weights.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import RLock
 
 import torch
 from torch import Tensor, nn
 from torch.func import jacrev, vmap
 
+from ntkcore import checks
 from ntkcore.errors import SpecError
 from ntkcore.kernels import bfloat16
 from ntkcore.kernels.blocks import Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.layerwise import Report, layer_kernel
 from ntkcore.kernels.leaves import call_with, dissect
+from ntkcore.looking import copy_of, left_alone, random_state, restore_random_state
+from ntkcore.modes import plain_modes, usual
 
 JACOBIAN_BYTES = 256e6  # of each side's Jacobian, where a module is not taken layer by layer
 COLUMNS = 16384  # of it that are summed at a time: long sums of few entries would be made number by number
@@ -44,7 +47,7 @@ def empirical_ntk(
     """Full empirical tangent kernel [n1, n2, c, c] of ``module`` at its present weights, detached.
 
     x1, x2: [n, C, H, W] in the module's dtype; x2 = None means x1. The module maps a batch to [n, c]. All parameters
-    count, those too that do not require gradients. The result is a view of an [n1 c, n2 c] matrix:
+    count, frozen ones (that do not require gradients) too. The result is a view of an [n1 c, n2 c] matrix:
     ``Theta.transpose(1, 2).reshape(n1 * c, n2 * c)`` copies nothing. progress: told (done, total, note) as it goes;
     it may raise Cancelled. The module is left as it was.
     allow_bfloat16: gradients of convolutions may be rounded to bfloat16 (products are summed in single precision, the
@@ -62,13 +65,19 @@ class EmpiricalKernel:
 
     module: nn.Module
     allow_bfloat16: bool = False
+    evaluated: bool = False  # taken in evaluation mode, whatever mode the module is in
+    still: bool = False  # the module is a copy of our own
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         return self.matrix(x1, x2, None)
 
     def matrix(self, x1: Tensor, x2: Tensor | None, progress: Progress | None) -> Tensor:
         """Divides its work and bounds its memory itself."""
-        return _kernel(self.module, x1, x2, True, progress, self.allow_bfloat16)
+        return _kernel(self.module, x1, x2, True, progress, self.allow_bfloat16, self.evaluated)
+
+    def frozen(self) -> "EmpiricalKernel":
+        """The kernel with the weights of now."""
+        return self if self.still else replace(self, module=copy_of(self.module), still=True)
 
 
 def empirical_kernel_fn(module: nn.Module, allow_bfloat16: bool = False) -> TiledKernel:
@@ -83,16 +92,24 @@ def _kernel(
     traced: bool,
     progress: Progress | None,
     allow_bfloat16: bool,
+    evaluated: bool = False,
 ) -> Tensor:
     """[n1, n2, c, c], or [n1, n2] traced."""
-    _check(module, x1, x2)
+    module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper cannot be looked into
+    _check(module, x1, x2, evaluated)
 
     def report(done: float, total: float) -> None:
         if progress is not None:
             progress(done, total, NOTE)
 
-    with ONE_AT_A_TIME, torch.inference_mode(False), torch.enable_grad(), _whole_single_precision():
-        x1, x2 = (x.clone() if x is not None and x.is_inference() else x for x in (x1, x2))
+    with (
+        plain_modes(),
+        torch.enable_grad(),
+        ONE_AT_A_TIME,
+        left_alone(module, evaluated),
+        _whole_single_precision(),
+    ):
+        x1, x2 = usual(x1), usual(x2)
         _check_chance(module, x1[:2])
         report(0, 1)
         dissection = dissect(module, x1)
@@ -115,7 +132,7 @@ def _whole_single_precision() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
+def _check(module: nn.Module, x1: Tensor, x2: Tensor | None, evaluated: bool) -> None:
     if not isinstance(module, nn.Module):
         raise SpecError(f"An empirical kernel is that of a torch module; got {type(module).__name__}.")
     if isinstance(module, torch.jit.ScriptModule):
@@ -132,23 +149,21 @@ def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
         raise SpecError("There are no images on one side of the kernel; give at least one.")
     if next(module.parameters(), None) is None:
         raise SpecError("The module has no parameters, so there is no tangent kernel. Give a network with weights.")
-    dtypes = {p.dtype for p in module.parameters()}
     if x1.dtype in (torch.float16, torch.bfloat16):
         raise SpecError(
             f"Kernels need single or double precision; got {x1.dtype}. Convert module and images by .float()."
         )
-    if x1.dtype not in dtypes:
-        names = ", ".join(sorted(map(str, dtypes)))
-        raise SpecError(f"The module's weights are {names}, the images {x1.dtype}. Convert one, as with x.to(dtype).")
+    checks.weights(module, x1)
     for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and (part.training or part.running_mean is None):
-            mode = "in training mode" if part.training else "without running statistics"
+        training = part.training and not evaluated
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and (training or part.running_mean is None):
+            mode = "in training mode" if training else "without running statistics"
             raise SpecError(
                 f"{name or 'The module'} is a BatchNorm layer {mode}, whose output depends on the whole "
                 "batch, so there is no kernel of image pairs. Call module.eval() first"
                 + (", and keep track_running_stats." if part.running_mean is None else ".")
             )
-        if isinstance(part, nn.modules.dropout._DropoutNd) and part.training and part.p > 0:
+        if isinstance(part, nn.modules.dropout._DropoutNd) and training and part.p > 0:
             raise SpecError(
                 f"{name or 'The module'} is a Dropout layer in training mode, whose output is drawn anew at each call, "
                 "so there is no one kernel. Call module.eval() first."
@@ -158,20 +173,18 @@ def _check(module: nn.Module, x1: Tensor, x2: Tensor | None) -> None:
 def _check_chance(module: nn.Module, x: Tensor) -> None:
     """F.dropout, RReLU or noise in a forward are no layers that could be looked for: a pass must draw no random
     numbers, and two passes must agree."""
-    before = _random_state(x.device)
+    before = random_state(x.device)
     with torch.no_grad():
         one, two = module(x.clone()), module(x.clone())  # clones: some modules write into their input
-    drawn = not torch.equal(before, _random_state(x.device))
+    drawn = not torch.equal(before, random_state(x.device))
+    if drawn:
+        restore_random_state(before, x.device)
     agree = not isinstance(one, Tensor) or torch.equal(one.nan_to_num(), two.nan_to_num())
     if drawn or not agree:
         raise SpecError(
-            "The module's output is drawn anew at each call (dropout or noise), so there is no one kernel. "
-            "Call module.eval() first, or take the random part out."
+            "The module's output is drawn anew at each call (dropout, noise, or statistics that each call moves), so "
+            "there is no one kernel. Call module.eval() first, or take that part out."
         )
-
-
-def _random_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 # -- any module: per-sample Jacobians ----------------------------------------------------------------------------

@@ -122,7 +122,7 @@ class Expansion:
             directions = torch.svd_lowrank(u, q=rank if rank <= ALL_UP_TO else DIRECTIONS, niter=3)[2]
             directions = F.pad(directions, (0, -directions.shape[1] % COLUMNS))
             along = u @ directions
-            probe = torch.randn(u.shape[1], PROBES) / PROBES**0.5
+            probe = torch.randn(u.shape[1], PROBES, dtype=u.dtype, device="cpu") / PROBES**0.5
             probes = u @ probe - along @ (directions.T @ probe)
             missed = _largest(u, along, directions)
             mapped = bare.inputs(x).flatten(1)
@@ -224,7 +224,7 @@ class Expansion:
         else:
             rounded = torch.from_numpy(flat).bfloat16()
             lost = mixed - rounded.float().numpy().reshape(mixed.shape)
-            sums = torch.zeros(len(flat), len(self.levels))
+            sums = torch.zeros(len(flat), len(self.levels), dtype=torch.float32, device="cpu")
             bfloat16.add_products(sums, rounded, self.levels, 1 / LEVELS)
             found = sums.numpy()
         return found.reshape(*mixed.shape[:2], -1), lost
@@ -307,7 +307,7 @@ def _mixture(slopes: Tensor) -> tuple[Tensor, Tensor]:
 
 def _largest(u: Tensor, along: Tensor, directions: Tensor) -> float:
     """Largest singular value of ``u - along directions^T``, from below by power steps, a tenth added."""
-    v, size = torch.randn(u.shape[1], 1), 0.0
+    v, size = torch.randn(u.shape[1], 1, dtype=u.dtype, device="cpu"), 0.0
     for _ in range(POWER_STEPS):
         v = v / v.norm().clamp(min=1e-30)
         w = u @ v - along @ (directions.T @ v)

@@ -21,7 +21,9 @@ from ntkcore.kernels.vectors import threads
 class _Filtered(Record):
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
-        self.b = torch.zeros(n, c, filters.filled(self.width))  # sums of g over positions
+        self.b = torch.zeros(
+            n, c, filters.filled(self.width), dtype=torch.float32, device="cpu"
+        )  # sums of g over positions
         self.g: Tensor | None = None
 
     def _put(self, g: Tensor, n: int, block: slice, outputs: slice) -> None:

@@ -154,7 +154,7 @@ def right(layer: Layer, x: Tensor, size: tuple[int, int], pool: ThreadPoolExecut
 
 def _transformed(x: Tensor, size: tuple[int, int], pool: ThreadPoolExecutor) -> np.ndarray:
     n, channels, height, width = x.shape
-    around = torch.zeros(n, size[0] + 2, size[1] + 2, filled(channels, COLUMNS))
+    around = torch.zeros(n, size[0] + 2, size[1] + 2, filled(channels, COLUMNS), dtype=torch.float32, device="cpu")
     around[:, 1 : height + 1, 1 : width + 1, :channels] = x.movedim(1, -1)
     out = np.empty((n, around.shape[-1] // LANES, PLACES, -(-size[0] * size[1] // 8), LANES), np.int32)
     padded = around.numpy()

@@ -23,6 +23,7 @@ from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, tile_bytes, tiled
 from ntkcore.kernels.inputs import RAW, InputMap
 from ntkcore.kernels.prepared import MANY, Prepared, local_variances
+from ntkcore.modes import plain
 from ntkcore.nets import Activation, Net
 
 KernelKind = Literal["ntk", "nngp"]
@@ -41,6 +42,7 @@ class InfiniteKernel:
     kind: KernelKind = "ntk"
     inputs: InputMap = RAW
 
+    @plain
     def __call__(self, x1: Tensor | Prepared, x2: Tensor | Prepared | None = None) -> Tensor:
         one = self.prepare(x1)
         two = one if x2 is None else self.prepare(x2)
@@ -50,6 +52,7 @@ class InfiniteKernel:
         k = self._input_covariance(one.images, two.images)
         return self._asked(*self._propagate(k, _along(one.variances, -1), _along(two.variances, -2), pair_dims=2))
 
+    @plain
     def pairs(self, x1: Tensor | Prepared, x2: Tensor | Prepared) -> Tensor:
         """Matched pairs: ``K(x1_i, x2_i)``, shape [n]."""
         one, two = self.prepare(x1), self.prepare(x2)
@@ -61,6 +64,7 @@ class InfiniteKernel:
         k = self._matched_covariance(one.images, two.images)
         return self._asked(*self._propagate(k, one.variances, two.variances, pair_dims=1))
 
+    @plain
     def matrix(self, x1: Tensor | Prepared, x2: Tensor | Prepared | None, progress: Progress | None) -> Tensor | None:
         """The whole matrix, where it needs no tiles; None where it does. progress: as of TiledKernel."""
         sides = (x1,) if x2 is None else (x1, x2)
@@ -79,6 +83,7 @@ class InfiniteKernel:
         _check_pair(one.images, (one if two is None else two).images)
         return self._looped(one, two, report)
 
+    @plain
     def prepare(self, x: Tensor | Prepared) -> Prepared:
         """Map the images and run their own variances through the net, in chunks of bounded memory."""
         if isinstance(x, Prepared):
@@ -102,6 +107,7 @@ class InfiniteKernel:
         numbers = positions**2 if self.net.spatial_pairs else positions
         return 8.0 * numbers * dtype.itemsize
 
+    @plain
     def pair_gradients(self, x: Tensor, x2: Tensor | Prepared) -> Tensor:
         """``dK(x, x2_j)/dx`` for one image x [C, H, W] and all j: [n2, C, H, W], in pixel units.
 
@@ -248,6 +254,7 @@ class InfiniteKernel:
         """Variance of the input: ``|u|^2/d`` [n], or ``|u_p|^2/C`` [H, W, n]."""
         return self._matched_covariance(u, u)
 
+    @plain
     def slopes(self, k: Tensor, q: Tensor, variances: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """dK/dk[p] and dK/dq[p] of one image with n2 others, [*positions, n2] each; not with pooling.
 

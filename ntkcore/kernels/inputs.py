@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ntkcore.errors import SpecError
+from ntkcore.modes import plain
 
 InputMapName = Literal["raw", "centre", "standardise"]
 
@@ -27,6 +28,10 @@ class InputMap:
     shift: Tensor | None = None
     scale: float = 1.0
 
+    def __post_init__(self):
+        if self.shift is not None:  # a copy: the map stays what it was made as
+            object.__setattr__(self, "shift", self.shift.detach().clone())
+
     def __call__(self, x: Tensor) -> Tensor:
         """x [n, C, H, W] in pixel units -> mapped images of the same shape and dtype."""
         if self.shift is not None:
@@ -37,6 +42,7 @@ class InputMap:
 RAW = InputMap()
 
 
+@plain
 def input_map(name: InputMapName, x_train: Tensor) -> InputMap:
     """The map ``name`` fitted to the training images x_train [n, C, H, W].
 

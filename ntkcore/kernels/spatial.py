@@ -105,7 +105,7 @@ def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report
     """
     upper, two = two is None, one if two is None else two
     work = _Work.of(net, one, two)
-    out = torch.empty(len(one), len(two), dtype=one.dtype)
+    out = torch.empty(len(one), len(two), dtype=one.dtype, device="cpu")
     single, close, found = one.dtype == torch.float32, [], 0
     lengths = [_own(net, side).sqrt().numpy() for side in (one, two)] if single else []
 

@@ -23,12 +23,14 @@ from torch import Tensor
 
 from ntkcore.errors import NTKError, SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices
+from ntkcore.modes import plain
 
 COPIES = 6  # of a tile that are in memory at once: NNGP and NTK, scaled and not, and the transpose
 PARTS, LEAST_SIDE = 16, 64  # of a side: tiles at least, images of a tile at least
 PROBES = 4  # images whose kernel tells one kernel from another
 
 
+@plain
 def kernel_to_file(
     kernel: TiledKernel, x: Tensor, path: str | Path, memory: float = 512e6, progress: Progress | None = None
 ) -> np.memmap:

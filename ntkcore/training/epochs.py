@@ -20,9 +20,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.errors import NTKError
 from ntkcore.kernels.blocks import Progress
-from ntkcore.training.steps import BLOWN_UP, FiniteNet, training_loss
+from ntkcore.looking import predicted
+from ntkcore.modes import plain_modes, usual
+from ntkcore.training.steps import BLOWN_UP, FiniteNet, learning, training_loss
 from ntkcore.validation import Spec
 
 # (net, images [b, C, H, W] in pixel units, labels [b, c], draw) -> images of the same shape to train on instead; draw
@@ -80,21 +83,26 @@ def train_epochs(
 
     Yields the net as it is at the start, then after each epoch. start: where it goes on (its weights are the net's).
     progress: told of every step within an epoch; it may raise ``Cancelled``, which leaves the net in mid-epoch.
-    The adversary sees the net in evaluation mode (BatchNorm with its running statistics).
-    Raises NTKError when the loss diverges.
+    The adversary sees the net in evaluation mode (BatchNorm with its running statistics), steps are taken in training
+    mode, and at a checkpoint the module is in the mode it was given in. Frozen weights stay as they are.
+    Raises SpecError when nothing in the net can be trained, NTKError when the loss diverges.
     """
+    with plain_modes():
+        x, y = usual(x), usual(y)
+        checks.trainable(net.module, x.float())
     start = Start() if start is None else start
     momentum = {name: v.clone() for name, v in start.momentum.items()}
     yield EpochCheckpoint(start.epoch, math.nan, net, momentum)
     for epoch in range(start.epoch + 1, epochs + 1):
-        loss = _one_epoch(net, x, y, schedule, epoch, adversary, momentum, progress)
+        with learning(net.module):
+            loss = _one_epoch(net, x, y, schedule, epoch, adversary, momentum, progress)
         yield EpochCheckpoint(epoch, loss, net, momentum)
 
 
 def order(n: int, schedule: Schedule, epoch: int) -> tuple[Tensor, ...]:
     """Rows of each step of an epoch. One image that is left over joins the batch before it: BatchNorm needs two."""
     generator = torch.Generator().manual_seed(schedule.seed * 2**31 + epoch)
-    *batches, last = torch.randperm(n, generator=generator).split(schedule.batch)
+    *batches, last = torch.randperm(n, generator=generator, device="cpu").split(schedule.batch)
     if batches and len(last) == 1 < schedule.batch:
         last = torch.cat([batches.pop(), last])
     return (*batches, last)
@@ -135,7 +143,6 @@ def _one_epoch(
             )
         value.backward()
         optimiser.step()
-    net.module.eval()
     for name, p in parameters.items():
         if optimiser.state[p].get("momentum_buffer") is not None:
             momentum[name] = optimiser.state[p]["momentum_buffer"]
@@ -143,10 +150,12 @@ def _one_epoch(
 
 
 def _outputs(net: FiniteNet, images: Tensor) -> Tensor:
+    """In the mode the module is in."""
     try:
-        return net(images)
+        out = net.module(net.seen(images))
     except ValueError as error:  # BatchNorm's, of one number a channel
         raise NTKError(
             f"This net cannot be trained on {len(images)} image{'s' * (len(images) > 1)} of this size a step: {error}. "
             "Choose larger batches or larger images."
         ) from error
+    return out if net.base is None else out - predicted(net.base, net.seen(images))

@@ -7,13 +7,19 @@ centred form leaves the first term out (Loo et al. 2022, arXiv 2210.12030, secti
     linear(z)                            # [n, c], differentiable in z and in w; equal to module(z) while w = w_e
 """
 
-import copy
 import functools
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ntkcore.errors import NTKError
+from ntkcore.looking import copy_of
+
+Weights = dict[str, Tensor]
 
 
 class Linearised(nn.Module):
@@ -29,26 +35,60 @@ class Linearised(nn.Module):
         _forward_rules()
         self.net = module
         self.centred = centred
-        fixed = copy.deepcopy(module).eval().requires_grad_(False)
+        fixed = copy_of(module).eval().requires_grad_(False)
         self._fixed = [fixed]  # in a list, so that it is no part of the parameters
         self._anchor = {name: p.detach().clone() for name, p in module.named_parameters()}
+        self._forward_mode = True  # until a layer says that it has no such derivative
 
     def forward(self, z: Tensor) -> Tensor:
         fixed = self._fixed[0]
         moved = {name: p - self._anchor[name] for name, p in self.net.named_parameters()}
-        buffers = dict(fixed.named_buffers())
+        buffers = {name: buffer.clone() for name, buffer in fixed.named_buffers()}
 
-        def function(weights: dict[str, Tensor]) -> Tensor:
+        def function(weights: Weights) -> Tensor:
             return functional_call(fixed, (weights, buffers), (z,))
 
-        value, change = jvp(function, (self._anchor,), (moved,))
+        if self._forward_mode:
+            try:
+                value, change = jvp(function, (self._anchor,), (moved,))
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:  # of a layer without a forward-mode derivative, such as attention or weight_norm
+                self._forward_mode = False
+        if not self._forward_mode:
+            value, change = _twice_backward(function, self._anchor, moved)
         return change if self.centred else value + change
 
-    def move(self, weights: dict[str, Tensor]) -> None:
+    def _apply(self, fn: Callable, recurse: bool = True) -> "Linearised":
+        """``to(device)`` and its like: also of what the expansion is taken around."""
+        self._fixed[0]._apply(fn, recurse)
+        self._anchor = {name: fn(p) for name, p in self._anchor.items()}
+        return super()._apply(fn, recurse)
+
+    def move(self, weights: Weights) -> None:
         """Set w; names as the module's own parameters have them."""
         with torch.no_grad():
             for name, p in self.net.named_parameters():
                 p.copy_(weights[name])
+
+
+def _twice_backward(function: Callable[[Weights], Tensor], at: Weights, along: Weights) -> tuple[Tensor, Tensor]:
+    """Value and directional derivative by two passes back: ``u -> J^T u`` is linear, and its own pass back is J."""
+    wanted = torch.is_grad_enabled()
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # other kernels of attention have one derivative only
+        leaves = {name: p.detach().requires_grad_() for name, p in at.items()}
+        value = function(leaves)
+        u = torch.zeros_like(value).requires_grad_()
+        kind = {"create_graph": True, "allow_unused": True, "materialize_grads": True}
+        try:
+            back = torch.autograd.grad(value, list(leaves.values()), u, **kind)
+            (change,) = torch.autograd.grad(back, u, [along[name] for name in leaves], **kind)
+        except RuntimeError as error:
+            raise NTKError(
+                "This net cannot be linearised: one of its layers can be differentiated neither forward nor twice "
+                f"({str(error).splitlines()[0]})."
+            ) from error
+    return (value, change) if wanted else (value.detach(), change.detach())
 
 
 @functools.cache

@@ -11,8 +11,8 @@ same recursion (Jacot et al. 2018; Lee et al. 2019): the lazy regime::
     net(x_test)                                                     # [m, c], differentiable in x_test
 """
 
-import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,8 +21,11 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from ntkcore import checks
 from ntkcore.errors import NTKError, SpecError
 from ntkcore.kernels.inputs import RAW, InputMap
+from ntkcore.looking import copy_of, modes_kept, predicted
+from ntkcore.modes import plain, plain_modes, usual
 from ntkcore.validation import Spec
 
 BLOWN_UP = 1e3  # times the first loss: beyond that a run is called diverged
@@ -105,17 +108,24 @@ class FiniteNet:
     """A finite network as a predictor: x [m, C, H, W] in pixel units -> [m, c], float32, differentiable in x.
 
     module: what is trained. inputs: the fixed map of the pixels. base: a copy of the module as it was at the start,
-    whose output is subtracted (centred form); None for none.
+    whose output is subtracted (centred form); None for none. A prediction is that of evaluation mode, whatever mode the
+    module is in (each image on its own, BatchNorm with its running statistics, no dropout), and leaves the module as it
+    was. Raises SpecError for a module whose weights are not float32, or whose output is drawn anew at each call.
     """
 
     module: nn.Module
     inputs: InputMap = RAW
     base: nn.Module | None = None
 
+    @plain
     def __call__(self, x: Tensor) -> Tensor:
+        out = predicted(self.module, self.seen(x))
+        return out if self.base is None else out - predicted(self.base, self.seen(x))
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What the module gets of images: never their own memory, into which some modules write."""
         z = self.inputs(x.float())
-        out = self.module(z)
-        return out if self.base is None else out - self.base(z)
+        return z.clone() if z is x else z
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +141,7 @@ def finite_net(module: nn.Module, inputs: InputMap = RAW, centred: bool = False)
     """``module`` as a predictor; centred: its present output is subtracted from now on."""
     base = None
     if centred:
-        base = copy.deepcopy(module).requires_grad_(False)
+        base = copy_of(module).requires_grad_(False)
     return FiniteNet(module, inputs, base)
 
 
@@ -141,9 +151,10 @@ def train(
     """Train ``net`` in place on x [n, C, H, W], y [n, c], yielding before every step and once at the end.
 
     unit: ``n / lam_max``, what a learning rate of unit "kernel" is counted in. seed: of the order of the batches.
-    Runs in float32; the same seed gives the same weights bit for bit on one machine with as many threads.
-    Raises SpecError when the unit is missing or the net is not centred as the recipe says, NTKError when the loss
-    diverges.
+    Runs in float32; the same seed gives the same weights bit for bit on one machine with as many threads. A step is
+    taken in training mode; at a checkpoint the module is in the mode it was given in. Frozen weights stay as they are.
+    Raises SpecError when the unit is missing, the net is not centred as the recipe says or nothing in it can be
+    trained, NTKError when the loss diverges.
     """
     if recipe.centred != (net.base is not None):
         wanted = "finite_net(..., centred=True)" if recipe.centred else "finite_net(..., centred=False)"
@@ -151,20 +162,20 @@ def train(
     if recipe.lr_unit == "kernel" and unit is None:
         raise SpecError("This learning rate is counted in n / lam_max of a kernel; give that number as unit.")
     lr = recipe.lr * (unit if recipe.lr_unit == "kernel" else 1.0)
-    z, y = net.inputs(x.float()), y.float()
-    start = None
-    if net.base is not None:
-        with torch.no_grad():
-            start = net.base(z)
+    with plain_modes(), torch.no_grad():
+        z, y = net.inputs(usual(x).float()), usual(y).float()
+        checks.trainable(net.module, z)
+        start = None if net.base is None else predicted(net.base, z.clone())
     optimiser = torch.optim.SGD(net.module.parameters(), lr=lr, momentum=recipe.momentum)
     batches = _batches(len(x), recipe.batch, seed, x.device)
     first = None
     for step in range(recipe.steps + 1):
         rows = next(batches)
-        outputs = net.module(z[rows])
-        if start is not None:
-            outputs = outputs - start[rows]
-        value = training_loss(outputs, y[rows], recipe.loss)
+        with learning(net.module):
+            outputs = net.module(z[rows].clone())  # a clone: some modules write into their input
+            if start is not None:
+                outputs = outputs - start[rows]
+            value = training_loss(outputs, y[rows], recipe.loss)
         loss = float(value.detach())
         first = loss if first is None else first
         if not loss <= BLOWN_UP * max(first, 1e-3):  # also when it is not a number
@@ -175,9 +186,18 @@ def train(
         yield Checkpoint(step, loss, net)
         if step == recipe.steps or loss <= recipe.until:
             return
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
+        with learning(net.module):
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+
+
+@contextmanager
+def learning(module: nn.Module) -> Iterator[None]:
+    """Inside, ``module`` is in training mode and gradients are recorded; afterwards it is in the mode it was in."""
+    with plain_modes(), torch.enable_grad(), modes_kept(module):
+        module.train()
+        yield
 
 
 def training_loss(outputs: Tensor, y: Tensor, loss: str) -> Tensor:
@@ -196,4 +216,4 @@ def _batches(n: int, size: int | None, seed: int, device: torch.device) -> Itera
             yield slice(None)
     generator = torch.Generator().manual_seed(seed)
     while True:
-        yield from (rows.to(device) for rows in torch.randperm(n, generator=generator).split(size))
+        yield from (rows.to(device) for rows in torch.randperm(n, generator=generator, device="cpu").split(size))

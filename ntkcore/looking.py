@@ -1,0 +1,125 @@
+"""Looking at a torch module without a trace: whoever asks what a module says finds it as it was.
+
+A forward pass may write into buffers (running statistics, counters, the vectors of ``spectral_norm``), and a module
+has to be put into evaluation mode to be a function of one image. ``left_alone`` gives a module copies of its buffers
+for as long as it is looked at, and its own ones and its modes back, also after an error or an interrupt::
+
+    with left_alone(module, evaluated=True):
+        outputs = module(x)                  # of one fixed function; module's statistics and modes are as before
+"""
+
+import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock, RLock
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ntkcore import checks
+from ntkcore.errors import SpecError
+
+_locks: "WeakKeyDictionary[nn.Module, RLock]" = WeakKeyDictionary()
+_locks_lock = Lock()
+
+
+@contextmanager
+def left_alone(module: nn.Module, evaluated: bool = False) -> Iterator[None]:
+    """Inside, ``module`` may be called; afterwards its buffers and modes are what they were.
+
+    evaluated: all its parts are in evaluation mode inside. One thread at a time.
+    """
+    with _lock_of(module):
+        parts = [part for part in module.modules() if not isinstance(part, torch.jit.ScriptModule)]
+        buffers = [(part._buffers, dict(part._buffers)) for part in parts if part._buffers]
+        with modes_kept(module):
+            if evaluated:
+                for part in module.modules():
+                    part.training = False
+            copies: dict[int, Tensor] = {}  # a buffer that stands at two places stays one
+            try:
+                for now, own in buffers:
+                    for name, buffer in own.items():
+                        if buffer is not None:
+                            now[name] = copies.setdefault(id(buffer), buffer.clone())
+                yield
+            finally:
+                for now, own in buffers:
+                    now.clear()
+                    now.update(own)
+
+
+@contextmanager
+def modes_kept(module: nn.Module) -> Iterator[None]:
+    """Afterwards each part of ``module`` is in the mode, training or evaluation, that it was in."""
+    before = [(part, part.training) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, training in before:
+            if part.training != training:
+                part.training = training
+
+
+def copy_of(module: nn.Module) -> nn.Module:
+    """A copy that does not follow the module's weights. Raises SpecError for a module that cannot be copied."""
+    try:
+        return copy.deepcopy(module)
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        raise SpecError(
+            f"This module cannot be copied ({str(error).splitlines()[0]}), and its weights of now have to be kept. "
+            "Give a module that copy.deepcopy can copy: for weight_norm or spectral_norm, those of "
+            "torch.nn.utils.parametrizations."
+        ) from error
+
+
+def predicted(module: nn.Module, x: Tensor) -> Tensor:
+    """What ``module`` says of images in evaluation mode, [n, c], leaving it as it was.
+
+    Raises SpecError for weights that cannot take these images, for what is not one vector an image, and for a module
+    that draws random numbers.
+    """
+    checks.weights(module, x)
+    for _ in range(3):  # other threads may draw, too
+        before = random_state(x.device)
+        with left_alone(module, evaluated=True):
+            out = module(x)
+        if torch.equal(before, random_state(x.device)):
+            break
+    else:
+        restore_random_state(before, x.device)
+        raise SpecError(
+            "The module draws random numbers in evaluation mode too (dropout or noise in its forward pass), so it is "
+            "no predictor. Take that part out, or let it follow self.training."
+        )
+    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
+        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise SpecError(f"For {len(x)} images the module returns {got}; one vector an image, ({len(x)}, c), is needed.")
+    return out
+
+
+def random_state(device: torch.device) -> Tensor:
+    """Of torch's own generator there, which a module without chance in it does not move."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def restore_random_state(state: Tensor, device: torch.device) -> None:
+    torch.cuda.set_rng_state(state, device) if device.type == "cuda" else torch.set_rng_state(state)
+
+
+def _lock_of(module: nn.Module) -> RLock:
+    with _locks_lock:
+        return _locks.setdefault(module, RLock())
+
+
+def _new_locks() -> None:
+    """In a process that was forked while another thread held one."""
+    global _locks_lock
+    _locks_lock = Lock()
+    _locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_locks)

@@ -1,0 +1,76 @@
+"""Torch's modes at the library's doors: what a caller has set for the thread or the process must not change a result.
+
+Inside ``torch.inference_mode()`` the library computes as inside ``torch.no_grad()``, so that what it gives back can be
+used outside; ``torch.autocast`` is off, since results are promised in the precision of the images; a tensor made in
+inference mode is copied where it comes in. Whether gradients are recorded stays the caller's choice. The default dtype
+and device are not looked at: every tensor that is made inside names its own. Layers of torch, which do look at them,
+are made inside ``torch_defaults``::
+
+    @plain
+    def accuracy_of(f, x, y): ...                # a public function that gives back numbers
+
+    with plain_modes(): ...                      # the same for a part of a generator
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from threading import RLock
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+DEVICES = ("cpu", "cuda")  # where the library computes
+_DEFAULTS = RLock()  # torch's default dtype is one for all threads
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def plain(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` in torch's plain modes, with tensors that gradients may pass through."""
+
+    @functools.wraps(function)
+    def inside(*args: Any, **kwargs: Any) -> R:
+        if _is_plain() and not any(map(_inferred, args)) and not any(map(_inferred, kwargs.values())):
+            return function(*args, **kwargs)
+        with plain_modes():
+            return function(*map(usual, args), **{name: usual(value) for name, value in kwargs.items()})
+
+    return inside
+
+
+@contextmanager
+def plain_modes() -> Iterator[None]:
+    """Inside, no inference mode and no autocast."""
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))  # which would record gradients again
+            stack.enter_context(torch.no_grad())
+        for device in DEVICES:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+def usual(value: Any) -> Any:
+    """A tensor made in inference mode as one that gradients may pass through; anything else as it is."""
+    return value.clone() if _inferred(value) else value
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Inside, torch makes tensors in float32 and on the CPU, as it does where nothing else was set."""
+    with _DEFAULTS, ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        yield
+
+
+def _is_plain() -> bool:
+    return not torch.is_inference_mode_enabled() and not any(map(torch.is_autocast_enabled, DEVICES))
+
+
+def _inferred(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_inference()
