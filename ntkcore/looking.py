@@ -29,26 +29,29 @@ _locks_lock = Lock()
 def left_alone(module: nn.Module, evaluated: bool = False) -> Iterator[None]:
     """Inside, ``module`` may be called; afterwards its buffers and modes are what they were.
 
-    evaluated: all its parts are in evaluation mode inside. One thread at a time.
+    evaluated: all its parts are in evaluation mode inside. One thread at a time looks at a module.
     """
     with _lock_of(module):
-        parts = [part for part in module.modules() if not isinstance(part, torch.jit.ScriptModule)]
-        buffers = [(part._buffers, dict(part._buffers)) for part in parts if part._buffers]
-        with modes_kept(module):
-            if evaluated:
-                for part in module.modules():
-                    part.training = False
-            copies: dict[int, Tensor] = {}  # a buffer that stands at two places stays one
-            try:
-                for now, own in buffers:
-                    for name, buffer in own.items():
-                        if buffer is not None:
-                            now[name] = copies.setdefault(id(buffer), buffer.clone())
-                yield
-            finally:
-                for now, own in buffers:
-                    now.clear()
-                    now.update(own)
+        parts = list(module.modules())
+        learning = [part for part in parts if part.training] if evaluated else []
+        buffers = [(part._buffers, dict(part._buffers)) for part in parts if type(part._buffers) is dict]
+        buffers = [(now, own) for now, own in buffers if own]
+        copies: dict[int, Tensor | None] = {id(None): None}  # a buffer that stands at two places stays one
+        try:
+            for part in learning:
+                part.training = False
+            for now, own in buffers:
+                for name, buffer in own.items():
+                    if id(buffer) not in copies:
+                        copies[id(buffer)] = buffer.clone()
+                    now[name] = copies[id(buffer)]
+            yield
+        finally:
+            for now, own in buffers:
+                now.clear()
+                now.update(own)
+            for part in learning:
+                part.training = True
 
 
 @contextmanager
@@ -59,8 +62,7 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         for part, training in before:
-            if part.training != training:
-                part.training = training
+            part.training = training
 
 
 def copy_of(module: nn.Module) -> nn.Module:

@@ -13,6 +13,7 @@ Images must not see each other: BatchNorm in eval mode is fine. The kernels are 
 flows back to the images or to the weights.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from ntkcore.modes import plain_modes, usual
 JACOBIAN_BYTES = 256e6  # of each side's Jacobian, where a module is not taken layer by layer
 COLUMNS = 16384  # of it that are summed at a time: long sums of few entries would be made number by number
 NOTE = "empirical kernel"
-ONE_AT_A_TIME = RLock()  # while a module is looked at, its weights are not where another call would look for them
+ONE_AT_A_TIME = RLock()  # each may fill its working memory, and sets the precision of the whole process
 
 
 def empirical_ntk(
@@ -220,7 +221,9 @@ def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
         return call_with(module, dict(zip(own, weights, strict=True)), image[None])[0]
 
     try:
-        jacobians = vmap(jacrev(one), (None, 0))(parameters, x.detach())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # of layers without a rule
+            jacobians = vmap(jacrev(one), (None, 0))(parameters, x.detach())
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, IndexError):  # some layers (PReLU, GRU) do not work under vmap: one by one
