@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkcore.errors import WorkerError
+from ntkcore.runs import memory
 from ntkcore.runs.jobs import Job, State
 from ntkcore.runs.process import WorkerProcess, death, worker_environment
 from ntkcore.runs.store import default_root
@@ -44,6 +45,8 @@ class Worker:
 
     ``root`` and ``max_bytes`` are those of the store the process opens. ``target`` is "module:function". The
     environment variable NTK_THREADS sets the number of compute threads (default: torch's own, all cores).
+    ``memory_bytes`` is what the process may hold (default: NTK_MEMORY_GB, else most of what is free when a job starts);
+    a job that goes over it fails in words.
     The process starts at once and ends with :meth:`close`, with this process's exit, or with its death.
     """
 
@@ -52,6 +55,7 @@ class Worker:
         root: str | os.PathLike[str] | None = None,
         target: str = "ntkcore.runs.stages:execute",
         max_bytes: int | None = None,
+        memory_bytes: float | None = None,
     ):
         folder = Path(root).expanduser().absolute() if root is not None else default_root().absolute()
         self._settings = {
@@ -61,6 +65,9 @@ class Worker:
             "parent": os.getpid(),
         }
         self._environment = worker_environment()
+        self._memory = memory.setting() if memory_bytes is None else memory_bytes
+        self._watch: memory.Watch | None = None  # of the process, while a job runs
+        self._over: str | None = None  # why that job had to be ended
         self._changed = threading.Condition(threading.RLock())
         self._jobs: dict[str, Job] = {}
         self._queue: deque[Job] = deque()
@@ -80,6 +87,12 @@ class Worker:
         """Process id of the worker process; None while there is none."""
         child = self._child
         return child.process.pid if child else None
+
+    @property
+    def allowance(self) -> float:
+        """Bytes that a job submitted now may hold."""
+        child = self._child
+        return memory.limit(memory.held(child.process.pid) if child else 0.0, self._memory)
 
     @property
     def ready(self) -> bool:
@@ -189,6 +202,8 @@ class Worker:
             code = child.attend(self._receive)
             with self._changed:
                 self._child = None
+                if self._watch is not None:
+                    self._watch.close()
                 if not self._closed:
                     self._bury(child, code)
                 self._changed.notify_all()
@@ -213,6 +228,7 @@ class Worker:
                 job.report(message["done"], message["total"], message["note"])
             else:
                 self._running = None
+                self._watch.close()
                 self._finish(job, message["op"], message.get("error"), message.get("details"))
                 self._dispatch()
             self._changed.notify_all()
@@ -225,7 +241,17 @@ class Worker:
         job = self._running = self._queue.popleft()
         job.state, job.started, job.attempts = "running", time.time(), job.attempts + 1
         child.forget_output()
-        child.send({"op": "run", "job": job.number, "request": job.request})
+        most = self.allowance
+        self._over = None
+        self._watch = memory.Watch(child.process.pid, most, lambda: self._too_much(job, child, most))
+        child.send({"op": "run", "job": job.number, "memory": most, "request": job.request})
+
+    def _too_much(self, job: Job, child: WorkerProcess, most: float) -> None:
+        """End the process of a job that holds more than it may."""
+        with self._changed:
+            if self._running is job and self._child is child:
+                self._over = memory.lack(most=most)
+                child.kill()
 
     def _bury(self, child: WorkerProcess, code: int) -> None:
         """Settle the affairs of a dead process and decide whether a new one is started now."""
@@ -237,7 +263,9 @@ class Worker:
                 job.state, job.started = "queued", None
                 self._queue.appendleft(job)
             else:
-                self._finish(job, "failed", f"{death(code)} {_ADVICE}", child.output())
+                last = child.output()
+                lacking = self._over or (memory.lack(most=self._watch.most) if memory.is_lack(last) else None)
+                self._finish(job, "failed", lacking or f"{death(code)} {_ADVICE}", last)
         elif not child.ready:
             self._failed_starts += 1
             if self._failed_starts >= _STARTS:

@@ -3,7 +3,7 @@
 Started by process.py as ``python -m ntkcore.runs.worker_child SETTINGS``, where SETTINGS is JSON with
 ``root``, ``max_bytes``, ``target`` ("module:function") and ``parent`` (process id). One JSON object a line::
 
-    in    {"op": "run", "job": 3, "request": {...}}
+    in    {"op": "run", "job": 3, "memory": 1.2e10, "request": {...}}       memory: bytes that it may hold
           {"op": "cancel", "job": 3}
     out   {"op": "ready"} or {"op": "unfit", "error": "a sentence"}
           {"op": "started", "job": 3}
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import importlib
 import json
 import os
@@ -31,9 +32,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ntkcore.errors import Cancelled, NTKError, WorkerError
+from ntkcore.runs import memory
 
 PERIOD = 0.1  # seconds between two progress messages at least
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -62,14 +66,16 @@ def main() -> None:
         number = job["job"]
         send({"op": "started", "job": number})
         reporter.begin(number)
-        try:
-            execute(job["request"], store, reporter)
-        except Cancelled:
-            outcome: dict[str, Any] = {"op": "cancelled"}
-        except Exception as error:
-            outcome = {"op": "failed", "error": explain(error), "details": traceback.format_exc()[-20_000:]}
-        else:
-            outcome = {"op": "done"}
+        with memory.within(job["memory"]):
+            try:
+                execute(job["request"], store, reporter)
+            except Cancelled:
+                outcome: dict[str, Any] = {"op": "cancelled"}
+            except Exception as error:
+                outcome = {"op": "failed", "error": explain(error), "details": traceback.format_exc()[-20_000:]}
+            else:
+                outcome = {"op": "done"}
+        gc.collect()  # what a failure's frames held
         reporter.end()
         send({**outcome, "job": number})
 
@@ -151,12 +157,9 @@ def explain(error: Exception) -> str:
     """A sentence for the user: the message of an NTKError, else the kind of error and its first line."""
     if isinstance(error, NTKError):
         return str(error)
+    if memory.is_lack(error):
+        return memory.lack()
     first = (str(error).strip().splitlines() or [""])[0][:300]
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return (
-            "There is not enough memory for this run. "
-            "Choose fewer images, smaller images or a smaller architecture and run it again."
-        )
     return f"The run stopped on an unexpected {type(error).__name__}{': ' if first else ''}{first.rstrip('.')}."
 
 
@@ -179,8 +182,11 @@ def _take_stdout() -> Callable[[dict[str, Any]], None]:
 
 
 def _end_with(parent: int) -> None:
-    """Have the kernel kill this process when ``parent`` ends (Linux; elsewhere the end of stdin must do)."""
+    """Have the kernel kill this process when ``parent`` ends, and before all others when the machine runs out of memory
+    (Linux; elsewhere the end of stdin must do)."""
     if sys.platform == "linux":
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.name == "posix" and os.getppid() != parent:  # it ended before we asked
         os._exit(0)

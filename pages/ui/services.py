@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from ntkcore import data
+from ntkcore.errors import NTKError
 from ntkcore.runs.rates import Rates, calibrate
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact, Store, default_root
@@ -27,8 +28,12 @@ class Services:
 
 
 def services() -> Services:
-    """The services of the cache folder in force (NTK_CACHE)."""
-    return _services(str(default_root()))
+    """The services of the cache folder in force (NTK_CACHE); stops the page with a sentence when settings are odd."""
+    try:
+        return _services(str(default_root()))
+    except NTKError as error:
+        st.error(str(error))
+        st.stop()
 
 
 @st.cache_resource(show_spinner="Starting: measuring this machine, once")

@@ -1,6 +1,7 @@
 """Every page on small experiments of every kind: its main elements are there, its sentences agree with the store."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,3 +181,15 @@ def test_warm_pages_start_no_job(opened: Open) -> None:
         at = opened(page, wait=False)
         assert charts(at) == CHARTS[page]
         assert not at.get("progress")
+
+
+@pytest.mark.parametrize(("name", "value"), [("NTK_MEMORY_GB", "lots"), ("NTK_THREADS", "0")])
+def test_an_odd_setting_is_a_sentence_on_the_page(
+    name: str, value: str, opened: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("NTK_CACHE", str(tmp_path))
+        patch.setenv(name, value)
+        at = opened("spectrum", wait=False)
+        assert not at.exception
+        assert f"{name} is '{value}'" in complaints(at)[0]

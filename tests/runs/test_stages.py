@@ -343,8 +343,9 @@ def test_out_of_memory_is_a_sentence_and_what_was_done_is_kept(tmp_path):
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("Out of memory in stage kernel (toy: minus / plus, 5000 training")
-    assert "Choose fewer or smaller images" in done.stdout
+    words = "There is not enough memory for stage kernel (toy: minus / plus, 5000 training"
+    assert done.stdout.startswith(words)
+    assert "Choose fewer images" in done.stdout
     store = Store(tmp_path)
     assert is_whole(store)
     assert {artifact.stage for artifact in store.entries()} == {"kernel", "spectrum"}

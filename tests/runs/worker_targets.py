@@ -5,6 +5,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -101,6 +102,25 @@ def fail(request, store, progress):
     if request["how"] == "memory":
         np.empty(2**62, dtype=np.uint8)
     int("forty")
+
+
+def grow(request, store, progress):
+    """Keep a file's worth of results, then take more and more memory; unrefused: as beside a GPU, where nothing
+    refuses it."""
+    save(request, store, progress)
+    if request.get("unrefused"):
+        resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY,) * 2)
+    held = []
+    while True:
+        held.append(np.ones(2_000_000))  # 16 MB
+        progress(len(held), 1000, "growing")
+
+
+def abort_without_memory(request, store, progress):
+    """What a C++ library does that meets bad_alloc where nothing catches it."""
+    progress(1, 2, "ending")
+    print("terminate called after throwing an instance of 'std::bad_alloc'", file=sys.stderr, flush=True)
+    os.abort()
 
 
 def chatter(request, store, progress):

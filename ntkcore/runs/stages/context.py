@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ntkcore import data
 from ntkcore.errors import NTKError
 from ntkcore.kernels.blocks import Progress
-from ntkcore.runs import specs
+from ntkcore.runs import memory, specs
 from ntkcore.runs.device import choose_device
 from ntkcore.runs.store import Artifact, Store
 
@@ -83,12 +82,10 @@ def result(
     try:
         arrays = STAGES[spec.stage](spec, context)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, NTKError) or not _is_out_of_memory(error):
+        if isinstance(error, NTKError) or not memory.is_lack(error):
             raise
-        raise NTKError(
-            f"Out of memory in stage {spec.stage} ({specs.describe(spec)}). Choose fewer or smaller images, or a "
-            "smaller net. Nothing that was computed before is lost."
-        ) from error
+        words = memory.lack(f"stage {spec.stage} ({specs.describe(spec)})")
+        raise NTKError(f"{words} Nothing that was computed before is lost.") from error
     meta = {
         "spec": spec.model_dump(mode="json"),
         "version": spec.version,
@@ -125,8 +122,3 @@ def forward_only(progress: Progress | None) -> Progress | None:
         progress(reached, 1.0, note)
 
     return part
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text or "alloc" in text
