@@ -16,7 +16,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from ntkcore.errors import SpecError
 from ntkcore.modes import plain
@@ -140,9 +139,9 @@ class _Tiles(Function):
             return plan.whole()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient: Tensor):
         plan, (x1, x2) = ctx.plan, ctx.saved_tensors
+        again = torch.is_grad_enabled()  # this derivative is to be differentiated itself: the tiles' graphs are kept
         second = x1 if plan.symmetric else x2
         asked = ctx.needs_input_grad[1], ctx.needs_input_grad[1 if plan.symmetric else 2]
         found = [torch.zeros_like(x) if wanted else None for x, wanted in zip((x1, second), asked, strict=True)]
@@ -151,13 +150,13 @@ class _Tiles(Function):
         for i, j in reversed(plan.work):
             given = gradient[i, j] + gradient[j, i].T if plan.symmetric and i != j else gradient[i, j]
             sides = [
-                x[rows].detach().requires_grad_() if wanted else kept[rows]
+                (x[rows] if again else x[rows].detach().requires_grad_()) if wanted else kept[rows]
                 for x, kept, rows, wanted in zip((x1, second), (plan.one, plan.two), (i, j), asked, strict=True)
             ]
             with torch.enable_grad():
                 block = plan.block(i, j, *sides)
             leaves = [side for side, wanted in zip(sides, asked, strict=True) if wanted]
-            parts = iter(torch.autograd.grad(block, leaves, given))
+            parts = iter(torch.autograd.grad(block, leaves, given, create_graph=again))
             for total, rows in zip(found, (i, j), strict=True):
                 if total is not None:
                     total[rows] += next(parts)

@@ -165,6 +165,23 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("name", ["fc1", "conv2"])
+@pytest.mark.parametrize("square", [True, False], ids=["square", "against-others"])
+def test_second_derivative_through_tiles_equals_the_one_without(name, square):
+    k = kernel_fn(NETS[name])
+    small = replace(k, tile_bytes=k.kernel.bytes_per_pair((1, 3, 3), torch.float64) * 2.5)
+    x, others = images(3, shape=(1, 3, 3)), None if square else images(4, seed=1, shape=(1, 3, 3))
+    assert small.tile_shape(x, others)[0] < 3
+
+    def curvature(kernel):
+        def total(flat):
+            return kernel(flat.view_as(x), others).pow(2).sum()
+
+        return torch.autograd.functional.hessian(total, x.flatten(), strict=True)
+
+    torch.testing.assert_close(curvature(small), curvature(k.kernel), rtol=1e-9, atol=1e-12)
+
+
 def test_memory_of_a_gradient_is_that_of_one_tile():
     """Six times as many pairs, whose covariances of 0.5 MB took 0.5 GB together when graphs lay between them."""
     found = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
