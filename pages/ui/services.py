@@ -12,6 +12,7 @@ import streamlit as st
 
 from ntkcore import data
 from ntkcore.errors import NTKError
+from ntkcore.runs import stages  # noqa: F401  they declare what the store keeps
 from ntkcore.runs.rates import Rates, calibrate
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact, Store, default_root
