@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ntkcore.errors import StoreError
+from ntkcore.runs import rates
 from ntkcore.runs.artifact import ARRAYS, META, _seal
 from ntkcore.runs.cachedir import TAG
 from ntkcore.runs.rates import calibrate
@@ -475,7 +476,9 @@ def test_a_damaged_record_of_an_incident(record, tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"rates": 3}', "rate as text", "negative rate", "no number"], ids=str
 )
-def test_damaged_rates_are_measured_again(content, tmp_path):
+def test_damaged_rates_are_measured_again(content, tmp_path, monkeypatch):
+    monkeypatch.setattr(rates, "ROUNDS", 1)
+    monkeypatch.setattr(rates, "SECONDS", 0.001)
     file = tmp_path / "calibration.json"
     kept = json.loads(json.dumps(vars(calibrate(tmp_path))))
     whole = json.loads(file.read_text())
