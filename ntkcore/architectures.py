@@ -16,9 +16,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ntkcore import checks
 from ntkcore.errors import SpecError
 from ntkcore.modes import plain, torch_defaults
-from ntkcore.nets import Shape
+from ntkcore.nets import LARGEST, Shape, image_shape
 
 Init = Literal["torch", "he"]
 
@@ -45,22 +46,17 @@ def build(name: str, in_shape: Shape, outputs: int = 1, seed: int = 0, init: Ini
     training mode, whatever mode the module is in.
     Raises SpecError for an unknown name or init, and for a shape or number of outputs that makes no net.
     """
-    if name not in _BUILDERS:
-        raise SpecError(f"There is no network {name!r}; choose one of {', '.join(ARCHITECTURES)}.")
-    if init not in ("torch", "he"):
-        raise SpecError(f"init is {init!r}; choose 'torch' or 'he'.")
-    if len(in_shape) != 3 or min(in_shape) < 1:
-        raise SpecError(f"in_shape is {tuple(in_shape)}; give (channels, height, width), each at least 1.")
-    if min(in_shape[1:]) < LEAST_SIDE:
+    checks.choice(name, "name", tuple(_BUILDERS))
+    checks.choice(init, "init", ("torch", "he"))
+    shape, outputs, seed = image_shape(in_shape), checks.whole(outputs, "outputs", 1, LARGEST), checks.seed(seed)
+    if min(shape[1:]) < LEAST_SIDE:
         raise SpecError(
-            f"Images of {in_shape[1]}x{in_shape[2]} pixels are too small for {name}, which halves them at least twice: "
+            f"Images of {shape[1]}x{shape[2]} pixels are too small for {name}, which halves them at least twice: "
             f"at least {LEAST_SIDE}x{LEAST_SIDE} are needed. Use larger images."
         )
-    if outputs < 1:
-        raise SpecError(f"outputs is {outputs}; it is the size of the last layer and must be at least 1.")
     with torch.random.fork_rng(devices=[]), torch_defaults():  # the layers draw on the CPU
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the state of the devices too
-        module = _BUILDERS[name](tuple(in_shape), outputs)
+        module = _BUILDERS[name](shape, outputs)
     if init == "he":
         _he(module, torch.Generator().manual_seed(seed))
     return module

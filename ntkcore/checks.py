@@ -12,6 +12,7 @@ that says what was got, what is needed and how to mend it. What is right comes b
 Descriptions (``ntkcore.validation.Spec``) check their own fields; numbers that stand for a field of one pass here too.
 """
 
+import operator
 import sys
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -40,26 +41,29 @@ def tensor(x: Any, name: str) -> Tensor:
     return x
 
 
-def image_form(x: Any, name: str = "x", axes: int | None = 4, shape: Sequence[int] | None = None) -> Tensor:
+def image_form(
+    x: Any, name: str = "x", axes: int | None = 4, shape: Sequence[int] | None = None, empty: bool = False
+) -> Tensor:
     """Images as a kernel or a predictor takes them: float32 or float64 [n, C, H, W], n and every side at least 1.
 
     Looks at the form alone, so that it costs nothing inside a loop; values that are not finite pass, as they do through
-    any function of torch. axes None: any number of them (for modules on other data). shape: of one image, where known.
+    any function of torch. axes None: any number of them. shape: of one image, where known. empty: there may be none.
     """
     tensor(x, name)
     if x.dtype not in (torch.float32, torch.float64):
-        whole = x.dtype == torch.bool or not x.is_floating_point()
-        mend = "for pixels of 0 to 255, x.float() / 255" if whole else "x.float()"
+        own = _as_code(name)
+        mend = f"{own}.float()" if x.is_floating_point() else f"for pixels of 0 to 255, {own}.float() / 255"
         raise SpecError(f"{name} must be a float tensor, float32 or float64; got {x.dtype}. Convert: {mend}.")
     if axes is not None and x.ndim != axes:
-        mend = " For one image: x[None]; for images of one channel: x[:, None]." if x.ndim == 3 else ""
+        own = _as_code(name)
+        mend = f" For one image: {own}[None]; for images of one channel: {own}[:, None]." if x.ndim == 3 else ""
         raise SpecError(f"{name} must be a float tensor [n, C, H, W]; got shape {_shape(x)}.{mend}")
-    if x.ndim == 0 or len(x) == 0:
+    if x.ndim == 0 or (len(x) == 0 and not empty):
         raise SpecError(f"There are no images in {name}: shape {_shape(x)}. Give at least one.")
-    if x.numel() == 0:
+    if 0 in x.shape[1:]:
         raise SpecError(f"{name} has no pixels: shape {_shape(x)}.")
     if shape is not None and tuple(x.shape[1:]) != tuple(shape):
-        raise SpecError(f"{name} holds images of shape {_shape(x[0])}; {tuple(shape)} is needed, as the others have.")
+        raise SpecError(f"{name} holds images of shape {_shape(x)[1:]}; {tuple(shape)} is needed, as the others have.")
     return x
 
 
@@ -79,7 +83,9 @@ def images(x: Any, name: str = "x", pixels: bool = False, shape: Sequence[int] |
     if not pixels or (low >= 0 and high <= 1):
         return x
     if low < -ROUNDING or high > 1 + ROUNDING:
-        mend = "x / 255" if low >= 0 and 1.5 < high <= 255 else "undo what moved them, such as x * std + mean"
+        own = _as_code(name)
+        grey_levels = low >= 0 and 1.5 < high <= 255
+        mend = f"{own} / 255" if grey_levels else f"undo what moved them, such as {own} * std + mean"
         raise SpecError(
             f"{name} must be pixels in [0, 1]; got values from {low:.6g} to {high:.6g}. Convert: {mend}. To centre or "
             "scale them for the kernel or the net alone, use input_map."
@@ -87,14 +93,16 @@ def images(x: Any, name: str = "x", pixels: bool = False, shape: Sequence[int] |
     return x.clamp(0, 1)
 
 
+def image(x: Any, name: str = "image", pixels: bool = False, shape: Sequence[int] | None = None) -> Tensor:
+    """One image [C, H, W]; otherwise as ``images``."""
+    if tensor(x, name).ndim != 3:
+        raise SpecError(f"{name} must be one image [C, H, W]; got shape {_shape(x)}. For the first of several: x[0].")
+    return images(x[None], name, pixels, shape)[0]
+
+
 def targets(y: Any, count: int, name: str = "y") -> Tensor:
     """What a kernel or a net is fitted to: finite numbers [n, c] for n = ``count`` images, any real ones."""
-    tensor(y, name)
-    if y.ndim == 1 and len(y) == count:
-        raise SpecError(f"{name} must be [n, c]; got shape {_shape(y)}. {_how_to_convert(y, name)}")
-    if y.ndim != 2 or len(y) != count or y.shape[1] == 0:
-        raise SpecError(f"{name} must be [n, c] with n = {count} images; got shape {_shape(y)}.")
-    if y.dtype == torch.bool:
+    if _columns(y, count, name).dtype == torch.bool:
         raise SpecError(f"{name} must be numbers; got {y.dtype}. {_how_to_convert(y, name)}")
     if not torch.isfinite(y).all():
         raise SpecError(f"{name} has entries that are not finite. Mend or leave out those images.")
@@ -106,18 +114,14 @@ def labels(y: Any, count: int, name: str = "y", outputs: int | None = None) -> T
 
     n = ``count`` images; outputs: c, where something else has set it. Whole numbers come back as float32.
     """
-    tensor(y, name)
-    if y.ndim != 2 or len(y) != count or y.shape[1] == 0:
-        mend = _how_to_convert(y, name) if y.ndim == 1 and len(y) == count else ""
-        raise SpecError(f"{name} must be labels [n, c] for n = {count} images; got shape {_shape(y)}. {mend}".rstrip())
-    if y.shape[1] == 1:
+    if _columns(y, count, name).shape[1] == 1:
         right = y.dtype != torch.bool and bool(((y == 1) | (y == -1)).all())
     else:
         right = bool(((y == 0) | (y == 1)).all() & (y.sum(1) == 1).all())
     if not right:
+        got = f"{list(y.shape)} of {y.dtype} with a row {shown([round(value, 4) for value in y[0].tolist()])}"
         raise SpecError(
-            f"{name} must be labels [n, 1] of -1 and +1, or one-hot [n, c]; got {_some_values(y)}. "
-            f"{_how_to_convert(y, name)}"
+            f"{name} must be labels [n, 1] of -1 and +1, or one-hot [n, c]; got {got}. {_how_to_convert(y, name)}"
         )
     if outputs is not None and y.shape[1] != outputs:
         raise SpecError(
@@ -125,6 +129,20 @@ def labels(y: Any, count: int, name: str = "y", outputs: int | None = None) -> T
             "classes: one column of -1 and +1 for two, one-hot for more."
         )
     return y if y.is_floating_point() else y.float()
+
+
+def label(y: Any, name: str = "label", outputs: int | None = None) -> Tensor:
+    """The label [c] of one image; otherwise as ``labels``."""
+    if tensor(y, name).ndim != 1:
+        raise SpecError(f"{name} must be one label, [c]; got shape {_shape(y)}. For the first of several: y[0].")
+    return labels(y[None], 1, name, outputs)[0]
+
+
+def judged(out: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """Outputs and labels, both [m, c] of the same m images, at least one of them, on one device."""
+    answer_form(out)
+    y = labels(y, len(out), outputs=out.shape[1])
+    return answers(out, y.shape), y.to(out.device)
 
 
 def answers(out: Any, shape: Sequence[int], name: str = "outputs") -> Tensor:
@@ -139,21 +157,22 @@ def answers(out: Any, shape: Sequence[int], name: str = "outputs") -> Tensor:
     return out
 
 
-def answer_form(out: Any, shape: Sequence[int], name: str = "outputs") -> Tensor:
+def answer_form(out: Any, shape: Sequence[int] | None = None, name: str = "outputs") -> Tensor:
     """The form alone: [m, c], one row an image and one column a class. Costs nothing inside a loop."""
     tensor(out, name)
-    if tuple(out.shape) != tuple(shape):
-        mend = " For one output: f(x)[:, None]." if out.ndim == 1 and tuple(shape) == (len(out), 1) else ""
-        raise SpecError(f"{name} must be [m, c] = {list(shape)}, as the labels are; got shape {_shape(out)}.{mend}")
+    if (out.ndim != 2 or out.numel() == 0) if shape is None else (out.shape != torch.Size(shape)):
+        mend = " For one output an image: f(x)[:, None]." if out.ndim == 1 else ""
+        needed = "m and c at least 1" if shape is None else f"{list(shape)}, as the labels are"
+        raise SpecError(f"{name} must be [m, c], {needed}; got shape {_shape(out)}.{mend}")
     return out
 
 
 # -- selections ----------------------------------------------------------------------------------------------------
 
 
-def selection(which: Any, count: int, noun: str = "feature") -> Tensor:
+def selection(which: Any, count: int, noun: str = "feature", why: str = "") -> Tensor:
     """Indices int64 [k], each once and from 0 to ``count - 1``: from a list, range, array or tensor of them, or from a
-    mask (of bools, ``count`` long), in the order given."""
+    mask (of bools, ``count`` long), in the order given. why: what makes their number."""
     mixed = isinstance(which, list | tuple) and len({isinstance(entry, bool | np.bool_) for entry in which}) > 1
     if mixed or not isinstance(which, list | tuple | range | np.ndarray | Tensor):
         raise SpecError(f"Give {noun}s as a list of indices or as a mask; got {_kind(which)}, {shown(which)}.")
@@ -167,15 +186,15 @@ def selection(which: Any, count: int, noun: str = "feature") -> Tensor:
             raise SpecError(f"The mask of {noun}s is {len(array)} long; one entry for each of {count} is needed.")
         return torch.from_numpy(np.flatnonzero(array))
     if array.size == 0:
-        return torch.zeros(0, dtype=torch.long)
+        return torch.zeros(0, dtype=torch.long, device="cpu")
     if array.dtype.kind not in "iu":
         raise SpecError(
             f"Give {noun}s as whole numbers (or as a mask of bools); got {shown(array.tolist())}, {array.dtype}."
         )
     beyond = array[(array < 0) | (array >= count)]
     if beyond.size:
-        there = f"there are {count}, from 0 to {count - 1}" if count else "there are none"
-        raise SpecError(f"{noun.capitalize()} {beyond[0]} does not exist: {there}.")
+        there = f"Choose indices from 0 to {count - 1}." if count else ""
+        raise SpecError(f"{noun.capitalize()} {beyond[0]} does not exist: there are {count}{why}. {there}".rstrip())
     values, times = np.unique(array, return_counts=True)
     if (times > 1).any():
         raise SpecError(f"{noun.capitalize()} {values[times > 1][0]} is given {times.max()} times; give each once.")
@@ -201,17 +220,16 @@ def number(
     least: float | None = None,
     most: float | None = None,
     *,
-    open: bool = False,
+    above: float | None = None,
+    below: float | None = None,
     inf: bool = False,
 ) -> float:
-    """A float from anything that stands for one real number: Python's, numpy's, a 0-d tensor.
-
-    least, most: bounds; open: that are not reached themselves. inf: infinity counts as a number.
-    """
+    """A float from anything that stands for one real number: Python's, numpy's, a 0-d tensor; within bounds that it may
+    reach (least, most) or may not (above, below). inf: infinity counts as a number."""
     found = _real(value)
     if found is None or (abs(found) > sys.float_info.max and not (inf and found == float("inf"))):
         raise SpecError(f"{name} is {shown(value)}; a {'number' if inf else 'finite number'} is needed.")
-    return _bounded(float(found), name, least, most, open)
+    return _bounded(float(found), name, least, most, above, below)
 
 
 def whole(value: Any, name: str, least: int | None = None, most: int | None = None) -> int:
@@ -219,7 +237,19 @@ def whole(value: Any, name: str, least: int | None = None, most: int | None = No
     found = _real(value)
     if found is None or abs(found) == float("inf") or int(found) != found:
         raise SpecError(f"{name} is {shown(value)}; a whole number is needed.")
-    return _bounded(int(found), name, least, most, False)
+    return _bounded(int(found), name, least, most)
+
+
+def seed(value: Any, name: str = "seed") -> int:
+    """What torch's generators are seeded with."""
+    return whole(value, name, 0, 2**63 - 1)
+
+
+def truth(value: Any, name: str) -> bool:
+    """True or false, Python's or numpy's."""
+    if not isinstance(value, bool | np.bool_):
+        raise SpecError(f"{name} is {shown(value)}; True or False is needed.")
+    return bool(value)
 
 
 def choice(value: Any, name: str, allowed: Sequence[str]) -> str:
@@ -282,11 +312,16 @@ def instance(value: Any, kind: type | tuple[type, ...], name: str, how: str) -> 
     return value
 
 
-def function(value: Any, name: str, how: str) -> Any:
-    """Something that can be called; how: what it must map."""
-    if not callable(value):
-        raise SpecError(f"{name} must be a function; got {_kind(value)}. {how}")
+def function(value: Any, name: str, how: str, optional: bool = False) -> Any:
+    """Something that can be called; how: what it must map. optional: or None."""
+    if not callable(value) and not (optional and value is None):
+        raise SpecError(f"{name} must be a function{' or None' if optional else ''}; got {_kind(value)}. {how}")
     return value
+
+
+def progress(value: Any) -> Any:
+    """What is told how far a computation is, or None."""
+    return function(value, "progress", "It is called with (done, total, note).", optional=True)
 
 
 # -- words ---------------------------------------------------------------------------------------------------------
@@ -309,33 +344,42 @@ def _real(value: Any) -> Real | None:
     return value if isinstance(value, Real) and not isinstance(value, bool) and value == value else None
 
 
-def _bounded(found, name: str, least: float | None, most: float | None, open: bool):
-    low = least is not None and (found < least or (open and found == least))
-    high = most is not None and (found > most or (open and found == most))
-    if low or high:
-        words = ("greater than", "less than") if open else ("at least", "at most")
-        needed = [f"{word} {bound}" for word, bound in zip(words, (least, most), strict=True) if bound is not None]
-        raise SpecError(f"{name} is {shown(found)}; it must be {' and '.join(needed)}.")
+def _bounded(found: Any, name: str, least: Any, most: Any, above: Any = None, below: Any = None) -> Any:
+    bounds = (
+        ("at least", least, operator.ge),
+        ("greater than", above, operator.gt),
+        ("at most", most, operator.le),
+        ("less than", below, operator.lt),
+    )
+    given = [(words, bound, holds) for words, bound, holds in bounds if bound is not None]
+    if not all(holds(found, bound) for _, bound, holds in given):
+        needed = " and ".join(f"{words} {bound}" for words, bound, _ in given)
+        raise SpecError(f"{name} is {shown(found)}; it must be {needed}.")
     return found
 
 
 def _how_to_convert(y: Tensor, name: str) -> str:
     """What makes labels of these."""
-    column = y[:, None] if y.ndim == 1 else y
-    two = column.shape[1] == 1 and bool(((column == 0) | (column == 1)).all())
-    if column.shape[1] > 1:
-        return f"For the largest entry as the class: F.one_hot({name}.argmax(1), {column.shape[1]})."
-    if bool(((column == 1) | (column == -1)).all()) and y.dtype != torch.bool:
+    if y.ndim == 2 and y.shape[1] > 1:
+        return f"For the largest entry as the class: F.one_hot({name}.argmax(1), {y.shape[1]})."
+    if bool(((y == 1) | (y == -1)).all()) and y.dtype != torch.bool:
         return f"Convert: {name}[:, None]."
     flat = name if y.ndim == 1 else f"{name}[:, 0]"
-    if two:
+    if bool(((y == 0) | (y == 1)).all()):
         return f"For 0 and 1 of two classes: (2.0 * {flat} - 1)[:, None]."
     return f"For class indices: F.one_hot({flat}.long(), c) with c classes; for two classes: -1 and +1, [n, 1]."
 
 
-def _some_values(y: Tensor) -> str:
-    row = [round(value, 4) for value in y[0].tolist()]
-    return f"{list(y.shape)} of {y.dtype} with a row {shown(row)}"
+def _columns(y: Any, count: int, name: str) -> Tensor:
+    if tensor(y, name).ndim != 2 or len(y) != count or y.shape[1] == 0:
+        mend = f" {_how_to_convert(y, name)}" if y.ndim == 1 and len(y) == count else ""
+        raise SpecError(f"{name} must be [n, c] for n = {count} images; got shape {_shape(y)}.{mend}")
+    return y
+
+
+def _as_code(name: str) -> str:
+    """How a line of Python calls what a sentence calls ``name``."""
+    return name if name.isidentifier() else "x"
 
 
 def _kind(x: Any) -> str:

@@ -13,22 +13,26 @@ finite twin::
     ntkcore.kernel_fn(net)(x)                                              # -> [n, n]
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from ntkcore import checks
 from ntkcore import covariance as cov
 from ntkcore.errors import SpecError
 from ntkcore.modes import plain
+from ntkcore.validation import shown
 
 Shape = tuple[int, ...]  # of one image or activation: (C, H, W) or (features,)
 ActivationName = Literal["relu", "erf"]
 Parameterisation = Literal["ntk", "standard"]
+DEEPEST = 10_000  # hidden layers of a family
+LARGEST = 2**31 - 1  # of a side or a layer
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class Dense:
 
     W_std: float
     b_std: float
+
+    def __post_init__(self):
+        _check_scales(self)
 
     def covariance(self, k: Tensor, t: Tensor | None, spatial_pairs: bool) -> tuple[Tensor, Tensor]:
         k = self.W_std**2 * k + self.b_std**2
@@ -56,6 +63,9 @@ class Conv:
     W_std: float
     b_std: float
 
+    def __post_init__(self):
+        _check_scales(self)
+
     def covariance(self, k: Tensor, t: Tensor | None, spatial_pairs: bool) -> tuple[Tensor, Tensor]:
         weight = self.W_std**2 / 9
         k = weight * cov.box_sum(k, spatial_pairs) + self.b_std**2
@@ -73,6 +83,9 @@ class Activation:
     """Pointwise nonlinearity, ``relu`` or ``erf``; the only layer that needs the variances."""
 
     name: ActivationName = "relu"
+
+    def __post_init__(self):
+        checks.choice(self.name, "activation", ("relu", "erf"))
 
     def activate(self, k: Tensor, t: Tensor | None, q1: Tensor, q2: Tensor) -> tuple[Tensor, Tensor | None]:
         return (cov.relu if self.name == "relu" else cov.erf)(k, t, q1, q2)
@@ -92,10 +105,6 @@ class AvgPool:
         return cov.pool_pairs(k), (None if t is None else cov.pool_pairs(t))
 
     def module(self, shape: Shape, width: int, generator: torch.Generator) -> tuple[nn.Module, Shape]:
-        if min(shape[1:]) < 2:
-            raise SpecError(
-                f"An image of {shape[1]}x{shape[2]} positions cannot be pooled 2x2. Use larger images or fewer pools."
-            )
         return nn.AvgPool2d(2), (shape[0], shape[1] // 2, shape[2] // 2)
 
 
@@ -132,10 +141,16 @@ Layer = Dense | Conv | Activation | AvgPool | GlobalAvgPool | Flatten
 
 @dataclass(frozen=True)
 class Net:
-    """A tuple of layers, from the image to one output; ``name`` says it in words and is not part of equality."""
+    """A tuple of layers, from the image to one output; ``name`` says it in words and is not part of equality.
+
+    Raises SpecError for layers that make no net, or one whose kernel rules do not hold.
+    """
 
     layers: tuple[Layer, ...]
     name: str = "net"
+
+    def __post_init__(self):
+        object.__setattr__(self, "layers", _in_order(self.layers))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Net) and self.layers == other.layers
@@ -159,6 +174,15 @@ class Net:
     @property
     def activations(self) -> int:
         return sum(isinstance(layer, Activation) for layer in self.layers)
+
+    def check_sides(self, height: int, width: int) -> None:
+        """Raises SpecError for images that its pools leave nothing of."""
+        smallest = 2 ** sum(isinstance(layer, AvgPool) for layer in self.layers)
+        if min(height, width) < smallest:
+            raise SpecError(
+                f"Images of {height}x{width} are too small for {self}, which needs at least {smallest}x{smallest} for "
+                "its 2x2 pools. Use larger images or fewer pools."
+            )
 
     def covariance_layers(self) -> Iterator[Layer]:
         """The layers a covariance passes through: without the leading Flatten, which the inner product does."""
@@ -187,15 +211,13 @@ class Net:
         other speeds, the rate must shrink like 1/width, and the tangent kernel is another one.
         Raises SpecError for a shape, width or number of outputs that makes no net.
         """
-        if len(in_shape) != 3 or min(in_shape) < 1:
-            raise SpecError(f"in_shape is {tuple(in_shape)}; give (channels, height, width), each at least 1.")
-        if width < 1 or outputs < 1:
-            raise SpecError(f"width is {width} and outputs is {outputs}; both must be at least 1.")
-        if parameterisation not in ("ntk", "standard"):
-            raise SpecError(f"parameterisation is {parameterisation!r}; choose 'ntk' or 'standard'.")
-        generator = torch.Generator().manual_seed(seed)
+        shape = image_shape(in_shape)
+        self.check_sides(*shape[1:])
+        width, outputs = checks.whole(width, "width", 1, LARGEST), checks.whole(outputs, "outputs", 1, LARGEST)
+        checks.choice(parameterisation, "parameterisation", ("ntk", "standard"))
+        generator = torch.Generator().manual_seed(checks.seed(seed))
         last = max((i for i, layer in enumerate(self.layers) if isinstance(layer, Dense | Conv)), default=-1)
-        shape, modules = tuple(in_shape), []
+        modules = []
         for i, layer in enumerate(self.layers):
             module, shape = layer.module(shape, outputs if i == last else width, generator)
             if parameterisation == "standard" and isinstance(module, NTKDense | NTKConv):
@@ -204,19 +226,63 @@ class Net:
         return nn.Sequential(*modules)
 
 
+def image_shape(in_shape: Shape) -> tuple[int, int, int]:
+    """(C, H, W) as whole numbers. Raises SpecError for what is no shape of an image."""
+    if not isinstance(in_shape, list | tuple) or len(in_shape) != 3:
+        raise SpecError(f"in_shape is {shown(in_shape)}; give (channels, height, width), each at least 1.")
+    channels, height, width = in_shape
+    sides = (("channels", channels), ("height", height), ("width", width))
+    channels, height, width = (checks.whole(side, name, 1, LARGEST) for name, side in sides)
+    return channels, height, width
+
+
+def _check_scales(layer: Dense | Conv) -> None:
+    """Plain floats, from any numbers that there may be."""
+    object.__setattr__(layer, "W_std", checks.number(layer.W_std, "W_std", above=0))
+    object.__setattr__(layer, "b_std", checks.number(layer.b_std, "b_std", 0))
+
+
+def _in_order(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Layers that make a net: positions until it is flattened, once, a Dense after that; and what an activation sees is
+    Gaussian, as its kernel rule has it: a Dense or Conv lies between it and the pixels, or the activation before it."""
+    if not isinstance(layers, list | tuple):
+        raise SpecError(f"layers is {shown(layers)}; give a tuple of layers, such as fc(1).layers.")
+    flat = dense = gaussian = False
+    for i, layer in enumerate(layers):
+        checks.instance(layer, get_args(Layer), f"Layer {i} of the net", "They are in ntkcore.nets.")
+        where = f"Layer {i} of the net, {layer},"
+        if isinstance(layer, Conv | AvgPool | Flatten | GlobalAvgPool) and flat:
+            raise SpecError(f"{where} needs an image, which was flattened before it. Put it earlier, or leave it out.")
+        if isinstance(layer, Dense) and not flat:
+            raise SpecError(f"{where} comes before the image is flattened. Put Flatten or GlobalAvgPool before it.")
+        if isinstance(layer, Activation) and not gaussian:
+            raise SpecError(
+                f"{where} sees what is not Gaussian, as its kernel rule needs it. Put a Dense or Conv between it and "
+                "the pixels or the activation before it."
+            )
+        flat |= isinstance(layer, Flatten | GlobalAvgPool)
+        dense |= isinstance(layer, Dense)
+        gaussian = isinstance(layer, Dense | Conv) or (gaussian and not isinstance(layer, Activation))
+    if not dense:
+        raise SpecError(
+            f"These {len(layers)} layers have no output: end them with Flatten or GlobalAvgPool, then Dense."
+        )
+    return tuple(layers)
+
+
 # -- the families of the paper -----------------------------------------------------------------------------------
 
 
 def fc(depth: int = 1, W_std: float = 2**0.5, b_std: float = 0.1, activation: ActivationName = "relu") -> Net:
     """Fully connected: Flatten, depth x (Dense, activation), Dense. depth counts hidden layers."""
-    _check(depth, W_std, b_std, activation)
+    depth = checks.whole(depth, "depth", 1, DEEPEST)
     dense = Dense(W_std, b_std)
     return Net((Flatten(), *(dense, Activation(activation)) * depth, dense), f"FC({depth})")
 
 
 def conv(depth: int = 2, W_std: float = 2**0.5, b_std: float = 0.1, activation: ActivationName = "relu") -> Net:
     """Convolutional: depth x (Conv 3x3, activation), Flatten, Dense."""
-    _check(depth, W_std, b_std, activation)
+    depth = checks.whole(depth, "depth", 1, DEEPEST)
     layers = (Conv(W_std, b_std), Activation(activation)) * depth
     return Net((*layers, Flatten(), Dense(W_std, b_std)), f"Conv({depth})")
 
@@ -226,24 +292,13 @@ MYRTLE_BLOCKS = {5: (1, 1, 1), 7: (1, 2, 2), 10: (2, 3, 3)}
 
 def myrtle(depth: int = 5, W_std: float = 2**0.5, b_std: float = 0.1, activation: ActivationName = "relu") -> Net:
     """Myrtle-5, -7, -10 (Shankar et al. 2020): Conv, then three blocks of convolutions with 2x2 pools between."""
+    depth = checks.whole(depth, "depth")
     if depth not in MYRTLE_BLOCKS:
-        raise SpecError(f"Myrtle has depth 5, 7 or 10; got {depth}.")
-    _check(depth, W_std, b_std, activation)
+        raise SpecError(f"Myrtle has depth 5, 7 or 10; got {shown(depth)}.")
     one = (Conv(W_std, b_std), Activation(activation))
     first, second, third = MYRTLE_BLOCKS[depth]
     layers = (*one, *one * first, AvgPool(), *one * second, AvgPool(), *one * third, GlobalAvgPool())
     return Net((*layers, Dense(W_std, b_std)), f"Myrtle-{depth}")
-
-
-def _check(depth: int, W_std: float, b_std: float, activation: str) -> None:
-    if depth < 1 or int(depth) != depth:
-        raise SpecError(f"depth is {depth}; it counts hidden layers and must be a whole number of at least 1.")
-    if not 0 < W_std < float("inf"):
-        raise SpecError(f"W_std is {W_std}; it must be positive (sqrt(2) keeps the scale of a ReLU net).")
-    if not 0 <= b_std < float("inf"):
-        raise SpecError(f"b_std is {b_std}; it must be zero or positive.")
-    if activation not in ("relu", "erf"):
-        raise SpecError(f"activation is {activation!r}; choose 'relu' or 'erf'.")
 
 
 # -- finite layers in NTK parameterisation -----------------------------------------------------------------------

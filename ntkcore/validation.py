@@ -13,10 +13,11 @@ sentences fit for a user, whichever way it is built::
 A validator of a spec raises ValueError with a whole sentence; it is passed on as it is.
 """
 
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ntkcore.errors import SpecError
 
@@ -45,6 +46,19 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     title: ClassVar[str] = ""  # what messages call it; the class name when empty
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_no_truth_values(cls, given: Any) -> Any:
+        """True is not the number 1, as it would be to Python and so to pydantic."""
+        for name, value in given.items() if isinstance(given, Mapping) else ():
+            field = cls.model_fields.get(name)
+            kinds = set() if field is None else _plain_types(field.annotation)
+            if bool not in kinds and kinds & {int, float}:
+                for entry in value if isinstance(value, list | tuple) else (value,):
+                    if isinstance(entry, bool) or str(getattr(entry, "dtype", "")) in ("bool", "torch.bool"):
+                        raise ValueError(f"{name} is {shown(entry)}; a number is needed.")
+        return given
+
     if not TYPE_CHECKING:  # type checkers see the fields, not this signature
 
         def __init__(self, /, **fields: Any) -> None:
@@ -72,6 +86,12 @@ class Spec(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated as a whole (pydantic's ``model_copy`` is not)."""
         return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+
+def _plain_types(annotation: Any) -> set[Any]:
+    """The types in an annotation: ``tuple[int, ...] | None`` has int and None's."""
+    inside = get_args(annotation)
+    return {annotation} if not inside else set().union(*map(_plain_types, inside))
 
 
 def spec_error(error: ValidationError, spec: type[BaseModel]) -> SpecError:

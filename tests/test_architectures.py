@@ -150,10 +150,10 @@ def test_torchvision_is_imported_for_resnet18_alone():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        pytest.param({"name": "vgg"}, "no network 'vgg'; choose one of cnn-large, cnn-small, resnet18", id="name"),
+        pytest.param({"name": "vgg"}, "name is 'vgg'; choose 'cnn-large', 'cnn-small' or 'resnet18'", id="name"),
         pytest.param({"init": "xavier"}, "'xavier'; choose 'torch' or 'he'", id="init"),
         pytest.param({"in_shape": (8, 8)}, "channels, height, width", id="flat shape"),
-        pytest.param({"in_shape": (0, 8, 8)}, "each at least 1", id="no channel"),
+        pytest.param({"in_shape": (0, 8, 8)}, "channels is 0; it must be at least 1", id="no channel"),
         pytest.param({"outputs": 0}, "outputs is 0", id="no output"),
         *(
             pytest.param(

@@ -102,7 +102,10 @@ def test_nets_are_values():
         (lambda: fc(1).module((8, 8), 4), "channels, height, width"),
         (lambda: fc(1).module((1, 8, 8), 0), "width is 0"),
         (lambda: fc(1).module((1, 8, 8), 4, parameterisation="mup"), "'ntk' or 'standard'"),
-        (lambda: Net((AvgPool(), Flatten())).module((1, 1, 1), 4), "cannot be pooled"),
+        (
+            lambda: Net((AvgPool(), Flatten(), Dense(1, 0)), "a pool").module((1, 1, 1), 4),
+            "1x1 are too small for a pool",
+        ),
     ],
 )
 def test_wrong_descriptions_are_refused_in_words(make, words):

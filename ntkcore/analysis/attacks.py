@@ -19,13 +19,16 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.analysis.predict import correct
-from ntkcore.errors import Cancelled, NTKError
+from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.modes import plain
 from ntkcore.validation import Spec
 
 Predictor = Callable[[Tensor], Tensor]
 Norm = Literal["linf", "l2"]
+PREDICTOR = "A predictor maps images [m, C, H, W] to outputs [m, c]; fit and finite_net make one."
+MAKERS = "fgsm and pgd make one."
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,26 +75,31 @@ class Attack(Spec):
     """
 
     norm: Norm = "linf"
-    eps: float = Field(8 / 255, ge=0, allow_inf_nan=False)
+    eps: float = Field(8 / 255, ge=0, le=1e6, allow_inf_nan=False)
     steps: int = Field(1, ge=1, le=1000)
-    step_size: float = Field(8 / 255, ge=0, allow_inf_nan=False)
+    step_size: float = Field(8 / 255, ge=0, le=1e6, allow_inf_nan=False)
     random_start: bool = False
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
 
     @plain
     def __call__(self, f: Predictor, x: Tensor, y: Tensor, first: Predictor | None = None) -> AttackResult:
-        """Attack f at images x [m, C, H, W] in [0, 1] with true labels y [m, c].
+        """Attack f at images x [m, C, H, W] in [0, 1] with true labels y: [m, 1] of -1 and +1, or one-hot [m, c].
 
+        f: x [m, C, H, W] -> [m, c], differentiable. Pixels that rounding put outside are set to the border.
         first: a cheaper predictor with the same value and gradient as f at x, used for the first step when the
         attack starts at x itself (the shared-gradient trick of ``ntkcore.analysis.eigenfeatures``).
-        Success is judged again outside the loop, on f itself, after checking the ball and the range.
+        Success is judged again outside the loop, on f itself, after checking the ball and the range. Raises SpecError
+        for images or labels that are not such, and for outputs that do not fit the labels or are not finite.
         """
-        x = x.detach()
-        y = y.to(x.device)
+        checks.function(f, "f", PREDICTOR)
+        x = checks.images(x, pixels=True).detach()
+        y = checks.labels(y, len(x)).to(x.device)
+        with torch.no_grad():
+            clean = checks.answers(f(x), y.shape, "f(x)")
         x_adv, stuck = self.perturb(f, x, y, self.eps, first)
         self._judge_ball(x_adv, x)
         with torch.no_grad():
-            clean, attacked = f(x), f(x_adv)
+            attacked = checks.answers(f(x_adv), y.shape, "f at the attacked images")
         return AttackResult(x_adv, clean, attacked, correct(clean, y), correct(attacked, y), stuck)
 
     @plain
@@ -100,6 +108,7 @@ class Attack(Spec):
     ) -> tuple[Tensor, Tensor]:
         """The loop alone: adversarial images [m, C, H, W] and the mask [m] of zero gradients at the first step.
 
+        Trusts x and y, as those do that train on what comes back and have checked them before.
         eps: one radius, or one per image [m]; the step size is scaled along when it differs from ``self.eps``.
         """
         radius = torch.as_tensor(eps, dtype=x.dtype, device=x.device).expand(len(x)).view(-1, 1, 1, 1)
@@ -157,8 +166,17 @@ def pgd(
     seed: int = 0,
 ) -> Attack:
     """Projected gradient descent (Madry et al. 2018); step_size defaults to ``2.5 eps / steps``."""
-    size = 2.5 * eps / max(steps, 1) if step_size is None else step_size
+    eps, steps = checks.number(eps, "eps", 0), checks.whole(steps, "steps", 1)
+    size = 2.5 * eps / steps if step_size is None else step_size
     return Attack(norm=norm, eps=eps, steps=steps, step_size=size, random_start=random_start, seed=seed)
+
+
+def scalable(attack: Attack, largest: float) -> Attack:
+    """An attack whose step can grow with the radius, up to ``largest``: one of radius 0 has no ratio of the two."""
+    checks.instance(attack, Attack, "attack", MAKERS)
+    if attack.eps == 0 and largest > 0:
+        raise SpecError(f"{attack} cannot be scaled to other radii. Give it an eps above 0.")
+    return attack
 
 
 def loss(outputs: Tensor, y: Tensor) -> Tensor:
@@ -172,12 +190,13 @@ def loss(outputs: Tensor, y: Tensor) -> Tensor:
 def loss_gradient(f: Predictor, x: Tensor, y: Tensor) -> Tensor:
     """Gradient of the loss at each image with respect to its own pixels: [m, C, H, W].
 
-    Raises NTKError when f is not differentiable in its input.
+    Raises NTKError when f is not differentiable in its input or its outputs are not of the labels' shape.
     """
     with torch.enable_grad():
         z = x.detach().clone().requires_grad_()
         try:
-            (gradient,) = torch.autograd.grad(loss(f(z), y).sum(), z)
+            outputs = checks.answer_form(f(z), y.shape, "f(x)")
+            (gradient,) = torch.autograd.grad(loss(outputs, y).sum(), z)
         except (Cancelled, NTKError):
             raise
         except RuntimeError as error:

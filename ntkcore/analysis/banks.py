@@ -19,9 +19,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, loss_gradient
-from ntkcore.analysis.predict import correct, margin
+from ntkcore import checks
+from ntkcore.analysis.attacks import MAKERS, Attack, loss_gradient
+from ntkcore.analysis.predict import correct, margins
 from ntkcore.analysis.sign_sweeps import sweep_by_signs
+from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
 from ntkcore.modes import plain
@@ -78,6 +80,33 @@ class BankSweep:
     zero_gradient: Tensor
 
 
+def swept(
+    kernel: KernelFunction,
+    x: Tensor,
+    y: Tensor,
+    x_test: Tensor,
+    y_test: Tensor,
+    attack: Attack,
+    s: Spectrum | None = None,
+    K_test: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What a sweep is made of, checked at its door: x [n, C, H, W], y [n, c], x_test [m, C, H, W], y_test [m, c].
+
+    Images in [0, 1]; labels that features and predictors can be right by. Raises SpecError for anything else.
+    """
+    checks.function(kernel, "kernel", "It maps images to [n1, n2]; kernel_fn makes one.")
+    checks.instance(attack, Attack, "attack", MAKERS)
+    x = checks.images(x, pixels=True)
+    x_test = checks.images(x_test, "x_test", pixels=True, shape=x.shape[1:])
+    y = checks.labels(y, len(x))
+    y_test = checks.labels(y_test, len(x_test), "y_test", y.shape[1])
+    if s is not None:
+        train_spectrum(kernel, x, s)
+    if K_test is not None and checks.tensor(K_test, "K_test").shape != (len(x_test), len(x)):
+        raise SpecError(f"K_test has shape {tuple(K_test.shape)}; [{len(x_test)}, {len(x)}] is needed, k(x_test, x).")
+    return x, y, x_test, y_test
+
+
 @plain
 def attack_bank(
     kernel: KernelFunction,
@@ -92,14 +121,17 @@ def attack_bank(
     """Attack every predictor of the bank at every test image, each with its own perturbation.
 
     x_train [n, C, H, W], x_test [m, C, H, W], y_test [m, c]; K_test: ``kernel(x_test, x_train)`` [m, n] float64 if
-    at hand. progress counts test images. Raises SpecError when the labels do not fit the bank's outputs.
+    at hand. progress counts test images. Trusts its arguments, which ``swept`` checks. Raises SpecError for a kernel
+    that is not finite, of which no prediction is right or wrong.
     """
     outputs = bank.weights.shape[-1] if bank.readout is None else bank.readout.shape[-1]
-    if y_test.shape != (len(x_test), outputs):
-        raise SpecError(f"y_test must be [{len(x_test)}, {outputs}] for these predictors; got {tuple(y_test.shape)}.")
     exact_x = x_train.double()
     if K_test is None:
         K_test = kernel(x_test.double(), exact_x)
+    if not torch.isfinite(K_test).all():
+        raise SpecError(
+            "The kernel of test and training images is not finite. Look at the net's weights and its scales."
+        )
     inner = bank.inner(K_test)
     right_before = correct(bank.read(inner).flatten(0, 1), _spread(y_test.double(), len(bank)))
     right_before = right_before.view(len(x_test), len(bank))
@@ -130,7 +162,7 @@ def attack_bank(
         with torch.no_grad():
             attacked = f(z)
         right_after[i, right] = correct(attacked, y)
-        open_ = (~(margin(attacked, y).abs() >= tolerance[right])).nonzero().squeeze(1)  # not a number: open
+        open_ = (~(margins(attacked, y).abs() >= tolerance[right])).nonzero().squeeze(1)  # not a number: open
         doubtful = [(torch.full_like(open_, i), right[open_], z[open_])] if len(open_) else []
         _decide(kernel, exact_x, bank, y_test, doubtful, right_after)
     if progress is not None:

@@ -11,7 +11,7 @@ gradients. All kernels are of the same n training images in the same order; ever
     matched_gradient_cosine(gradients_fc, gradients_conv, partner)   # [20], from feature_gradients of each
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,23 @@ from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, Sweep, classify, feature_bank
+from ntkcore import checks
+from ntkcore.analysis.eigenfeatures import (
+    NON_ROBUST,
+    ROBUST,
+    USELESS,
+    Selection,
+    Sweep,
+    chosen_features,
+    classify,
+    feature_bank,
+)
 from ntkcore.analysis.pictures import pair_gradients
-from ntkcore.analysis.spectrum import Spectrum
+from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
 from ntkcore.modes import plain
+from ntkcore.validation import shown
 
 CONSTANT = 1e-12  # a centred kernel this much smaller than the kernel itself is rounding noise
 
@@ -86,10 +97,10 @@ def subspace_overlap(V1: Tensor, V2: Tensor, ks: Sequence[int]) -> Tensor:
 
     V1, V2 [n, r]: orthonormal columns, largest eigenvalue first. Raises SpecError for a k that neither has.
     """
-    ks = torch.as_tensor(list(ks), dtype=torch.long, device=V1.device)
-    most = min(V1.shape[1], V2.shape[1])
-    if len(ks) == 0 or not (int(ks.min()) >= 1 and int(ks.max()) <= most):
-        raise SpecError(f"ks are {ks.tolist()[:10]}; numbers of leading eigenvectors from 1 to {most} are needed.")
+    most = _most(V1, V2)
+    if isinstance(ks, str) or not isinstance(ks, Iterable) or not (numbers := list(ks)):
+        raise SpecError(f"ks are {shown(ks)}; give numbers of leading eigenvectors, a list of them from 1 to {most}.")
+    ks = torch.tensor([checks.whole(k, "A number in ks", 1, most) for k in numbers], device=V1.device)
     squares = _products(V1, V2, int(ks.max())).square()
     sums = squares.cumsum(0).cumsum(1).diagonal()  # [k - 1]: sum over i, j < k
     return sums[ks - 1] / ks
@@ -100,8 +111,8 @@ def chance_overlap(k: int, n: int) -> tuple[float, float]:
 
     ``k/n`` and ``(n - k)/n sqrt(2 / ((n - 1)(n + 2)))``: for k = 1 that of a squared cosine, Beta(1/2, (n - 1)/2).
     """
-    if not 1 <= k <= n:
-        raise SpecError(f"k is {k}; a subspace of {n} dimensions has from 1 to {n}.")
+    n = checks.whole(n, "n", 1)
+    k = checks.whole(k, "k", 1, n)
     return k / n, (n - k) / n * (2 / ((n - 1) * (n + 2))) ** 0.5 if n > 1 else 0.0
 
 
@@ -110,9 +121,7 @@ def vector_overlap(V1: Tensor, V2: Tensor, top: int) -> Tensor:
 
     Eigenvectors of (nearly) equal eigenvalues turn freely among themselves; ``subspace_overlap`` does not mind.
     """
-    most = min(V1.shape[1], V2.shape[1])
-    if not 1 <= top <= most:
-        raise SpecError(f"top is {top}; a number of leading eigenvectors from 1 to {most} is needed.")
+    top = checks.whole(top, "top", 1, _most(V1, V2))
     return _products(V1, V2, top).abs()
 
 
@@ -126,12 +135,18 @@ def match_features(V1: Tensor, V2: Tensor, top: int) -> Tensor:
     return torch.from_numpy(partner).long()
 
 
-def _products(V1: Tensor, V2: Tensor, k: int) -> Tensor:
-    """``<v_i, v_j>`` of the k leading columns: [k, k]."""
+def _most(V1: Tensor, V2: Tensor) -> int:
+    """How many leading eigenvectors both have."""
+    checks.tensor(V1, "V1"), checks.tensor(V2, "V2")
     if V1.ndim != 2 or V2.ndim != 2 or len(V1) != len(V2):
         raise SpecError(
             f"Eigenvectors must be [n, r] over the same n training images; got {tuple(V1.shape)} and {tuple(V2.shape)}."
         )
+    return min(V1.shape[1], V2.shape[1])
+
+
+def _products(V1: Tensor, V2: Tensor, k: int) -> Tensor:
+    """``<v_i, v_j>`` of the k leading columns: [k, k]."""
     return V1[:, :k].detach().double().T @ V2[:, :k].detach().double()  # sum over images
 
 
@@ -146,7 +161,7 @@ def feature_gradients(
     y: Tensor,
     images: Tensor,
     labels: Tensor,
-    features: Sequence[int] | Tensor,
+    features: Selection,
     progress: Progress | None = None,
 ) -> Tensor:
     """Input gradient of each feature at each image, toward the true class: [F, m, d] for F ``features``.
@@ -156,13 +171,16 @@ def feature_gradients(
     counts images. Raises SpecError for a feature that does not exist, labels that do not fit, or a kernel without
     gradients for pairs of images.
     """
-    if labels.shape != (len(images), y.shape[1]):
-        raise SpecError(f"labels must be [{len(images)}, {y.shape[1]}] for these images; got {tuple(labels.shape)}.")
+    x = checks.images(x)
+    y = checks.labels(y, len(x))
+    images = checks.images(images, "images", shape=x.shape[1:])
+    labels = checks.labels(labels, len(images), "labels", y.shape[1])
+    train_spectrum(kernel, x, checks.instance(s, Spectrum, "s", "spectrum(kernel(x)) makes one."))
     if not hasattr(untiled(kernel), "pair_gradients"):
         raise SpecError(
             f"{type(untiled(kernel)).__name__} gives no input gradients of image pairs. Use a closed-form kernel."
         )
-    bank = feature_bank(s, y, features)
+    bank = feature_bank(s, y, chosen_features(s, features))
     vectors, readout = bank.weights[:, :, 0], bank.readout[:, 0]  # [F, n], [F, c]
     toward = readout @ labels.double().T  # [F, m]: output for the true class per unit of K(x, X) v_i; sum over c
     prepare = getattr(untiled(kernel), "prepare", None)
@@ -232,7 +250,7 @@ class FeatureCount:
 def tally(sweep: Sweep, level: float, keep: float, top: int = 20) -> FeatureCount:
     """Count the classes of features (``classify`` at ``level`` and ``keep``), over all and over the ``top`` largest."""
     classes, robustness = classify(sweep, level, keep), sweep.robustness.cpu().numpy()
-    top = min(top, len(classes))
+    top = min(checks.whole(top, "top", 1), len(classes))
     whole = [int((classes == kind).sum()) for kind in (ROBUST, NON_ROBUST, USELESS)]
     first = [int((classes[:top] == kind).sum()) for kind in (ROBUST, NON_ROBUST, USELESS)]
     varies = np.ptp(robustness) > 0

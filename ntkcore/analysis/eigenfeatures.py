@@ -17,15 +17,16 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.analysis.attacks import Attack, fgsm
-from ntkcore.analysis.banks import Bank, attack_bank
+from ntkcore.analysis.banks import Bank, attack_bank, swept
 from ntkcore.analysis.predict import KernelPredictor
 from ntkcore.analysis.spectrum import Spectrum, projections, train_spectrum
-from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, Progress, frozen
 from ntkcore.modes import plain
 
 USELESS, NON_ROBUST, ROBUST = 0, 1, 2
+Selection = Sequence[int] | Sequence[bool] | np.ndarray | Tensor  # indices, or a mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,23 +65,23 @@ class Sweep:
         return self.zero_gradient.double().mean(0)
 
 
-def feature_bank(s: Spectrum, y: Tensor, features: Sequence[int] | Tensor | None = None) -> Bank:
+def feature_bank(s: Spectrum, y: Tensor, index: Tensor | None = None) -> Bank:
     """Eigenfeatures as a bank: weights v_i [n, 1], readout ``v_i^T Y / lam_i`` [1, c]; all non-zero ones by default.
 
-    Raises SpecError for an index at or beyond the numerical rank.
+    index [k] int64, as ``chosen_features`` gives it.
     """
-    index = (
-        torch.arange(s.rank, device="cpu")
-        if features is None
-        else torch.as_tensor(features, dtype=torch.long, device="cpu")
-    )
-    if len(index) and not (int(index.min()) >= 0 and int(index.max()) < s.rank):
-        raise SpecError(
-            f"Feature {int(index.max())} does not exist: {s.rank} of {len(s.values)} eigenvalues are above rounding "
-            f"noise. Choose indices from 0 to {s.rank - 1}."
-        )
+    index = torch.arange(s.rank, device="cpu") if index is None else index
     readout = projections(s, y)[index] / s.values[index, None]
     return Bank(s.vectors[:, index].T[:, :, None].contiguous(), readout[:, None])
+
+
+def chosen_features(s: Spectrum, features: Selection) -> Tensor:
+    """Indices [k] of features, from indices or a mask of all that exist: those below the numerical rank.
+
+    Raises SpecError for one that does not exist or is given twice.
+    """
+    why = "" if s.rank == len(s.values) else f" ({s.rank} of {len(s.values)} eigenvalues are above rounding noise)"
+    return checks.selection(features, s.rank, "feature", why)
 
 
 @plain
@@ -99,8 +100,11 @@ def eigenfeatures(
 
     attack: on each feature separately, true labels (default FGSM, eps 8/255). spectrum_of_train and K_test (the
     kernel between test and training images, [m, n]) are computed unless handed in. progress counts test images.
+    Images in [0, 1]; labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others.
     """
-    attack, kernel = fgsm() if attack is None else attack, frozen(kernel)
+    attack = fgsm() if attack is None else attack
+    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, K_test=K_test)
+    kernel = frozen(kernel)
     s = train_spectrum(kernel, x.double(), spectrum_of_train)
     result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test)
     return Sweep(s, attack, result.right_before, result.right_after, result.zero_gradient, majority_share(y_test))
@@ -114,16 +118,22 @@ def majority_share(y: Tensor) -> float:
     return float(y.double().mean(0).max())
 
 
-def subset_predictor(
-    kernel: KernelFunction, s: Spectrum, x: Tensor, y: Tensor, features: Sequence[int] | Tensor
-) -> KernelPredictor:
-    """``sum over i in S of f^(i)``: a predictor x -> [m, c] from the features S alone, differentiable."""
-    return KernelPredictor(kernel, x.double(), subset_weights(s, y, features))
+def subset_predictor(kernel: KernelFunction, s: Spectrum, x: Tensor, y: Tensor, features: Selection) -> KernelPredictor:
+    """``sum over i in S of f^(i)``: a predictor x -> [m, c] from the features S alone, differentiable.
+
+    s: spectrum of ``kernel`` on x [n, C, H, W]; y [n, c] as in ``fit``. features: indices, each once, or a mask of the
+    features that exist (``classify(sweep) == ROBUST``). Raises SpecError for what is not such.
+    """
+    checks.function(kernel, "kernel", "It maps images to [n1, n2]; kernel_fn makes one.")
+    x = checks.images(x)
+    train_spectrum(kernel, x, checks.instance(s, Spectrum, "s", "spectrum(kernel(x)) makes one."))
+    weights = subset_weights(s, checks.targets(y, len(x)), chosen_features(s, features))
+    return KernelPredictor(kernel, x.double(), weights)
 
 
-def subset_weights(s: Spectrum, y: Tensor, features: Sequence[int] | Tensor) -> Tensor:
-    """Dual weights [n, c] of the sum over the features S."""
-    bank = feature_bank(s, y, features)
+def subset_weights(s: Spectrum, y: Tensor, index: Tensor) -> Tensor:
+    """Dual weights [n, c] of the sum over the features ``index`` [k], as ``chosen_features`` gives it."""
+    bank = feature_bank(s, y, index)
     if len(bank) == 0:
         return s.vectors.new_zeros(s.n, y.shape[1])
     return bank.weights[:, :, 0].T @ bank.readout[:, 0]
@@ -137,10 +147,10 @@ def classify(sweep: Sweep, level: float = 0.01, keep: float = 0.5) -> np.ndarray
 
     Useful: better than always guessing the most frequent test label, by a one-sided exact binomial test at
     ``level``. Robust: keeps at least the share ``keep`` of its right answers under the attack, ``gamma >= keep rho``.
-    Raises SpecError for a level or share outside (0, 1).
+    Raises SpecError for a level outside (0, 1) or a share outside (0, 1].
     """
-    if not 0 < level < 1 or not 0 < keep <= 1:
-        raise SpecError(f"level is {level} and keep is {keep}; both are shares between 0 and 1.")
+    checks.instance(sweep, Sweep, "sweep", "eigenfeatures makes one.")
+    level, keep = checks.number(level, "level", above=0, below=1), checks.number(keep, "keep", above=0, most=1)
     hits = sweep.right_before.sum(0).cpu().numpy()
     kept = sweep.right_after.sum(0).cpu().numpy()
     useful = binomial_p_values(hits, sweep.m, sweep.majority) < level

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, Predictor
-from ntkcore.analysis.predict import margin
+from ntkcore import checks
+from ntkcore.analysis.attacks import PREDICTOR, Attack, Predictor, scalable
+from ntkcore.analysis.predict import margins
+from ntkcore.errors import SpecError
 from ntkcore.modes import plain
 
 BISECTIONS = 12
@@ -37,17 +39,25 @@ class MarginPath:
 
 @plain
 def margin_along_eps(f: Predictor, image: Tensor, label: Tensor, attack: Attack, eps: Tensor) -> MarginPath:
-    """Attack ``image`` [C, H, W] with label [c] at every radius in ``eps`` [P] (pixel units, ascending)."""
+    """Attack ``image`` [C, H, W] with label [c] at every radius in ``eps`` [P] (pixel units, ascending).
+
+    ``attack.eps`` sets only the ratio of step and radius. Raises SpecError for an image, a label or radii that are not
+    such, and for outputs that do not fit the label or are not finite.
+    """
+    checks.function(f, "f", PREDICTOR)
+    image, label = checks.image(image, pixels=True).detach(), checks.label(label)
+    eps = _radii(eps)
+    scalable(attack, float(eps[-1]))
 
     def at(radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = image.expand(len(radii), *image.shape)
         y = label.expand(len(radii), *label.shape)
         z, stuck = attack.perturb(f, x, y, radii)
         with torch.no_grad():
-            return margin(f(z), y), z, stuck
+            return margins(checks.answers(f(z), y.shape, "f(x)"), y), z, stuck
 
-    margins, x_adv, stuck = at(eps)
-    wrong = (margins <= 0).nonzero().squeeze(1)
+    found, x_adv, stuck = at(eps)
+    wrong = (found <= 0).nonzero().squeeze(1)
     flip = float("inf")
     if len(wrong):
         high = int(wrong[0])
@@ -59,4 +69,13 @@ def margin_along_eps(f: Predictor, image: Tensor, label: Tensor, attack: Attack,
                 flip = middle
             else:
                 low = middle
-    return MarginPath(eps, margins, x_adv, flip, bool(stuck.all()))
+    return MarginPath(eps, found, x_adv, flip, bool(stuck.all()))
+
+
+def _radii(eps: Tensor) -> Tensor:
+    fits = checks.tensor(eps, "eps").ndim == 1 and len(eps) > 0 and eps.is_floating_point()
+    if not fits or not (torch.isfinite(eps).all() and (eps >= 0).all() and (eps.diff() >= 0).all()):
+        raise SpecError(
+            "eps must be ascending radii in pixel units, a float tensor [P]. torch.linspace(0, 0.2, 25) makes one."
+        )
+    return eps

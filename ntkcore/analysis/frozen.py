@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.errors import NTKError
 from ntkcore.kernels.empirical import empirical_ntk
 from ntkcore.looking import copy_of
@@ -29,7 +30,9 @@ def solve(net: FiniteNet, x: Tensor, y: Tensor, ridge: float = 0.0) -> FiniteNet
     The centred form, without the net's own output. ridge: in units of the kernel's mean diagonal. Solved in float64.
     Raises NTKError when the kernel is singular.
     """
-    n, c = y.shape
+    x = checks.images(x)
+    n, c = checks.targets(y, len(x)).shape
+    ridge = checks.number(ridge, "ridge", 0)
     net = replace(net, module=copy_of(net.module).eval(), base=None)
     theta = empirical_ntk(net.module, net.inputs(x.float())).double()
     kernel = theta.permute(0, 2, 1, 3).reshape(n * c, n * c)  # [i, a] by [j, b]

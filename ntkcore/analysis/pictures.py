@@ -10,16 +10,17 @@ parts that the robust, the non-robust and the useless features ask for (Tsilivis
     p.contributions             # [F]: change of the margin that each feature suffers under the perturbation
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.analysis.attacks import Attack, loss
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, feature_bank
-from ntkcore.analysis.predict import KernelPredictor, margin
+from ntkcore.analysis.banks import swept
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, Selection, chosen_features, feature_bank
+from ntkcore.analysis.predict import KernelPredictor, margins
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.kernels.blocks import KernelFunction, untiled
 from ntkcore.modes import plain
@@ -54,22 +55,24 @@ def feature_pictures(
     image: Tensor,
     label: Tensor,
     attack: Attack,
-    features: Sequence[int],
+    features: Selection,
     classes: np.ndarray,
 ) -> FeaturePictures:
     """Pictures of ``features`` at ``image`` [C, H, W] with true label ``label`` [c]; classes [F] from ``classify``.
 
     x [n, C, H, W], y [n, c] are the training set of the spectrum s. Binary: a picture is the gradient of ``y f^(i)``,
     so red pixels, brightened, help the true class. Multi-class: of the feature's output for the true class.
-    Raises SpecError for a feature that does not exist.
+    Raises SpecError for images, a label, features or classes that are not such.
     """
-    x, image, label = x.double(), image.double(), label.double()
+    image, label = checks.image(image, pixels=True), checks.label(label)
+    x, y, images, labels = swept(kernel, x, y, image[None], label[None], attack, s)
+    x, image, label = x.double(), images[0].double(), labels[0].double()
+    chosen = chosen_features(s, features)
+    classes = checks.codes(classes, s.rank, GROUPS, "classes")
     bank = feature_bank(s, y)
     readout = bank.readout[:, 0]  # [F, c]
     J = pair_gradients(kernel, image, x)  # [n, d]
     vectors = bank.weights[:, :, 0]  # [F, n]
-    chosen = torch.as_tensor(list(features), dtype=torch.long, device="cpu")
-    feature_bank(s, y, chosen)  # raises for an index that does not exist
     toward = (readout * label).sum(1)  # change of the true class's output per unit of K(x, X) v_i
 
     k_row = kernel(image[None], x)[0]
@@ -92,8 +95,8 @@ def feature_pictures(
         x_adv=x_adv,
         group_gradients=groups.view(-1, *image.shape),
         contributions=_margin_share(change, after, label),
-        margin_before=float(margin(whole[None], label[None])[0]),
-        margin_after=float(margin(after[None], label[None])[0]),
+        margin_before=float(margins(whole[None], label[None])[0]),
+        margin_after=float(margins(after[None], label[None])[0]),
     )
 
 

@@ -16,10 +16,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.analysis.spectrum import Spectrum, learned_fraction, projections, train_spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, frozen, untiled
 from ntkcore.modes import plain
+from ntkcore.training import Descent
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class KernelPredictor:
 
     @plain
     def __call__(self, x: Tensor) -> Tensor:
-        x = x.to(self.alpha)
+        x = checks.image_form(x, shape=self.x_train.shape[1:]).to(self.alpha)
         combined = self._combined
         return self.kernel(x, self.x_train) @ self.alpha if combined is None else combined(x)
 
@@ -55,12 +57,7 @@ def inverse_weights(s: Spectrum, time: float = float("inf"), ridge: float = 0.0)
     """``g_i = (1 - exp(-t lam_i)) / (lam_i + ridge)`` for every mode, [r].
 
     Where lam_i is numerically zero: its limit t for finite t without ridge, else 0 (minimum-norm solution).
-    Raises SpecError for a negative time or ridge, or one that is not a number.
     """
-    if not time >= 0:
-        raise SpecError(f"time is {time}; it must be zero, positive or infinite.")
-    if not 0 <= ridge < float("inf"):
-        raise SpecError(f"ridge is {ridge}; it must be zero or positive.")
     values = s.values.clamp(min=0)
     null = s.values <= s.floor
     g = learned_fraction(values, time) / torch.where(null, 1.0, values + ridge)
@@ -79,14 +76,13 @@ def fit(
 ) -> KernelPredictor:
     """The kernel predictor after training time ``time`` (in units of 1/eigenvalue), exact.
 
-    x [n, C, H, W] in pixel units; y [n, c], binary -1/+1 or one-hot. time = inf is the ridgeless interpolant,
-    ridge rho replaces K by K + rho I in the inverse. spectrum_of_train: the spectrum of ``kernel(x)``, if at hand. The
-    predictor keeps the images and, of a net's tangent kernel, the weights of now.
-    Raises SpecError when shapes do not fit or time or ridge is negative.
+    x [n, C, H, W]; y [n, c], labels (binary -1/+1 or one-hot) or any other finite numbers to be fitted. time = inf is
+    the ridgeless interpolant, ridge rho replaces K by K + rho I in the inverse. spectrum_of_train: the spectrum of
+    ``kernel(x)``, if at hand. The predictor keeps the images and, of a net's tangent kernel, the weights of now.
+    Raises SpecError for images, targets or numbers that are not such.
     """
-    if y.ndim != 2 or len(y) != len(x):
-        raise SpecError(f"Labels must be [n, c] with n = {len(x)} images; got shape {tuple(y.shape)}.")
-    kernel, x = frozen(kernel), x.to(torch.float64, copy=True)
+    time, ridge = checks.number(time, "time", 0, inf=True), checks.number(ridge, "ridge", 0)
+    kernel, x, y = _fitted(kernel, x, y)
     s = train_spectrum(kernel, x, spectrum_of_train)
     g = inverse_weights(s, time, ridge)
     alpha = s.vectors @ (g[:, None] * projections(s, y))
@@ -102,22 +98,31 @@ def descent_weights(s: Spectrum, lr: float, momentum: float, steps: int) -> Tens
     does not move. lr: in units of ``n / lam_max``, so that the first direction moves by ``lr`` of its error. Raises
     SpecError when the recursion diverges (``lr >= 2 (1 + momentum)``) or a number is out of its range.
     """
-    if not 0 <= momentum < 1 or steps < 0 or not lr > 0:
-        raise SpecError(
-            f"lr is {lr:g}, momentum {momentum:g} and steps {steps}; lr must be greater than 0, momentum in [0, 1), "
-            "steps at least 0."
-        )
-    if lr >= 2 * (1 + momentum):
-        raise SpecError(
-            f"With momentum {momentum:g} a learning rate of {lr:g} n/lam_max diverges; choose one below "
-            f"{2 * (1 + momentum):g}."
-        )
+    lr, momentum, steps = _descent(lr, momentum, steps)
     rate = lr / s.values[0]
     g, velocity = torch.zeros_like(s.values), torch.zeros_like(s.values)
     for _ in range(steps):
         velocity = momentum * velocity + (s.values * g - 1)
         g = g - rate * velocity
     return g
+
+
+def _descent(lr: float, momentum: float, steps: int) -> tuple[float, float, int]:
+    d = Descent(lr=lr, momentum=momentum, steps=steps)
+    if d.lr >= 2 * (1 + d.momentum):
+        raise SpecError(
+            f"With momentum {d.momentum:g} a learning rate of {d.lr:g} n/lam_max diverges; choose one below "
+            f"{2 * (1 + d.momentum):g}."
+        )
+    return d.lr, d.momentum, d.steps
+
+
+def _fitted(kernel: KernelFunction, x: Tensor, y: Tensor) -> tuple[KernelFunction, Tensor, Tensor]:
+    """The kernel of now, a copy of the images in float64, the targets."""
+    checks.function(kernel, "kernel", "It maps images to [n1, n2]; kernel_fn makes one.")
+    x = checks.images(x)
+    y = checks.targets(y, len(x))
+    return frozen(kernel), x.to(torch.float64, copy=True), y
 
 
 @plain
@@ -133,11 +138,10 @@ def fit_steps(
     """The kernel predictor pushed through ``steps`` of gradient descent with momentum; see ``descent_weights``.
 
     This is what a wide net in NTK parameterisation, centred and trained by the same recursion, tends to. Raises
-    SpecError when the recursion diverges or shapes do not fit.
+    SpecError when the recursion diverges, and for images, targets or numbers that are not such.
     """
-    if y.ndim != 2 or len(y) != len(x):
-        raise SpecError(f"Labels must be [n, c] with n = {len(x)} images; got shape {tuple(y.shape)}.")
-    kernel, x = frozen(kernel), x.to(torch.float64, copy=True)
+    _descent(lr, momentum, steps)
+    kernel, x, y = _fitted(kernel, x, y)
     s = train_spectrum(kernel, x, spectrum_of_train)
     g = descent_weights(s, lr, momentum, steps)
     return KernelPredictor(kernel, x, s.vectors @ (g[:, None] * projections(s, y)))
@@ -146,15 +150,13 @@ def fit_steps(
 def correct(outputs: Tensor, y: Tensor) -> Tensor:
     """Which predictions are right: [m] bool. Binary: the sign agrees; multi-class: the largest output is the class.
 
-    outputs, y: [m, c]. An output of exactly 0, a tie for the largest, or one that is not finite counts as wrong.
+    outputs, y: [m, c], checked before. An output of exactly 0 or a tie for the largest counts as wrong.
     """
-    if y.shape[-1] == 1:
-        return (outputs * y > 0).squeeze(-1)
-    return margin(outputs, y) > 0
+    return margins(outputs, y) > 0
 
 
-def margin(outputs: Tensor, y: Tensor) -> Tensor:
-    """How far a prediction is on the right side: binary ``y f``; multi-class own output minus the best other. [m]"""
+def margins(outputs: Tensor, y: Tensor) -> Tensor:
+    """``margin`` of what has been checked before."""
     if y.shape[-1] == 1:
         return (outputs * y).squeeze(-1)
     own = (outputs * y).sum(-1)
@@ -162,6 +164,19 @@ def margin(outputs: Tensor, y: Tensor) -> Tensor:
     return own - other
 
 
+def margin(outputs: Tensor, y: Tensor) -> Tensor:
+    """How far a prediction is on the right side: binary ``y f``; multi-class own output minus the best other. [m]
+
+    outputs [m, c]; y [m, 1] of -1 and +1, or one-hot [m, c]. Raises SpecError for other labels, and for outputs that do
+    not fit them or are not finite.
+    """
+    return margins(*checks.judged(outputs, y))
+
+
 def accuracy(outputs: Tensor, y: Tensor) -> float:
-    """Share of right predictions, 0 to 1."""
-    return float(correct(outputs, y).double().mean())
+    """Share of right predictions, 0 to 1: the sign agrees, or the largest output is the class.
+
+    outputs [m, c]; y [m, 1] of -1 and +1, or one-hot [m, c]. An output of exactly 0 and a tie for the largest count as
+    wrong. Raises SpecError for other labels, and for outputs that do not fit them or are not finite.
+    """
+    return float(correct(*checks.judged(outputs, y)).double().mean())

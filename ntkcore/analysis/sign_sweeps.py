@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ntkcore.analysis.attacks import Attack, loss
-from ntkcore.analysis.predict import correct, margin
+from ntkcore.analysis.predict import correct, margins
 from ntkcore.kernels.blocks import KernelFunction, Progress, slices
 from ntkcore.kernels.expansion import Expansion, SignSteps
 from ntkcore.kernels.prepared import Prepared
@@ -122,7 +122,7 @@ class _Front:
         i, b = pairs[:, 0], pairs[:, 1]
         reach = 1.0 if self.bank.readout is None else self.bank.readout[b].flatten(1).norm(dim=1)
         doubt = tolerance[b] + steps.bound.float() * reach
-        return correct(outputs, self.y[i]), margin(outputs, self.y[i]).abs() >= doubt  # not sure where not a number
+        return correct(outputs, self.y[i]), margins(outputs, self.y[i]).abs() >= doubt  # not sure where not a number
 
     def _read(self, g: Tensor, b: Tensor) -> Tensor:
         return g[:, None] if self.bank.readout is None else g[:, None] * self.bank.readout[b, 0]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, TiledKernel
 from ntkcore.modes import plain
@@ -54,8 +55,9 @@ def spectrum(K: Tensor, k: int | None = None) -> Spectrum:
 
     Raises SpecError when K is not square, not symmetric (beyond 1e-5 of its largest entry) or not finite.
     """
-    if K.ndim != 2 or K.shape[0] != K.shape[1] or len(K) == 0:
+    if checks.tensor(K, "K").ndim != 2 or K.shape[0] != K.shape[1] or len(K) == 0:
         raise SpecError(f"A spectrum needs a square kernel matrix [n, n]; got shape {tuple(K.shape)}.")
+    k = None if k is None else checks.whole(k, "k", 1, len(K))
     K = K.detach().double()
     if not torch.isfinite(K).all():
         raise SpecError("The kernel matrix has entries that are not finite. Check W_std, b_std and the images' range.")
@@ -77,7 +79,7 @@ def train_spectrum(kernel: KernelFunction, x: Tensor, at_hand: Spectrum | None =
     """
     if at_hand is None:
         return spectrum(kernel(x))
-    if at_hand.n != len(x):
+    if checks.instance(at_hand, Spectrum, "The spectrum at hand", "spectrum(kernel(x)) makes one.").n != len(x):
         raise SpecError(f"The spectrum at hand is of {at_hand.n} training images; there are {len(x)}.")
     if len(at_hand.values) == len(x):
         few = at_hand.vectors[:2]
@@ -99,7 +101,7 @@ def projections(s: Spectrum, y: Tensor) -> Tensor:
 
 def label_energy(s: Spectrum, y: Tensor) -> Tensor:
     """Share of the labels' squared norm on each eigenvector, ``|v_i^T Y|^2 / |Y|^2``: [r]."""
-    y = y.double()
+    y = checks.targets(y, s.n).double()
     return projections(s, y).square().sum(1) / y.square().sum()
 
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from ntkcore import checks
 from ntkcore.analysis.attacks import Norm, Predictor
 from ntkcore.errors import NTKError
 from ntkcore.modes import plain
@@ -36,7 +37,10 @@ def autoattack(f: Predictor, x: Tensor, y: Tensor, eps: float, norm: Norm = "lin
     """
     if not available():
         raise NTKError(f"AutoAttack is an optional extra that is not installed: pip install {PACKAGE}.")
-    if eps == 0:
+    x = checks.images(x, pixels=True)
+    y = checks.labels(y, len(x))
+    checks.choice(norm, "norm", tuple(ATTACKS))
+    if (eps := checks.number(eps, "eps", 0)) == 0:
         return x.clone()
     labels = (y[:, 0] > 0).long() if y.shape[1] == 1 else y.argmax(1)
     attack = import_module(PACKAGE).AutoAttack(

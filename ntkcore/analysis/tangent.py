@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.analysis.frozen import along
 from ntkcore.kernels.blocks import Progress, TiledKernel, tiled
 from ntkcore.kernels.empirical import EmpiricalKernel
@@ -87,4 +88,5 @@ class TangentKernel:
 
 def tangent_kernel(net: FiniteNet) -> TiledKernel:
     """The tangent kernel of a net, dividing its own work."""
+    checks.instance(net, FiniteNet, "net", "finite_net(module) makes one.")
     return tiled(TangentKernel(net))

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.analysis.attacks import Attack
-from ntkcore.analysis.banks import Bank, attack_bank
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, subset_weights
+from ntkcore.analysis.banks import Bank, attack_bank, swept
+from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, subset_weights
 from ntkcore.analysis.predict import inverse_weights
 from ntkcore.analysis.spectrum import Spectrum, projections
 from ntkcore.kernels.blocks import KernelFunction, Progress
@@ -51,8 +52,11 @@ def kept_features(
     """Clean and attacked accuracy when only k features are kept, for each way of choosing them.
 
     "top": the k largest eigenvalues; "bottom": the k smallest; "robust" and "non_robust": the k largest of that
-    class (classes [F] from ``classify``). k runs over round numbers up to all features of the kind.
+    class (classes [F] from ``classify``). k runs over round numbers up to all features of the kind. Images in [0, 1];
+    labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others, and for classes that are not such.
     """
+    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test)
+    classes = checks.codes(classes, s.rank, (USELESS, NON_ROBUST, ROBUST), "classes")
     order = {
         "top": np.arange(s.rank),
         "bottom": np.arange(s.rank)[::-1],
@@ -62,7 +66,7 @@ def kept_features(
     plan = [(kind, k) for kind in KEPT for k in counts(len(order[kind]))]
     if not plan:
         return {kind: Curve(*(np.zeros(0),) * 3) for kind in KEPT}
-    weights = torch.stack([subset_weights(s, y, order[kind][:k].copy()) for kind, k in plan])
+    weights = torch.stack([subset_weights(s, y, torch.from_numpy(order[kind][:k].copy())) for kind, k in plan])
     clean, attacked = _accuracies(kernel, x, weights, x_test, y_test, attack, K_test, progress)
     out = {}
     for kind in KEPT:
@@ -85,7 +89,12 @@ def along_time(
     progress: Progress | None = None,
     points: int = 25,
 ) -> Curve:
-    """Clean and attacked accuracy of f_t; times from a tenth of the fastest mode's 1/lam to ten times the slowest."""
+    """Clean and attacked accuracy of f_t; times from a tenth of the fastest mode's 1/lam to ten times the slowest.
+
+    Images and labels as in ``kept_features``.
+    """
+    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test)
+    ridge, points = checks.number(ridge, "ridge", 0), checks.whole(points, "points", 2, 10_000)
     smallest = float(s.values[s.rank - 1])
     times = np.geomspace(0.1 / float(s.values[0]), 10 / smallest, points)
     p = projections(s, y)

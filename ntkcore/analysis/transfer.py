@@ -11,18 +11,20 @@ source has perturbed; the transfer rate is the share of the points the target ha
     gradient_cosine(p.gradient, loss_gradient(net, x, y))                # [m]
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, Predictor, loss_gradient
+from ntkcore import checks
+from ntkcore.analysis.attacks import PREDICTOR, Attack, Predictor, loss_gradient, scalable
 from ntkcore.analysis.predict import correct
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import Progress, slices
 from ntkcore.modes import plain
+from ntkcore.validation import shown
 
 ROWS = 100  # test images attacked together: bounds the memory of a gradient
 
@@ -76,10 +78,12 @@ def perturb_along(
 ) -> Perturbation:
     """Attack f at images x [m, C, H, W] with labels y [m, c] at every radius of ``eps``; ``attack.eps`` sets only
     the ratio of step and radius. The gradient at the clean images is taken once and serves the first step of all.
-    Raises SpecError for an attack of radius 0, which has no ratio, and for one with a random start.
+    x in [0, 1]. Raises SpecError for images, labels or radii that are not such, for an attack of radius 0, which has no
+    ratio, and for one with a random start.
     """
-    if attack.random_start or (attack.eps == 0 and max(eps) > 0):
-        raise SpecError(f"{attack} cannot be scaled to other radii; use a positive eps and no random start.")
+    x, y, eps = _attacked(f, x, y, eps)
+    if scalable(attack, max(eps)).random_start:
+        raise SpecError(f"{attack} cannot be scaled to other radii. Give it no random start.")
     adversarial, gradients = [], []
     done, total = 0, len(x) * (1 + len(eps))
 
@@ -105,20 +109,31 @@ def perturb_along(
 
 
 def sign_noise(x: Tensor, eps: Sequence[float], seed: int = 0) -> Tensor:
-    """Random signs of size eps, the same signs at every radius, clipped to [0, 1]: [E, m, C, H, W]."""
-    generator = torch.Generator().manual_seed(seed)
+    """Random signs of size eps, the same signs at every radius, clipped to [0, 1]: [E, m, C, H, W].
+
+    x [m, C, H, W] in [0, 1].
+    """
+    x, eps = checks.images(x, pixels=True), _radii(eps)
+    generator = torch.Generator().manual_seed(checks.seed(seed))
     signs = torch.randint(0, 2, x.shape, generator=generator, device="cpu").to(x) * 2 - 1
     return torch.stack([(x + radius * signs).clamp(0, 1) for radius in eps])
 
 
 @plain
 def judge(f: Predictor, x: Tensor, x_adv: Tensor, y: Tensor) -> Verdicts:
-    """The verdicts of f on x [m, C, H, W] and on x_adv [E, m, C, H, W] with labels y [m, c]."""
-    if x_adv.shape[1:] != x.shape:
+    """The verdicts of f on x [m, C, H, W] and on x_adv [E, m, C, H, W] with labels y [m, c].
+
+    Raises SpecError for images or labels that are not such, and for outputs that do not fit them or are not finite.
+    """
+    checks.function(f, "f", PREDICTOR)
+    x = checks.images(x)
+    y = checks.labels(y, len(x)).to(x.device)
+    if checks.tensor(x_adv, "x_adv").shape[1:] != x.shape or len(x_adv) == 0:
         raise SpecError(f"x_adv has shape {tuple(x_adv.shape)}; [E, {', '.join(map(str, x.shape))}] is needed.")
+    checks.images(x_adv.flatten(0, 1), "x_adv")
     with torch.no_grad():
-        clean = f(x)
-        attacked = torch.stack([f(z) for z in x_adv])
+        clean = checks.answers(f(x), y.shape, "f(x)")
+        attacked = torch.stack([checks.answers(f(z), y.shape, "f(x_adv)") for z in x_adv])
     after = torch.stack([correct(outputs, y) for outputs in attacked])
     return Verdicts(correct(clean, y), after, clean, attacked)
 
@@ -137,6 +152,20 @@ def gradient_cosine(g1: Tensor, g2: Tensor) -> Tensor:
     cosine = F.cosine_similarity(a, b, dim=1)
     dead = (a == 0).all(1) | (b == 0).all(1)
     return torch.where(dead, torch.nan, cosine)
+
+
+def _attacked(f: Predictor, x: Tensor, y: Tensor, eps: Sequence[float]) -> tuple[Tensor, Tensor, list[float]]:
+    checks.function(f, "f", PREDICTOR)
+    x = checks.images(x, pixels=True).detach()
+    return x, checks.labels(y, len(x)).to(x.device), _radii(eps)
+
+
+def _radii(eps: Sequence[float]) -> list[float]:
+    if isinstance(eps, str) or not isinstance(eps, Iterable) or not (radii := list(eps)):
+        raise SpecError(
+            f"eps is {shown(eps)}; give one radius or more as a list, in pixel units, such as (2/255, 8/255)."
+        )
+    return [checks.number(radius, "A radius in eps", 0) for radius in radii]
 
 
 def _linear(x: Tensor, y: Tensor, gradient: Tensor) -> Predictor:

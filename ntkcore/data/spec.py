@@ -46,10 +46,10 @@ class DataSpec(Spec):
 
     name: SetName = "fashion-mnist-sample"
     classes: tuple[str, ...] = Field(default_factory=_default_classes)
-    n_train: int = Field(1000, ge=2, validate_default=True)
-    n_test: int = Field(300, ge=1, validate_default=True)
+    n_train: int = Field(1000, ge=2, lt=2**31, validate_default=True)
+    n_test: int = Field(300, ge=1, lt=2**31, validate_default=True)
     seed: int | None = Field(None, ge=0, lt=2**32)
-    size: int | None = Field(None, ge=2)
+    size: int | None = Field(None, ge=2, lt=2**31)
     digest: str | None = Field(None, validate_default=True)
 
     @field_validator("classes", mode="before")

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.data import own, vision
 from ntkcore.data.arrays import Arrays
 from ntkcore.data.sample import sample_arrays
@@ -88,6 +89,7 @@ def load(spec: DataSpec, root: Root = None, progress: Progress | None = None) ->
     into it, with ``progress(done, total, note)`` in bytes. Raises SpecError when the description asks for what
     the set does not have, DataError when the set cannot be had or read.
     """
+    checks.instance(spec, DataSpec, "spec", "DataSpec(name=..., classes=...) makes one.")
     arrays = _whole(spec, data_root(root), progress)
     title = SOURCES[spec.name].title if spec.name in SOURCES else "this data set"
     classes = _chosen_classes(spec, arrays, title)

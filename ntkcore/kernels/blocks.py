@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ntkcore.errors import SpecError
+from ntkcore import checks
 from ntkcore.modes import plain
 
 Progress = Callable[[float, float, str], None]
@@ -49,14 +49,18 @@ class TiledKernel:
     tile_bytes: float | None = None
     progress: Progress | None = None
 
+    def __post_init__(self):
+        checks.function(self.kernel, "kernel", "It maps images to [n1, n2]; InfiniteKernel is one.")
+        checks.progress(self.progress)
+        if self.tile_bytes is not None:
+            object.__setattr__(self, "tile_bytes", checks.number(self.tile_bytes, "tile_bytes", above=0))
+
     @plain
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """x1 [n1, C, H, W], x2 [n2, C, H, W] or None for x1 itself -> [n1, n2]."""
-        for x in (x1,) if x2 is None else (x1, x2):
-            if not hasattr(x, "requires_grad"):
-                raise SpecError(f"Images must be torch tensors; got {type(x).__name__}. torch.as_tensor makes one.")
-            if len(x) == 0:
-                raise SpecError("There are no images on one side of the kernel; give at least one.")
+        for x, name in ((x1, "x1"), (x2, "x2")) if x2 is not None else ((x1, "x1"),):
+            if not hasattr(x, "images"):  # not what ``prepare`` made of them
+                checks.image_form(x, name, axes=None)
         differentiate = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (x1, x2))
         symmetric = x2 is None
         x2 = x1 if x2 is None else x2

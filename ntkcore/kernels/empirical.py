@@ -57,7 +57,8 @@ def empirical_ntk(
     nets, in place of 1e-6.
     Raises SpecError for modules whose output for one image depends on the batch, or on chance.
     """
-    return _kernel(module, x1, x2, False, progress, allow_bfloat16)
+    checks.progress(progress)
+    return _kernel(module, x1, x2, False, progress, checks.truth(allow_bfloat16, "allow_bfloat16"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,7 @@ class EmpiricalKernel:
 
 def empirical_kernel_fn(module: nn.Module, allow_bfloat16: bool = False) -> TiledKernel:
     """The class-traced empirical NTK of ``module``: a kernel ``(x1, x2=None) -> [n1, n2]``; see ``empirical_ntk``."""
-    return tiled(EmpiricalKernel(module, allow_bfloat16))
+    return tiled(EmpiricalKernel(checks.module(module), checks.truth(allow_bfloat16, "allow_bfloat16")))
 
 
 def _kernel(
@@ -134,26 +135,18 @@ def _whole_single_precision() -> Iterator[None]:
 
 
 def _check(module: nn.Module, x1: Tensor, x2: Tensor | None, evaluated: bool) -> None:
-    if not isinstance(module, nn.Module):
-        raise SpecError(f"An empirical kernel is that of a torch module; got {type(module).__name__}.")
+    checks.module(module)
     if isinstance(module, torch.jit.ScriptModule):
         raise SpecError("A TorchScript module cannot be looked into. Give the torch module it was made from.")
-    for x in (x1,) if x2 is None else (x1, x2):
-        if not isinstance(x, Tensor):
-            raise SpecError(f"Images must be torch tensors; got {type(x).__name__}. torch.as_tensor makes one.")
+    for x, name in ((x1, "x1"), (x2, "x2")) if x2 is not None else ((x1, "x1"),):
+        checks.image_form(x, name, axes=None)
     if x2 is not None and (x1.shape[1:] != x2.shape[1:] or x1.dtype != x2.dtype):
         raise SpecError(
             "Images of both sides must have one shape and dtype; got "
             f"{tuple(x1.shape[1:])} {x1.dtype} and {tuple(x2.shape[1:])} {x2.dtype}."
         )
-    if len(x1) == 0 or (x2 is not None and len(x2) == 0):
-        raise SpecError("There are no images on one side of the kernel; give at least one.")
     if next(module.parameters(), None) is None:
         raise SpecError("The module has no parameters, so there is no tangent kernel. Give a network with weights.")
-    if x1.dtype in (torch.float16, torch.bfloat16):
-        raise SpecError(
-            f"Kernels need single or double precision; got {x1.dtype}. Convert module and images by .float()."
-        )
     checks.weights(module, x1)
     for name, part in module.named_modules():
         training = part.training and not evaluated

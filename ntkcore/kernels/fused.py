@@ -168,7 +168,7 @@ def _flattened(net: Net, u1: Tensor, u2: Tensor, known: list[Sides], matched: bo
     state, activation = _State.of(net, u1, u2, matched), 0
     for step in _steps(net):
         if step.pool:
-            state.pool(net)
+            state.pool()
         else:
             state.step(step, known[activation] if step.relu else None)
             activation += step.relu
@@ -181,7 +181,7 @@ def _variances(net: Net, u: Tensor) -> list[Tensor]:
     state, found = _State.of(net, u, u, True), []
     for step in _steps(net):
         if step.pool:
-            state.pool(net)
+            state.pool()
             continue
         if step.weight is not None:
             state.step(replace(step, relu=False), None)
@@ -295,10 +295,8 @@ class _State:
         )
         self._turn(k_out, t_out, begun=step.weight is not None)
 
-    def pool(self, net: Net) -> None:
+    def pool(self) -> None:
         """2x2 means over p and over q."""
-        if min(self.height, self.width) < 2:
-            raise spatial.too_small(net, self.height, self.width)
         height, width = self.height // 2, self.width // 2
         numbers = self.n1 * self.n2 * (height * width) ** 2
         k_out, t_out = self._room(numbers)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore import covariance as cov
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, tile_bytes, tiled
@@ -88,11 +89,8 @@ class InfiniteKernel:
         """Map the images and run their own variances through the net, in chunks of bounded memory."""
         if isinstance(x, Prepared):
             return x
-        if x.ndim != 4 or not x.is_floating_point():
-            raise SpecError(f"Images must be a float tensor [n, C, H, W]; got {x.dtype} of shape {tuple(x.shape)}.")
-        if x.dtype not in (torch.float32, torch.float64):
-            raise SpecError(f"Kernels are computed in float32 or float64; got {x.dtype}. Convert with .float().")
-        u = self.inputs(x)
+        u = self.inputs(checks.image_form(x, empty=True))
+        self.net.check_sides(*u.shape[2:])
         if not self.net.flat_input and self._by_loops(u):
             return self._loops(u).prepare(self.net, u)
         if not self.net.spatial_pairs:
@@ -210,8 +208,6 @@ class InfiniteKernel:
                 k, t = layer.covariance(k, t, spatial_pairs)
             if self.kind == "nngp":
                 t = None
-        if k.ndim != pair_dims:
-            raise SpecError(f"{self.net} never flattens its image; end it with Flatten or GlobalAvgPool, then Dense.")
         return k, t
 
     def _full_variances(self, u: Tensor) -> tuple[Tensor, ...]:
@@ -292,10 +288,13 @@ def kernel_fn(net: Net, kind: KernelKind = "ntk", inputs: InputMap | None = None
     net: from ``fc``, ``conv``, ``myrtle`` or any ``Net``. kind: "ntk" (Jacot et al. 2018) or "nngp" (Lee et al.
     2018). inputs: an affine map of the pixels (``input_map``), none by default.
     Images are float tensors [n, C, H, W]; the kernel computes in their dtype and on their device, by tiles of
-    bounded memory, and is differentiable in both arguments. Raises SpecError for what does not fit.
+    bounded memory, and is differentiable in both arguments. Pixels of any range will do; one that is not a number makes
+    its image's row of the kernel none. Raises SpecError for what does not fit.
     """
-    if kind not in ("ntk", "nngp"):
-        raise SpecError(f"kind is {kind!r}; choose 'ntk' or 'nngp'.")
+    checks.instance(net, Net, "net", "fc, conv and myrtle make one; for the kernel of a module: empirical_kernel_fn.")
+    checks.choice(kind, "kind", ("ntk", "nngp"))
+    if inputs is not None:
+        checks.instance(inputs, InputMap, "inputs", "input_map(name, x_train) makes one.")
     return tiled(InfiniteKernel(net, kind, inputs or RAW))
 
 

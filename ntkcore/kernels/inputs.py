@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.errors import SpecError
 from ntkcore.modes import plain
 
@@ -29,13 +30,14 @@ class InputMap:
     scale: float = 1.0
 
     def __post_init__(self):
+        object.__setattr__(self, "scale", checks.number(self.scale, "scale", above=0))
         if self.shift is not None:  # a copy: the map stays what it was made as
-            object.__setattr__(self, "shift", self.shift.detach().clone())
+            object.__setattr__(self, "shift", checks.image(self.shift, "shift").detach().clone())
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [n, C, H, W] in pixel units -> mapped images of the same shape and dtype."""
         if self.shift is not None:
-            x = x - self.shift.to(x)
+            x = checks.image_form(x, shape=self.shift.shape) - self.shift.to(x)
         return x if self.scale == 1.0 else x / self.scale
 
 
@@ -48,10 +50,10 @@ def input_map(name: InputMapName, x_train: Tensor) -> InputMap:
 
     Raises SpecError for an unknown name, or for ``standardise`` on images that do not vary.
     """
+    checks.choice(name, "inputs", ("raw", "centre", "standardise"))
+    checks.images(x_train, "x_train")
     if name == "raw":
         return RAW
-    if name not in ("centre", "standardise"):
-        raise SpecError(f"inputs is {name!r}; choose 'raw', 'centre' or 'standardise'.")
     mean = x_train.double().mean(0)
     if name == "centre":
         return InputMap(mean)

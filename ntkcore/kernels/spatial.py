@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntkcore.errors import SpecError
 from ntkcore.kernels import planes
 from ntkcore.kernels.arccosine import constants
 from ntkcore.kernels.blocks import mirror_, slices
@@ -62,13 +61,6 @@ def before(net: Net) -> tuple[Conv | AvgPool | Activation, ...]:
 def behind(net: Net) -> tuple[Dense, ...]:
     """The layers after the flattening."""
     return net.layers[_flattening(net) + 1 :]
-
-
-def too_small(net: Net, height: int, width: int) -> SpecError:
-    return SpecError(
-        f"Images of {height}x{width} are too small for {net}, which pools them 2x2 too often. Use larger images or "
-        "fewer pools."
-    )
 
 
 def prepare(net: Net, images: Tensor) -> Prepared:
@@ -317,8 +309,6 @@ def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> pl
     variances = 0
     for layer in before(net):
         if isinstance(layer, AvgPool):
-            if min(heights[-1], widths[-1]) < 2:
-                raise too_small(net, height, width)
             starts.append(len(weight))
             heights.append(heights[-1] // 2)
             widths.append(widths[-1] // 2)

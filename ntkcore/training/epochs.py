@@ -24,8 +24,7 @@ from ntkcore import checks
 from ntkcore.errors import NTKError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.looking import predicted
-from ntkcore.modes import plain_modes, usual
-from ntkcore.training.steps import BLOWN_UP, FiniteNet, learning, training_loss
+from ntkcore.training.steps import BLOWN_UP, FiniteNet, learned_from, learning, training_loss
 from ntkcore.validation import Spec
 
 # (net, images [b, C, H, W] in pixel units, labels [b, c], draw) -> images of the same shape to train on instead; draw
@@ -40,7 +39,7 @@ class Schedule(Spec):
     loss: Literal["cross_entropy", "squared"] = "cross_entropy"
     lr: float = Field(0.05, gt=0, le=1e6, allow_inf_nan=False)
     momentum: float = Field(0.0, ge=0, lt=1)
-    batch: int = Field(50, ge=1)
+    batch: int = Field(50, ge=1, lt=2**31)
     seed: int = Field(0, ge=0, lt=2**31)
 
     def __str__(self) -> str:
@@ -81,16 +80,37 @@ def train_epochs(
 ) -> Iterator[EpochCheckpoint]:
     """Train ``net`` in place on x [n, C, H, W] in pixel units, y [n, c], up to the end of epoch ``epochs``.
 
-    Yields the net as it is at the start, then after each epoch. start: where it goes on (its weights are the net's).
+    y: labels, [n, 1] of -1 and +1 or one-hot; for squared loss without an adversary any finite numbers. With one, x
+    must be in [0, 1]. Yields the net as it is at the start, then after each epoch. start: where it goes on (its weights
+    are the net's).
     progress: told of every step within an epoch; it may raise ``Cancelled``, which leaves the net in mid-epoch.
     The adversary sees the net in evaluation mode (BatchNorm with its running statistics), steps are taken in training
     mode, and at a checkpoint the module is in the mode it was given in. Frozen weights stay as they are.
-    Raises SpecError when nothing in the net can be trained, NTKError when the loss diverges.
+    Raises SpecError at once for images, labels or numbers that are not such and when nothing in the net can be trained,
+    NTKError when the loss diverges.
     """
-    with plain_modes():
-        x, y = usual(x), usual(y)
-        checks.trainable(net.module, x.float())
-    start = Start() if start is None else start
+    checks.instance(schedule, Schedule, "schedule", "Schedule(...) makes one.")
+    x, y = learned_from(net, x, y, schedule.loss, attacked=adversary is not None)
+    start = checks.instance(Start() if start is None else start, Start, "start", "Start(epoch, momentum) makes one.")
+    epochs = checks.whole(epochs, "epochs", 0, 1_000_000)
+    checks.function(
+        adversary, "adversary", "It maps (net, images, labels, draw) to images of their shape.", optional=True
+    )
+    checks.progress(progress)
+    checks.trainable(net.module, x.float())
+    return _epochs(net, x, y, schedule, epochs, adversary, start, progress)
+
+
+def _epochs(
+    net: FiniteNet,
+    x: Tensor,
+    y: Tensor,
+    schedule: Schedule,
+    epochs: int,
+    adversary: Adversary | None,
+    start: Start,
+    progress: Progress | None,
+) -> Iterator[EpochCheckpoint]:
     momentum = {name: v.clone() for name, v in start.momentum.items()}
     yield EpochCheckpoint(start.epoch, math.nan, net, momentum)
     for epoch in range(start.epoch + 1, epochs + 1):
@@ -131,7 +151,8 @@ def _one_epoch(
         images, labels = x[rows], y[rows]
         if adversary is not None:
             net.module.eval()
-            images = adversary(net, images, labels, epoch * len(batches) + step).detach()
+            images = adversary(net, images, labels, epoch * len(batches) + step)
+            images = checks.image_form(images, "What the adversary gave", shape=x.shape[1:]).detach()
         net.module.train()
         optimiser.zero_grad()
         value = training_loss(_outputs(net, images), labels, schedule.loss)

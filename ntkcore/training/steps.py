@@ -25,7 +25,7 @@ from ntkcore import checks
 from ntkcore.errors import NTKError, SpecError
 from ntkcore.kernels.inputs import RAW, InputMap
 from ntkcore.looking import copy_of, modes_kept, predicted
-from ntkcore.modes import plain, plain_modes, usual
+from ntkcore.modes import plain, plain_modes
 from ntkcore.validation import Spec
 
 BLOWN_UP = 1e3  # times the first loss: beyond that a run is called diverged
@@ -57,7 +57,7 @@ class Training(Spec):
     momentum: float = Field(0.9, ge=0, lt=1)
     steps: int = Field(100, ge=0, le=1_000_000)
     until: float = Field(0.0, ge=0, allow_inf_nan=False)
-    batch: int | None = Field(None, ge=1)
+    batch: int | None = Field(None, ge=1, lt=2**31)
     centred: bool = True
     parameterisation: Literal["ntk", "standard"] = "ntk"
 
@@ -119,6 +119,7 @@ class FiniteNet:
 
     @plain
     def __call__(self, x: Tensor) -> Tensor:
+        checks.image_form(x, axes=None)
         out = predicted(self.module, self.seen(x))
         return out if self.base is None else out - predicted(self.base, self.seen(x))
 
@@ -139,6 +140,9 @@ class Checkpoint:
 
 def finite_net(module: nn.Module, inputs: InputMap = RAW, centred: bool = False) -> FiniteNet:
     """``module`` as a predictor; centred: its present output is subtracted from now on."""
+    checks.module(module)
+    checks.instance(inputs, InputMap, "inputs", "input_map(name, x_train) makes one.")
+    checks.truth(centred, "centred")
     base = None
     if centred:
         base = copy_of(module).requires_grad_(False)
@@ -150,21 +154,41 @@ def train(
 ) -> Iterator[Checkpoint]:
     """Train ``net`` in place on x [n, C, H, W], y [n, c], yielding before every step and once at the end.
 
-    unit: ``n / lam_max``, what a learning rate of unit "kernel" is counted in. seed: of the order of the batches.
-    Runs in float32; the same seed gives the same weights bit for bit on one machine with as many threads. A step is
-    taken in training mode; at a checkpoint the module is in the mode it was given in. Frozen weights stay as they are.
-    Raises SpecError when the unit is missing, the net is not centred as the recipe says or nothing in it can be
-    trained, NTKError when the loss diverges.
+    y: labels, [n, 1] of -1 and +1 or one-hot, for cross-entropy; any finite numbers for squared loss. unit: ``n /
+    lam_max``, what a learning rate of unit "kernel" is counted in. seed: of the order of the batches. Runs in float32;
+    the same seed gives the same weights bit for bit on one machine with as many threads. A step is taken in training
+    mode; at a checkpoint the module is in the mode it was given in. Frozen weights stay as they are.
+    Raises SpecError at once for images, labels or numbers that are not such, when the unit is missing, the net is not
+    centred as the recipe says or nothing in it can be trained; NTKError when the loss diverges.
     """
+    checks.instance(recipe, Training, "recipe", "Training(...) makes one; LAZY and PLAIN are two.")
+    x, y = learned_from(net, x, y, recipe.loss)
+    seed = checks.seed(seed)
     if recipe.centred != (net.base is not None):
         wanted = "finite_net(..., centred=True)" if recipe.centred else "finite_net(..., centred=False)"
         raise SpecError(f"This recipe has centred={recipe.centred}, the net not: make it with {wanted}.")
     if recipe.lr_unit == "kernel" and unit is None:
         raise SpecError("This learning rate is counted in n / lam_max of a kernel; give that number as unit.")
-    lr = recipe.lr * (unit if recipe.lr_unit == "kernel" else 1.0)
+    unit = 1.0 if unit is None else checks.number(unit, "unit", above=0)
+    checks.trainable(net.module, x.float())
+    return _steps(net, x, y, recipe, recipe.lr * (unit if recipe.lr_unit == "kernel" else 1.0), seed)
+
+
+@plain
+def learned_from(net: FiniteNet, x: Tensor, y: Tensor, loss: str, attacked: bool = False) -> tuple[Tensor, Tensor]:
+    """Images and labels that a net is trained on, checked at the door of a training; attacked: an adversary moves them.
+
+    Squared loss on clean images takes any finite numbers for y.
+    """
+    checks.instance(net, FiniteNet, "net", "finite_net(module) makes one.")
+    x = checks.images(x, pixels=attacked)
+    y = checks.targets(y, len(x)) if loss == "squared" and not attacked else checks.labels(y, len(x))
+    return x, y.to(x.device)
+
+
+def _steps(net: FiniteNet, x: Tensor, y: Tensor, recipe: Training, lr: float, seed: int) -> Iterator[Checkpoint]:
     with plain_modes(), torch.no_grad():
-        z, y = net.inputs(usual(x).float()), usual(y).float()
-        checks.trainable(net.module, z)
+        z, y = net.inputs(x.float()), y.float()
         start = None if net.base is None else predicted(net.base, z.clone())
     optimiser = torch.optim.SGD(net.module.parameters(), lr=lr, momentum=recipe.momentum)
     batches = _batches(len(x), recipe.batch, seed, x.device)
@@ -202,6 +226,7 @@ def learning(module: nn.Module) -> Iterator[None]:
 
 def training_loss(outputs: Tensor, y: Tensor, loss: str) -> Tensor:
     """Mean loss over the images: outputs, y [n, c]. Squared: ``1/(2n) sum |f - y|^2``; else logistic or softmax."""
+    checks.answer_form(outputs, y.shape, "The net's output")
     if loss == "squared":
         return (outputs - y).square().sum() / (2 * len(y))
     if y.shape[1] == 1:

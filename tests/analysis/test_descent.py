@@ -182,8 +182,17 @@ def test_gradients_with_a_readout_are_those_of_eigenfeatures(classes):
         assert least_cosine(got[b], expected) > 0.9999, i
 
 
-@pytest.mark.parametrize("numbers", [{"lr": 0.0}, {"lr": -1.0}, {"momentum": 1.2}, {"steps": -5}], ids=str)
-def test_numbers_out_of_range_are_refused(numbers):
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"lr": 0.0}, "lr is 0.0; it must be greater than 0"),
+        ({"lr": -1.0}, "lr is -1.0"),
+        ({"momentum": 1.2}, "momentum is 1.2; it must be less than 1"),
+        ({"steps": -5}, "steps is -5; it must be at least 0"),
+    ],
+    ids=str,
+)
+def test_numbers_out_of_range_are_refused(numbers, words):
     s = spectrum(torch.eye(3, dtype=torch.float64))
-    with pytest.raises(SpecError, match="lr must be greater than 0"):
+    with pytest.raises(SpecError, match=words):
         descent_weights(s, **{"lr": 1.0, "momentum": 0.9, "steps": 5, **numbers})

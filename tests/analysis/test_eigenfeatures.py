@@ -83,7 +83,7 @@ def test_duplicate_images_leave_features_without_a_value_out():
     sweep = eigenfeatures(k, torch.cat([x, x]), torch.cat([y, y]), x_test, y_test)
     assert len(sweep.usefulness) == len(x)
     with pytest.raises(SpecError, match="does not exist"):
-        subset_predictor(k, sweep.spectrum, x, y, [len(x)])
+        subset_predictor(k, sweep.spectrum, torch.cat([x, x]), torch.cat([y, y]), [len(x)])
 
 
 def test_labels_that_do_not_fit_are_refused():

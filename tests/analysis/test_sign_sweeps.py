@@ -66,18 +66,6 @@ def test_images_that_nearly_coincide_get_the_verdicts_of_double_precision(net, s
     assert int((sweep.right_after != right).sum()) <= right.numel() / 2000
 
 
-def test_an_image_that_is_not_a_number_spoils_itself_alone():
-    task, kernel = task_of(2), ntk.kernel_fn(ntk.fc(1))
-    arguments = (kernel, task.x_train, task.y_train)
-    whole = ntk.eigenfeatures(*arguments, task.x_test, task.y_test)
-    spoilt = task.x_test.clone()
-    spoilt[3, 0, 5, 5] = float("nan")
-    found = ntk.eigenfeatures(*arguments, spoilt, task.y_test)
-    others = torch.arange(len(spoilt)) != 3
-    assert torch.equal(found.right_after[others], whole.right_after[others])
-    assert not found.right_after[3].any()
-
-
 def test_other_attacks_take_the_plain_way():
     task = task_of(2)
     bank = ntk.analysis.eigenfeatures.feature_bank(

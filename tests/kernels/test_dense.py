@@ -16,8 +16,8 @@ NETS = {
     "deep, no bias": ntk.fc(5, b_std=0.0),
     "other scales": ntk.fc(3, W_std=1.1, b_std=0.7),
     "linear": Net((Flatten(), TWO)),
-    "relu at once": Net((Flatten(), RELU, ONE)),
-    "two in a row": Net((Flatten(), ONE, TWO, RELU, RELU, TWO)),
+    "relu at the end": Net((Flatten(), ONE, RELU)),
+    "two in a row": Net((Flatten(), ONE, TWO, RELU, TWO)),
 }
 
 

@@ -64,7 +64,7 @@ def test_parameters_that_need_care(module):
     ("module", "arguments", "words"),
     [
         (lambda x: x, (torch.rand(2, 1, 2, 2),), "torch module"),
-        (nn.Linear(4, 2), (np.ones((2, 4)),), "torch tensors; got ndarray"),
+        (nn.Linear(4, 2), (np.ones((2, 4)),), "torch tensor; got ndarray"),
         (nn.Linear(4, 2), (torch.rand(2, 4), torch.rand(2, 5)), "one shape and dtype"),
         (nn.Linear(4, 2), (torch.rand(2, 4), torch.rand(2, 4).double()), "one shape and dtype"),
     ],
@@ -88,7 +88,7 @@ def test_a_part_at_two_places_keeps_its_weights():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_is_refused_in_words(dtype):
-    with pytest.raises(ntk.SpecError, match="single or double precision"):
+    with pytest.raises(ntk.SpecError, match="float32 or float64"):
         ntk.empirical_ntk(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).to(dtype), torch.rand(5, 3, 2, 2).to(dtype))
 
 

@@ -275,7 +275,7 @@ def test_duplicates_make_a_singular_kernel_and_the_same_prediction(tmp_path):
         assert arrays["sweep"]["right_after"].shape == (6, 16)
         assert arrays["curves"]["top_k"][-1] == 16
         outputs[copies] = arrays["predict"]["outputs"]
-        with pytest.raises(SpecError, match="Feature 16 does not exist: 16 of"):
+        with pytest.raises(SpecError, match="Feature 16 does not exist: there are 16"):
             run(e.pictures(0, (0, 16)), store, data_root=str(tmp_path))
     torch.testing.assert_close(outputs[1], outputs[2], rtol=1e-6, atol=1e-8)
 

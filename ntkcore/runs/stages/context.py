@@ -24,7 +24,7 @@ from ntkcore.errors import NTKError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.runs import memory, specs
 from ntkcore.runs.device import choose_device
-from ntkcore.runs.store import Artifact, Store, declare
+from ntkcore.runs.store import Artifact, Store
 
 Arrays = dict[str, Tensor | np.ndarray]
 Stage = Callable[[Any, "Context"], Arrays]
@@ -36,7 +36,6 @@ def stage(name: str) -> Callable[[Stage], Stage]:
 
     def register(function: Stage) -> Stage:
         STAGES[name] = function
-        declare(name)
         return function
 
     return register

@@ -17,7 +17,7 @@ from ntkcore import data
 from ntkcore.analysis.eigenfeatures import Sweep, classify, eigenfeatures, majority_share
 from ntkcore.analysis.flips import margin_along_eps
 from ntkcore.analysis.pictures import feature_pictures
-from ntkcore.analysis.predict import KernelPredictor, correct, fit, margin
+from ntkcore.analysis.predict import KernelPredictor, correct, fit, margins
 from ntkcore.analysis.spectrum import Spectrum, label_energy, projections, spectrum
 from ntkcore.analysis.tangent import tangent_kernel
 from ntkcore.analysis.tradeoff import along_time, kept_features
@@ -27,11 +27,10 @@ from ntkcore.kernels import TiledKernel, input_map, kernel_fn
 from ntkcore.runs import specs
 from ntkcore.runs.stages.checkpoints import load_checkpoint
 from ntkcore.runs.stages.context import Arrays, Context, stage
-from ntkcore.runs.store import Artifact, Store, declare
+from ntkcore.runs.store import Artifact, Store
 
 PGD_STEPS = 10
 IMAGE = "image"  # where uploaded images are kept in the store
-declare(IMAGE)
 
 
 # -- reading results back ----------------------------------------------------------------------------------------
@@ -156,7 +155,7 @@ def _predict(spec: specs.PredictSpec, context: Context) -> Arrays:
     arrays["majority"] = np.array(majority_share(p.task.y_test))
     for name in ("outputs", "attack_outputs", "pgd_outputs"):
         short = name.removesuffix("outputs")
-        arrays[f"{short}margin"] = margin(arrays[name], p.task.y_test.double())
+        arrays[f"{short}margin"] = margins(arrays[name], p.task.y_test.double())
         arrays[f"{short}right"] = correct(arrays[name], p.task.y_test.double())
     return arrays
 
