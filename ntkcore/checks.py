@@ -269,29 +269,28 @@ def module(value: Any, name: str = "module") -> nn.Module:
     return value
 
 
+def initialised(module: nn.Module) -> nn.Module:
+    """A module whose layers all have weights."""
+    if any(map(is_lazy, module.parameters())):
+        raise SpecError("The module has lazy layers without weights. Call it once with images, module(x), first.")
+    return module
+
+
 def weights(module: nn.Module, images: Tensor) -> None:
-    """Refuses a module whose weights cannot take these images: that are not there, or of another precision or place."""
-    dtypes = set()
-    for p in module.parameters():
-        if is_lazy(p):
-            raise SpecError("The module has lazy layers without weights. Call it once with images, module(x), first.")
-        if p.is_meta or p.device != images.device:
+    """Of a module that can take these images: there, real, on their device and in their precision."""
+    found = list(initialised(module).parameters())
+    for p in found:
+        if p.device != images.device:
             mend = "Give it weights first, by module.to_empty and load_state_dict." if p.is_meta else "Move one."
             raise SpecError(f"The module's weights are on {p.device}, the images on {images.device}. {mend}")
         if p.is_inference():
-            raise SpecError(
-                "The module was made inside torch.inference_mode(), so that its weights have no gradients. Make it "
-                "outside, or copy its state_dict into one that was."
-            )
+            raise SpecError("The module was made inside torch.inference_mode() and has no gradients. Make it outside.")
         if not p.is_floating_point():
             raise SpecError(f"The module has weights of {p.dtype}; real numbers, float32 or float64, are needed.")
-        dtypes.add(p.dtype)
-    if dtypes and images.dtype not in dtypes:
-        names = ", ".join(sorted(map(str, dtypes)))
-        raise SpecError(
-            f"The module's weights are {names}, the images {images.dtype}. Convert one, as with x.to(dtype) or "
-            "module.float()."
-        )
+    if found and images.dtype not in {p.dtype for p in found}:
+        names = ", ".join(sorted({str(p.dtype) for p in found}))
+        how = "Convert one, as with x.to(dtype) or module.float()."
+        raise SpecError(f"The module's weights are {names}, the images {images.dtype}. {how}")
 
 
 def trainable(module: nn.Module, images: Tensor) -> None:
@@ -299,8 +298,8 @@ def trainable(module: nn.Module, images: Tensor) -> None:
     weights(module, images)
     if not any(p.requires_grad for p in module.parameters()):
         raise SpecError(
-            "All weights of the module are frozen (requires_grad is False), so there is nothing to train. Thaw some, "
-            "as with module.requires_grad_(True)."
+            "The module has nothing to train: all its weights are frozen (requires_grad is False), or there are none. "
+            "Thaw some, as with module.requires_grad_(True)."
         )
 
 

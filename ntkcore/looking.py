@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ntkcore import checks
 from ntkcore.errors import SpecError
+from ntkcore.modes import plain
 
 _locks: "WeakKeyDictionary[nn.Module, RLock]" = WeakKeyDictionary()
 _locks_lock = Lock()
@@ -65,6 +66,7 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+@plain
 def copy_of(module: nn.Module) -> nn.Module:
     """A copy that does not follow the module's weights. Raises SpecError for a module that cannot be copied."""
     try:
@@ -116,12 +118,14 @@ def _lock_of(module: nn.Module) -> RLock:
         return _locks.setdefault(module, RLock())
 
 
-def _new_locks() -> None:
-    """In a process that was forked while another thread held one."""
+def _without_threads() -> None:
+    """In a forked process nobody gives back a lock that another thread held, and torch would wait for threads that are
+    not there."""
     global _locks_lock
+    torch.set_num_threads(1)
     _locks_lock = Lock()
     _locks.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_locks)
+    os.register_at_fork(after_in_child=_without_threads)

@@ -20,6 +20,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+
+from ntkcore.errors import SpecError
 
 DEVICES = ("cpu", "cuda")  # where the library computes
 _DEFAULTS = RLock()  # torch's default dtype is one for all threads
@@ -55,6 +58,16 @@ def plain_modes() -> Iterator[None]:
 def usual(value: Any) -> Any:
     """A tensor made in inference mode as one that gradients may pass through; anything else as it is."""
     return value.clone() if _inferred(value) else value
+
+
+def untransformed(x: Tensor, name: str = "x") -> Tensor:
+    """Images outside torch.func's transforms and forward-mode derivatives, which compiled loops do not see."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(x) or forward_ad.unpack_dual(x).tangent is not None:
+        raise SpecError(
+            f"{name} is inside a transform of torch.func (grad, jacrev, jvp, vmap), which this kernel cannot "
+            "follow. It takes all images at once, and torch.autograd.grad gives its gradients."
+        )
+    return x
 
 
 @contextmanager

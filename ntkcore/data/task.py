@@ -26,6 +26,7 @@ from ntkcore.data.spec import DataSpec, check_enough, check_size
 from ntkcore.data.toy import toy_arrays
 from ntkcore.data.vision import Progress
 from ntkcore.errors import SpecError
+from ntkcore.modes import plain
 
 Root = str | os.PathLike[str] | None
 
@@ -82,6 +83,7 @@ class Info(Source):
     folder: Path = field(default_factory=data_root)
 
 
+@plain
 def load(spec: DataSpec, root: Root = None, progress: Progress | None = None) -> Task:
     """The task of a description: always the same images in the same order.
 

@@ -24,7 +24,7 @@ from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, tile_bytes, tiled
 from ntkcore.kernels.inputs import RAW, InputMap
 from ntkcore.kernels.prepared import MANY, Prepared, local_variances
-from ntkcore.modes import plain
+from ntkcore.modes import plain, untransformed
 from ntkcore.nets import Activation, Net
 
 KernelKind = Literal["ntk", "nngp"]
@@ -131,9 +131,19 @@ class InfiniteKernel:
 
     def _by_loops(self, *images: Tensor) -> bool:
         """Whether compiled loops can take these images: no gradients are to come back, and there are pixels."""
+        if not self._plain_functions:
+            for u in images:
+                untransformed(u)
         if torch.is_grad_enabled() and any(u.requires_grad for u in images):
             return False
         return all(u.numel() > 0 and u.ndim == 4 and self._loops(u).covers(self.net, u) for u in images)
+
+    @property
+    def _plain_functions(self) -> bool:
+        """Whether all of the recursion are functions of torch, which its transforms can follow."""
+        return self.net.flat_input and not any(
+            isinstance(layer, Activation) and layer.name == "relu" for layer in self.net.layers
+        )
 
     def _loops(self, images: Tensor):
         """The module whose loops are for such images, and that may cover them."""

@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ntkcore.errors import NTKError
 from ntkcore.looking import copy_of
+from ntkcore.modes import plain
 
 Weights = dict[str, Tensor]
 
@@ -30,6 +31,7 @@ class Linearised(nn.Module):
     of one fixed function. centred: without the term f(x; w_e).
     """
 
+    @plain
     def __init__(self, module: nn.Module, centred: bool = False):
         super().__init__()
         _forward_rules()
@@ -40,6 +42,7 @@ class Linearised(nn.Module):
         self._anchor = {name: p.detach().clone() for name, p in module.named_parameters()}
         self._forward_mode = True  # until a layer says that it has no such derivative
 
+    @plain
     def forward(self, z: Tensor) -> Tensor:
         fixed = self._fixed[0]
         moved = {name: p - self._anchor[name] for name, p in self.net.named_parameters()}

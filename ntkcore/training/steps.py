@@ -145,7 +145,7 @@ def finite_net(module: nn.Module, inputs: InputMap = RAW, centred: bool = False)
     checks.truth(centred, "centred")
     base = None
     if centred:
-        base = copy_of(module).requires_grad_(False)
+        base = copy_of(checks.initialised(module)).requires_grad_(False)
     return FiniteNet(module, inputs, base)
 
 
