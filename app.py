@@ -5,6 +5,7 @@ Run with ``make run``, or ``streamlit run app.py``.
 
 import streamlit as st
 
+from ntkcore.errors import NTKError
 from pages.ui import sidebar
 from pages.ui.navigation import ABOUT, ICON, follow, hold, pages, remember_arrival
 
@@ -21,6 +22,9 @@ hold()
 follow()
 with st.sidebar:
     sidebar.draw()
-page.run()
+try:
+    page.run()
+except NTKError as error:  # the cache folder cannot be used, or something lies in a result's place
+    st.error(str(error), icon=":material/error:")
 if sidebar.judge_link(page_drawn=True):
     st.rerun()

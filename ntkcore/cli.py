@@ -226,7 +226,7 @@ def _presets(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> int:
-    store = Store(options.cache)
+    store, status = Store(options.cache), 0
     if options.what == "clear":
         count = store.clear()
         print(f"{count} artifact{'' if count == 1 else 's'} deleted.")
@@ -236,13 +236,15 @@ def _cache(options: argparse.Namespace) -> int:
         print(f"{report.checked} artifacts read, {report.bytes / 1e6:.1f} MB.")
         for incident in report.broken:
             print(incident)
-        return 0 if report.ok else 1
+        status = 0 if report.ok else 1
     else:
         for entry in store.entries():
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created))
-            print(f"{entry.stage:<10} {entry.key} {when} {entry.bytes / 1e6:9.1f} MB  {entry.meta.get('words', '')}")
+            print(f"{entry.stage:<10} {entry.key} {when} {entry.bytes / 1e6:9.1f} MB  {entry.words}")
         print(f"{store.size() / 1e6:.1f} MB in {store.root}")
-    return 0
+    if others := store.left_alone():
+        print(others)
+    return status
 
 
 def _kernel(options: argparse.Namespace) -> None:

@@ -1,12 +1,15 @@
 """What is in the cache: open, export, verify and delete results."""
 
 import datetime
+import math
 
 import pandas as pd
 import streamlit as st
 
+from ntkcore.errors import NTKError
 from ntkcore.runs.specs import MOTION
 from ntkcore.runs.stages import IMAGE
+from ntkcore.runs.store import Artifact
 from pages.ui.exports import net_in_words, open_run, run_zip, spec_of
 from pages.ui.page import page
 from pages.ui.results import duration, memory
@@ -14,8 +17,21 @@ from pages.ui.services import services
 
 ALONG = {spec.stage for spec in MOTION}  # one or more for every epoch of a run
 
+
+def delete(entry: Artifact) -> None:
+    """Delete a run; what stands against it is said in the next look at the page."""
+    try:
+        store.delete(entry.stage, entry.key)
+    except NTKError as error:
+        st.session_state.not_deleted = str(error)
+
+
 page("Runs", "What has been computed, and what does it take up?", True)
 store = services().store
+if "not_deleted" in st.session_state:
+    st.error(st.session_state.pop("not_deleted"))
+if others := store.left_alone():
+    st.caption(others)
 everything = sorted(store.entries(), key=lambda entry: -entry.created)
 if not everything:
     st.info("Nothing has been computed yet. Open the Overview and start with a preset.")
@@ -30,10 +46,10 @@ table = pd.DataFrame(
     {
         "Stage": [entry.stage for entry in entries],
         "Net": [net_in_words(entry) for entry in entries],
-        "What": [entry.meta.get("words", "") for entry in entries],
+        "What": [entry.words for entry in entries],
         "When": [datetime.datetime.fromtimestamp(entry.created) for entry in entries],
         "Size (MB)": [entry.bytes / 1e6 for entry in entries],
-        "Time (s)": [float(entry.meta.get("seconds", float("nan"))) for entry in entries],
+        "Time (s)": [entry.seconds for entry in entries],
     }
 )
 state = st.dataframe(
@@ -69,9 +85,10 @@ if not rows or rows[0] >= len(entries):
     st.caption("Select a row to open, export or delete it.")
     st.stop()
 entry = entries[rows[0]]
-st.subheader(entry.meta.get("words", entry.stage), anchor=False)
+st.subheader(entry.words or entry.stage, anchor=False)
+took = f", took {duration(entry.seconds)}" if math.isfinite(entry.seconds) else ""
 st.caption(
-    f"{entry.stage} {entry.key}, took {duration(float(entry.meta.get('seconds', 0)))}; arrays: "
+    f"{entry.stage} {entry.key}{took}; arrays: "
     + ", ".join(f"{name} {tuple(shape)}" for name, shape in entry.shapes.items())
 )
 first, second, third = st.columns(3)
@@ -101,7 +118,7 @@ second.download_button(
 third.button(
     "Delete",
     icon=":material/delete:",
-    on_click=store.delete,  # of the run that was drawn: by the next look the table may have other rows
-    args=(entry.stage, entry.key),
+    on_click=delete,  # of the run that was drawn: by the next look the table may have other rows
+    args=(entry,),
     width="stretch",
 )

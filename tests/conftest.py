@@ -9,7 +9,7 @@ the same experiment over and over (the pages) share one cache for the session by
 
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 import pytest
 import torch
+
+from tests.apptest import as_later, visit
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -58,35 +60,7 @@ def shared_cache(isolation: None, session_cache: Path, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def app_test(isolation: None, monkeypatch: pytest.MonkeyPatch) -> "Callable[..., AppTest]":
-    """Run the app in this process, as if opened by a link: ``app_test({"data": "toy"}, page="pages/attack.py")``.
-
-    AppTest forgets between its runs that ``app.py`` declares the pages itself, takes the folder ``pages/`` for an
-    app of the old kind and would run a page without ``app.py`` around it. A server knows after the first visit;
-    the patch makes every run such a later one.
-    """
-    from streamlit.runtime.pages_manager import PagesManager
-    from streamlit.testing.v1 import AppTest
-
-    begin = PagesManager.__init__
-
-    def begin_as_later(self: PagesManager, *arguments: object, **options: object) -> None:
-        begin(self, *arguments, **options)
-        PagesManager.uses_pages_directory = False
-
-    monkeypatch.setattr(PagesManager, "__init__", begin_as_later)
-
-    def start(
-        query: Mapping[str, str | Sequence[str]] | None = None,
-        page: str | None = None,
-        script: Path = ROOT / "app.py",
-        timeout: float = 60.0,
-    ) -> AppTest:
-        test = AppTest.from_file(str(script), default_timeout=timeout)
-        for name, value in (query or {}).items():
-            test.query_params[name] = value if isinstance(value, str) else list(value)
-        if page is not None:
-            test.switch_page(page)
-        return test.run()
-
-    return start
+def app_test(isolation: None) -> "Iterator[Callable[..., AppTest]]":
+    """Run the app in this process, as if opened by a link: ``app_test({"data": "toy"}, page="pages/attack.py")``."""
+    with as_later():
+        yield visit

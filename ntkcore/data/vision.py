@@ -41,6 +41,7 @@ _CLASSES = {
     "cifar100": "CIFAR100",
     "svhn": "SVHN",
 }
+_PREFIX = "ntkcore-"  # of the names of unfinished downloads
 _STALE = 86400.0  # seconds after which an unfinished download has no living owner
 
 
@@ -108,10 +109,12 @@ def _obtain(source: Source, root: Path, progress: Progress | None) -> None:
                             progress(min(before + count, total), total, note)
 
                     report(0)
+                    if archive.packed:  # what lies under its name, another file than the published one, is not ours
+                        place = scratch / place.name
                     fetch(archive.urls, place, archive.md5, report, scratch)
                     received += place.stat().st_size
                 if archive.packed:
-                    _unpack(archive, root, scratch)
+                    _unpack(archive, place, root, scratch)
                     if fetched:
                         place.unlink()
     except NotFetched as error:
@@ -149,18 +152,18 @@ def archives(name: str) -> tuple[Archive, ...]:
     return tuple(Archive(path, (url,), md5, ((path, None),)) for url, path, md5 in splits)
 
 
-def _unpack(archive: Archive, root: Path, scratch: Path) -> None:
+def _unpack(archive: Archive, file: Path, root: Path, scratch: Path) -> None:
     """Take the wanted files, and nothing else, out of a .tar.gz or .gz; each gets its place when it is whole."""
     wanted = [name for name, _ in archive.gives]
     out = scratch / "unpacked"
     if archive.path.endswith(".tar.gz"):
-        with tarfile.open(root / archive.path, "r:gz") as tar:
+        with tarfile.open(file, "r:gz") as tar:
             for member in tar:
-                if member.name in wanted and (file := tar.extractfile(member)):
-                    _move_in(file, out, root / member.name)
+                if member.name in wanted and (content := tar.extractfile(member)):
+                    _move_in(content, out, root / member.name)
     else:
-        with gzip.open(root / archive.path) as file:
-            _move_in(file, out, root / wanted[0])
+        with gzip.open(file) as content:
+            _move_in(content, out, root / wanted[0])
 
 
 def _move_in(file: IO[bytes], out: Path, place: Path) -> None:
@@ -172,13 +175,16 @@ def _move_in(file: IO[bytes], out: Path, place: Path) -> None:
 
 @contextmanager
 def _scratch(root: Path) -> Iterator[Path]:
-    """An empty folder below the data root, gone afterwards; what a killed process left goes after a day."""
+    """An empty folder below the data root, gone afterwards; what a killed process left goes after a day.
+
+    Only folders of the name that is given here are removed.
+    """
     parent = root / ".incoming"
     parent.mkdir(parents=True, exist_ok=True)
-    for old in parent.iterdir():
-        if time.time() - old.stat().st_mtime > _STALE:
+    for old in parent.glob(f"{_PREFIX}*"):
+        if not old.is_symlink() and time.time() - old.lstat().st_mtime > _STALE:
             shutil.rmtree(old, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=parent, prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

@@ -2,8 +2,9 @@
 
 ``meta.json`` is a sealed envelope: its field ``sha256`` is the SHA-256 of the same text with that field left
 out, and ``arrays_sha256`` is that of the arrays file. A reader rebuilds the text from what it parsed and
-compares it with the file byte for byte, so a changed byte anywhere in either file is noticed. Nothing is ever
-unpickled: the arrays are in the safetensors format (a JSON table of names, types and shapes, then the raw
+compares it with the file byte for byte, so a changed byte anywhere in either file is noticed. What is sealed can still
+be odd, of another version or made by hand, so every field is judged before it is used. Links are not followed. Nothing
+is ever unpickled: the arrays are in the safetensors format (a JSON table of names, types and shapes, then the raw
 little-endian numbers; https://github.com/huggingface/safetensors#format).
 
 Arrays come back as CPU tensors of the shape and type they were stored with::
@@ -17,10 +18,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +34,7 @@ import numpy as np
 import safetensors
 
 from ntkcore.errors import StoreError
+from ntkcore.runs import folders
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +42,10 @@ if TYPE_CHECKING:
 ARRAYS = "arrays.safetensors"
 META = "meta.json"
 FORMAT = 1
+
+_MOST = 1 << 24  # bytes of meta.json that are read
+_LATEST = 253_402_128_000.0  # seconds since the epoch, the last day of the year 9999: a calendar has no later one
+_LONGEST = 1e9  # seconds a run can have taken
 
 
 class Signature(NamedTuple):
@@ -69,6 +78,19 @@ class Artifact:
     shapes: Mapping[str, tuple[int, ...]]
     arrays: Arrays
 
+    @property
+    def words(self) -> str:
+        """What it is, in words: one line of at most 300 letters; empty when its meta does not say."""
+        words = self.meta.get("words")
+        words = " ".join(words.split())[:300] if isinstance(words, str) else ""
+        return "".join(letter if letter.isprintable() else "?" for letter in words)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took; NaN when its meta does not say."""
+        seconds = self.meta.get("seconds")
+        return float(seconds) if _is_number(seconds) and 0 <= seconds < _LONGEST else float("nan")
+
 
 class Arrays(Mapping[str, "torch.Tensor"]):
     """Read-only mapping of names to CPU tensors; each is read from the file once, at first use.
@@ -77,33 +99,35 @@ class Arrays(Mapping[str, "torch.Tensor"]):
     one in place. Raises :class:`StoreError` when the file was dropped or changed since it was opened.
     """
 
-    def __init__(self, path: Path, names: tuple[str, ...], signature: Signature, sha256: str):
+    def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]], signature: Signature, sha256: str):
         self.path, self.signature, self.sha256 = path, signature, sha256
         self.verified = False
-        self._names = names
+        self._shapes = shapes
         self._loaded: dict[str, torch.Tensor] = {}
 
     def verify(self) -> None:
         """Read the whole file; raises :class:`Broken` if it is not what was written, OSError if gone."""
         if digest(self.path) != self.sha256:
             raise Broken(f"{ARRAYS} does not match its checksum")
+        if _shapes_in(self.path) != self._shapes:
+            raise Broken(f"{META} tells of other arrays than those in {ARRAYS}")
         self.verified = True
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        if name not in self._names:
+        if name not in self._shapes:
             raise KeyError(name)
         if name not in self._loaded:
             self._loaded[name] = self._read(name)
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._shapes)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._shapes)
 
     def __repr__(self) -> str:
-        return f"Arrays({', '.join(self._names)})"
+        return f"Arrays({', '.join(self._shapes)})"
 
     def _read(self, name: str) -> torch.Tensor:
         try:
@@ -152,6 +176,7 @@ def write(
         file.write(_seal(body))
         file.flush()
         os.fsync(file.fileno())
+    os.chmod(folder / ARRAYS, stat.S_IMODE((folder / META).stat().st_mode))  # safetensors makes it its owner's
     sync_folder(folder)
 
 
@@ -160,30 +185,69 @@ def read(folder: Path, stage: str, key: str) -> Artifact:
 
     Raises :class:`Broken`, or OSError as the file system gives it.
     """
-    raw = (folder / META).read_bytes()
+    raw = _content(folder / META)
     body = _open_seal(raw)
     if (body["stage"], body["key"]) != (stage, key):
-        raise Broken(f"{META} belongs to {body['stage']}/{body['key']}")
+        raise Broken(f"{META} belongs to {body['stage'][:60]}/{body['key'][:60]}")
     now = signature(folder / ARRAYS)
     if now.size != body["arrays_bytes"]:
         raise Broken(f"{ARRAYS} has {now.size} bytes instead of {body['arrays_bytes']}")
+    shapes = {name: tuple(row["shape"]) for name, row in body["arrays"].items()}
     return Artifact(
         stage=stage,
         key=key,
         meta=body["meta"],
-        created=body["created"],
+        created=float(body["created"]),
         used=folder.stat().st_mtime,
         bytes=now.size + len(raw),
         path=folder,
-        shapes={name: tuple(row["shape"]) for name, row in body["arrays"].items()},
-        arrays=Arrays(folder / ARRAYS, tuple(body["arrays"]), now, body["arrays_sha256"]),
+        shapes=shapes,
+        arrays=Arrays(folder / ARRAYS, shapes, now, body["arrays_sha256"]),
     )
 
 
+def strangers(folder: Path) -> list[str]:
+    """The names in an artifact's folder that are not its own two files.
+
+    A link of such a name is none of them, nor is a folder, unless it is empty: that is damage.
+    """
+    return [
+        entry.name
+        for entry in folders.content(folder)
+        if entry.name not in (ARRAYS, META)
+        or not (entry.is_file(follow_symlinks=False) or folders.is_empty(folder / entry.name))
+    ]
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of an artifact's own files; those that are missing count nothing."""
+    total = 0
+    for name in (ARRAYS, META):
+        with suppress(OSError, Broken):
+            total += signature(folder / name).size
+    return total
+
+
+def is_sealed(folder: Path, stage: str, key: str) -> bool:
+    """Whether meta.json opens and belongs to this stage and key, whatever the arrays are like."""
+    try:
+        body = _open_seal(_content(folder / META))
+    except (Broken, OSError):
+        return False
+    return (body["stage"], body["key"]) == (stage, key)
+
+
+def is_ours(folder: Path, stage: str, key: str) -> bool:
+    """Whether a folder in an artifact's place is one, whole or damaged: nothing else lies in it, or it is sealed."""
+    return not strangers(folder) or is_sealed(folder, stage, key)
+
+
 def signature(file: Path) -> Signature:
-    """The :class:`Signature` of ``file`` as it is now."""
-    stat = file.stat()
-    return Signature(stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    """The :class:`Signature` of ``file`` as it is now; raises :class:`Broken` for a link or a folder."""
+    found = os.lstat(file)
+    if not stat.S_ISREG(found.st_mode):
+        raise Broken(f"{file.name} is not a file")
+    return Signature(found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def digest(file: Path) -> str:
@@ -222,13 +286,68 @@ def _open_seal(raw: bytes) -> dict[str, Any]:
     written."""
     try:
         body = json.loads(raw)
+        if not isinstance(body, dict) or body.pop("sha256", None) is None or _seal(body) != raw:
+            raise Broken(f"{META} does not match its checksum")
     except (ValueError, RecursionError) as error:
         raise Broken(f"{META} is not JSON ({error})") from error
-    if not isinstance(body, dict) or body.pop("sha256", None) is None or _seal(body) != raw:
-        raise Broken(f"{META} does not match its checksum")
     if body.get("format") != FORMAT:
-        raise Broken(f"{META} is of format {body.get('format')}; this version reads format {FORMAT}")
+        raise Broken(f"{META} is of format {_short(body.get('format'))}; this version reads format {FORMAT}")
+    for name, (fits, needed) in _FIELDS.items():
+        if not fits(body.get(name)):
+            raise Broken(f"{META} has {_short(body.get(name))} as its {name}; {needed} is needed")
     return body
+
+
+def _is_number(value: Any) -> bool:
+    """A number of JSON that can be reckoned with: no truth value, not infinite, not too long for a float."""
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < 1 << 63)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def _is_table(value: Any) -> bool:
+    """Types and shapes of arrays by name, as ``_save`` gives them."""
+    return isinstance(value, dict) and all(
+        isinstance(row, dict)
+        and isinstance(row.get("dtype"), str)
+        and isinstance(row.get("shape"), list)
+        and all(_is_size(side) for side in row["shape"])
+        for row in value.values()
+    )
+
+
+_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "stage": (lambda value: isinstance(value, str), "a text"),
+    "key": (lambda value: isinstance(value, str), "a text"),
+    "created": (lambda value: _is_number(value) and 0 <= value < _LATEST, "a time in seconds since the epoch"),
+    "arrays": (_is_table, "a table of types and shapes"),
+    "arrays_bytes": (_is_size, "a number of bytes"),
+    "arrays_sha256": (lambda value: isinstance(value, str), "a checksum"),
+    "meta": (lambda value: isinstance(value, dict), "an object with named fields"),
+}
+
+
+def _short(value: Any) -> str:
+    text = type(value).__name__ if isinstance(value, list | dict) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _content(file: Path) -> bytes:
+    """The bytes of a regular file that is not too large for a meta.json; raises Broken for anything else."""
+    if signature(file).size > _MOST:
+        raise Broken(f"{file.name} is too large")
+    return file.read_bytes()
+
+
+def _shapes_in(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays in a safetensors file by name, from its header."""
+    try:
+        with safetensors.safe_open(file, framework="np", backend="pread") as found:
+            return {name: tuple(found.get_slice(name).get_shape()) for name in found.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise Broken(f"{ARRAYS} is not in the safetensors format ({error})") from error
 
 
 def _save(file: Path, name: str, arrays: Mapping[str, torch.Tensor | np.ndarray]) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from ntkcore import covariance as cov
+from ntkcore.runs import cachedir, folders
 
 FORMAT = 2
 ROUNDS, SECONDS = 3, 0.07  # of looks at every rate, and for each look
@@ -37,7 +38,7 @@ class Rates:
 
 def calibrate(root: Path, force: bool = False) -> Rates:
     """This machine's rates: read from ``root/calibration.json``, measured and written there the first time."""
-    file = root / "calibration.json"
+    file = root / cachedir.CALIBRATION
     signature = {
         "format": FORMAT,
         "threads": os.environ.get("NTK_THREADS") or str(os.cpu_count()),
@@ -47,18 +48,24 @@ def calibrate(root: Path, force: bool = False) -> Rates:
         try:
             kept = json.loads(file.read_text())
             if {name: kept[name] for name in signature} == signature:
-                return Rates(**kept["rates"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+                return Rates(**{name: _rate(value) for name, value in kept["rates"].items()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            pass  # there is none, or it is damaged
     rates = _measure()
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(signature | {"rates": asdict(rates)}, indent=1))
-        part.replace(file)
+        with folders.scratch(root / cachedir.SCRATCH) as scratch:
+            part = scratch / file.name
+            part.write_text(json.dumps(signature | {"rates": asdict(rates)}, indent=1))
+            part.replace(file)
     except OSError:
         pass  # a cache that cannot be written is measured again next time
     return rates
+
+
+def _rate(value: float) -> float:
+    if not 0 < value < 1:
+        raise ValueError(f"{value} is no time for a unit of work")
+    return float(value)
 
 
 def _measure() -> Rates:

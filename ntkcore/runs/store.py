@@ -2,9 +2,13 @@
 
 An artifact is the result of one stage for one key (the digest of everything that went into it)::
 
+    <root>/CACHEDIR.TAG                                     the mark of a cache (see cachedir.py)
     <root>/<stage>/<key>/arrays.safetensors + meta.json     an artifact (see artifact.py)
     <root>/.tmp/<host>-<pid>-<random>/                      a writer at work, or one that was killed: swept
     <root>/.broken/<time>-<stage>-<key>/                    set aside: the artifact and why (incident.json)
+
+Nothing else below the root is ever read, counted, moved or deleted, nor is an artifact in whose folder something else
+lies; links are not followed. A stage is one that was declared, a key has 32 hexadecimal digits.
 
 An artifact is written in ``.tmp``, flushed to the disk and renamed into place, and leaves by a rename too: at
 no moment is there half of one, whoever is killed. Several processes may share a root; of two that write the
@@ -22,25 +26,25 @@ Tensors come back on the CPU in the shape and type they were stored with::
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
-import re
 import threading
 import time
-import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
 from ntkcore.errors import StoreError
 from ntkcore.runs import artifact as files
-from ntkcore.runs import folders
+from ntkcore.runs import cachedir, folders
 from ntkcore.runs.artifact import Artifact, Broken
+from ntkcore.runs.cachedir import InTheWay, in_the_way, is_there
+from ntkcore.runs.incidents import Incident, judge, read_incident
+from ntkcore.runs.zips import zip_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,22 +52,23 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float, float, str], None]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _DEFAULT_GB = 5.0
 _GRACE = 60.0  # seconds: an artifact used this recently is part of somebody's work and is not dropped
 _DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO)  # no such or no readable file
 _MOMENT = 0.1  # seconds: a file younger than this may change again without its time changing
-_README = """A run of ntkcore: arrays.safetensors holds the arrays, meta.json how they came about.
 
-    from safetensors.numpy import load_file      # or safetensors.torch
-    arrays = load_file("arrays.safetensors")     # a dict of arrays by name
-"""
+_declared: set[str] = set()
+
+
+def declare(*stages: str) -> None:
+    """Say under which names results are kept: a store touches no others. Whoever puts into stores says so on import."""
+    _declared.update(stages)
 
 
 def default_root() -> Path:
     """``NTK_CACHE``, else ``cache/`` beside app.py, else (installed as a package) the user's cache folder."""
     if chosen := os.environ.get("NTK_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     repository = Path(__file__).resolve().parents[2]
     return repository / "cache" if (repository / "app.py").exists() else Path.home() / ".cache" / "ntkcore"
 
@@ -78,23 +83,6 @@ def default_max_bytes() -> int:
     except ValueError:
         raise StoreError(f"NTK_CACHE_MAX_GB is {text!r}; a number above 0 is needed, such as 5.") from None
     return int(gigabytes * 1e9)
-
-
-@dataclass(frozen=True)
-class Incident:
-    """An artifact that was found broken: what was wrong, when (seconds since the epoch), where it is now."""
-
-    stage: str
-    key: str
-    reason: str
-    when: float
-    path: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.stage}/{self.key} is damaged: {self.reason}. "
-            "It was set aside and is computed again when it is needed."
-        )
 
 
 @dataclass(frozen=True)
@@ -113,16 +101,27 @@ class Report:
 class Store:
     """The artifacts below ``root``; safe to share between threads and, by the root, between processes.
 
-    ``root`` defaults to :func:`default_root`, ``max_bytes`` to :func:`default_max_bytes`. Opening sweeps what
-    killed writers left. Raises :class:`StoreError`, always with a sentence for the user.
+    ``root`` defaults to :func:`default_root`, ``max_bytes`` to :func:`default_max_bytes`, ``stages`` to those that
+    were declared. Opening sweeps what killed writers left. Raises :class:`StoreError`, always with a sentence for the
+    user: also for a folder that is neither new, empty nor a cache, in which nothing is then written.
     """
 
-    def __init__(self, root: str | os.PathLike[str] | None = None, max_bytes: int | None = None):
-        self.root = Path(root).expanduser().absolute() if root is not None else default_root().absolute()
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        max_bytes: int | None = None,
+        stages: Collection[str] | None = None,
+    ):
+        self.root = Path(os.path.expanduser(root) if root is not None else default_root()).absolute()
         self.max_bytes = default_max_bytes() if max_bytes is None else int(max_bytes)
-        if self.root.exists() and not self.root.is_dir():
-            raise StoreError(f"The cache {self.root} is a file; a folder is needed. Set NTK_CACHE to a folder.")
-        self._scratch = self.root / ".tmp"
+        self.stages = frozenset(_declared if stages is None else stages)
+        if not self.stages:
+            raise StoreError("No stage is declared. Import ntkcore.runs.stages first, or name the stages to be kept.")
+        try:
+            cachedir.check(self.root, self.stages)
+        except OSError as error:
+            raise StoreError(folders.refusal(f"The cache {self.root} cannot be read", error)) from error
+        self._scratch = self.root / cachedir.SCRATCH
         self._known: dict[Path, tuple[files.Signature, str]] = {}
         self._unmoved: dict[Path, Incident] = {}  # broken, on a disk that refuses to move them
         self._lock = threading.Lock()
@@ -138,7 +137,8 @@ class Store:
 
     def has(self, stage: str, key: str) -> bool:
         """Whether there is such an artifact, unverified: as cheap as a look at the folder."""
-        return (self._folder(stage, key) / files.META).is_file()
+        folder = self._folder(stage, key)
+        return folders.is_real(folder.parent) and folders.is_real(folder) and (folder / files.META).is_file()
 
     def put(
         self,
@@ -158,6 +158,7 @@ class Store:
             return present
         try:
             with folders.scratch(self._scratch) as scratch:
+                cachedir.mark(self.root, scratch)
                 new = scratch / "artifact"
                 new.mkdir()
                 files.write(new, stage, key, arrays, meta)
@@ -170,29 +171,38 @@ class Store:
 
     def entries(self) -> list[Artifact]:
         """All artifacts, most recently used first; cheap: the arrays are verified only when they are read."""
-        found = [self._read(stage, key, verify=False) for stage, key, _ in self._walk()]
+        found = [self._look(stage, key, verify=False) for stage, key, _ in self._walk()]
         return sorted((artifact for artifact in found if artifact is not None), key=lambda a: -a.used)
 
     def size(self) -> int:
-        """Bytes below the root: artifacts and what was set aside."""
-        everything = [folder for _, _, folder in self._walk()] + self._aside()
-        return sum(folders.size_of(folder) for folder in everything)
+        """Bytes below the root that are the cache's: artifacts and what was set aside."""
+        return sum(files.size_of(folder) for _, _, folder in self._walk()) + sum(map(folders.size_of, self._aside()))
+
+    def left_alone(self) -> str:
+        """What lies below the root and is not the cache's, in a sentence; empty when there is nothing of the kind."""
+        found = cachedir.strangers(self.root, self.stages)
+        return f"Left alone, not the cache's: {cachedir.in_words(found, self.root)}." if found else ""
 
     def delete(self, stage: str, key: str) -> bool:
-        """Remove one artifact; False when there was none."""
-        return self._remove(self._folder(stage, key))
+        """Remove one artifact; False when there was none. Raises StoreError where something else lies in its folder."""
+        folder = self._folder(stage, key)
+        if not is_there(folder):
+            return False
+        if files.strangers(folder):
+            raise StoreError(f"{stage}/{key} is not deleted: {in_the_way(folder)}")
+        return self._remove(folder, files.strangers)
 
     def clear(self) -> int:
         """Remove all artifacts and all that was set aside; the number of artifacts removed."""
         self.clear_incidents()
-        return sum(self._remove(folder) for _, _, folder in self._walk())
+        return sum(self._remove(folder, files.strangers) for _, _, folder in self._walk())
 
     def verify(self, progress: Progress | None = None) -> Report:
         """Read every byte of every artifact again and set the damaged ones aside.
 
         ``progress(done, total, note)`` counts bytes and may raise Cancelled.
         """
-        todo = [(stage, key, folders.size_of(folder)) for stage, key, folder in self._walk()]
+        todo = [(stage, key, files.size_of(folder)) for stage, key, folder in self._walk()]
         total, done, checked = sum(size for _, _, size in todo), 0, 0
         before = set(self.incidents())
         with self._lock:
@@ -200,7 +210,7 @@ class Store:
         for stage, key, size in todo:
             if progress:
                 progress(done, total, f"{stage}/{key}")
-            checked += self._read(stage, key) is not None
+            checked += self._look(stage, key) is not None
             done += size
         broken = tuple(incident for incident in self.incidents() if incident not in before)
         if progress:
@@ -209,10 +219,7 @@ class Store:
 
     def incidents(self) -> tuple[Incident, ...]:
         """What was found damaged, by any process, since :meth:`clear_incidents`; oldest first."""
-        found = []
-        for aside in self._aside():
-            with suppress(OSError, ValueError, TypeError):  # being removed, or not ours
-                found.append(Incident(**json.loads((aside / "incident.json").read_bytes())))
+        found = [incident for incident in map(read_incident, self._aside()) if incident is not None]
         with self._lock:
             found += self._unmoved.values()
         return tuple(sorted(found, key=lambda incident: incident.when))
@@ -222,7 +229,7 @@ class Store:
         with self._lock:
             self._unmoved.clear()
         for aside in self._aside():
-            self._remove(aside)
+            self._remove(aside, cachedir.beside_what_was_set_aside)
 
     def export_zip(self, stage: str, key: str, extra_files: Mapping[str, bytes] | None = None) -> bytes:
         """One artifact as a zip: its two files, a README that says how to read them, and ``extra_files``."""
@@ -230,43 +237,45 @@ class Store:
         if found is None:
             raise StoreError(f"{stage}/{key} is not in the cache. Run it again, then export it.")
         try:
-            content = {name: (found.path / name).read_bytes() for name in (files.ARRAYS, files.META)}
+            return zip_of(found, extra_files or {})
         except OSError as error:
             raise StoreError(folders.refusal(f"{stage}/{key} cannot be read", error)) from error
-        content["README.txt"] = _README.encode()
-        for name, data in (extra_files or {}).items():
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or "\\" in name or name in content or not path.parts:
-                raise StoreError(f"{name!r} cannot be a file of the zip; a new relative name is needed.")
-            content[name] = bytes(data)
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for name, data in content.items():
-                info = zipfile.ZipInfo(name, date_time=time.localtime(max(found.created, 315619200.0))[:6])
-                info.external_attr = 0o644 << 16
-                method = zipfile.ZIP_STORED if name == files.ARRAYS else zipfile.ZIP_DEFLATED
-                archive.writestr(info, data, compress_type=method)
-        return buffer.getvalue()
 
     def _folder(self, stage: str, key: str) -> Path:
-        for what, name in (("stage", stage), ("key", key)):
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise StoreError(f"{name!r} cannot be a {what}; 1 to 128 letters, digits, - and _ are needed.")
+        if stage not in self.stages:
+            raise StoreError(f"{stage!r} cannot be a stage; one of {', '.join(sorted(self.stages))} is needed.")
+        if not isinstance(key, str) or not cachedir.KEY.fullmatch(key):
+            raise StoreError(f"{key!r} cannot be a key; 32 digits of 0 to 9 and a to f are needed.")
         return self.root / stage / key
 
     def _read(self, stage: str, key: str, verify: bool = True) -> Artifact | None:
-        """The artifact, its arrays verified unless told not to; None when absent, or broken and set aside."""
+        """The artifact, its arrays verified unless told not to; None when absent, or broken and set aside.
+
+        Raises StoreError where something that is not ours has an artifact's place.
+        """
         folder = self._folder(stage, key)
         try:
+            if not is_there(folder):
+                return None
             found = files.read(folder, stage, key)
             if verify:
                 self._verify(found.arrays)
+            return found
         except (Broken, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _DAMAGE:
                 raise StoreError(folders.refusal(f"{folder} cannot be read", error)) from error
+        if not files.strangers(folder):
             self._set_aside(folder, stage, key)
             return None
-        return found
+        if files.is_sealed(folder, stage, key):
+            self._leave(folder, Incident(stage, key, judge(folder, stage, key), time.time(), str(folder)))
+        raise InTheWay(f"{stage}/{key} cannot be read or stored: {in_the_way(folder)}")
+
+    def _look(self, stage: str, key: str, verify: bool = True) -> Artifact | None:
+        """As ``_read``; None also where something that is not ours lies."""
+        with suppress(InTheWay):
+            return self._read(stage, key, verify)
+        return None
 
     def _verify(self, arrays: files.Arrays) -> None:
         """Verify ``arrays``; at once if this very file has been verified before."""
@@ -284,38 +293,40 @@ class Store:
         """Move a broken artifact out of the way and record it.
 
         Another process may have dropped or replaced it since it was found broken, so it is judged again once
-        it is in a folder of our own; what turns out sound goes back.
+        it is in a folder of our own; what turns out sound, or to hold more than an artifact, goes back.
         """
-        if not folder.exists():
-            return
         now = time.time_ns()
-        aside = self.root / ".broken" / f"{now:020d}-{stage}-{key}"
+        aside = self.root / cachedir.BROKEN / f"{now:020d}-{stage}-{key}"
         incident = Incident(stage, key, "", when=now / 1e9, path=str(aside))
         try:
             with folders.scratch(self._scratch) as scratch:
                 mine = scratch / "aside" / "artifact"
                 mine.parent.mkdir()
                 os.rename(folder, mine)
-                incident = replace(incident, reason=_judge(mine, stage, key))
-                if not incident.reason:
+                incident = replace(incident, reason=judge(mine, stage, key))
+                if not incident.reason or files.strangers(mine):
                     with suppress(OSError):  # a third process has stored it anew
                         os.rename(mine, folder)
                     return
-                (mine.parent / "incident.json").write_text(json.dumps(asdict(incident)))
-                aside.parent.mkdir(exist_ok=True)
+                (mine.parent / cachedir.INCIDENT).write_text(json.dumps(asdict(incident)))
+                folders.make(aside.parent)
                 os.rename(mine.parent, aside)
         except FileNotFoundError:
             return
         except OSError:
-            reason = incident.reason or _judge(folder, stage, key)
-            with self._lock:
-                self._unmoved.setdefault(folder, replace(incident, reason=reason, path=str(folder)))
+            reason = incident.reason or judge(folder, stage, key)
+            self._leave(folder, replace(incident, reason=reason, path=str(folder)))
+
+    def _leave(self, folder: Path, incident: Incident) -> None:
+        """Remember something broken that stays where it is."""
+        with self._lock:
+            self._unmoved.setdefault(folder, incident)
 
     def _install(self, new: Path, stage: str, key: str) -> Artifact:
         """Rename ``new`` into place; if another writer was first, keep that one's artifact."""
         folder = self._folder(stage, key)
         for _ in range(3):
-            folder.parent.mkdir(exist_ok=True)
+            folders.make(folder.parent)
             try:
                 os.rename(new, folder)
                 files.sync_folder(folder.parent)
@@ -328,13 +339,19 @@ class Store:
                 break
         raise StoreError(f"{stage}/{key} was removed or damaged while it was stored. Run it again.")
 
-    def _remove(self, folder: Path) -> bool:
-        """Take a folder out of sight by a rename, then remove it; False when there is none."""
-        if not folder.exists():
-            return False
+    def _remove(self, folder: Path, others: Callable[[Path], object]) -> bool:
+        """Take a folder out of sight by a rename, then remove it.
+
+        False when there is none, or when there are ``others`` in it, things that are not ours; then it stays.
+        """
         try:
+            if not folders.is_real(folder) or others(folder):
+                return False
             with folders.scratch(self._scratch) as scratch:
                 os.rename(folder, scratch / "removed")
+                if others(scratch / "removed"):  # put there in this very moment
+                    os.rename(scratch / "removed", folder)
+                    return False
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
@@ -342,44 +359,28 @@ class Store:
         return True
 
     def _evict(self, spared: set[tuple[str, str]]) -> None:
-        """Drop what was set aside (not its record), then the least recently used, down to ``max_bytes``."""
-        candidates = [(0.0, folder / "artifact", folders.size_of(folder)) for folder in self._aside()]
-        total = sum(size for *_, size in candidates)
+        """Drop what was set aside (not its record), then the least recently used, down to ``max_bytes``.
+
+        A time in the future tells nothing about the last use: such an artifact goes first.
+        """
+        now = time.time()
+        candidates = [(-1.0, folder / "artifact", files.size_of(folder / "artifact")) for folder in self._aside()]
+        total = sum(map(folders.size_of, self._aside()))
         for stage, key, folder in self._walk():
-            total += (size := folders.size_of(folder))
+            total += (size := files.size_of(folder))
             with suppress(OSError):
                 used = folder.stat().st_mtime
-                if (stage, key) not in spared and time.time() - used > _GRACE:
-                    candidates.append((used, folder, size))
+                if (stage, key) not in spared and abs(now - used) > _GRACE:
+                    candidates.append((used if used < now else 0.0, folder, size))
         for _, folder, size in sorted(candidates):
             if total <= self.max_bytes:
                 return
             with suppress(StoreError):  # another process is at it, or may not: what was just stored is stored
-                self._remove(folder)
-                total -= size
+                total -= size * self._remove(folder, files.strangers)
 
-    def _walk(self) -> list[tuple[str, str, Path]]:
-        """(stage, key, folder) of everything that is named like an artifact."""
-        return [
-            (stage.name, folder.name, folder)
-            for stage in folders.subfolders(self.root)
-            if _NAME.fullmatch(stage.name)
-            for folder in folders.subfolders(stage)
-            if _NAME.fullmatch(folder.name)
-        ]
+    def _walk(self) -> Iterator[tuple[str, str, Path]]:
+        """(stage, key, folder) of every artifact, whole or damaged."""
+        return cachedir.artifacts(self.root, self.stages)
 
     def _aside(self) -> list[Path]:
-        return folders.subfolders(self.root / ".broken")
-
-
-def _judge(folder: Path, stage: str, key: str) -> str:
-    """What is wrong with the artifact in ``folder``; empty when nothing is."""
-    try:
-        files.read(folder, stage, key).arrays.verify()
-    except FileNotFoundError as error:
-        return f"{Path(error.filename).name} is missing"
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})"
-    except Broken as error:
-        return str(error)
-    return ""
+        return cachedir.aside(self.root, self.stages)

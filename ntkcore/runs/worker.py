@@ -57,7 +57,7 @@ class Worker:
         max_bytes: int | None = None,
         memory_bytes: float | None = None,
     ):
-        folder = Path(root).expanduser().absolute() if root is not None else default_root().absolute()
+        folder = Path(os.path.expanduser(root) if root is not None else default_root()).absolute()
         self._settings = {
             "root": str(folder),
             "target": target,

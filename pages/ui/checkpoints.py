@@ -46,6 +46,6 @@ def checkpoint_control(wanted: bool) -> EpochSpec | NTKError | None:
     if found is None:
         return NTKError("This checkpoint is not in the cache. Train the net on the Evolution page and choose it there.")
     try:
-        return EpochSpec.model_validate(found.meta["spec"])
+        return EpochSpec.model_validate(found.meta.get("spec"))
     except NTKError:
         return NTKError("Another version of this app has written this checkpoint. Train the net again.")

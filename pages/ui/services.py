@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from ntkcore import data
-from ntkcore.errors import NTKError
+from ntkcore.runs import stages  # noqa: F401  they declare what the store keeps
 from ntkcore.runs.rates import Rates, calibrate
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact, Store, default_root
@@ -28,12 +28,8 @@ class Services:
 
 
 def services() -> Services:
-    """The services of the cache folder in force (NTK_CACHE); stops the page with a sentence when settings are odd."""
-    try:
-        return _services(str(default_root()))
-    except NTKError as error:
-        st.error(str(error))
-        st.stop()
+    """The services of the cache folder in force (NTK_CACHE); raises NTKError, which app.py shows, for odd settings."""
+    return _services(str(default_root()))
 
 
 @st.cache_resource(show_spinner="Starting: measuring this machine, once")

@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.campaign import kills
+from tests.campaign import artifacts, foreign, kills
 
 Drill = Callable[[int, int, Path], list[str]]
 
 DRILLS: dict[str, Drill] = {
     "kills": kills.drill,
+    "artifacts": artifacts.drill,
+    "foreign": foreign.drill,
 }
 SHOWN = 20  # failures of a drill that are printed
 

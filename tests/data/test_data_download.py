@@ -183,13 +183,29 @@ def test_cancelled(kmnist, tmp_path, after):
 
 
 def test_what_a_killed_process_left_is_removed_after_a_day(kmnist, tmp_path):
-    old, new = tmp_path / ".incoming" / "old", tmp_path / ".incoming" / "new"
-    for folder in (old, new):
-        folder.mkdir(parents=True)
-        (folder / "x.part").touch()
-    os.utime(old, (time.time() - 90000,) * 2)
+    """Nothing else: what lies there under another name, or behind a link, is somebody's."""
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs" / "x.part").touch()
+    names = ("ntkcore-old", "ntkcore-new", "mine")
+    for name in names:
+        (tmp_path / ".incoming" / name).mkdir(parents=True)
+        (tmp_path / ".incoming" / name / "x.part").touch()
+    (tmp_path / ".incoming" / "ntkcore-link").symlink_to(tmp_path / "photographs")
+    for folder in (tmp_path / "photographs", *(tmp_path / ".incoming" / name for name in names if "new" not in name)):
+        os.utime(folder, (time.time() - 90000,) * 2)
     load(KMNIST, tmp_path)
-    assert left_over(tmp_path) == [".incoming/new/x.part"]
+    kept = [".incoming/mine/x.part", ".incoming/ntkcore-new/x.part", "photographs/x.part"]
+    assert left_over(tmp_path) == kept
+
+
+def test_an_archive_that_is_another_file_stays(kmnist, tmp_path):
+    """Under the name of a published archive: neither written over nor removed."""
+    place = tmp_path / "KMNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"half of it")
+    assert load(KMNIST, tmp_path).n == 60
+    assert place.read_bytes() == b"half of it"
+    assert left_over(tmp_path) == ["KMNIST/raw/train-images-idx3-ubyte.gz"]
 
 
 # ------------------------------------------------------------------------------------------ what goes wrong

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import shutil
 import time
 import zipfile
 from collections.abc import Callable
@@ -17,7 +19,8 @@ from ntkcore.runs.store import Artifact, Store
 from pages.ui import exports
 from pages.ui.exports import run_zip
 from pages.ui.services import services
-from visits import CHARTS, charts, complaints, progress, run_until_ready, select, stored, text, working
+from tests.campaign.listing import listing
+from visits import CHARTS, PAGES, SMALL, charts, complaints, progress, run_until_ready, select, stored, text, working
 
 Open = Callable[..., AppTest]
 LONG = {"n": "400", "m": "50", "net": "Myrtle", "depth": "5"}  # an hour
@@ -141,22 +144,83 @@ def test_delete_means_the_run_that_was_shown(opened: Open) -> None:
 @pytest.mark.parametrize(
     ("stage", "meta"),
     [
-        pytest.param("surrogate", {"spec": {"width": 512}, "words": "of the future"}, id="unknown-stage"),
         pytest.param("sweep", {"spec": {"order": 3}}, id="unknown-field"),
         pytest.param("kernel", {}, id="no-spec"),
+        pytest.param("kernel", {"spec": "a text", "words": ["a", "list"], "seconds": "long"}, id="odd"),
+        pytest.param("epoch", {"spec": [], "words": 3, "seconds": float("nan")}, id="odder"),
+        pytest.param("image", {"words": {"a": 1}, "seconds": float("inf")}, id="odd-image"),
     ],
 )
 def test_run_of_another_version(stage: str, meta: dict, opened: Open) -> None:
     """Listed, not opened, deleted on request."""
     store, key = Store(), "0" * 32
     store.put(stage, key, {"a": np.ones(3)}, meta)
-    at = select(opened("runs"), "runs", rows=[0])
+    at = opened("runs")
+    if stage == "epoch":
+        at.toggle[0].set_value(True).run()
+    at = select(at, "runs", rows=[0])
     assert not at.exception
-    assert "Another version" in at.info[0].value
+    assert ("Another version" if stage != "image" else "An uploaded image") in at.info[0].value
     assert next(button for button in at.main.button if button.label == "Open").disabled
     next(button for button in at.main.button if button.label == "Delete").click().run()
     assert not at.exception
     assert store.get(stage, key) is None
+
+
+def test_what_is_not_the_caches_is_named_and_left_alone(opened: Open) -> None:
+    """A stage that this version does not know, a user's folder, and notes in an artifact's folder."""
+    store, key = Store(), "0" * 32
+    Store(stages=["surrogate"]).put("surrogate", key, {"a": np.ones(3)}, {"words": "of the future"})
+    folder = store.put("kernel", key, {"a": np.ones(3)}, {}).path
+    (folder / "notes.txt").write_text("a good run")
+    (store.root / "Documents").mkdir()
+    (store.root / "Documents" / "letter.txt").write_text("Dear")
+    theirs = [store.root / name for name in ("surrogate", "Documents", f"kernel/{key}")]
+    before = [listing(place) for place in theirs]
+    at = opened("runs")
+    assert "surrogate" not in set(at.dataframe[0].value["Stage"])
+    assert all(name in text(at) for name in ("Documents", f"kernel/{key}/notes.txt", "surrogate"))
+    at = select(at, "runs", rows=[0])
+    for label in ("Delete", "Verify all", "Yes, delete all"):
+        next(button for button in at.main.button if button.label == label).click().run()
+        assert not at.exception
+        if label == "Delete":
+            assert "is not deleted: its folder" in at.error[0].value
+        assert [listing(place) for place in theirs] == before
+    for place in theirs:
+        shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_folder_of_somebody_else_is_refused_on_every_page(page: str, app_test, tmp_path, monkeypatch) -> None:
+    """One sentence, nothing written; and with a folder that will do the same session goes on."""
+    (tmp_path / "theirs" / "2024").mkdir(parents=True)
+    (tmp_path / "theirs" / "2024" / "letter.txt").write_text("Dear")
+    before, good = listing(tmp_path), os.environ["NTK_CACHE"]
+    monkeypatch.setenv("NTK_CACHE", str(tmp_path / "theirs"))
+    at = app_test(SMALL, page=f"pages/{page}.py")
+    assert not at.exception
+    (sentence,) = (error.value for error in at.error)
+    assert "is not a cache: it holds 2024. It is left as it is. Choose a new or an empty folder" in sentence
+    assert listing(tmp_path) == before
+    monkeypatch.setenv("NTK_CACHE", good)
+    at.run()
+    assert not at.exception
+    assert not at.error
+
+
+def test_a_result_whose_place_is_taken_is_a_sentence(opened: Open) -> None:
+    experiment = opened("spectrum", {"draw": "31"}).session_state.experiment
+    folder = stored(experiment.spectrum()).path
+    (folder / "meta.json").unlink()
+    (folder / "notes.txt").write_text("a good run")
+    at = opened("spectrum", {"draw": "31"})
+    assert not at.exception
+    assert "holds notes.txt, not the cache's. Move that elsewhere and try again." in at.error[0].value
+    assert (folder / "notes.txt").read_text() == "a good run"
+    (folder / "notes.txt").unlink()
+    assert charts(opened("spectrum", {"draw": "31"})) == CHARTS["spectrum"]
+    dismiss(opened("runs"))
 
 
 def test_verify(opened: Open) -> None:

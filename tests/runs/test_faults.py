@@ -1,4 +1,5 @@
-"""Killing writers, workers and the app at any moment: the cache stays whole and no process stays behind."""
+"""Killing workers and the app at any moment: the cache stays whole and no process stays behind. More of it in
+tests/campaign."""
 
 import os
 import random
@@ -16,6 +17,7 @@ from ntkcore.errors import StoreError
 from ntkcore.runs.store import Store
 from ntkcore.runs.worker import Worker
 from tests.runs.processes import alive, until
+from tests.runs.worker_targets import named
 
 HERE = Path(__file__).parent
 LIBRARY = Path(ntkcore.__file__).parents[1]
@@ -59,26 +61,6 @@ def is_whole(root):
     return report.checked
 
 
-WRITER = """
-import sys
-import worker_targets
-from ntkcore.runs.store import Store
-store = Store(sys.argv[1])
-print("ready", flush=True)
-worker_targets.save_many({"key": sys.argv[2]}, store, lambda *report: None)
-"""
-
-
-def test_writer_killed_at_random_moments(tmp_path):
-    random_source = random.Random(0)
-    for i in range(6):
-        process, _ = python(WRITER, tmp_path, f"round-{i}")
-        time.sleep(random_source.uniform(0, 0.08))
-        finish(process)
-        is_whole(tmp_path)
-    assert is_whole(tmp_path) > 0
-
-
 def test_worker_killed_at_random_moments_goes_on(tmp_path):
     random_source = random.Random(1)
     with Worker(tmp_path, TARGET) as worker:
@@ -96,12 +78,13 @@ def test_worker_killed_at_random_moments_goes_on(tmp_path):
 RACER = """
 import sys, numpy as np
 from ntkcore.runs.store import Store
+from worker_targets import named
 store = Store(sys.argv[1])
 print("ready", flush=True)
 for i in range(40):
-    got = store.put("test", f"key-{i}", {"values": np.full((200, 200), float(i))}, {"i": i, "n": sys.argv[2]})
+    got = store.put("test", named(f"key-{i}"), {"values": np.full((200, 200), float(i))}, {"i": i, "n": sys.argv[2]})
     assert got.meta["i"] == i
-    assert store.get("test", f"key-{i}").meta == got.meta
+    assert store.get("test", named(f"key-{i}")).meta == got.meta
 """
 
 
@@ -116,11 +99,12 @@ def test_two_processes_put_the_same_keys(tmp_path):
 DROPPER = """
 import os, sys, numpy as np
 import ntkcore.runs.store as module
+from worker_targets import named
 module._GRACE = 0.0
 store = module.Store(sys.argv[1], max_bytes=1_000_000)
 print("ready", flush=True)
 for i in range(60):
-    key = f"key-{i % 12}"
+    key = named(f"key-{i % 12}")
     found = store.get("test", key)
     if found is None:
         store.put("test", key, {"values": np.full((200, 200), float(i % 12))}, {"i": i % 12})
@@ -140,12 +124,13 @@ LIMITED = """
 import resource, sys, numpy as np
 from ntkcore.errors import StoreError
 from ntkcore.runs.store import Store
+from worker_targets import named
 store = Store(sys.argv[1])
-store.put("test", "small", {"values": np.full((200, 200), 1.0)}, {"i": 1})
+store.put("test", named("small"), {"values": np.full((200, 200), 1.0)}, {"i": 1})
 resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
 print("ready", flush=True)
 try:
-    store.put("test", "large", {"values": np.zeros((1000, 1000))}, {"i": 0})
+    store.put("test", named("large"), {"values": np.zeros((1000, 1000))}, {"i": 0})
 except StoreError as error:
     print(error)
 """
@@ -156,29 +141,30 @@ def test_disk_that_takes_no_more(tmp_path):
     process, _ = python(LIMITED, tmp_path)
     output, errors = process.communicate(timeout=START)
     assert process.returncode == 0, errors
-    assert "test/large cannot be stored" in output
+    assert f"test/{named('large')} cannot be stored" in output
     assert "the disk is full" in output
     assert is_whole(tmp_path) == 1
 
 
 def test_temporary_folders_of_the_living_are_kept(tmp_path):
-    Store(tmp_path)
+    Store(tmp_path).put("test", named("ones"), {"values": np.ones(3)}, {"i": 1})
     host = os.uname().nodename
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     folders = {
-        "mine": tmp_path / ".tmp" / f"{host}-{os.getpid()}-aaaa",
-        "dead": tmp_path / ".tmp" / f"{host}-{dead.pid}-bbbb",
-        "elsewhere": tmp_path / ".tmp" / "other-host-1-cccc",
-        "elsewhere, old": tmp_path / ".tmp" / "other-host-1-dddd",
+        "mine": tmp_path / ".tmp" / f"{host}-{os.getpid()}-aaaa0000",
+        "dead": tmp_path / ".tmp" / f"{host}-{dead.pid}-bbbb0000",
+        "elsewhere": tmp_path / ".tmp" / "other-host-1-cccc0000",
+        "elsewhere, old": tmp_path / ".tmp" / "other-host-1-dddd0000",
         "strange, old": tmp_path / ".tmp" / "strange",
+        "nearly ours, old": tmp_path / ".tmp" / f"{host}-{dead.pid}-letters",
     }
     for folder in folders.values():
         folder.mkdir(parents=True)
-    for name in ("elsewhere, old", "strange, old"):
+    for name in ("elsewhere, old", "strange, old", "nearly ours, old"):
         os.utime(folders[name], (1e9, 1e9))
     Store(tmp_path)
-    assert {name for name, folder in folders.items() if folder.exists()} == {"mine", "elsewhere"}
+    assert {name for name, folder in folders.items() if folder.exists()} == folders.keys() - {"dead", "elsewhere, old"}
 
 
 APP = """
@@ -222,15 +208,15 @@ def test_damage_seen_by_the_worker_is_reported_to_the_app(tmp_path):
     store = Store(tmp_path)
     with Worker(tmp_path, TARGET) as worker:
         assert worker.submit("a", {"do": "save", "key": "ones", "n": 30}).wait(START)
-        file = store.get("test", "ones").path / "arrays.safetensors"
+        file = store.get("test", named("ones")).path / "arrays.safetensors"
         data = bytearray(file.read_bytes())
         data[-3] ^= 4
         file.write_bytes(data)
         again = worker.submit("a", {"do": "save", "key": "ones", "n": 30})
         assert again.wait(START)
         assert again.state == "done"
-    assert [incident.key for incident in store.incidents()] == ["ones"]
-    assert store.get("test", "ones").arrays["values"].sum() == 900
+    assert [incident.key for incident in store.incidents()] == [named("ones")]
+    assert store.get("test", named("ones")).arrays["values"].sum() == 900
 
 
 def test_store_without_a_place(tmp_path):

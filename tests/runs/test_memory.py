@@ -14,6 +14,7 @@ from ntkcore.runs.specs import Experiment, key
 from ntkcore.runs.store import Store
 from ntkcore.runs.worker import Worker
 from tests.runs.processes import until
+from tests.runs.worker_targets import named
 
 ROOT = Path(__file__).parents[2]
 START = 60
@@ -70,7 +71,7 @@ def test_a_job_that_grows_is_stopped_at_the_limit(limited, unrefused):
     assert after.state == "done", after.error
     assert (limited.pid == pid) != unrefused
     store = Store(limited._settings["root"])
-    assert np.array_equal(store.get("test", name).arrays["values"].numpy(), np.ones((3, 3)))
+    assert np.array_equal(store.get("test", named(name)).arrays["values"].numpy(), np.ones((3, 3)))
 
 
 def test_an_abort_for_lack_of_memory_is_told_as_that(limited):

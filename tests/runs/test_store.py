@@ -1,6 +1,7 @@
 """The store: what is put is what is got, or nothing; damage is noticed, the rest stays."""
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -15,9 +16,23 @@ import torch
 
 from ntkcore.errors import Cancelled, StoreError
 from ntkcore.runs.artifact import ARRAYS, META
-from ntkcore.runs.store import Store, default_max_bytes, default_root
+from ntkcore.runs.store import Store, declare, default_max_bytes, default_root
 
-KEY = "3f9a0c"
+KEY = "3f9a0c" + 26 * "0"
+WORDS = {KEY: "key"}
+declare("kernel", "spectrum")
+
+
+def named(word):
+    """A key made of a word; WORDS leads back."""
+    key = hashlib.md5(word.encode(), usedforsecurity=False).hexdigest()
+    WORDS[key] = word
+    return key
+
+
+def words(things):
+    """The words that the keys of artifacts or incidents were made of."""
+    return [WORDS[thing.key] for thing in things]
 
 
 @pytest.fixture
@@ -136,7 +151,7 @@ def test_a_key_that_is_there_stays(store):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "../x", "a/b", "/etc", ".tmp", "a.b", "a\\b", "a\0", "é", "x" * 129, 3]
+    "name", ["", ".", "..", "../x", "a/b", "/etc", ".tmp", "a.b", "a\\b", "a\0", "é", "x" * 129, 3, "F" * 32, "a" * 33]
 )
 @pytest.mark.parametrize("what", ["stage", "key"])
 def test_no_name_leaves_the_root(store, name, what):
@@ -153,13 +168,13 @@ def test_no_name_leaves_the_root(store, name, what):
 @pytest.mark.parametrize(
     ("arrays", "meta", "message"),
     [
-        pytest.param({"a": [1, 2]}, {}, "'a' of kernel/3f9a0c is a list; a dense tensor", id="list"),
+        pytest.param({"a": [1, 2]}, {}, "'a' of kernel/3f9a0c0* is a list; a dense tensor", id="list"),
         pytest.param({"a": torch.eye(2).to_sparse()}, {}, "a dense tensor or NumPy array", id="sparse"),
         pytest.param({"a": np.array(["x"])}, {}, "cannot be stored", id="text"),
         pytest.param({"a": np.array([{}], dtype=object)}, {}, "cannot be stored", id="objects"),
         pytest.param({"a": torch.zeros(1, dtype=torch.complex128)}, {}, "cannot be stored", id="complex128"),
         pytest.param({"": torch.zeros(1)}, {}, "a non-empty text is needed", id="no name"),
-        pytest.param({}, {"a": torch.zeros(1)}, "meta of kernel/3f9a0c is not JSON", id="tensor in meta"),
+        pytest.param({}, {"a": torch.zeros(1)}, "meta of kernel/3f9a0c0* is not JSON", id="tensor in meta"),
     ],
 )
 def test_what_cannot_be_stored_is_said(store, arrays, meta, message):
@@ -214,7 +229,7 @@ def arrays_folder(folder):
 
 def swap_for_another(folder):
     for name in (META, ARRAYS):
-        (folder / name).write_bytes((folder.parent / "other" / name).read_bytes())
+        (folder / name).write_bytes((folder.parent / named("other") / name).read_bytes())
 
 
 DAMAGES = [
@@ -228,14 +243,14 @@ DAMAGES = [
     (truncate_meta, "meta.json is not JSON"),
     (empty_meta, "meta.json is not JSON"),
     (remove_meta, "meta.json is missing"),
-    (swap_for_another, "meta.json belongs to kernel/other"),
+    (swap_for_another, f"meta.json belongs to kernel/{named('other')}"),
 ]
 
 
 @pytest.mark.parametrize("read_before", [False, True], ids=["unread", "read before"])
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES, ids=[damage.__name__ for damage, _ in DAMAGES])
 def test_damage_is_noticed_reported_and_mended(store, damage, reason, read_before):
-    fill(store, "other")
+    fill(store, named("other"))
     artifact = fill(store)
     if read_before:
         assert store.get("kernel", KEY) is not None
@@ -250,7 +265,7 @@ def test_damage_is_noticed_reported_and_mended(store, damage, reason, read_befor
 
     assert torch.equal(fill(store).arrays["k"], torch.arange(36.0).reshape(6, 6))
     assert store.get("kernel", KEY) is not None
-    assert store.get("kernel", "other") is not None
+    assert store.get("kernel", named("other")) is not None
     assert len(store.incidents()) == 1
     store.clear_incidents()
     assert store.incidents() == ()
@@ -276,11 +291,11 @@ def test_put_mends_a_broken_one(store):
 
 
 def test_listing_notices_what_it_can_see(store):
-    remove_meta(fill(store, "a").path)
-    truncate_arrays(fill(store, "b").path)
-    fill(store, "c")
-    assert [entry.key for entry in store.entries()] == ["c"]
-    assert [incident.key for incident in store.incidents()] == ["a", "b"]
+    remove_meta(fill(store, named("a")).path)
+    truncate_arrays(fill(store, named("b")).path)
+    fill(store, named("c"))
+    assert words(store.entries()) == ["c"]
+    assert words(store.incidents()) == ["a", "b"]
 
 
 def test_listed_arrays_are_verified_when_read(store):
@@ -320,16 +335,16 @@ def test_second_read_does_not_read_the_file_again(store, monkeypatch):
 
 
 def test_verify_reports_and_counts(store):
-    fill(store, "good")
-    damage_arrays(fill(store, "bad").path)
-    remove_meta(fill(store, "worse").path)
+    fill(store, named("good"))
+    damage_arrays(fill(store, named("bad")).path)
+    remove_meta(fill(store, named("worse")).path)
     seen = []
     report = store.verify(lambda done, total, note: seen.append((done, total, note)))
     assert not report.ok
     assert report.checked == 3
-    assert {incident.key for incident in report.broken} == {"bad", "worse"}
+    assert set(words(report.broken)) == {"bad", "worse"}
     assert seen[-1][0] == seen[-1][1] == report.bytes
-    assert {note for *_, note in seen} >= {"kernel/good", "kernel/bad"}
+    assert {note for *_, note in seen} >= {f"kernel/{named(word)}" for word in ("good", "bad")}
     again = store.verify()
     assert again.ok
     assert again.checked == 1
@@ -343,7 +358,7 @@ def test_verify_reads_what_was_known_to_be_good(store):
     assert store.get("kernel", KEY) is not None
     flip(path, -1)
     os.utime(path, ns=(then, then))
-    assert [incident.key for incident in store.verify().broken] == [KEY]
+    assert words(store.verify().broken) == ["key"]
 
 
 def test_verify_can_be_cancelled(store):
@@ -358,14 +373,14 @@ def test_verify_can_be_cancelled(store):
 
 
 def test_entries_size_delete_clear(store):
-    first, second = fill(store, "a"), fill(store, "b", stage="spectrum")
+    first, second = fill(store, named("a")), fill(store, named("b"), stage="spectrum")
     age(first, 100)
-    assert [entry.key for entry in store.entries()] == ["b", "a"]
+    assert words(store.entries()) == ["b", "a"]
     assert store.size() == first.bytes + second.bytes
-    assert store.delete("kernel", "a")
-    assert [entry.key for entry in store.entries()] == ["b"]
+    assert store.delete("kernel", named("a"))
+    assert words(store.entries()) == ["b"]
     damage_arrays(second.path)
-    assert store.get("spectrum", "b") is None
+    assert store.get("spectrum", named("b")) is None
     assert store.size() > 0  # what was set aside takes room
     fill(store)
     assert store.clear() == 1
@@ -375,8 +390,8 @@ def test_entries_size_delete_clear(store):
 def test_foreign_files_are_left_alone(store):
     store.root.mkdir()
     (store.root / ".gitkeep").touch()
-    (store.root / "notes.txt").write_text("mine")
     fill(store)
+    (store.root / "notes.txt").write_text("mine")
     assert store.verify().ok
     store.clear()
     assert (store.root / "notes.txt").read_text() == "mine"
@@ -386,37 +401,37 @@ def test_foreign_files_are_left_alone(store):
 def test_least_recently_used_is_dropped(tmp_path):
     size = fill(Store(tmp_path / "sizing")).bytes
     store = Store(tmp_path / "cache", max_bytes=3 * size + size // 2)
-    for i, key in enumerate("abc"):
-        age(fill(store, key), 1000 - 100 * i)
-    store.get("kernel", "a")  # used now: "b" is the oldest
-    age(store.get("kernel", "a"), 500)
-    fill(store, "d")
-    assert {entry.key for entry in store.entries()} == {"a", "c", "d"}
-    fill(store, "e")
-    assert {entry.key for entry in store.entries()} == {"a", "d", "e"}
+    for i, word in enumerate("abc"):
+        age(fill(store, named(word)), 1000 - 100 * i)
+    store.get("kernel", named("a"))  # used now: "b" is the oldest
+    age(store.get("kernel", named("a")), 500)
+    fill(store, named("d"))
+    assert set(words(store.entries())) == {"a", "c", "d"}
+    fill(store, named("e"))
+    assert set(words(store.entries())) == {"a", "d", "e"}
 
 
 def test_pinned_recent_and_just_written_are_spared(tmp_path):
     store = Store(tmp_path / "cache", max_bytes=1)
-    pinned = fill(store, "pinned")
-    fill(store, "recent")
+    pinned = fill(store, named("pinned"))
+    fill(store, named("recent"))
     age(pinned, 1000)
-    store.put("kernel", "new", {"k": torch.ones(3)}, {}, pinned=[("kernel", "pinned")])
-    assert {entry.key for entry in store.entries()} == {"pinned", "recent", "new"}
-    fill(store, "newer")
-    assert {entry.key for entry in store.entries()} == {"recent", "new", "newer"}
+    store.put("kernel", named("new"), {"k": torch.ones(3)}, {}, pinned=[("kernel", named("pinned"))])
+    assert set(words(store.entries())) == {"pinned", "recent", "new"}
+    fill(store, named("newer"))
+    assert set(words(store.entries())) == {"recent", "new", "newer"}
 
 
 def test_broken_data_go_first_and_their_record_stays(tmp_path):
     size = fill(Store(tmp_path / "sizing")).bytes
     store = Store(tmp_path / "cache", max_bytes=3 * size)
-    damage_arrays(fill(store, "broken").path)
-    age(fill(store, "old"), 1000)
-    assert store.get("kernel", "broken") is None
-    fill(store, "b")
+    damage_arrays(fill(store, named("broken")).path)
+    age(fill(store, named("old")), 1000)
+    assert store.get("kernel", named("broken")) is None
+    fill(store, named("b"))
     assert store.size() <= 3 * size
-    assert {entry.key for entry in store.entries()} == {"old", "b"}
-    assert [incident.key for incident in store.incidents()] == ["broken"]
+    assert set(words(store.entries())) == {"old", "b"}
+    assert words(store.incidents()) == ["broken"]
 
 
 def test_export_zip(store):
@@ -487,7 +502,7 @@ def test_read_only_root_can_be_read(store):
         reader = Store(store.root)
         assert torch.equal(reader.get("kernel", KEY).arrays["k"], torch.arange(36.0).reshape(6, 6))
         with pytest.raises(StoreError, match="no permission"):
-            fill(reader, "new")
+            fill(reader, named("new"))
     finally:
         for folder in folders:
             folder.chmod(0o755)

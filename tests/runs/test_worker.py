@@ -15,6 +15,7 @@ from ntkcore.runs.store import Store
 from ntkcore.runs.worker import Worker
 from ntkcore.runs.worker_child import Reporter, explain, load_target
 from tests.runs.processes import alive, until
+from tests.runs.worker_targets import named
 
 HERE = Path(__file__).parent
 TARGET = "worker_targets:execute"
@@ -72,7 +73,7 @@ def test_result_is_in_the_store(worker, root):
     assert job.submitted <= job.started <= job.ended
     assert worker.job("save") is job
     assert job in worker.jobs()
-    artifact = Store(root).get("test", "ones")
+    artifact = Store(root).get("test", named("ones"))
     assert artifact.meta == {"n": 40}
     assert torch.equal(artifact.arrays["values"], torch.ones(40, 40, dtype=torch.float64))
 
@@ -355,7 +356,7 @@ def test_thread_count_reaches_the_process(path, tmp_path, monkeypatch):
     monkeypatch.setenv("NTK_THREADS", "3")
     with Worker(tmp_path, TARGET) as worker:
         assert worker.submit("env", {"do": "environment", "key": "env"}).wait(START)
-    assert Store(tmp_path).get("test", "env").meta == {"OMP_NUM_THREADS": "3"}
+    assert Store(tmp_path).get("test", named("env")).meta == {"OMP_NUM_THREADS": "3"}
 
 
 def test_thread_count_must_be_a_number(monkeypatch, tmp_path):

@@ -1,9 +1,10 @@
-"""What the worker runs in the tests: real work, real crashes. Imported in the worker process only.
+"""What the worker runs in the tests: real work, real crashes. Results are kept under the stage "test".
 
 ``execute(request, store, progress)`` does what ``request["do"]`` names. It imports no torch, to start fast.
 """
 
 import ctypes
+import hashlib
 import os
 import resource
 import signal
@@ -15,6 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from ntkcore.errors import Cancelled, SpecError
+from ntkcore.runs.store import declare
+
+declare("test")
+
+
+def named(word):
+    """A key of the store made of a word."""
+    return hashlib.md5(word.encode(), usedforsecurity=False).hexdigest()
 
 
 def execute(request, store, progress):
@@ -28,16 +37,16 @@ def save(request, store, progress):
     progress(0, 2, "making")
     values = np.ones((request["n"], request["n"]))
     progress(1, 2, "storing")
-    store.put("test", request["key"], {"values": values}, {"n": request["n"]})
+    store.put("test", named(request["key"]), {"values": values}, {"n": request["n"]})
 
 
 def save_many(request, store, progress):
     """Store and delete artifacts until stopped."""
     for i in range(10**6):
         key = f"{request['key']}-{i}"
-        store.put("test", key, {"values": np.full((200, 200), float(i))}, {"i": i})
+        store.put("test", named(key), {"values": np.full((200, 200), float(i))}, {"i": i})
         if i % 3 == 2:
-            store.delete("test", f"{request['key']}-{i - 1}")
+            store.delete("test", named(f"{request['key']}-{i - 1}"))
         progress(i, 10**6, key)
 
 
@@ -141,4 +150,4 @@ def with_child(request, store, progress):
 
 
 def environment(request, store, progress):
-    store.put("test", request["key"], {}, {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")})
+    store.put("test", named(request["key"]), {}, {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")})

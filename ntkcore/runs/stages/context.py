@@ -24,7 +24,7 @@ from ntkcore.errors import NTKError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.runs import memory, specs
 from ntkcore.runs.device import choose_device
-from ntkcore.runs.store import Artifact, Store
+from ntkcore.runs.store import Artifact, Store, declare
 
 Arrays = dict[str, Tensor | np.ndarray]
 Stage = Callable[[Any, "Context"], Arrays]
@@ -36,6 +36,7 @@ def stage(name: str) -> Callable[[Stage], Stage]:
 
     def register(function: Stage) -> Stage:
         STAGES[name] = function
+        declare(name)
         return function
 
     return register

@@ -27,10 +27,11 @@ from ntkcore.kernels import TiledKernel, input_map, kernel_fn
 from ntkcore.runs import specs
 from ntkcore.runs.stages.checkpoints import load_checkpoint
 from ntkcore.runs.stages.context import Arrays, Context, stage
-from ntkcore.runs.store import Artifact, Store
+from ntkcore.runs.store import Artifact, Store, declare
 
 PGD_STEPS = 10
 IMAGE = "image"  # where uploaded images are kept in the store
+declare(IMAGE)
 
 
 # -- reading results back ----------------------------------------------------------------------------------------
