@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ntkcore.data.sources import data_root
 from ntkcore.errors import StoreError
 from ntkcore.runs import artifact, folders
 
@@ -30,6 +31,7 @@ _LINES = (
     "# deleted: it is computed again when it is needed. For information see https://bford.info/cachedir/",
 )
 _NOTHING = (".gitkeep", ".gitignore", ".DS_Store", "lost+found")  # in a folder that counts as empty
+_RATES = (CALIBRATION, "calibration.part")  # the second from an earlier version that was killed
 _MENDING = "Choose a new or an empty folder, with NTK_CACHE or --cache."
 
 
@@ -45,14 +47,16 @@ def check(root: Path, stages: Collection[str]) -> None:
         raise StoreError(f"The cache {root} is a file; a folder is needed. {_MENDING}")
     if _is_home_or_top(root):
         raise StoreError(f"{root} cannot be the cache: it is where other things lie. {_MENDING}")
-    if is_marked(root):
-        return
-    proven = _has_proof(root)
+    if not is_marked(root) and (objection := _objection(root, stages)) and not is_marked(root):  # by another, meanwhile
+        raise StoreError(f"{root} is not a cache: {objection}. It is left as it is. {_MENDING}")
+
+
+def _objection(root: Path, stages: Collection[str]) -> str:
+    """Why an unmarked folder cannot be a cache; empty when it can. Others may be writing into it: proof comes last."""
     other = [path for path in strangers(root, stages) if not _of_another_version(path, root)]
-    if other := [path for path in other if not (proven and path == root / TAG)]:  # a tag that the user put there
-        raise StoreError(f"{root} is not a cache: it holds {in_words(other, root)}. It is left as it is. {_MENDING}")
-    if not proven and not _is_bare(root):
-        raise StoreError(f"{root} is not a cache: nothing in it was written by ntkcore. {_MENDING}")
+    if (not other and _is_bare(root)) or (_has_proof(root) and other in ([], [root / TAG])):  # the user's own tag
+        return ""
+    return f"it holds {in_words(other, root)}" if other else "nothing in it was written by ntkcore"
 
 
 def is_marked(root: Path) -> bool:
@@ -80,8 +84,11 @@ def strangers(root: Path, stages: Collection[str]) -> list[Path]:
     Of a folder with nothing of ours in it only the folder is told, not what it holds.
     """
     found: list[Path] = []
+    expected = {*_NOTHING, *_neighbours(root)}
     for entry in folders.content(root):
         path, folder = root / entry.name, entry.is_dir(follow_symlinks=False)
+        if entry.name in expected:
+            continue
         if folder and entry.name == SCRATCH:
             found += [path / one.name for one in folders.content(path) if not folders.is_scratch(path / one.name)]
         elif folder and entry.name == BROKEN:
@@ -90,7 +97,7 @@ def strangers(root: Path, stages: Collection[str]) -> list[Path]:
             found += _beside_artifacts(path)
         elif entry.name == TAG:
             found += [] if is_marked(root) else [path]
-        elif entry.name not in _NOTHING and (entry.name != CALIBRATION or not entry.is_file(follow_symlinks=False)):
+        elif not (entry.name in _RATES and entry.is_file(follow_symlinks=False)):
             found.append(path)
     return found
 
@@ -173,6 +180,12 @@ def _printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
+def _neighbours(root: Path) -> set[str]:
+    """The names in ``root`` that lead to the data sets, where these are kept in the same folder."""
+    data, root = data_root().resolve(), root.resolve()
+    return {data.relative_to(root).parts[0]} if root in data.parents else set()
+
+
 def _beside_artifacts(folder: Path) -> list[Path]:
     """What is not ours in the folder of a stage."""
     found: list[Path] = []
@@ -215,8 +228,9 @@ def _is_bare(root: Path) -> bool:
     """Whether there is no file in it, but for those that count as nothing and those of killed writers."""
     for parent, inside, names in os.walk(root):
         if Path(parent) == root:
-            names = [name for name in names if name not in _NOTHING]
-            inside[:] = [name for name in inside if name not in (SCRATCH, *_NOTHING)]
+            expected = {SCRATCH, *_NOTHING, *_neighbours(root)}
+            names = [name for name in names if name not in expected]
+            inside[:] = [name for name in inside if name not in expected]
         if names:
             return False
     return True

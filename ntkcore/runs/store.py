@@ -117,10 +117,7 @@ class Store:
         self.stages = frozenset(_declared if stages is None else stages)
         if not self.stages:
             raise StoreError("No stage is declared. Import ntkcore.runs.stages first, or name the stages to be kept.")
-        try:
-            cachedir.check(self.root, self.stages)
-        except OSError as error:
-            raise StoreError(folders.refusal(f"The cache {self.root} cannot be read", error)) from error
+        self._check()
         self._scratch = self.root / cachedir.SCRATCH
         self._known: dict[Path, tuple[files.Signature, str]] = {}
         self._unmoved: dict[Path, Incident] = {}  # broken, on a disk that refuses to move them
@@ -156,6 +153,7 @@ class Store:
         """
         if (present := self.get(stage, key)) is not None:
             return present
+        self._check()
         try:
             with folders.scratch(self._scratch) as scratch:
                 cachedir.mark(self.root, scratch)
@@ -240,6 +238,13 @@ class Store:
             return zip_of(found, extra_files or {})
         except OSError as error:
             raise StoreError(folders.refusal(f"{stage}/{key} cannot be read", error)) from error
+
+    def _check(self) -> None:
+        """Raise StoreError unless the root may be a cache: at the start, and before anything new is written."""
+        try:
+            cachedir.check(self.root, self.stages)
+        except OSError as error:
+            raise StoreError(folders.refusal(f"The cache {self.root} cannot be read", error)) from error
 
     def _folder(self, stage: str, key: str) -> Path:
         if stage not in self.stages:

@@ -97,7 +97,7 @@ def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(make, tmp_path):
     root.mkdir()
     make(root)
     before = listing(tmp_path)
-    with pytest.raises(StoreError, match=r"is not a cache: .* Choose a new or an empty folder"):
+    with pytest.raises(StoreError, match=r"is not a cache: .* It is left as it is. Choose a new or an empty folder"):
         Store(root)
     assert listing(tmp_path) == before
 
@@ -162,7 +162,19 @@ def cleared(root: Path) -> None:
     Store(root).clear()
 
 
-EARLIER = [no_more_than_rates, one_artifact, damage_of_every_kind, stage_that_is_no_more, cleared]
+def killed_while_it_measured(root: Path) -> None:
+    fill(root)
+    (root / "calibration.part").write_text('{"format"')
+
+
+EARLIER = [
+    killed_while_it_measured,
+    no_more_than_rates,
+    one_artifact,
+    damage_of_every_kind,
+    stage_that_is_no_more,
+    cleared,
+]
 
 
 @pytest.mark.parametrize("make", EARLIER, ids=lambda make: make.__name__)
@@ -172,6 +184,30 @@ def test_a_cache_of_an_earlier_version_is_known_by_its_content_then_marked(make,
     fill(tmp_path, "12" * 16)
     assert (tmp_path / TAG).is_file()
     assert "12" * 16 in {entry.key for entry in Store(tmp_path).entries()}
+
+
+@pytest.mark.parametrize("data", ["data", "data/sets"])
+def test_data_sets_may_lie_beside_the_results(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("NTK_DATA", str(tmp_path / data))
+    (tmp_path / data / "MNIST").mkdir(parents=True)
+    (tmp_path / data / "MNIST" / "images").write_bytes(b"digits")
+    before = listing(tmp_path / data)
+    fill(tmp_path)
+    (tmp_path / TAG).unlink()
+    fill(tmp_path, OTHER)
+    assert Store(tmp_path).left_alone() == ""
+    everything(tmp_path, max_bytes=1)
+    assert listing(tmp_path / data) == before
+
+
+def test_a_folder_that_has_taken_the_caches_place_meanwhile(tmp_path):
+    """A store that was opened long ago looks again before it writes."""
+    store = Store(tmp_path / "cache")
+    documents(tmp_path / "cache")
+    before = listing(tmp_path)
+    with pytest.raises(StoreError, match="is not a cache: it holds Documents"):
+        store.put("kernel", KEY, {"k": np.eye(3)}, {})
+    assert listing(tmp_path) == before
 
 
 def test_a_tag_that_the_user_put_into_a_cache_stays_as_it_is(tmp_path):
