@@ -182,8 +182,10 @@ def _printable(name: str) -> str:
 
 def _neighbours(root: Path) -> set[str]:
     """The names in ``root`` that lead to the data sets, where these are kept in the same folder."""
-    data, root = data_root().resolve(), root.resolve()
-    return {data.relative_to(root).parts[0]} if root in data.parents else set()
+    with suppress(RuntimeError, OSError):  # a user without a home
+        data, root = data_root().resolve(), root.resolve()
+        return {data.relative_to(root).parts[0]} if root in data.parents else set()
+    return set()
 
 
 def _beside_artifacts(folder: Path) -> list[Path]:
