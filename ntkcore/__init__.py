@@ -1,7 +1,8 @@
 """ntkcore: neural tangent kernels, their eigenfeatures, and adversarial robustness, in PyTorch.
 
 The library behind the dashboard on Tsilivis & Kempe, "What Can the Neural Tangent Kernel Tell Us About Adversarial
-Robustness?" (NeurIPS 2022). Images are float tensors [n, C, H, W] in [0, 1]; labels [n, c]::
+Robustness?" (NeurIPS 2022). Images are float tensors [n, C, H, W] in [0, 1]; labels [n, 1] of -1 and +1, or
+one-hot [n, c] for more than two classes::
 
     import ntkcore as ntk
     k = ntk.kernel_fn(ntk.fc(depth=1))

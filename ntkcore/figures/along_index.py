@@ -14,7 +14,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.analysis.eigenfeatures import wilson
-from ntkcore.figures.checks import checked_index, feature_groups, plural, thin, vector
+from ntkcore.checks import whole
+from ntkcore.figures.checks import feature_groups, plural, thin, vector
 from ntkcore.figures.palette import FEATURES, MUTED, ROBUST, TEXT, faint, index_colour
 from ntkcore.figures.template import (
     add_ring,
@@ -90,7 +91,7 @@ def shares_along_index(
         place = {"x": 0, "xref": "paper", "xanchor": "left", "y": chance, "yanchor": "bottom"}
         fig.add_annotation(text=f"chance {chance:.0%}", **place)
     if selected is not None:
-        selected = checked_index(selected, rho.size)
+        selected = whole(selected, "selected", 0, rho.size - 1)
         add_ring(fig, selected + 1, rho[selected], dark=dark, size=13)
         add_ring(fig, selected + 1, gamma[selected], dark=dark, size=13)
     fig.update_xaxes(index_axis(rho.size))

@@ -1,4 +1,4 @@
-"""Arguments of the figure functions, checked at the door: each failure is a DataError that names it.
+"""Arguments that only figure functions take, checked at the door (others: ``ntkcore.checks``); each failure names it.
 
 A figure function gets plain arrays from many places; a wrong shape would otherwise be drawn, wrongly::
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ntkcore.checks import codes
 from ntkcore.errors import DataError
 from ntkcore.figures.palette import FEATURES
 
@@ -36,16 +37,6 @@ def words(values: object, name: str, length: int, allowed: Sequence[str] | None 
     return array
 
 
-def class_numbers(labels: object, count: int, length: int) -> np.ndarray:
-    """``labels`` as ``length`` whole numbers from 0 to ``count - 1``, positions in the class names."""
-    array = np.asarray(labels)
-    if array.shape != (length,) or length == 0:
-        raise DataError(f"labels have shape {array.shape}; ({length},) is needed, one class for each image.")
-    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= count:
-        raise DataError(f"labels must be whole numbers from 0 to {count - 1}, positions in the class names.")
-    return array
-
-
 def feature_groups(classes: object | None, count: int) -> list[tuple[int | None, np.ndarray]]:
     """``(code, ascending indices)`` of each class of features present; ``(None, all)`` without classes.
 
@@ -53,19 +44,9 @@ def feature_groups(classes: object | None, count: int) -> list[tuple[int | None,
     """
     if classes is None:
         return [(None, np.arange(count))]
-    array = np.asarray(classes)
-    if array.shape != (count,) or not np.isin(array, list(FEATURES)).all():
-        raise DataError(
-            f"classes have shape {array.shape}; {count} codes of analysis.eigenfeatures.classify are needed."
-        )
+    array = codes(classes, count, tuple(FEATURES), "classes")
     groups = [(code, np.flatnonzero(array == code)) for code in reversed(FEATURES)]
     return [(code, members) for code, members in groups if members.size]
-
-
-def checked_index(index: int, count: int, name: str = "selected") -> int:
-    if not 0 <= index < count:
-        raise DataError(f"{name} is {index}; an index from 0 to {count - 1} is needed.")
-    return int(index)
 
 
 def positive(values: np.ndarray) -> np.ndarray:

@@ -14,8 +14,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.analysis.eigenfeatures import wilson
+from ntkcore.checks import whole
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import checked_index, feature_groups, plural, thin, vector
+from ntkcore.figures.checks import feature_groups, plural, thin, vector
 from ntkcore.figures.palette import FEATURES, TEXT
 from ntkcore.figures.template import (
     DECORATION,
@@ -92,7 +93,7 @@ def usefulness_robustness(
     if colour == "index":
         fig.update_layout(coloraxis=index_coloraxis(rho.size, dark=dark))
     if selected is not None:
-        _add_selected(fig, rho, gamma, checked_index(selected, rho.size), m, dark)
+        _add_selected(fig, rho, gamma, whole(selected, "selected", 0, rho.size - 1), m, dark)
     fig.update_xaxes(title_text="usefulness: right on test images", range=_range(rho))
     fig.update_yaxes(title_text=f"robustness: right under {attack}", range=_range(gamma))
     fig.update_xaxes(tickformat=".0%", zeroline=False)

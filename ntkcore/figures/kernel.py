@@ -14,8 +14,9 @@ from itertools import pairwise
 import numpy as np
 import plotly.graph_objects as go
 
+from ntkcore.checks import codes
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import class_numbers, thin
+from ntkcore.figures.checks import thin
 from ntkcore.figures.palette import SEQUENTIAL
 from ntkcore.figures.template import colorbar_above, describe, new_figure, short
 
@@ -57,7 +58,7 @@ def kernel_heatmap(
     n = len(kernel)
     if kernel.shape != (n, n):
         raise DataError(f"The kernel has shape {kernel.shape}; a square [n, n] is needed.")
-    labels = class_numbers(labels, len(class_names), n)
+    labels = codes(labels, n, range(len(class_names)), "labels")
     order = np.argsort(labels, kind="stable")
     counts = np.bincount(labels, minlength=len(class_names))
     edges = class_edges(counts.tolist(), max_pixels)

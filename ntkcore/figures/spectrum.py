@@ -16,8 +16,9 @@ import plotly.graph_objects as go
 import torch
 
 from ntkcore.analysis.spectrum import learned_fraction
+from ntkcore.checks import codes, whole
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import checked_index, class_numbers, feature_groups, positive, thin, vector
+from ntkcore.figures.checks import feature_groups, positive, thin, vector
 from ntkcore.figures.palette import CLASS_SYMBOLS, FEATURES, ROBUST, TEXT, class_colours
 from ntkcore.figures.template import (
     add_ring,
@@ -158,7 +159,7 @@ def eigenvectors(
     """
     v_i = vector(v_i, "v_i")
     v_j = vector(v_j, "v_j", v_i.size)
-    labels = class_numbers(labels, len(class_names), v_i.size)
+    labels = codes(labels, v_i.size, range(len(class_names)), "labels")
     fig = new_figure(dark=dark, height=430)
     counts = []
     for number, (name, colour) in enumerate(zip(class_names, class_colours(len(class_names), dark), strict=True)):
@@ -170,7 +171,7 @@ def eigenvectors(
         hover = f"%{{fullData.name}}, training image %{{customdata}}<br>{entries}<extra></extra>"
         fig.add_trace(trace.update(customdata=members, marker=marker, hovertemplate=hover, **steady(0.75)))
     if selected is not None:
-        selected = checked_index(selected, v_i.size)
+        selected = whole(selected, "selected", 0, v_i.size - 1)
         add_ring(fig, v_i[selected], v_j[selected], dark=dark)
     fig.update_xaxes(title_text=f"entry in eigenvector {i}", zeroline=True)
     fig.update_yaxes(title_text=f"entry in eigenvector {j}", zeroline=True)
@@ -197,7 +198,7 @@ def _index_panels(
             trace.update(legendgroup=words, showlegend=False, **steady(1.0))
             fig.add_trace(trace, row=row, col=1)
         if selected is not None:
-            selected = checked_index(selected, count)
+            selected = whole(selected, "selected", 0, count - 1)
             add_ring(fig, selected + 1, heights[selected], dark=dark, size=14, row=row, col=1)
         fig.update_xaxes(index_axis(count, title=row == len(panels)), row=row, col=1)
         fig.update_yaxes(title_text=title, row=row, col=1)

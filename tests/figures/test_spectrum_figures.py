@@ -5,7 +5,7 @@ import pytest
 
 from ntkcore import figures
 from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS
-from ntkcore.errors import DataError
+from ntkcore.errors import DataError, SpecError
 from ntkcore.figures.kernel import block_mean, class_edges
 from ntkcore.figures.palette import FEATURES, class_colours
 
@@ -67,9 +67,9 @@ def test_wrong_shapes_are_refused_in_words(arguments, sentence):
 
 
 def test_unknown_codes_and_indices_are_refused():
-    with pytest.raises(DataError, match="classify"):
+    with pytest.raises(SpecError, match=r"classes are \[0, 7\]; whole numbers out of"):
         figures.eigenvalues([2.0, 1.0], [0.5, 0.5], classes=[0, 7])
-    with pytest.raises(DataError, match="from 0 to 1"):
+    with pytest.raises(SpecError, match="selected is 2; it must be at least 0 and at most 1"):
         figures.eigenvalues([2.0, 1.0], [0.5, 0.5], selected=2)
 
 
@@ -124,7 +124,7 @@ def test_eigenvector_dots_know_their_image_and_class():
 
 
 def test_labels_beyond_the_class_names_are_refused():
-    with pytest.raises(DataError, match="from 0 to 1"):
+    with pytest.raises(SpecError, match=r"labels are \[0, 2\]; whole numbers out of \[0, 1\]"):
         figures.eigenvectors([0.1, 0.2], [0.1, 0.2], [0, 2], ["a", "b"], i=0, j=1)
 
 
