@@ -289,7 +289,7 @@ def test_duplicates_make_a_singular_kernel_and_the_same_prediction(tmp_path):
         pytest.param(TINY.pictures(0, (-1,)), "does not exist", id="negative feature"),
         pytest.param(
             TINY.replace(net=NetSpec(family="myrtle", depth=5), data=TINY.data.replace(size=2)).kernel(),
-            "An image of 1x1 positions cannot be pooled 2x2. Use larger images",
+            "Images of 2x2 are too small for Myrtle-5",
             id="too small to pool",
         ),
         pytest.param(
