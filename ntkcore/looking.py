@@ -10,6 +10,7 @@ for as long as it is looked at, and its own ones and its modes back, also after 
 
 import copy
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock, RLock
@@ -55,6 +56,17 @@ def left_alone(module: nn.Module, evaluated: bool = False) -> Iterator[None]:
                 part.training = True
 
 
+def inner(module: nn.Module) -> nn.Module:
+    """The module that ``torch.compile`` or ``DataParallel`` was put around, which has the same weights."""
+    while True:
+        if isinstance(module, nn.DataParallel):
+            module = module.module
+        elif "_orig_mod" in getattr(module, "_modules", ()):
+            module = module._orig_mod
+        else:
+            return module
+
+
 @contextmanager
 def modes_kept(module: nn.Module) -> Iterator[None]:
     """Afterwards each part of ``module`` is in the mode, training or evaluation, that it was in."""
@@ -70,7 +82,7 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
 def copy_of(module: nn.Module) -> nn.Module:
     """A copy that does not follow the module's weights. Raises SpecError for a module that cannot be copied."""
     try:
-        return copy.deepcopy(module)
+        return copy.deepcopy(inner(module))
     except (RuntimeError, TypeError, NotImplementedError) as error:
         raise SpecError(
             f"This module cannot be copied ({str(error).splitlines()[0]}), and its weights of now have to be kept. "
@@ -82,13 +94,19 @@ def copy_of(module: nn.Module) -> nn.Module:
 def predicted(module: nn.Module, x: Tensor) -> Tensor:
     """What ``module`` says of images in evaluation mode, [n, c], leaving it as it was.
 
-    Raises SpecError for weights that cannot take these images, for what is not one vector an image, and for a module
-    that draws random numbers.
+    Raises SpecError for a module that cannot take these images, that draws random numbers or that has BatchNorm without
+    statistics, and for what is not one vector an image.
     """
     checks.weights(module, x)
+    for name, part in module.named_modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
+            raise SpecError(
+                f"{name or 'The module'} is a BatchNorm layer without running statistics, whose output depends on the "
+                "whole batch, so it is no predictor of an image. Keep track_running_stats."
+            )
     for _ in range(3):  # other threads may draw, too
         before = random_state(x.device)
-        with left_alone(module, evaluated=True):
+        with left_alone(module, evaluated=True), in_words(x):
             out = module(x)
         if torch.equal(before, random_state(x.device)):
             break
@@ -102,6 +120,21 @@ def predicted(module: nn.Module, x: Tensor) -> Tensor:
         got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise SpecError(f"For {len(x)} images the module returns {got}; one vector an image, ({len(x)}, c), is needed.")
     return out
+
+
+@contextmanager
+def in_words(x: Tensor) -> Iterator[None]:
+    """Inside, what torch says of a layer that images x do not fit becomes a SpecError; a module's own errors pass."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        *_, (last, _) = traceback.walk_tb(error.__traceback__)
+        if not last.f_globals.get("__name__", "").startswith("torch."):
+            raise
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise SpecError(f"The module cannot take images {tuple(x.shape[1:])} of {x.dtype}: {said}.") from error
 
 
 def random_state(device: torch.device) -> Tensor:

@@ -29,7 +29,7 @@ from ntkcore.kernels import bfloat16
 from ntkcore.kernels.blocks import Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.layerwise import Report, layer_kernel
 from ntkcore.kernels.leaves import call_with, dissect
-from ntkcore.looking import copy_of, left_alone, random_state, restore_random_state
+from ntkcore.looking import copy_of, in_words, inner, left_alone, random_state, restore_random_state
 from ntkcore.modes import plain_modes, usual
 
 JACOBIAN_BYTES = 256e6  # of each side's Jacobian, where a module is not taken layer by layer
@@ -97,7 +97,7 @@ def _kernel(
     evaluated: bool = False,
 ) -> Tensor:
     """[n1, n2, c, c], or [n1, n2] traced."""
-    module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper cannot be looked into
+    module = inner(module)
     _check(module, x1, x2, evaluated)
 
     def report(done: float, total: float) -> None:
@@ -157,6 +157,8 @@ def _check(module: nn.Module, x1: Tensor, x2: Tensor | None, evaluated: bool) ->
                 "batch, so there is no kernel of image pairs. Call module.eval() first"
                 + (", and keep track_running_stats." if part.running_mean is None else ".")
             )
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse:
+            raise SpecError(f"{name or 'The module'} is an embedding with sparse gradients. Make it with sparse=False.")
         if isinstance(part, nn.modules.dropout._DropoutNd) and training and part.p > 0:
             raise SpecError(
                 f"{name or 'The module'} is a Dropout layer in training mode, whose output is drawn anew at each call, "
@@ -168,7 +170,7 @@ def _check_chance(module: nn.Module, x: Tensor) -> None:
     """F.dropout, RReLU or noise in a forward are no layers that could be looked for: a pass must draw no random
     numbers, and two passes must agree."""
     before = random_state(x.device)
-    with torch.no_grad():
+    with torch.no_grad(), in_words(x):
         one, two = module(x.clone()), module(x.clone())  # clones: some modules write into their input
     drawn = not torch.equal(before, random_state(x.device))
     if drawn:

@@ -23,7 +23,7 @@ from torch import Tensor
 from ntkcore import checks
 from ntkcore.errors import NTKError
 from ntkcore.kernels.blocks import Progress
-from ntkcore.looking import predicted
+from ntkcore.looking import in_words, predicted
 from ntkcore.training.steps import BLOWN_UP, FiniteNet, learned_from, learning, training_loss
 from ntkcore.validation import Spec
 
@@ -172,11 +172,12 @@ def _one_epoch(
 
 def _outputs(net: FiniteNet, images: Tensor) -> Tensor:
     """In the mode the module is in."""
-    try:
-        out = net.module(net.seen(images))
-    except ValueError as error:  # BatchNorm's, of one number a channel
-        raise NTKError(
-            f"This net cannot be trained on {len(images)} image{'s' * (len(images) > 1)} of this size a step: {error}. "
-            "Choose larger batches or larger images."
-        ) from error
+    with in_words(images):
+        try:
+            out = net.module(net.seen(images))
+        except ValueError as error:  # BatchNorm's, of one number a channel
+            raise NTKError(
+                f"This net cannot be trained on {len(images)} image{'s' * (len(images) > 1)} of this size a step: "
+                f"{error}. Choose larger batches or larger images."
+            ) from error
     return out if net.base is None else out - predicted(net.base, net.seen(images))

@@ -17,7 +17,7 @@ from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ntkcore.errors import NTKError
-from ntkcore.looking import copy_of
+from ntkcore.looking import copy_of, inner
 from ntkcore.modes import plain
 
 Weights = dict[str, Tensor]
@@ -35,7 +35,7 @@ class Linearised(nn.Module):
     def __init__(self, module: nn.Module, centred: bool = False):
         super().__init__()
         _forward_rules()
-        self.net = module
+        self.net = module = inner(module)
         self.centred = centred
         fixed = copy_of(module).eval().requires_grad_(False)
         self._fixed = [fixed]  # in a list, so that it is no part of the parameters
@@ -82,16 +82,30 @@ def _twice_backward(function: Callable[[Weights], Tensor], at: Weights, along: W
         leaves = {name: p.detach().requires_grad_() for name, p in at.items()}
         value = function(leaves)
         u = torch.zeros_like(value).requires_grad_()
-        kind = {"create_graph": True, "allow_unused": True, "materialize_grads": True}
         try:
-            back = torch.autograd.grad(value, list(leaves.values()), u, **kind)
-            (change,) = torch.autograd.grad(back, u, [along[name] for name in leaves], **kind)
+            back = torch.autograd.grad(
+                value, list(leaves.values()), u, create_graph=True, allow_unused=True, materialize_grads=True
+            )
+            if _ends(back):
+                raise RuntimeError("it is marked as once_differentiable")
+            (change,) = torch.autograd.grad(back, u, [along[name] for name in leaves], create_graph=True)
         except RuntimeError as error:
             raise NTKError(
                 "This net cannot be linearised: one of its layers can be differentiated neither forward nor twice "
                 f"({str(error).splitlines()[0]})."
             ) from error
     return (value, change) if wanted else (value.detach(), change.detach())
+
+
+def _ends(values: tuple[Tensor, ...]) -> bool:
+    """Whether a function in the graph of these cannot be differentiated again: autograd would go past it in silence."""
+    seen, ahead = set(), [value.grad_fn for value in values]
+    while ahead:
+        node = ahead.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            ahead += [other for other, _ in node.next_functions]
+    return any(node.name() == "torch::autograd::Error" for node in seen)
 
 
 @functools.cache

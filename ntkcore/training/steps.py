@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ntkcore import checks
 from ntkcore.errors import NTKError, SpecError
 from ntkcore.kernels.inputs import RAW, InputMap
-from ntkcore.looking import copy_of, modes_kept, predicted
+from ntkcore.looking import copy_of, in_words, modes_kept, predicted
 from ntkcore.modes import plain, plain_modes
 from ntkcore.validation import Spec
 
@@ -145,7 +145,9 @@ def finite_net(module: nn.Module, inputs: InputMap = RAW, centred: bool = False)
     checks.truth(centred, "centred")
     base = None
     if centred:
-        base = copy_of(checks.initialised(module)).requires_grad_(False)
+        base = copy_of(checks.initialised(module))
+        for p in base.parameters():
+            p.requires_grad_(p.requires_grad and not p.is_leaf)
     return FiniteNet(module, inputs, base)
 
 
@@ -195,7 +197,7 @@ def _steps(net: FiniteNet, x: Tensor, y: Tensor, recipe: Training, lr: float, se
     first = None
     for step in range(recipe.steps + 1):
         rows = next(batches)
-        with learning(net.module):
+        with learning(net.module), in_words(z):
             outputs = net.module(z[rows].clone())  # a clone: some modules write into their input
             if start is not None:
                 outputs = outputs - start[rows]
