@@ -3,11 +3,29 @@
 A message says what was got, what is needed and how to mend it::
 
     raise SpecError("n_train is 0; at least 2 images are needed. Choose a larger n_train.")
+
+What it quotes may be anybody's: a message stands on one line, without control characters, and never grows long.
 """
+
+LONGEST = 500
+"""Characters of a message; what is longer is cut in its middle."""
+
+
+def brief(text: object, longest: int = LONGEST) -> str:
+    """The text on one line: control and other invisible characters written out (``\\x1b``), the middle cut out."""
+    words = " ".join(str(text).split())
+    if len(words) > longest:
+        half = (longest - 5) // 2
+        words = f"{words[:half]} ... {words[-half:]}"
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    return shown if shown == words else brief(shown, longest)
 
 
 class NTKError(Exception):
     """Root of every error that the library raises on purpose. ``str(error)`` is fit to be shown to a user."""
+
+    def __str__(self) -> str:
+        return brief(super().__str__())
 
 
 class SpecError(NTKError, ValueError):

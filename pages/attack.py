@@ -24,6 +24,7 @@ from pages.ui.attack_views import (
 )
 from pages.ui.code import lines
 from pages.ui.page import page
+from pages.ui.plain import plain
 from pages.ui.samples import task_of
 from pages.ui.services import services
 from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
@@ -71,7 +72,7 @@ if upload is not None:
         if picture.changes:
             st.caption(f"Your image: {picture}")
     except NTKError as error:
-        st.error(str(error))
+        st.error(plain(error))
 alone = target == KERNEL and source in (ITSELF, KERNEL)
 if own is not None:
     view = own_view(experiment, task, *own)
@@ -96,7 +97,7 @@ if view is not None:
         norm, right_before = experiment.attack.norm, view.before == view.truth
         (_, fgsm), (_, pgd) = view.flips.items()
         st.markdown(
-            f"True class: **{view.truth}**. "
+            f"True class: **{plain(view.truth)}**. "
             + read_flip(fgsm, pgd, right_before, largest_radius(experiment), norm, who)
         )
         if view.stuck:

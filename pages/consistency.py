@@ -19,6 +19,7 @@ from ntkcore.runs.stages import read_sweep
 from pages.ui.architectures import comparison_controls
 from pages.ui.code import consistency_lines
 from pages.ui.page import page
+from pages.ui.plain import plain
 from pages.ui.results import need, need_all
 from pages.ui.samples import task_of
 from pages.ui.show import chart, dark, downloads, explain, pictures
@@ -117,7 +118,7 @@ for name, artifact in found.items():
     rows += row
 if rows:
     figures["Leading features"] = partial(strip, rows, columns=len(features) + 1, dark=night)
-    label = task.classes[int(task.labels_test[index])]
+    label = plain(task.classes[int(task.labels_test[index])])
     st.caption(
         f"Test image {index}, a {label}: the gradient of each feature for the true class, each on its own scale. Red "
         "pixels, made brighter, help it; blue ones hurt."

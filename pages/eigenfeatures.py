@@ -15,6 +15,7 @@ from ntkcore.runs.stages import read_sweep as load_sweep
 from pages.ui.code import lines
 from pages.ui.page import page
 from pages.ui.pictures import feature_rows, perturbation_row
+from pages.ui.plain import plain
 from pages.ui.results import need
 from pages.ui.samples import examples, task_of
 from pages.ui.show import chart, clicked, dark, downloads, drawn_once, explain, pictures
@@ -134,7 +135,7 @@ if ready:
             if label in ready:
                 link = {"image": str(index)}
                 st.page_link(
-                    "pages/attack.py", label=f"Attack this image ({label})", query_params=link, width="content"
+                    "pages/attack.py", label=f"Attack this image ({plain(label)})", query_params=link, width="content"
                 )
     st.subheader("One perturbation, split over the features", anchor=False)
     label, arrays = next(iter(ready.items()))
@@ -147,7 +148,7 @@ if ready:
         lambda: perturbation_split(parts, classes=of_class, quantity="change of the margin", dark=night),
     )
     chart(figures["Perturbation over features"], "perturbation-split", key="split")
-    st.markdown(read_split(parts, of_class, *arrays["margins"].tolist(), label))
+    st.markdown(read_split(parts, of_class, *arrays["margins"].tolist(), plain(label)))
 
 curves = need(experiment.curves(), "accuracy of kept features and along training time")
 if curves is not None:

@@ -11,7 +11,7 @@ from pages.ui.results import cost_in_words, need
 from pages.ui.samples import class_pictures, task_of
 from pages.ui.show import pictures
 
-experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?")
+experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?", needed=False)
 
 st.markdown(
     "A wide network trained a little is a kernel machine: its **neural tangent kernel** (NTK). The kernel alone, "
@@ -45,6 +45,8 @@ for start in range(0, len(presets), 4):
                 width="stretch",
             )
 
+if experiment is None:
+    st.stop()
 st.subheader("The current experiment at a glance", anchor=False)
 task = task_of(experiment)
 left, right = st.columns([3, 2], gap="large")

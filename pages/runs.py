@@ -12,6 +12,7 @@ from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
 from pages.ui.exports import net_in_words, open_run, run_zip, spec_of
 from pages.ui.page import page
+from pages.ui.plain import plain
 from pages.ui.results import duration, memory
 from pages.ui.services import services
 
@@ -26,18 +27,18 @@ def delete(entry: Artifact) -> None:
         st.session_state.not_deleted = str(error)
 
 
-page("Runs", "What has been computed, and what does it take up?", True)
+page("Runs", "What has been computed, and what does it take up?", any_kernel=True, needed=False)
 store = services().store
 if "not_deleted" in st.session_state:
-    st.error(st.session_state.pop("not_deleted"))
+    st.error(plain(st.session_state.pop("not_deleted")))
 if others := store.left_alone():
-    st.caption(others)
+    st.caption(plain(others))
 everything = sorted(store.entries(), key=lambda entry: -entry.created)
 if not everything:
     st.info("Nothing has been computed yet. Open the Overview and start with a preset.")
     st.stop()
 entries = [entry for entry in everything if entry.stage not in ALONG]
-st.markdown(f"{len(everything)} results, {memory(sum(entry.bytes for entry in everything))} in `{store.root}`.")
+st.markdown(f"{len(everything)} results, {memory(sum(entry.bytes for entry in everything))} in {plain(store.root)}.")
 if len(entries) < len(everything):
     label = f"Also list the {len(everything) - len(entries)} results of single epochs of training"
     if st.toggle(label, key="every-epoch"):
@@ -85,11 +86,11 @@ if not rows or rows[0] >= len(entries):
     st.caption("Select a row to open, export or delete it.")
     st.stop()
 entry = entries[rows[0]]
-st.subheader(entry.words or entry.stage, anchor=False)
+st.subheader(plain(entry.words or entry.stage), anchor=False)
 took = f", took {duration(entry.seconds)}" if math.isfinite(entry.seconds) else ""
 st.caption(
     f"{entry.stage} {entry.key}{took}; arrays: "
-    + ", ".join(f"{name} {tuple(shape)}" for name, shape in entry.shapes.items())
+    + ", ".join(f"{plain(name)} {tuple(shape)}" for name, shape in entry.shapes.items())
 )
 first, second, third = st.columns(3)
 foreign = spec_of(entry) is None

@@ -11,35 +11,43 @@ import streamlit as st
 from ntkcore.runs.specs import Experiment, key
 from pages.ui import sidebar
 from pages.ui.navigation import enter
+from pages.ui.plain import plain
 from pages.ui.services import services
 
 
-def page(title: str, question: str, any_kernel: bool = False) -> Experiment:
+def page(title: str, question: str, any_kernel: bool = False, needed: bool = True) -> Experiment | None:
     """Draw the head of a page and return the experiment; stops with a sentence when there is none.
 
-    any_kernel: the page is not about the experiment's kernel, which is then not told either.
+    any_kernel: the page is not about the experiment's kernel, which is then not told either. needed: without an
+    experiment there is nothing to show; otherwise the sentence is said and None returned.
     """
     enter()
     st.title(title, anchor=False)
     st.markdown(f"#### {question}")
     notice = sidebar.notice()
     if notice and st.session_state.setdefault("arrived_at", title) == title:
-        st.warning(notice, icon=":material/link_off:")
+        st.warning(plain(notice), icon=":material/link_off:")
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment(any_kernel)
-    st.caption(experiment.in_words(kernel=not any_kernel))
+    if isinstance(experiment, Experiment):
+        st.caption(plain(experiment.in_words(kernel=not any_kernel)))
+    else:
+        st.error(plain(experiment))
+        if needed:
+            st.stop()
+        experiment = None
     _damage(experiment, everywhere=title == "Runs")
     return experiment
 
 
-def _damage(experiment: Experiment, everywhere: bool) -> None:
+def _damage(experiment: Experiment | None, everywhere: bool) -> None:
     """Say which results were found damaged: those of this experiment, or all of them."""
-    own = {key(spec) for spec in experiment.stages()}
+    own = set() if experiment is None else {key(spec) for spec in experiment.stages()}
     by_image = ("pictures", "flip")  # their keys hold an image's number, which the page's head does not know
     incidents = services().store.incidents()
     shown = [one for one in incidents if everywhere or one.key in own or one.stage in by_image]
     for incident in shown:
-        st.warning(str(incident), icon=":material/healing:")
+        st.warning(plain(incident), icon=":material/healing:")
     if shown:
         st.button("Dismiss", on_click=services().store.clear_incidents)
 

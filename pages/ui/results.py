@@ -22,6 +22,7 @@ from ntkcore.runs import costs, specs, stages
 from ntkcore.runs.jobs import Job
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact
+from pages.ui.plain import plain
 from pages.ui.services import services, stored
 
 AUTOMATIC = 20.0  # seconds; estimates are good to a factor of two, and what takes ten should just run
@@ -71,7 +72,9 @@ class _Work:
         elif job is not None and job.state == "failed":
             self._failed(job)
         elif job is not None and job.state == "cancelled":
-            st.info(f"Cancelled: {self.what}. {_cost_in_words(sum(self.estimates, costs.NOTHING), self.specs[0])}.")
+            st.info(
+                f"Cancelled: {plain(self.what)}. {_cost_in_words(sum(self.estimates, costs.NOTHING), self.specs[0])}."
+            )
             self._run_button("Go on" if self._begun else "Run again")
         else:
             self._offer()
@@ -82,6 +85,11 @@ class _Work:
         seconds = [estimate.seconds for estimate in self.estimates]
         request = requests[0] if len(requests) == 1 else stages.batch(requests, seconds)
         services().worker.submit(self.name, {**request, "expected": sum(seconds)})
+
+    @property
+    def _sentence(self) -> str:
+        """How a sentence on this work begins."""
+        return plain(self.what[0].upper() + self.what[1:])
 
     @property
     def _begun(self) -> bool:
@@ -100,7 +108,7 @@ class _Work:
             _watch(self.name, self.what, self._missing())
             return
         words = f"about {duration(cost.seconds)} and {memory(cost.bytes)} of memory"
-        st.info(f"{self.what[0].upper()}{self.what[1:]}: {words}.")
+        st.info(f"{self._sentence}: {words}.")
         self._run_button("Run")
 
     def _run_button(self, label: str) -> None:
@@ -108,7 +116,7 @@ class _Work:
 
     def _failed(self, job: Job) -> None:
         kept = " What was finished before is kept: it goes on from there." if self._begun else ""
-        st.error(f"{self.what[0].upper()}{self.what[1:]} did not finish. {job.error}{kept}")
+        st.error(f"{self._sentence} did not finish. {plain(job.error)}{kept}")
         self._run_button("Retry")
         if job.details:
             with st.expander("Details for a bug report"):
@@ -127,8 +135,9 @@ def need_data(spec: data.DataSpec) -> bool:
         _watch(name, what)
         return False
     if job is not None and job.state == "failed":
-        st.error(job.error)
-    st.info(f"{known.title} is not in {known.folder} yet: {known.download_mb} MB are to be downloaded. {known.credit}")
+        st.error(plain(job.error))
+    place = f"{known.title} is not in {plain(known.folder)} yet"
+    st.info(f"{place}: {known.download_mb} MB are to be downloaded. {known.credit}")
     st.button("Download", on_click=services().worker.submit, args=(name, request), type="primary")
     return False
 
@@ -152,7 +161,7 @@ def _watch(name: str, what: str, missing: tuple[tuple[str, str], ...] = ()) -> N
         left = "" if seconds is None else f" · about {duration(seconds)} left"
         text = f"{what} · {job.note or 'starting'}{left}"
     bar, stop = st.columns([6, 1], vertical_alignment="center")
-    bar.progress(share, text=text)
+    bar.progress(share, text=plain(text))
     stop.button("Cancel", key=f"cancel-{name}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
 
 

@@ -18,6 +18,7 @@ from ntkcore.figures import export
 from ntkcore.figures.images import data_uri, signed_rgb, to_rgb
 from ntkcore.figures.strip import Picture
 from ntkcore.runs.specs import StageSpec, describe
+from pages.ui.plain import plain
 
 Drawn = go.Figure | Callable[[], go.Figure]
 
@@ -68,14 +69,14 @@ def pictures(row: Sequence[Picture], width: int = 150) -> None:
         for picture in row:
             plane = signed_rgb(picture.image, picture.scale) if picture.signed else to_rgb(picture.image)
             title = picture.title.replace("<br>", ", ")
-            st.image(data_uri(plane, -(-2 * width // plane.shape[1])), caption=title, width=width, alt=title)
+            st.image(data_uri(plane, -(-2 * width // plane.shape[1])), caption=plain(title), width=width, alt=title)
 
 
 def explain(formula: str, spec: StageSpec, code: str) -> None:
     """The expander below a result: what was computed, with which settings, and the Python lines that reproduce it."""
     with st.expander("How this is computed, and the Python lines that reproduce it"):
         st.latex(formula)
-        st.caption(describe(spec))
+        st.caption(plain(describe(spec)))
         st.code(code, language="python")
         st.json(spec.model_dump(mode="json"), expanded=False)
 

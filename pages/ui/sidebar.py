@@ -4,7 +4,7 @@ The names of the URL parameters are the widgets' keys (``data``, ``classes``, ``
 that a link brings and that does not fit falls back to its default, with a notice::
 
     sidebar.draw()                      # in app.py
-    experiment = sidebar.experiment()   # in a page; stops the page with a sentence when the choices do not fit
+    experiment = sidebar.experiment()   # in a page: an Experiment, or the NTKError that says what does not fit
 """
 
 import streamlit as st
@@ -17,6 +17,7 @@ from ntkcore.runs.device import devices
 from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, key
 from pages.ui.checkpoints import checkpoint_control
 from pages.ui.navigation import set_controls
+from pages.ui.plain import plain
 
 FAMILIES = {"FC": "fc", "Conv": "conv", "Myrtle": "myrtle"}
 DEPTHS = {"FC": list(range(1, 11)), "Conv": list(range(1, 11)), "Myrtle": list(MYRTLE_BLOCKS)}
@@ -29,17 +30,14 @@ DEFAULT = Experiment()
 NAMES = [*data.SOURCES, "own"]
 
 
-def experiment(any_kernel: bool = False) -> Experiment:
-    """The experiment as the sidebar says it; stops the page with a sentence when the choices do not fit.
+def experiment(any_kernel: bool = False) -> Experiment | NTKError:
+    """The experiment as the sidebar says it, or the error that says why the choices do not fit.
 
     any_kernel: the page asks for no kernel of the experiment, so an empirical one without its checkpoint will do.
     """
     chosen = st.session_state.get("experiment")
     if any_kernel and not isinstance(chosen, Experiment):
         chosen = st.session_state.get("without_kernel") or chosen
-    if not isinstance(chosen, Experiment):
-        st.error(str(chosen))
-        st.stop()
     return chosen
 
 
@@ -157,9 +155,9 @@ def _own() -> str:
         on_change=_take_upload,
         help="x_train, y_train, x_test, y_test; uint8 or float in [0, 1]; N x H x W, N x H x W x C or N x C x H x W.",
     )
-    problem = st.session_state.pop("upload_problem", None)
-    if problem:
-        st.error(problem)
+    refused, problem = st.session_state.get("upload_problem", (None, ""))
+    if st.session_state.upload is not None and st.session_state.upload.file_id == refused:
+        st.error(plain(problem))
     digest = st.text_input("Fingerprint of your data", key="digest", bind="query-params", placeholder="upload a file")
     if not digest:
         raise NTKError("Upload an .npz with your own images in the sidebar, or choose another data set.")
@@ -173,7 +171,7 @@ def _take_upload() -> None:
     try:
         own = data.import_npz(file.getvalue())
     except NTKError as error:
-        st.session_state.upload_problem = str(error)
+        st.session_state.upload_problem = file.file_id, str(error)  # said as long as this file is in the field
         return
     st.session_state.arrival = {}  # what the link said is about other data
     st.session_state.digest = own.digest

@@ -94,7 +94,7 @@ def story_controls(experiment: Experiment) -> Story:
             strong=strong and available(),
         )
     except NTKError as error:
-        st.error(str(error))
+        st.error(plain(error))
         st.stop()
 
 

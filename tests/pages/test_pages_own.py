@@ -9,6 +9,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from ntkcore import data
+from ntkcore.runs.presets import PRESETS
 from pages.ui.services import services
 from visits import CHARTS, RESULTS, charts, complaints, number, run_until_ready, stored, text
 
@@ -187,3 +188,37 @@ def test_data_that_went_away(opened: Open) -> None:
             run_until_ready(button.click().run())
     assert len(at.metric) == 3
     assert complaints(at) == []
+
+
+def test_what_was_refused_stays_refused(opened: Open) -> None:
+    """On every page and after other choices, as long as the file stands in the field; then it is forgotten."""
+    own = data.import_npz(as_file(noise(20), noise(6, seed=1)))
+    at = opened("overview", link(own), wait=False)
+    at.file_uploader(key="upload").set_value(("mine.npz", b"no archive", "application/octet-stream")).run()
+    (first,) = (error.value for error in at.sidebar.error)
+    for page in ("runs", "attack", "overview"):
+        at.switch_page(f"pages/{page}.py").run()
+        at.number_input(key="eps").set_value(at.number_input(key="eps").value + 1).run()
+        assert [error.value for error in at.sidebar.error] == [first], page
+    good = as_file(noise(24, seed=9), noise(6, seed=1))
+    at.file_uploader(key="upload").set_value(("good.npz", good, "application/octet-stream")).run()
+    assert not at.sidebar.error
+    at.file_uploader(key="upload").set_value(("mine.npz", b"no archive", "application/octet-stream")).run()
+    assert at.sidebar.error
+    at.file_uploader(key="upload").set_value(None).run()
+    assert not at.sidebar.error
+
+
+@pytest.mark.parametrize("query", [{"data": "own"}, {"data": "own", "digest": "b" * 64}], ids=["no-file", "lost-file"])
+def test_without_data_there_is_still_where_to_start(query: dict[str, str], opened: Open) -> None:
+    """The Overview explains itself and offers its presets, Runs lists what there is; each says what is missing."""
+    at = opened("overview", query, wait=False)
+    assert len(complaints(at)) == 1
+    assert "neural tangent kernel" in text(at)
+    at.button(key="preset-start").click().run()
+    assert complaints(at) == []
+    assert at.session_state.experiment.data.classes == PRESETS["start"].experiment.data.classes
+    opened("overview")
+    at = opened("runs", query, wait=False)
+    assert len(complaints(at)) == 1
+    assert len(at.dataframe) == 1
