@@ -24,7 +24,7 @@ from pages.ui.attack_views import (
 )
 from pages.ui.code import lines
 from pages.ui.page import page
-from pages.ui.plain import plain
+from pages.ui.plain import complaint, plain
 from pages.ui.samples import task_of
 from pages.ui.services import services
 from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
@@ -72,7 +72,7 @@ if upload is not None:
         if picture.changes:
             st.caption(f"Your image: {picture}")
     except NTKError as error:
-        st.error(plain(error))
+        st.error(complaint(error))
 alone = target == KERNEL and source in (ITSELF, KERNEL)
 if own is not None:
     view = own_view(experiment, task, *own)

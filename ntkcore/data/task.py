@@ -238,5 +238,5 @@ def _check_every_class(labels: Tensor, classes: tuple[str, ...], spec: DataSpec)
         which = f"the first {spec.n_train}" if spec.seed is None else f"the {spec.n_train} drawn with seed {spec.seed}"
         raise SpecError(
             f"Of {which} training images of these classes, none is of class {empty[0]!r}. "
-            "Choose a larger n_train, or leave that class out."
+            "Choose more training images, or leave that class out."
         )

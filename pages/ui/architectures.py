@@ -10,7 +10,7 @@ import streamlit as st
 from ntkcore import data
 from ntkcore.errors import NTKError
 from ntkcore.runs.specs import Experiment, NetSpec
-from pages.ui.plain import plain
+from pages.ui.plain import complaint
 
 ARCHITECTURES = {
     "FC(1)": NetSpec(),
@@ -68,5 +68,5 @@ def comparison_controls(experiment: Experiment) -> dict[str, Experiment]:
         smaller = spec.replace(n_train=n, n_test=m, size=None if size == "full" else size)
         return {name: with_net(experiment.replace(data=smaller), name) for name in names}
     except NTKError as error:
-        st.error(plain(error))
+        st.error(complaint(error))
         st.stop()

@@ -11,7 +11,7 @@ import streamlit as st
 from ntkcore.runs.specs import Experiment, key
 from pages.ui import sidebar
 from pages.ui.navigation import enter
-from pages.ui.plain import plain
+from pages.ui.plain import complaint, plain
 from pages.ui.services import services
 
 
@@ -32,7 +32,7 @@ def page(title: str, question: str, any_kernel: bool = False, needed: bool = Tru
     if isinstance(experiment, Experiment):
         st.caption(plain(experiment.in_words(kernel=not any_kernel)))
     else:
-        st.error(plain(experiment))
+        st.error(complaint(experiment))
         if needed:
             st.stop()
         experiment = None

@@ -22,7 +22,7 @@ from ntkcore.runs import costs, specs, stages
 from ntkcore.runs.jobs import Job
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact
-from pages.ui.plain import plain
+from pages.ui.plain import complaint, plain
 from pages.ui.services import services, stored
 
 AUTOMATIC = 20.0  # seconds; estimates are good to a factor of two, and what takes ten should just run
@@ -116,7 +116,7 @@ class _Work:
 
     def _failed(self, job: Job) -> None:
         kept = " What was finished before is kept: it goes on from there." if self._begun else ""
-        st.error(f"{self._sentence} did not finish. {plain(job.error)}{kept}")
+        st.error(f"{self._sentence} did not finish. {complaint(job.error)}{kept}")
         self._run_button("Retry")
         if job.details:
             with st.expander("Details for a bug report"):
@@ -135,7 +135,7 @@ def need_data(spec: data.DataSpec) -> bool:
         _watch(name, what)
         return False
     if job is not None and job.state == "failed":
-        st.error(plain(job.error))
+        st.error(complaint(job.error))
     place = f"{known.title} is not in {plain(known.folder)} yet"
     st.info(f"{place}: {known.download_mb} MB are to be downloaded. {known.credit}")
     st.button("Download", on_click=services().worker.submit, args=(name, request), type="primary")

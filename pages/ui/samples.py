@@ -12,7 +12,7 @@ from ntkcore.data import Task
 from ntkcore.errors import NTKError
 from ntkcore.figures.strip import Picture
 from ntkcore.runs.specs import Experiment
-from pages.ui.plain import plain
+from pages.ui.plain import complaint
 from pages.ui.results import need_data
 from pages.ui.services import load_task
 
@@ -25,7 +25,7 @@ def task_of(experiment: Experiment) -> Task:
         with st.spinner("Loading the images"):
             return load_task(experiment.data)
     except NTKError as error:
-        st.error(plain(error))
+        st.error(complaint(error))
         st.stop()
 
 

@@ -17,7 +17,7 @@ from ntkcore.runs.device import devices
 from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, key
 from pages.ui.checkpoints import checkpoint_control
 from pages.ui.navigation import set_controls
-from pages.ui.plain import plain
+from pages.ui.plain import complaint
 
 FAMILIES = {"FC": "fc", "Conv": "conv", "Myrtle": "myrtle"}
 DEPTHS = {"FC": list(range(1, 11)), "Conv": list(range(1, 11)), "Myrtle": list(MYRTLE_BLOCKS)}
@@ -157,7 +157,7 @@ def _own() -> str:
     )
     refused, problem = st.session_state.get("upload_problem", (None, ""))
     if st.session_state.upload is not None and st.session_state.upload.file_id == refused:
-        st.error(plain(problem))
+        st.error(complaint(problem))
     digest = st.text_input("Fingerprint of your data", key="digest", bind="query-params", placeholder="upload a file")
     if not digest:
         raise NTKError("Upload an .npz with your own images in the sidebar, or choose another data set.")

@@ -16,6 +16,7 @@ from ntkcore.errors import NTKError
 from ntkcore.figures.palette import SOURCES
 from ntkcore.runs.specs import OUTSIDE, Experiment, Story, radii
 from ntkcore.runs.store import Artifact
+from pages.ui.plain import complaint
 from pages.ui.sidebar import FIRST_RADIUS, FIRST_WIDTHS, radius_in_words
 
 WORST = "worst of all"
@@ -94,7 +95,7 @@ def story_controls(experiment: Experiment) -> Story:
             strong=strong and available(),
         )
     except NTKError as error:
-        st.error(plain(error))
+        st.error(complaint(error))
         st.stop()
 
 

@@ -105,7 +105,7 @@ def test_a_class_that_got_no_image(seed):
         load(DataSpec(classes=(), n_train=5, n_test=3, seed=seed))
     which = "the first 5" if seed is None else "the 5 drawn with seed 4"
     assert f"Of {which} training images of these classes, none is of class '" in str(caught.value)
-    assert "Choose a larger n_train, or leave that class out." in str(caught.value)
+    assert "Choose more training images, or leave that class out." in str(caught.value)
 
 
 def test_a_single_test_image_is_enough():
