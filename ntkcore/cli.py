@@ -14,19 +14,22 @@ Ctrl-C stops between two tiles and leaves nothing half-written.
 """
 
 import argparse
+import errno
+import io
 import os
 import secrets
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from ntkcore import data
 from ntkcore.analysis.histories import Histories
 from ntkcore.analysis.spectrum import effective_rank
-from ntkcore.errors import Cancelled, NTKError
+from ntkcore.errors import Cancelled, NTKError, brief, reason
 from ntkcore.kernels import kernel_to_file
 from ntkcore.runs import costs, specs, stages
 from ntkcore.runs.device import choose_device
@@ -34,11 +37,21 @@ from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.rates import calibrate
 from ntkcore.runs.store import Store
 
+LARGEST_SPEC = 4 << 20  # bytes of a file that holds an experiment
+MOST_MEMORY = 1e9  # MB; a petabyte
+LONGEST_LINE = 1000  # characters of what is printed of names that others have chosen
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 a sentence on stderr, 130 interrupted."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before we were started
+            setattr(sys, name, io.StringIO())
+        elif isinstance(getattr(sys, name), io.TextIOWrapper):
+            getattr(sys, name).reconfigure(errors="backslashreplace")  # for terminals that do not know every letter
     options = _parser().parse_args(arguments)
     try:
+        _check_places(options)
         status = options.action(options) or 0
         sys.stdout.flush()
         return status
@@ -48,13 +61,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NTKError as error:
         print(error, file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of our output has left: nothing more to say, not even at the very end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # what is still to be written finds no fault
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader of our output has left: nothing more to say
+            return 0
+        print(brief(f"{error.filename or 'The output'} cannot be used: {reason(error)}. Check it."), file=sys.stderr)
+        return 1
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose complaints, which quote what was typed, are short and without control characters."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(brief(message))
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Refuse folders that cannot be any, before something is computed for them."""
+    given = {"--cache": options.cache, "--data": options.data}
+    given |= {name: os.environ.get(name) or None for name in ("NTK_CACHE", "NTK_DATA")}
+    for name, text in given.items():
+        if text is None:
+            continue
+        if not text.strip():
+            raise NTKError(f"{name} is empty; give a folder, or leave it out.")
+        try:
+            os.stat(Path(text).expanduser())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, no home of such a user
+            raise NTKError(f"{name} {text} cannot be used: {reason(error)}. Give another folder.") from None
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ntkcore", description="Kernels, eigenfeatures and attacks.")
+    parser = Parser(prog="python -m ntkcore", description="Kernels, eigenfeatures and attacks.")
     _places(parser, cache=None, data=None, device="auto")
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -140,14 +181,36 @@ def _preset(name: str) -> Preset:
 
 def _text(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise NTKError(f"Cannot read {path}: {error.strerror}. Give a JSON file, or --preset NAME.") from None
+        with open(path, "rb") as file:
+            text = file.read(LARGEST_SPEC + 1)
+    except (OSError, ValueError) as error:
+        raise NTKError(
+            f"Cannot read {path or 'an empty name'}: {reason(error)}. Give a JSON file, or --preset NAME."
+        ) from None
+    if len(text) > LARGEST_SPEC:
+        raise NTKError(f"{path} is larger than {LARGEST_SPEC >> 20} MB, so it is no experiment. Give a JSON file.")
+    return text
+
+
+def _out(path: str) -> tuple[Path, Path]:
+    """The file to write and the one beside it that is written first; refused now where they could not be."""
+    if not path.strip():
+        raise NTKError("--out is empty; give the name of an .npz or .npy file.")
+    out = Path(path)
+    try:
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        part = out.with_name(f".{out.name}-{secrets.token_hex(4)}.part")
+        part.touch()
+        part.unlink()
+    except (OSError, ValueError) as error:
+        raise NTKError(f"Cannot write {path}: {reason(error)}. Choose another --out.") from None
+    return out, part
 
 
 def _run(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
-    print(experiment.in_words())
+    print(brief(experiment.in_words(), LONGEST_LINE))
     store = Store(options.cache)
     accuracies = {}
     for spec in experiment.stages():
@@ -167,7 +230,7 @@ def _transfer(options: argparse.Namespace) -> None:
     story, store = _story(options), Store(options.cache)
     if not story.targets():
         raise NTKError("The story has no nets. Give widths, or nets of another kind in outside.")
-    print(f"{specs.describe(story.predictor)}; accuracy at eps {max(story.eps):.4g}")
+    print(f"{brief(specs.describe(story.predictor), LONGEST_LINE)}; accuracy at eps {max(story.eps):.4g}")
     sources, largest = story.sources(), story.eps.index(max(story.eps))
     print(f"{'net':<28} {'seed':>4} {'clean':>6} " + " ".join(f"{source:>11}" for source in sources) + "  cosine")
     wanted = story.transfers()
@@ -192,7 +255,7 @@ def _evolve(options: argparse.Namespace) -> None:
     everything = [*wanted.values(), *frozen.values(), *solved.values()]
     cost = sum(costs.estimate_all(everything, calibrate(store.root), store), costs.NOTHING)
     left = f"{cost.seconds / 60:.0f} min" if cost.seconds > 90 else f"{cost.seconds:.0f} s"
-    print(f"{e.in_words()}: about {left} to go; every epoch is kept, and a run can be stopped")
+    print(f"{brief(e.in_words(), LONGEST_LINE)}: about {left} to go; every epoch is kept, and a run can be stopped")
     print(f"{'training':<9} {'seed':>4} {'epoch':>5} {'clean':>6} {'FGSM':>6} {'PGD':>6}  velocity   rank")
     found: dict[tuple[str, int, int, str], dict[str, np.ndarray]] = {}
     for name, spec in wanted.items():
@@ -235,29 +298,27 @@ def _cache(options: argparse.Namespace) -> int:
             report = store.verify(bar)
         print(f"{report.checked} artifacts read, {report.bytes / 1e6:.1f} MB.")
         for incident in report.broken:
-            print(incident)
+            print(brief(incident))
         status = 0 if report.ok else 1
     else:
         for entry in store.entries():
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created))
-            print(f"{entry.stage:<10} {entry.key} {when} {entry.bytes / 1e6:9.1f} MB  {entry.words}")
-        print(f"{store.size() / 1e6:.1f} MB in {store.root}")
+            print(f"{entry.stage:<10} {entry.key} {when} {entry.bytes / 1e6:9.1f} MB  {brief(entry.words)}")
+        print(f"{store.size() / 1e6:.1f} MB in {brief(store.root)}")
     if others := store.left_alone():
-        print(others)
+        print(brief(others))
     return status
 
 
 def _kernel(options: argparse.Namespace) -> None:
-    experiment = _experiment(options)
-    if Path(options.out).suffix == ".npy":
+    experiment, (out, part) = _experiment(options), _out(options.out)
+    if out.suffix == ".npy":
         _kernel_by_tiles(options, experiment)
         return
     with Bar("kernel") as bar:
         spec, store = experiment.kernel(), Store(options.cache)
         arrays = stages.result(spec, store, bar, options.data, options.device).arrays
     task = data.load(experiment.data, root=options.data)
-    out = Path(options.out)
-    part = out.with_name(f".{out.name}-{secrets.token_hex(4)}.part")
     try:
         try:
             with open(part, "wb") as file:
@@ -273,8 +334,8 @@ def _kernel(options: argparse.Namespace) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise NTKError(f"Cannot write {out}: {error.strerror}. Choose another --out.") from None
-    print(f"{out}: K {tuple(arrays['K'].shape)}, K_test {tuple(arrays['K_test'].shape)}")
+        raise NTKError(f"Cannot write {out}: {reason(error)}. Choose another --out.") from None
+    print(f"{brief(out)}: K {tuple(arrays['K'].shape)}, K_test {tuple(arrays['K_test'].shape)}")
 
 
 def _kernel_by_tiles(options: argparse.Namespace, experiment: specs.Experiment) -> None:
@@ -284,19 +345,19 @@ def _kernel_by_tiles(options: argparse.Namespace, experiment: specs.Experiment) 
         raise NTKError(
             "By tiles only kernels of infinite nets are written. Choose an .npz for the kernel of a checkpoint."
         )
-    if not options.memory > 0:
-        raise NTKError(f"--memory is {options.memory:g} MB; it must be above zero.")
+    if not 0 < options.memory <= MOST_MEMORY:
+        raise NTKError(f"--memory is {options.memory:g} MB; it must be above 0 and at most {MOST_MEMORY:g}.")
     task = data.load(experiment.data, root=options.data)
     x = task.x_train.double() if spec.precision == "float64" else task.x_train.float()
     x = x.to(choose_device(options.device))
     with Bar("kernel") as bar:
         K = kernel_to_file(stages.kernel_of(spec, task), x, options.out, 1e6 * options.memory, bar)
-    print(f"{options.out}: K {K.shape}")
+    print(f"{brief(options.out)}: K {K.shape}")
 
 
 def _import(options: argparse.Namespace) -> None:
     own = data.import_npz(options.file, root=options.data)
-    print(f'{own}\nUse it as: {{"data": {{"name": "own", "digest": "{own.digest}"}}}}')
+    print(f'{brief(own, LONGEST_LINE)}\nUse it as: {{"data": {{"name": "own", "digest": "{own.digest}"}}}}')
 
 
 class Bar:

@@ -21,6 +21,11 @@ def brief(text: object, longest: int = LONGEST) -> str:
     return shown if shown == words else brief(shown, longest)
 
 
+def reason(error: Exception) -> str:
+    """Why an operation on a file was refused, without Python's own words around it."""
+    return getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
+
+
 class NTKError(Exception):
     """Root of every error that the library raises on purpose. ``str(error)`` is fit to be shown to a user."""
 

@@ -13,6 +13,7 @@ sentences fit for a user, whichever way it is built::
 A validator of a spec raises ValueError with a whole sentence; it is passed on as it is.
 """
 
+import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
@@ -37,6 +38,7 @@ _BOUNDS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
 }
+_MOST = 3  # faults of one description that are told
 _FOLLOWS = {"default_factory_not_called"}  # the field it depends on has already been objected to
 
 
@@ -79,9 +81,11 @@ class Spec(BaseModel):
     def model_validate_json(cls, json_data: str | bytes) -> Self:  # type: ignore[override]
         """A spec from JSON text."""
         try:
-            return super().model_validate_json(json_data)
+            made = super().model_validate_json(json_data)
         except ValidationError as error:
             raise spec_error(error, cls) from None
+        fields_of_json(json_data, cls.title or cls.__name__)
+        return made
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated as a whole (pydantic's ``model_copy`` is not)."""
@@ -94,12 +98,34 @@ def _plain_types(annotation: Any) -> set[Any]:
     return {annotation} if not inside else set().union(*map(_plain_types, inside))
 
 
+def fields_of_json(text: str | bytes, title: str) -> Any:
+    """What a JSON text says. Raises SpecError in words when it is none, or names a field twice in one place."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise SpecError(f"The {title} names {shown(twice)} twice in one place; keep one of them.")
+        return fields
+
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except RecursionError:
+        raise SpecError(f"The {title} is not valid JSON: it is nested too deeply.") from None
+    except SpecError:
+        raise
+    except ValueError as error:
+        raise SpecError(f"The {title} is not valid JSON: {error}.") from None
+
+
 def spec_error(error: ValidationError, spec: type[BaseModel]) -> SpecError:
     """A validation error as the error of this library: one sentence for each field that does not fit."""
     title = getattr(spec, "title", "") or spec.__name__
     errors = error.errors(include_url=False)
-    found = [_sentence(e, spec, title) for e in errors if e["type"] not in _FOLLOWS]
-    return SpecError(" ".join(dict.fromkeys(found)))
+    found = [_sentence(e, spec, title) for e in errors[:_MOST] if e["type"] not in _FOLLOWS]
+    more = [f"There are {len(errors) - _MOST} more such faults."] if len(errors) > _MOST else []
+    return SpecError(" ".join([*dict.fromkeys(found), *more]))
 
 
 def _sentence(error: Any, spec: type[BaseModel], title: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ntkcore import cli
-from ntkcore.errors import Cancelled
+from ntkcore.errors import LONGEST, Cancelled
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.specs import Evolution, Experiment, Story, describe
 from ntkcore.runs.stages import result
@@ -355,6 +355,115 @@ def test_a_mistake_is_one_sentence_on_stderr(arguments, words, call, mistakes):
     assert len(err.splitlines()) == 1
     assert "Traceback" not in err
     assert not list(mistakes.glob(".*"))  # nothing half-written is left
+
+
+LONG = "x" * 5000
+ODD = {
+    "no out": ["kernel", "{tmp}/tiny.json", "--out", ""],
+    "blank out": ["kernel", "{tmp}/tiny.json", "--out", "  "],
+    "long out": ["kernel", "{tmp}/tiny.json", "--out", LONG],
+    "long out by tiles": ["kernel", "{tmp}/tiny.json", "--out", f"{LONG}.npy"],
+    "out with a NUL": ["kernel", "{tmp}/tiny.json", "--out", "a\0.npz"],
+    "out a folder by tiles": ["kernel", "{tmp}/tiny.json", "--out", "{tmp}/folder.npy"],
+    **{f"memory {x}": ["kernel", "{tmp}/tiny.json", "--out", "{tmp}/k.npy", f"--memory={x}"]
+       for x in ("inf", "nan", "1e300", "-1", "0")},
+    "long spec": ["run", LONG],
+    "long story": ["transfer", LONG],
+    "spec without a name": ["run", ""],
+    "spec with a NUL": ["run", "a\0b"],
+    "spec without end": ["run", "/dev/zero"],
+    "spec of bytes": ["run", "{tmp}/bytes.json"],
+    "story of bytes": ["transfer", "{tmp}/bytes.json"],
+    "deep spec": ["run", "{tmp}/deep.json"],
+    "deep story": ["transfer", "{tmp}/deep.json"],
+    "deep field": ["run", "{tmp}/field.json"],
+    "a field twice": ["run", "{tmp}/twice.json"],
+    "a field of a story twice": ["transfer", "{tmp}/again.json"],
+    "not a number": ["run", "{tmp}/nan.json"],
+    "many wrong entries": ["transfer", "{tmp}/widths.json"],
+    "many wrong classes": ["run", "{tmp}/classes.json"],
+    "many wrong fields": ["run", "{tmp}/fields.json"],
+    "long preset": ["run", "--preset", "x" * 10_000],
+    "preset with a colour": ["run", "--preset", "\x1b[31mred"],
+    "no cache": ["--cache", "", "cache", "ls"],
+    "long cache": ["--cache", LONG, "cache", "ls"],
+    "cache with a NUL": ["--cache", "a\0b", "cache", "ls"],
+    "cache of nobody": ["--cache", "~no-such-user/x", "cache", "ls"],
+    "no data": ["--data", "", "run", "{tmp}/tiny.json"],
+    "long data": ["--data", LONG, "run", "{tmp}/tiny.json"],
+    "data of nobody": ["--data", "~no-such-user/x", "run", "{tmp}/tiny.json"],
+    "long npz": ["import", LONG],
+    "npz with a NUL": ["import", "a\0b"],
+    "npz of nobody": ["import", "~no-such-user/x.npz"],
+    "npz with a colour": ["import", "\x1b[31m\u202ered\n.npz"],
+    "a folder for an npz": ["import", "{tmp}"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_arguments_are_one_short_sentence(case, call, mistakes):
+    """Whatever is given: status 1, nothing on stdout, at most 500 printable characters on one line of stderr."""
+    (mistakes / "bytes.json").write_bytes(bytes(range(256)))
+    (mistakes / "deep.json").write_text("[" * 40_000)
+    (mistakes / "field.json").write_text('{"data": ' + "[" * 900 + "]" * 900 + "}")
+    (mistakes / "twice.json").write_text('{"ridge": 1, "ridge": 2}')
+    (mistakes / "again.json").write_text('{"training": {"lr": 1, "lr": 2}}')
+    (mistakes / "nan.json").write_text('{"attack": {"eps": NaN}}')
+    (mistakes / "widths.json").write_text(json.dumps({"widths": ["x"] * 3000}))
+    (mistakes / "classes.json").write_text(json.dumps({"data": {"classes": ["\x1b[31m" + "x" * 999] * 3000}}))
+    (mistakes / "fields.json").write_text(json.dumps({f"\x1b[2J{i}": i for i in range(3000)}))
+    (mistakes / "folder.npy").mkdir()
+    status, out, err = call(*(argument.format(tmp=mistakes) for argument in ODD[case]))
+    assert (status, out) == (1, "")
+    assert err.endswith(".\n")
+    assert err[:-1].isprintable()
+    assert 20 < len(err) <= LONGEST + 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("NTK_CACHE", LONG, "NTK_CACHE x"),
+        ("NTK_CACHE", "~no-such-user/x", "NTK_CACHE ~no-such-user/x cannot be used"),
+        ("NTK_DATA", LONG, "NTK_DATA x"),
+        ("NTK_CACHE_MAX_GB", "nan", "a number above 0 is needed"),
+        ("NTK_CACHE_MAX_GB", LONG, "a number above 0 is needed"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_odd_settings_are_one_short_sentence(name, value, words, monkeypatch, capsys):
+    monkeypatch.setenv(name, value)
+    assert cli.main(["cache", "ls"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert len(err) <= LONGEST + 1
+
+
+def test_empty_settings_are_none(monkeypatch, capsys):
+    for name in ("NTK_CACHE", "NTK_DATA"):
+        monkeypatch.setenv(name, "")
+    assert cli.main(["presets"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_typed_does_not_reach_the_terminal_raw(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--preset", "start", "\x1b[31m" + LONG])
+    err = capsys.readouterr().err
+    assert "\x1b" not in err
+    assert len(err.splitlines()[-1]) < 600
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full", "2>&-"])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_an_output_that_takes_nothing_is_no_traceback(redirection):
+    done = subprocess.run(
+        f"{sys.executable} -m ntkcore presets {redirection}", shell=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == (1 if "full" in redirection else 0)
+    assert len(done.stderr.splitlines()) == (1 if "full" in redirection else 0)
 
 
 def test_a_cache_that_is_a_file_and_cuda_where_there_is_none(call, cache, spec_file, monkeypatch):

@@ -21,7 +21,7 @@ from ntkcore.data.arrays import Arrays
 from ntkcore.data.npz import MAX_FILE, NpzFile
 from ntkcore.data.own_npz import read_contents, read_images
 from ntkcore.data.sources import data_root
-from ntkcore.errors import DataError
+from ntkcore.errors import DataError, reason
 
 Root = str | os.PathLike[str] | None
 
@@ -61,7 +61,7 @@ def import_npz(path_or_bytes: str | os.PathLike[str] | bytes, root: Root = None)
     The copy appears whole or not at all; the same file imported twice is kept once. Raises DataError with a
     sentence that says what is wrong with the file and how to mend it; nothing is kept then.
     """
-    content = path_or_bytes if isinstance(path_or_bytes, bytes) else _content(Path(path_or_bytes).expanduser())
+    content = path_or_bytes if isinstance(path_or_bytes, bytes) else _content(Path(os.path.expanduser(path_or_bytes)))
     arrays = read_images(NpzFile(io.BytesIO(content)))
     digest = hashlib.sha256(content).hexdigest()
     place = own_path(digest, root)
@@ -139,5 +139,5 @@ def _content(path: Path) -> bytes:
                 "as uint8, with numpy.savez_compressed."
             )
         return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}. Give the path of an .npz file.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {reason(error)}. Give the path of an .npz file.") from None

@@ -7,8 +7,6 @@
     experiment_from_json(text)                  # SpecError in words
 """
 
-import json
-
 from pydantic import Field, model_validator
 
 from ntkcore.analysis.attacks import Attack, fgsm
@@ -42,7 +40,7 @@ from ntkcore.runs.specs.nets import (
 )
 from ntkcore.runs.specs.words import attack_in_words, describe, describe_data
 from ntkcore.training import LAZY, Descent, Training
-from ntkcore.validation import Spec
+from ntkcore.validation import Spec, fields_of_json
 
 
 class Experiment(Spec):
@@ -168,12 +166,7 @@ def experiment_of(spec: StageSpec) -> Experiment:
 
 def experiment_from_json(text: str | bytes) -> Experiment:
     """An Experiment from JSON text. Raises SpecError in words for malformed JSON, unknown or unfit fields."""
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SpecError(
-            f"The experiment is not valid JSON: {error}. Export one from the Runs page to see the form."
-        ) from None
+    fields = fields_of_json(text, "experiment")
     if not isinstance(fields, dict):
         raise SpecError("The experiment must be a JSON object with fields such as data, net and attack.")
     return Experiment.model_validate(fields)
