@@ -7,7 +7,7 @@ import streamlit as st
 
 from ntkcore.errors import NTKError
 from pages.ui import sidebar
-from pages.ui.navigation import ABOUT, ICON, follow, hold, pages, remember_arrival
+from pages.ui.navigation import ABOUT, ICON, follow, hold, keep_history, menu, read_address
 
 st.set_page_config(
     page_title="NTK and adversarial robustness",
@@ -15,13 +15,13 @@ st.set_page_config(
     layout="wide",
     menu_items={"About": ABOUT},
 )
-page = st.navigation(pages())
-if remember_arrival(page.url_path):
-    st.rerun()
+page = menu()
+read_address(page.url_path)
 hold()
 follow()
 with st.sidebar:
     sidebar.draw()
+    keep_history()
 try:
     page.run()
 except NTKError as error:  # the cache folder cannot be used, or something lies in a result's place

@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 ABOUT = (
     "What the neural tangent kernel says about adversarial robustness, after N. Tsilivis and J. Kempe, "
@@ -23,6 +25,32 @@ ICON = (
 
 # Names that parameters of links had before, by the page's address: such links open as they did.
 OLD_NAMES = {"transfer": {"shown": "flipped"}}
+# Streamlit makes an entry in the browser's history of every change that the server makes in the address: on a move one
+# for the parameters that are left behind, written over the old page's, one for the new page, one for each value that is
+# restored there. Here a move is one entry: what follows a click makes one at most, by a change of the page, or by a
+# button that is a MOVE; the page that is left keeps the address that it had at the click.
+MOVES = '[class*="st-key-preset-"], .st-key-infinite'  # buttons that bring another view of the same page
+ONE_ENTRY_A_MOVE = f"""<script>
+if (!window.oneEntryAMove) {{
+  window.oneEntryAMove = true;
+  const push = history.pushState.bind(history), replace = history.replaceState.bind(history);
+  let left = location.href, moves = false, moved = false;
+  history.pushState = (state, title, url) => {{
+    const stays = new URL(url, location.href).pathname === location.pathname;
+    if (moved || (stays && !moves)) return replace(state, title, url);
+    replace(history.state, "", left);
+    push(state, title, url);
+    moved = true;
+  }};
+  const begin = (event) => {{
+    if (event.detail > 1) return;  // a double click is one
+    left = location.href;
+    moves = event.target.closest?.('{MOVES}') != null;
+    moved = false;
+  }};
+  for (const kind of ["mouseup", "click"]) addEventListener(kind, begin, true);
+}}
+</script>"""
 HELD = 5.0  # seconds for which a control that a callback has set does not fall back
 
 
@@ -38,6 +66,17 @@ def pages() -> list:
         st.Page("pages/consistency.py", title="Consistency", icon=":material/compare:"),
         st.Page("pages/runs.py", title="Runs", icon=":material/inventory_2:"),
     ]
+
+
+def menu() -> StreamlitPage:
+    """Declare the pages and draw their menu; the page that is open."""
+    st.set_option("client.showSidebarNavigation", True)  # until here the menu would be one of file names
+    return st.navigation(pages())
+
+
+def keep_history() -> None:
+    """From here on a move is one entry in the browser's history; drawn in the sidebar, where it takes no room."""
+    st.html(ONE_ENTRY_A_MOVE, unsafe_allow_javascript=True)
 
 
 def set_controls(values: Mapping[str, object]) -> None:
@@ -56,7 +95,7 @@ def hold() -> None:
     browser sends all controls as they were, and Streamlit would take them back.
     """
     until, held = st.session_state.get("held", (0.0, {}))
-    if time.monotonic() > until:
+    if time.monotonic() > until or get_script_run_ctx().is_history_navigation:  # Back: the address says what is wanted
         st.session_state.pop("held", None)
         return
     for name, (before, value) in held.items():
@@ -83,26 +122,29 @@ def follow() -> None:
         st.switch_page(page, query_params=query)
 
 
-def remember_arrival(page: str) -> bool:
-    """Keep the parameters of the link that opened this session: widgets drop what they cannot take in silence.
+def read_address(page: str) -> None:
+    """Called by app.py before any control is drawn: make what a link, or Back, brings something that controls can take.
 
-    Infinite numbers they do not drop but fail at; those are taken out of the address, and old names become the new
-    ones. page: the address of the link's page. Returns whether the run has to start over for that.
+    Infinite numbers they would fail at; those are taken out of the address, and old names become the new ones. page:
+    the address of the page. Of the link that opened the session the parameters are kept: widgets drop what they cannot
+    take in silence.
     """
-    if "arrival" in st.session_state:
-        return False
-    arrival = {name: st.query_params.get_all(name) for name in st.query_params}
-    wrong = {name for name, values in arrival.items() if any(map(_is_infinite, values))}
-    for old, new in OLD_NAMES.get(page, {}).items():
-        if old in arrival:
-            values = arrival.pop(old)
-            if new not in arrival:
-                arrival[new] = st.query_params[new] = values
-            wrong.add(old)
-    for name in wrong:
-        del st.query_params[name]
-    st.session_state.arrival = arrival
-    return bool(wrong)
+    context, old = get_script_run_ctx(), OLD_NAMES.get(page, {})
+    arrives = "arrival" not in st.session_state
+    if not arrives and not context.is_history_navigation:
+        return
+    given = {name: st.query_params.get_all(name) for name in st.query_params}
+    named = {old[name]: given[name] for name in given if name in old}
+    named |= {name: values for name, values in given.items() if name not in old}
+    if arrives:
+        st.session_state.arrival = named
+    usable = {name: values for name, values in named.items() if not any(map(_is_infinite, values))}
+    with context.session_state.query_params() as address:  # st.query_params does not change what a control is bound to
+        for name in usable.keys() - given.keys():
+            address.set_with_no_forward_msg(name, usable[name])
+        for name in given.keys() - usable.keys():
+            address.remove_param(name)
+        address.set_initial_query_params_from_current()
 
 
 def _is_infinite(text: str) -> bool:
@@ -116,5 +158,5 @@ def enter() -> None:
     """First line of every page; see the module's text."""
     if "arrival" not in st.session_state:
         st.set_page_config(page_icon=ICON)
-        remember_arrival(st.navigation(pages(), position="hidden").url_path)
+        read_address(st.navigation(pages(), position="hidden").url_path)
         st.rerun()
