@@ -65,7 +65,7 @@ upload = middle.file_uploader(
 )
 own = None
 if upload is not None:
-    label = right.selectbox("Its true class", list(task.classes), key="own-class")
+    label = right.selectbox("Its true class", list(task.classes), key="own-class", persist_state="session")
     try:
         picture = read_picture(upload.getvalue(), task.image_shape)
         own = keep_image(picture.image, services().store), task.classes.index(label)
@@ -137,7 +137,7 @@ if not numbers:
     st.info("None of the test images is of this kind.")
 else:
     pages = -(-len(numbers) // PAGE)
-    leaf = st.pagination(pages, key=f"leaf-{wanted}") if pages > 1 else 1
+    leaf = st.pagination(pages, key=f"leaf-{wanted}", bind="query-params") if pages > 1 else 1
     numbers = numbers[(leaf - 1) * PAGE : leaf * PAGE]
     sheet = contact_sheet(
         task.x_test[numbers].numpy(),

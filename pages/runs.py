@@ -41,7 +41,7 @@ entries = [entry for entry in everything if entry.stage not in ALONG]
 st.markdown(f"{len(everything)} results, {memory(sum(entry.bytes for entry in everything))} in {plain(store.root)}.")
 if len(entries) < len(everything):
     label = f"Also list the {len(everything) - len(entries)} results of single epochs of training"
-    if st.toggle(label, key="every-epoch"):
+    if st.toggle(label, key="every-epoch", bind="query-params"):
         entries = everything
 table = pd.DataFrame(
     {
