@@ -20,7 +20,7 @@ read_address(page.url_path)
 hold()
 follow()
 with st.sidebar:
-    sidebar.draw()
+    sidebar.draw(page.url_path)
     keep_history()
 try:
     page.run()

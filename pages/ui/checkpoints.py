@@ -4,6 +4,7 @@
 
     use_checkpoint(EpochSpec.at(run, 10))       # in a button's callback
     checkpoint_control(kind == "empirical")      # in the sidebar: an EpochSpec, or the NTKError that says what is wrong
+    way_back(checkpoint, idle)                   # there too: whose kernel it is, and back to the infinite net's
 """
 
 import re
@@ -11,7 +12,7 @@ import re
 import streamlit as st
 
 from ntkcore.errors import NTKError
-from ntkcore.runs.specs import EpochSpec, key
+from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, key, net_name
 from pages.ui.navigation import set_controls
 from pages.ui.services import services
 
@@ -49,3 +50,26 @@ def checkpoint_control(wanted: bool) -> EpochSpec | NTKError | None:
         return EpochSpec.model_validate(found.meta.get("spec"))
     except NTKError:
         return NTKError("Another version of this app has written this checkpoint. Train the net again.")
+
+
+def way_back(checkpoint: EpochSpec | NTKError | None, idle: bool) -> None:
+    """Say whose kernel is looked at instead of the infinite net's, with a button that ends it.
+
+    idle: the page shows no infinite net.
+    """
+    if isinstance(checkpoint, EpochSpec):
+        run = checkpoint.run
+        whose = f"**The kernel is a trained net's own**: {net_name(run)}, {REGIME_NAMES[run.regime]} training, "
+        whose += f"seed {run.seed}, epoch {checkpoint.epoch}."
+    else:
+        whose = "**The kernel is to be a trained net's own**, and none is chosen yet."
+    effect = "have no effect on this page" if idle else "are those of the infinite net that this page also shows"
+    st.info(f"{whose} Architecture, weights and inputs below {effect}.")
+    st.button(
+        "Back to the infinite net's kernel",
+        key="infinite",
+        icon=":material/arrow_back:",
+        on_click=set_controls,
+        args=({"kind": "ntk", "checkpoint": ""},),
+        width="stretch",
+    )

@@ -15,7 +15,7 @@ from ntkcore.errors import NTKError
 from ntkcore.nets import MYRTLE_BLOCKS
 from ntkcore.runs.device import devices
 from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, key
-from pages.ui.checkpoints import checkpoint_control
+from pages.ui.checkpoints import checkpoint_control, way_back
 from pages.ui.navigation import set_controls
 from pages.ui.plain import complaint
 
@@ -26,6 +26,7 @@ FIRST_DEPTH = {"FC": 1, "Conv": 2, "Myrtle": 5}
 FIRST_WIDTHS = {"fc": [32, 128, 512, 2048], "conv": [8, 32, 128], "myrtle": [8, 16, 32]}
 FIRST_RADIUS = {"linf": 16.0, "l2": 2.0}
 LEVELS = (0.05, 0.01, 0.001)
+INFINITE_NETS = ("attack", "transfer", "evolution", "consistency")  # pages that show them whatever kernel is chosen
 DEFAULT = Experiment()
 NAMES = [*data.SOURCES, "own"]
 
@@ -41,8 +42,12 @@ def experiment(any_kernel: bool = False) -> Experiment | NTKError:
     return chosen
 
 
-def draw() -> None:
-    """All controls, and the resulting Experiment (or the NTKError that says why not) in the session."""
+def draw(page: str) -> None:
+    """All controls, and the resulting Experiment (or the NTKError that says why not) in the session.
+
+    page: the address of the page that is open. While a checkpoint's kernel is looked at, the net and the inputs have an
+    effect only on those that show infinite nets too.
+    """
     before = st.session_state.get("experiment")
     st.session_state.without_kernel = None
     spec = problem = None
@@ -51,9 +56,15 @@ def draw() -> None:
     except NTKError as error:  # the other controls are drawn all the same: those left out would lose their values
         problem = error
     try:
-        net = _net()
-        attack = _attack()
-        rule, inputs, kind, precision, ridge, checkpoint = _more()
+        above, between = st.container(), st.container()
+        idle = page not in INFINITE_NETS
+        rule, inputs, kind, precision, ridge, checkpoint = _more(idle)
+        with above:
+            if kind == "empirical":
+                way_back(checkpoint, idle)
+            net = _net(disabled=idle and kind == "empirical")
+        with between:
+            attack = _attack()
         rest = {"inputs": inputs, "precision": precision, "attack": attack, "ridge": ridge, "rule": rule}
         if isinstance(checkpoint, NTKError) and problem is None:
             st.session_state.without_kernel = Experiment(data=spec, net=net, **rest)
@@ -197,7 +208,7 @@ def _first_classes(known: data.Source) -> list[str]:
     return list(known.default_classes or known.classes)
 
 
-def _net() -> NetSpec:
+def _net(disabled: bool) -> NetSpec:
     family = st.segmented_control(
         "Architecture",
         list(FAMILIES),
@@ -207,6 +218,7 @@ def _net() -> NetSpec:
         bind="query-params",
         on_change=_family_changed,
         width="stretch",
+        disabled=disabled,
     )
     options = DEPTHS[family]
     depth = st.selectbox(
@@ -216,12 +228,14 @@ def _net() -> NetSpec:
         key="depth",
         bind="query-params",
         help="Hidden layers; Myrtle comes in three depths.",
+        disabled=disabled,
     )
     with st.expander("Weights and activation"):
-        w = st.number_input("Weight scale W_std", 0.01, 10.0, 2**0.5, 0.1, format="%.4f", key="w", bind="query-params")
-        b = st.number_input("Bias scale b_std", 0.0, 10.0, 0.1, 0.05, format="%.3f", key="b", bind="query-params")
+        bound = {"bind": "query-params", "disabled": disabled}
+        w = st.number_input("Weight scale W_std", 0.01, 10.0, 2**0.5, 0.1, format="%.4f", key="w", **bound)
+        b = st.number_input("Bias scale b_std", 0.0, 10.0, 0.1, 0.05, format="%.3f", key="b", **bound)
         activation = st.segmented_control(
-            "Activation", ["relu", "erf"], default="relu", required=True, key="act", bind="query-params"
+            "Activation", ["relu", "erf"], default="relu", required=True, key="act", **bound
         )
     return NetSpec(family=FAMILIES[family], depth=depth, W_std=w, b_std=b, activation=activation)
 
@@ -265,7 +279,7 @@ def radius_in_words(eps: float, norm: str) -> str:
     return f"eps {eps * 255:.3g}/255" if norm == "linf" else f"ℓ2 eps {eps:.3g}"
 
 
-def _more() -> tuple[Rule, str, str, str, float, EpochSpec | NTKError | None]:
+def _more(idle: bool) -> tuple[Rule, str, str, str, float, EpochSpec | NTKError | None]:
     with st.expander("Kernel, inputs and classes of features"):
         kind = st.segmented_control(
             "Kernel",
@@ -284,6 +298,7 @@ def _more() -> tuple[Rule, str, str, str, float, EpochSpec | NTKError | None]:
             key="inputs",
             bind="query-params",
             help="How the kernel sees pixels: as they are, minus the training mean, or also over their deviation.",
+            disabled=idle and kind == "empirical",
         )
         ridge = st.number_input("Ridge", 0.0, None, 0.0, 0.1, format="%.4f", key="ridge", bind="query-params")
         precision = st.selectbox(

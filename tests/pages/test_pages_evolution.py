@@ -267,6 +267,29 @@ def test_use_this_kernel(opened: Open) -> None:
     assert kernel == pytest.approx(probe, rel=1e-3, abs=1e-3 * float(np.abs(probe).max()))
 
 
+def test_back_to_the_infinite_net(opened: Open) -> None:
+    """The sidebar says whose kernel it is, greys out what has no effect there, and leads back."""
+    at = opened("evolution", LINK | {"n": "40", "look": "2", "depth": "3"})
+    at.button(key="use-fgsm").click().run()
+    assert not at.exception
+    (said,) = at.sidebar.info
+    assert "Small CNN (2 convolutions), he initialisation, FGSM training, seed 0, epoch 2" in said.value
+    assert "have no effect on this page" in said.value
+    of_the_net = ("net", "depth", "w", "b", "act", "inputs")
+    controls = {key: next(one for one in at.sidebar if getattr(one, "key", None) == key) for key in of_the_net}
+    assert {key: one.disabled for key, one in controls.items()} == dict.fromkeys(of_the_net, True)
+    at.switch_page("pages/transfer.py").run()
+    assert not at.selectbox(key="depth").disabled
+    assert "that this page also shows" in at.sidebar.info[0].value
+    at.switch_page("pages/spectrum.py").run()
+    at.button(key="infinite").click().run()
+    experiment = run_until_ready(at).session_state.experiment
+    assert (experiment.kind, experiment.checkpoint, experiment.net.depth) == ("ntk", None, 3)
+    assert "FC(3) NTK" in at.main.caption[0].value
+    assert list(at.sidebar.info) == []
+    assert not at.selectbox(key="depth").disabled
+
+
 def evolution_kernel(experiment: specs.Experiment) -> np.ndarray:
     """The same kernel as the Evolution page has it: its probe set was all training images."""
     spec = specs.TangentSpec(checkpoint=experiment.checkpoint, n=experiment.data.n_train)
