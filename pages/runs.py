@@ -53,11 +53,14 @@ table = pd.DataFrame(
         "Time (s)": [entry.seconds for entry in entries],
     }
 )
+names = [(entry.stage, entry.key) for entry in entries]
+chosen = st.session_state.get("chosen_run")  # kept while other pages are looked at
 state = st.dataframe(
     table,
     hide_index=True,
     on_select="rerun",
     selection_mode="single-row",
+    selection_default={"selection": {"rows": [names.index(chosen)] if chosen in names else []}},
     key="runs",
     column_config={
         "What": st.column_config.TextColumn(width="large"),
@@ -65,7 +68,8 @@ state = st.dataframe(
         "Time (s)": st.column_config.NumberColumn(format="%.1f"),
     },
 )
-rows = state.selection.rows
+rows = [row for row in state.selection.rows if row < len(entries)]
+st.session_state.chosen_run = names[rows[0]] if rows else None
 verify, clear = st.columns([1, 1])
 if verify.button("Verify all", icon=":material/fact_check:", width="stretch"):
     report = store.verify()
@@ -82,7 +86,7 @@ with clear.popover("Delete all", icon=":material/delete:", width="stretch"):
         store.clear()
         store.clear_incidents()
         st.rerun()
-if not rows or rows[0] >= len(entries):
+if not rows:
     st.caption("Select a row to open, export or delete it.")
     st.stop()
 entry = entries[rows[0]]

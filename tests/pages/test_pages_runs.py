@@ -141,6 +141,22 @@ def test_delete_means_the_run_that_was_shown(opened: Open) -> None:
     stored(later.spectrum())
 
 
+def test_the_chosen_run_is_kept_while_other_pages_are_looked_at(opened: Open) -> None:
+    """Also when the table has other rows by then; not chosen any more, it stays so."""
+    spec = opened("spectrum", {"draw": "29"}).session_state.experiment.spectrum()
+    at = chosen(opened, spec)
+    words = at.main.subheader[0].value
+    opened("spectrum", {"draw": "30"})
+    at.switch_page("pages/overview.py").run()
+    at.switch_page("pages/runs.py").run()
+    assert at.main.subheader[0].value == words
+    assert specs.key(spec) in at.main.caption[-1].value
+    select(at, "runs", rows=[])
+    at.switch_page("pages/overview.py").run()
+    at.switch_page("pages/runs.py").run()
+    assert len(at.main.subheader) == 0
+
+
 @pytest.mark.parametrize(
     ("stage", "meta"),
     [
