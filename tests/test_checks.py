@@ -504,7 +504,15 @@ DOORS = {
         {"eps": (-0.1, 1e9), "steps": (0, 2.5, 10**6), "seed": (-1, 2**70)},
     ),
     "eigenfeatures": Door(
-        lambda a: ntk.eigenfeatures(a["kernel"], a["x"], a["y"], a["x_test"], a["y_test"], a["attack"]),
+        lambda a: ntk.eigenfeatures(
+            a["kernel"],
+            a["x"],
+            a["y"],
+            a["x_test"],
+            a["y_test"],
+            a["attack"],
+            progress=a.get("progress"),
+        ),
         {
             "kernel": "thing",
             "x": "pixels",
@@ -512,6 +520,7 @@ DOORS = {
             "x_test": "pixels",
             "y_test": "labels",
             "attack": "optional",
+            "progress": "optional",
         },
         {"y_test": (ONE_HOT,), "x_test": (torch.rand(8, 1, 4, 4),)},
     ),
@@ -775,6 +784,37 @@ def test_a_door_is_shut_to_what_is_wrong(name, argument, value):
     assert words.endswith(".")
     assert len(words) < 500
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@functools.cache
+def three_classes() -> dict[str, object]:
+    k = ntk.kernel_fn(ntk.fc(1))
+    return {**right(), "y": ONE_HOT, "y_test": ONE_HOT, "f": ntk.fit(k, X, ONE_HOT), "answers": ONE_HOT * 0.3}
+
+
+@pytest.mark.parametrize("name", ["accuracy", "margin", "Attack", "eigenfeatures", "kept_features", "judge"])
+@pytest.mark.parametrize("y", [pytest.param(case.values[0], id=case.id) for case in NO_LABELS])
+def test_labels_of_three_classes(name, y):
+    DOORS[name].call(three_classes())
+    for argument in {"y", "y_test"} & DOORS[name].kinds.keys():
+        for wrong in (y, SIGNS):
+            with pytest.raises(ntk.SpecError, match=r"must be|has entries|both need"):
+                DOORS[name].call({**three_classes(), argument: wrong})
+
+
+def test_images_that_want_gradients_are_left_without():
+    """Fitting, sweeping and training look at images; they leave none of their own marks on them."""
+    a, x = right(), X.clone().requires_grad_()
+    assert not ntk.fit(a["kernel"], x, SIGNS)(X).requires_grad
+    sweep = ntk.eigenfeatures(a["kernel"], x, SIGNS, x, SIGNS, attack=ntk.fgsm(0.1))
+    plain = ntk.eigenfeatures(a["kernel"], X, SIGNS, X, SIGNS, attack=ntk.fgsm(0.1))
+    assert torch.equal(sweep.right_after, plain.right_after)
+    net = ntk.finite_net(ntk.fc(1).module((1, 3, 3), 4))
+    for _ in ntk.train_epochs(net, x, SIGNS, a["schedule"], 1):
+        pass
+    for _ in ntk.train(net, x, SIGNS, a["recipe"]):
+        pass
+    assert x.grad is None
 
 
 @pytest.mark.parametrize("eps", [0.0, 8 / 255])

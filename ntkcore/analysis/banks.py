@@ -89,6 +89,7 @@ def swept(
     attack: Attack,
     s: Spectrum | None = None,
     K_test: Tensor | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What a sweep is made of, checked at its door: x [n, C, H, W], y [n, c], x_test [m, C, H, W], y_test [m, c].
 
@@ -96,8 +97,9 @@ def swept(
     """
     checks.function(kernel, "kernel", "It maps images to [n1, n2]; kernel_fn makes one.")
     checks.instance(attack, Attack, "attack", MAKERS)
-    x = checks.images(x, pixels=True)
-    x_test = checks.images(x_test, "x_test", pixels=True, shape=x.shape[1:])
+    checks.progress(progress)
+    x = checks.images(x, pixels=True).detach()
+    x_test = checks.images(x_test, "x_test", pixels=True, shape=x.shape[1:]).detach()
     y = checks.labels(y, len(x))
     y_test = checks.labels(y_test, len(x_test), "y_test", y.shape[1])
     if s is not None:

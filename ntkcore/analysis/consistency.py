@@ -171,9 +171,10 @@ def feature_gradients(
     counts images. Raises SpecError for a feature that does not exist, labels that do not fit, or a kernel without
     gradients for pairs of images.
     """
-    x = checks.images(x)
+    checks.progress(progress)
+    x = checks.images(x).detach()
     y = checks.labels(y, len(x))
-    images = checks.images(images, "images", shape=x.shape[1:])
+    images = checks.images(images, "images", shape=x.shape[1:]).detach()
     labels = checks.labels(labels, len(images), "labels", y.shape[1])
     train_spectrum(kernel, x, checks.instance(s, Spectrum, "s", "spectrum(kernel(x)) makes one."))
     if not hasattr(untiled(kernel), "pair_gradients"):

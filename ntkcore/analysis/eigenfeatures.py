@@ -103,7 +103,7 @@ def eigenfeatures(
     Images in [0, 1]; labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others.
     """
     attack = fgsm() if attack is None else attack
-    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, K_test=K_test)
+    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, None, K_test, progress)
     kernel = frozen(kernel)
     s = train_spectrum(kernel, x.double(), spectrum_of_train)
     result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test)

@@ -122,7 +122,7 @@ def _fitted(kernel: KernelFunction, x: Tensor, y: Tensor) -> tuple[KernelFunctio
     checks.function(kernel, "kernel", "It maps images to [n1, n2]; kernel_fn makes one.")
     x = checks.images(x)
     y = checks.targets(y, len(x))
-    return frozen(kernel), x.to(torch.float64, copy=True), y
+    return frozen(kernel), x.detach().to(torch.float64, copy=True), y
 
 
 @plain

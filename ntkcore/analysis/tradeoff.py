@@ -55,7 +55,7 @@ def kept_features(
     class (classes [F] from ``classify``). k runs over round numbers up to all features of the kind. Images in [0, 1];
     labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others, and for classes that are not such.
     """
-    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test)
+    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     classes = checks.codes(classes, s.rank, (USELESS, NON_ROBUST, ROBUST), "classes")
     order = {
         "top": np.arange(s.rank),
@@ -93,7 +93,7 @@ def along_time(
 
     Images and labels as in ``kept_features``.
     """
-    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test)
+    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     ridge, points = checks.number(ridge, "ridge", 0), checks.whole(points, "points", 2, 10_000)
     smallest = float(s.values[s.rank - 1])
     times = np.geomspace(0.1 / float(s.values[0]), 10 / smallest, points)

@@ -82,6 +82,7 @@ def perturb_along(
     ratio, and for one with a random start.
     """
     x, y, eps = _attacked(f, x, y, eps)
+    checks.progress(progress)
     if scalable(attack, max(eps)).random_start:
         raise SpecError(f"{attack} cannot be scaled to other radii. Give it no random start.")
     adversarial, gradients = [], []
@@ -113,7 +114,7 @@ def sign_noise(x: Tensor, eps: Sequence[float], seed: int = 0) -> Tensor:
 
     x [m, C, H, W] in [0, 1].
     """
-    x, eps = checks.images(x, pixels=True), _radii(eps)
+    x, eps = checks.images(x, pixels=True).detach(), _radii(eps)
     generator = torch.Generator().manual_seed(checks.seed(seed))
     signs = torch.randint(0, 2, x.shape, generator=generator, device="cpu").to(x) * 2 - 1
     return torch.stack([(x + radius * signs).clamp(0, 1) for radius in eps])

@@ -183,7 +183,7 @@ def learned_from(net: FiniteNet, x: Tensor, y: Tensor, loss: str, attacked: bool
     Squared loss on clean images takes any finite numbers for y.
     """
     checks.instance(net, FiniteNet, "net", "finite_net(module) makes one.")
-    x = checks.images(x, pixels=attacked)
+    x = checks.images(x, pixels=attacked).detach()
     y = checks.targets(y, len(x)) if loss == "squared" and not attacked else checks.labels(y, len(x))
     return x, y.to(x.device)
 
