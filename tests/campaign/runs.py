@@ -31,7 +31,15 @@ DATA = {"n_train": 24, "n_test": 10, "size": 4}
 DESCRIPTIONS = {
     "run": {"data": DATA, "net": {"depth": 2}},
     "transfer": {"kernel": {"data": DATA}, "widths": [8], "seeds": 1, "eps": [4 / 255, 8 / 255]},
-    "evolve": {"data": DATA, "net": {"net": {}, "width": 8}, "epochs": 2, "seeds": 1, "probe": 12, "freeze": [1]},
+    "evolve": {
+        "data": DATA,
+        "net": {"net": {}, "width": 8},
+        "regimes": ["fgsm"],
+        "epochs": 2,
+        "seeds": 1,
+        "probe": 12,
+        "freeze": [1],
+    },
 }
 
 
