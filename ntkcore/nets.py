@@ -151,6 +151,7 @@ class Net:
 
     def __post_init__(self):
         object.__setattr__(self, "layers", _in_order(self.layers))
+        checks.instance(self.name, str, "name", "It says in words which net this is.")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Net) and self.layers == other.layers

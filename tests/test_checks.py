@@ -12,8 +12,10 @@ from torch import nn
 
 import ntkcore as ntk
 from ntkcore import checks, nets
-from ntkcore.analysis.consistency import feature_gradients
+from ntkcore.analysis.consistency import alignment_matrix, feature_gradients, subspace_overlap
+from ntkcore.analysis.evolution import look
 from ntkcore.analysis.flips import margin_along_eps
+from ntkcore.analysis.frozen import solve
 from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.tradeoff import along_time, kept_features
 from ntkcore.analysis.transfer import judge, perturb_along, sign_noise
@@ -562,7 +564,8 @@ DOORS = {
         {"n_train": "field", "n_test": "field"},
         {"n_train": (1, 2.5), "n_test": (0,), "seed": (-1, True, 2**70)},
     ),
-    "load": Door(lambda a: ntk.load(a.get("spec", SMALL)), {"spec": "thing"}),
+    "load": Door(lambda a: ntk.load(a.get("spec", SMALL), a.get("root")), {"spec": "thing"}, {"root": (3, True)}),
+    "import_npz": Door(lambda a: a.get("path") and ntk.import_npz(a["path"]), {}, {"path": (3, 1.0, ["a.npz"])}),
     "InputMap": Door(
         lambda a: ntk.InputMap(a["image"], a.get("scale", 1.0)),
         {"image": "image", "scale": "number"},
@@ -725,6 +728,20 @@ DOORS = {
         lambda a: feature_gradients(a["kernel"], a["s"], a["x"], a["y"], a["x_test"], a["y_test"], a["features"]),
         {"s": "thing", "x": "images", "y": "labels", "x_test": "images", "y_test": "labels", "features": "selection"},
     ),
+    "look": Door(lambda a: look(a["K"], a.get("k", 2)), {"K": "matrix", "k": "number"}, {"k": (0, 1.5)}),
+    "alignment_matrix": Door(
+        lambda a: alignment_matrix(a.get("kernels", [a["K"]] * 2), True), {}, {"kernels": ([], None, [np.eye(3)], 3)}
+    ),
+    "subspace_overlap": Door(
+        lambda a: subspace_overlap(a["s"].vectors, a["s"].vectors, a.get("ks", [1, 2])),
+        {},
+        {"ks": ([], [0], [9], [1.5], [True], 3, "12", None)},
+    ),
+    "solve": Door(
+        lambda a: solve(a["net"], a["x"], a["y"], a.get("ridge", 0.5)),
+        {"net": "thing", "x": "images", "y": "targets", "ridge": "number"},
+        {"ridge": (-1,)},
+    ),
     "build": Door(
         lambda a: build(a.get("name", "cnn-small"), (1, 8, 8), a.get("outputs", 1), a.get("seed", 0)),
         {"name": "text", "outputs": "number", "seed": "number"},
@@ -737,7 +754,6 @@ NO_DOORS = {
     "Spectrum",
     "Sweep",
     "Task",
-    "import_npz",
     "kernel_to_file",
     "Cancelled",
     "DataError",

@@ -61,7 +61,9 @@ def kernel_alignment(K1: Tensor, K2: Tensor, centred: bool) -> float:
 
 def alignment_matrix(kernels: Sequence[Tensor], centred: bool) -> Tensor:
     """``kernel_alignment`` of every pair of A kernels [n, n]: [A, A], symmetric, ones on the diagonal."""
-    shapes = {tuple(K.shape) for K in kernels}
+    if not isinstance(kernels, list | tuple) or not kernels:
+        raise SpecError(f"kernels is {shown(kernels)}; give a list of kernel matrices [n, n].")
+    shapes = {tuple(checks.tensor(K, "A kernel").shape) for K in kernels}
     if len(shapes) > 1:
         raise SpecError(
             f"The kernels have shapes {', '.join(map(str, sorted(shapes)))}; all must be of the same training images."
@@ -206,18 +208,14 @@ def matched_gradient_cosine(gradients1: Tensor, gradients2: Tensor, partner: Ten
     another sign in its partner). The label's sign drops out too, as it is the same on both
     sides. An image where either gradient is exactly zero has no cosine and is left out; nan when none is left.
     """
+    checks.tensor(gradients1, "gradients1"), checks.tensor(gradients2, "gradients2")
     if gradients1.ndim != 3 or gradients2.ndim != 3 or gradients1.shape[1:] != gradients2.shape[1:]:
         raise SpecError(
             "Gradients must be [F, m, d] at the same m images of d pixels; "
             f"got {tuple(gradients1.shape)} and {tuple(gradients2.shape)}."
         )
-    inside = partner.shape == (len(gradients1),) and (partner >= 0).all() and (partner < len(gradients2)).all()
-    if not inside:
-        raise SpecError(
-            f"partner must hold, for each of {len(gradients1)} features, a position among the {len(gradients2)} of "
-            "the other architecture, as match_features gives it."
-        )
-    one, two = gradients1.double(), gradients2.double()[partner]
+    positions = torch.from_numpy(checks.codes(partner, len(gradients1), range(len(gradients2)), "partner"))
+    one, two = gradients1.double(), gradients2.double()[positions]
     sizes = one.norm(dim=2) * two.norm(dim=2)  # [F, m]
     cosine = (one * two).sum(2) / sizes  # sum over pixels
     return torch.where(sizes > 0, cosine, torch.nan).nanmean(1)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ntkcore import checks
 from ntkcore.analysis.consistency import CONSTANT
 from ntkcore.analysis.spectrum import effective_rank, spectrum, top_mass
 from ntkcore.errors import DataError
@@ -63,10 +64,9 @@ def look(kernel: Tensor, k: int = TOP) -> Look:
     float64; eigenvalues that rounding made negative stay as they are. Raises DataError for a kernel that is not square
     or not finite, SpecError for one that is not symmetric beyond rounding.
     """
-    if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or len(kernel) == 0:
+    if checks.tensor(kernel, "kernel").ndim != 2 or kernel.shape[0] != kernel.shape[1] or len(kernel) == 0:
         raise DataError(f"A kernel must be a square matrix [N, N] to be looked at; got shape {tuple(kernel.shape)}.")
-    if k < 1:
-        raise DataError(f"k is {k}; at least one leading eigenvector is needed.")
+    k = checks.whole(k, "k", 1, 2**31 - 1)
     if not torch.isfinite(kernel).all():
         raise DataError(
             "The kernel has entries that are not finite: the training has most likely diverged. "
@@ -221,6 +221,7 @@ def centred_alignment(K: Tensor, y: Tensor) -> float:
 
     nan when K is the same for all pairs of images, when y is zero, and where entries are not finite.
     """
+    checks.tensor(K, "K"), checks.tensor(y, "y")
     if K.ndim != 2 or K.shape[0] != K.shape[1] or y.ndim != 2 or len(y) != len(K):
         raise DataError(f"A kernel [n, n] and labels [n, c] are needed; got {tuple(K.shape)} and {tuple(y.shape)}.")
     y = y.double()
@@ -236,7 +237,8 @@ def class_specialisation(theta: Tensor, y: Tensor) -> Tensor:
     the mean of its alignments with all ``y_b y_b^T``, at most c. NaN for one output (c = 1), which has no other class
     to compare with, and for a class without images in the probe, which the others' means leave out.
     """
-    n, c = y.shape if y.ndim == 2 else (0, 0)
+    checks.tensor(theta, "theta")
+    n, c = y.shape if checks.tensor(y, "y").ndim == 2 else (0, 0)
     if theta.shape != (n, n, c, c):
         raise DataError(
             f"A full kernel [n, n, c, c] and labels [n, c] are needed; got {tuple(theta.shape)} and {tuple(y.shape)}."

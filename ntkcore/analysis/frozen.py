@@ -30,6 +30,7 @@ def solve(net: FiniteNet, x: Tensor, y: Tensor, ridge: float = 0.0) -> FiniteNet
     The centred form, without the net's own output. ridge: in units of the kernel's mean diagonal. Solved in float64.
     Raises NTKError when the kernel is singular.
     """
+    checks.instance(net, FiniteNet, "net", "finite_net(module) makes one.")
     x = checks.images(x)
     n, c = checks.targets(y, len(x)).shape
     ridge = checks.number(ridge, "ridge", 0)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ntkcore import checks
 from ntkcore.data.arrays import Arrays
 from ntkcore.data.npz import MAX_FILE, NpzFile
 from ntkcore.data.own_npz import read_contents, read_images
@@ -61,6 +62,7 @@ def import_npz(path_or_bytes: str | os.PathLike[str] | bytes, root: Root = None)
     The copy appears whole or not at all; the same file imported twice is kept once. Raises DataError with a
     sentence that says what is wrong with the file and how to mend it; nothing is kept then.
     """
+    checks.instance(path_or_bytes, (str, os.PathLike, bytes), "The .npz", "Give its path or its content.")
     content = path_or_bytes if isinstance(path_or_bytes, bytes) else _content(Path(os.path.expanduser(path_or_bytes)))
     arrays = read_images(NpzFile(io.BytesIO(content)))
     digest = hashlib.sha256(content).hexdigest()

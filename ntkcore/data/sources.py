@@ -17,6 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from ntkcore import checks
+
 SetName = Literal[
     "fashion-mnist-sample",
     "mnist",
@@ -86,6 +88,8 @@ def pooled_sides(image_shape: tuple[int, int, int]) -> tuple[int, ...]:
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     """The folder data sets are kept in: ``root``, else ``NTK_DATA``, else ``ntkcore/data`` in the user's cache."""
+    if root is not None:
+        checks.instance(root, (str, os.PathLike), "root", "It is the folder of the data sets.")
     chosen = root or os.environ.get("NTK_DATA")
     if chosen:
         return Path(chosen).expanduser()

@@ -117,6 +117,10 @@ class FiniteNet:
     inputs: InputMap = RAW
     base: nn.Module | None = None
 
+    def __post_init__(self):
+        checks.module(self.module)
+        checks.instance(self.inputs, InputMap, "inputs", "input_map(name, x_train) makes one.")
+
     @plain
     def __call__(self, x: Tensor) -> Tensor:
         checks.image_form(x, axes=None)
@@ -140,9 +144,8 @@ class Checkpoint:
 
 def finite_net(module: nn.Module, inputs: InputMap = RAW, centred: bool = False) -> FiniteNet:
     """``module`` as a predictor; centred: its present output is subtracted from now on."""
-    checks.module(module)
-    checks.instance(inputs, InputMap, "inputs", "input_map(name, x_train) makes one.")
     checks.truth(centred, "centred")
+    checks.module(module)
     base = None
     if centred:
         base = copy_of(checks.initialised(module))

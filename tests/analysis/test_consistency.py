@@ -284,8 +284,8 @@ def test_gradients_that_cannot_be_had_are_refused():
     g = torch.ones(2, 3, 4)
     with pytest.raises(SpecError, match="same m images"):
         matched_gradient_cosine(g, g[:, :2], torch.arange(2))
-    for partner in (torch.arange(3), torch.tensor([0, 2]), torch.tensor([-1, 0])):
-        with pytest.raises(SpecError, match="match_features"):
+    for partner in (torch.arange(3), torch.tensor([0, 2]), torch.tensor([-1, 0]), torch.tensor([True, False])):
+        with pytest.raises(SpecError, match="partner"):
             matched_gradient_cosine(g, g, partner)
 
 
