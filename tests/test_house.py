@@ -23,6 +23,7 @@ LAYERS = (
     "checks",
     "modes",
     "looking",
+    "writing",
     "data",
     "covariance",
     "nets",

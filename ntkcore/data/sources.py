@@ -10,7 +10,6 @@ folder in ``NTK_DATA``, or ``ntkcore/data`` in the user's cache folder::
 """
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from ntkcore import checks
+from ntkcore.writing import user_cache
 
 SetName = Literal[
     "fashion-mnist-sample",
@@ -93,14 +93,7 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     chosen = root or os.environ.get("NTK_DATA")
     if chosen:
         return Path(chosen).expanduser()
-    home = Path.home()
-    if sys.platform == "win32":
-        cache = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        cache = home / "Library" / "Caches"
-    else:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return cache / "ntkcore" / "data"
+    return user_cache() / "data"
 
 
 def available(name: str, root: str | os.PathLike[str] | None = None) -> bool:

@@ -26,6 +26,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from ntkcore.kernels.blocks import slices
+from ntkcore.kernels.kept import keep
 
 LANES = 16
 
@@ -153,12 +154,10 @@ SOURCES = hashlib.sha256(
 def compiled(function):
     """numba.njit as these loops need it: without the lock, kept on disk, sums of products in one instruction.
 
-    numba keeps what it compiled until the file of that function changes; it does not look at the functions that were
-    inlined into it. So all sources here are part of its stamp.
+    All sources here are part of what a kept loop was made from: the functions that are inlined into it count too.
     """
-    dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
-    kept = dispatcher._cache._cache_file
-    kept._source_stamp = (kept._source_stamp, SOURCES)
+    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
+    keep(dispatcher, SOURCES)
     return dispatcher
 
 

@@ -1,10 +1,5 @@
 """Compiled loops for convolutional nets, against the plain recursion over whole covariances, number by number."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -127,31 +122,6 @@ def test_prepared_while_gradients_were_wanted():
 def test_images_too_small_for_the_pools():
     with pytest.raises(SpecError, match="too small for Myrtle-5"):
         ntk.kernel_fn(ntk.myrtle(5))(images(2, (1, 3, 3)))
-
-
-def test_what_was_compiled_from_other_sources_is_not_used(tmp_path):
-    """numba itself looks at the file of the loop alone; the functions inlined into it count too."""
-    (tmp_path / "loop.py").write_text(
-        "from ntkcore.kernels import vectors\n"
-        "import sys\n"
-        "vectors.SOURCES = sys.argv[1]\n"
-        "@vectors.compiled\n"
-        "def twice(x):\n"
-        "    return 2 * x\n"
-        "assert twice(3.0) == 6.0\n"
-        "print(sum(twice.stats.cache_hits.values()))\n"
-    )
-    hits = [
-        subprocess.run(
-            [sys.executable, tmp_path / "loop.py", sources],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for sources in ("a", "a", "b")
-    ]
-    assert hits == ["0", "1", "0"]
 
 
 def test_arccos_of_every_cosine():
