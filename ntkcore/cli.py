@@ -14,10 +14,8 @@ Ctrl-C stops between two tiles and leaves nothing half-written.
 """
 
 import argparse
-import errno
 import io
 import os
-import secrets
 import sys
 import time
 from collections.abc import Sequence
@@ -36,7 +34,9 @@ from ntkcore.runs.device import choose_device
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.rates import calibrate
 from ntkcore.runs.store import Store
+from ntkcore.writing import check_place, refused_in_words, replacing
 
+OTHER_OUT = "Choose another --out."
 LARGEST_SPEC = 4 << 20  # bytes of a file that holds an experiment
 MOST_MEMORY = 1e9  # MB; a petabyte
 LONGEST_LINE = 1000  # characters of what is printed of names that others have chosen
@@ -192,20 +192,14 @@ def _text(path: str) -> bytes:
     return text
 
 
-def _out(path: str) -> tuple[Path, Path]:
-    """The file to write and the one beside it that is written first; refused now where they could not be."""
+def _out(path: str) -> Path:
+    """The file to write; refused now where it could not be."""
     if not path.strip():
         raise NTKError("--out is empty; give the name of an .npz or .npy file.")
     out = Path(path)
-    try:
-        if out.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        part = out.with_name(f".{out.name}-{secrets.token_hex(4)}.part")
-        part.touch()
-        part.unlink()
-    except (OSError, ValueError) as error:
-        raise NTKError(f"Cannot write {path}: {reason(error)}. Choose another --out.") from None
-    return out, part
+    with refused_in_words(out, OTHER_OUT):
+        check_place(out)
+    return out
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -311,7 +305,7 @@ def _cache(options: argparse.Namespace) -> int:
 
 
 def _kernel(options: argparse.Namespace) -> None:
-    experiment, (out, part) = _experiment(options), _out(options.out)
+    experiment, out = _experiment(options), _out(options.out)
     if out.suffix == ".npy":
         _kernel_by_tiles(options, experiment)
         return
@@ -319,22 +313,15 @@ def _kernel(options: argparse.Namespace) -> None:
         spec, store = experiment.kernel(), Store(options.cache)
         arrays = stages.result(spec, store, bar, options.data, options.device).arrays
     task = data.load(experiment.data, root=options.data)
-    try:
-        try:
-            with open(part, "wb") as file:
-                np.savez_compressed(
-                    file,
-                    K=arrays["K"].numpy(),
-                    K_test=arrays["K_test"].numpy(),
-                    y_train=task.y_train.numpy(),
-                    y_test=task.y_test.numpy(),
-                    spec=specs.canonical(spec),
-                )
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise NTKError(f"Cannot write {out}: {reason(error)}. Choose another --out.") from None
+    with refused_in_words(out, OTHER_OUT), replacing(out, begins=b"PK") as file:
+        np.savez_compressed(
+            file,
+            K=arrays["K"].numpy(),
+            K_test=arrays["K_test"].numpy(),
+            y_train=task.y_train.numpy(),
+            y_test=task.y_test.numpy(),
+            spec=specs.canonical(spec),
+        )
     print(f"{brief(out)}: K {tuple(arrays['K'].shape)}, K_test {tuple(arrays['K_test'].shape)}")
 
 
@@ -351,8 +338,12 @@ def _kernel_by_tiles(options: argparse.Namespace, experiment: specs.Experiment) 
     x = task.x_train.double() if spec.precision == "float64" else task.x_train.float()
     x = x.to(choose_device(options.device))
     with Bar("kernel") as bar:
-        K = kernel_to_file(stages.kernel_of(spec, task), x, options.out, 1e6 * options.memory, bar)
+        K = kernel_to_file(stages.kernel_of(spec, task), x, options.out, 1e6 * options.memory, bar, _tell)
     print(f"{brief(options.out)}: K {K.shape}")
+
+
+def _tell(sentence: str) -> None:
+    print(brief(sentence), file=sys.stderr)
 
 
 def _import(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ntkcore.errors import NTKError
+from ntkcore.errors import NTKError, reason
 
 if os.name == "nt":
     import msvcrt
@@ -59,20 +59,17 @@ def refused_in_words(path: Path, mend: str) -> Iterator[None]:
         yield
     except OSError as error:
         known = (words for codes, words in _REASONS.items() if error.errno in codes)
-        reason = next(known, error.strerror or str(error))
-        raise NTKError(f"Cannot write {short(path)}: {reason}. {mend}") from None
-
-
-def short(path: Path, longest: int = 200) -> str:
-    """A path as a sentence can hold it: of a very long one the end."""
-    text = str(path)
-    return text if len(text) <= longest else f"...{text[-longest:]}"
+        raise NTKError(f"Cannot write {path}: {next(known, reason(error))}. {mend}") from None
 
 
 def check_place(path: Path) -> None:
     """Raise the OSError that writing a file would end with, where that can be known before it is computed."""
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "a name cannot hold a NUL")
     if not path.name or path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path.with_name(f"{path.name}.begun.json").lstat()  # the longest name that is written: too long or not
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     if not os.access(path.parent, os.W_OK):
@@ -82,7 +79,7 @@ def check_place(path: Path) -> None:
 def in_the_way(path: Path) -> NTKError:
     """What to say of a file that stands where an unfinished one would, and is not ours."""
     return NTKError(
-        f"{short(path)} is in the way: it is not an unfinished file of ntkcore's. Move it away, or choose another name."
+        f"{path} is in the way: it is not an unfinished file of ntkcore's. Move it away, or choose another name."
     )
 
 
@@ -119,7 +116,7 @@ def held(path: Path) -> Iterator[BinaryIO]:
         except OSError as error:
             file.close()
             if error.errno in _TAKEN:
-                raise Taken(f"{short(path)} is being written by another process.") from None
+                raise Taken(f"{path} is being written by another process.") from None
             raise
         file.close()
     with file:

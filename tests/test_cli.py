@@ -240,6 +240,32 @@ def test_the_kernel_as_npz(call, cache, spec_file, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_the_kernel_as_npz_after_a_kill(call, spec_file, tmp_path):
+    """What a killed command left is taken over; what somebody else left is not."""
+    part = tmp_path / ".k.npz.part"
+    part.write_bytes(b"PK\3\4 half of it")
+    assert call("kernel", spec_file, "--out", tmp_path / "k.npz")[0] == 0
+    assert not part.exists()
+    part.write_text("a diary")
+    status, _, err = call("kernel", spec_file, "--out", tmp_path / "k.npz")
+    assert (status, part.read_text()) == (1, "a diary")
+    assert f"{part} is in the way" in err
+
+
+def test_a_damaged_unfinished_kernel_is_told_of(call, spec_file, tmp_path):
+    """In a sentence on stderr; the kernel is right."""
+    assert call("kernel", spec_file, "--out", tmp_path / "k.npy")[0] == 0
+    whole = (tmp_path / "k.npy").read_bytes()
+    (tmp_path / "k.npy").replace(tmp_path / "k.npy.begun")
+    (tmp_path / "k.npy.begun.json").write_text('{"images": 3, "done": "all"}')
+    status, _, err = call("kernel", spec_file, "--out", tmp_path / "k.npy")
+    assert status == 0
+    assert "The list of finished tiles" in err
+    assert "begun anew" in err
+    assert (tmp_path / "k.npy").read_bytes() == whole
+    assert {path.name for path in tmp_path.glob("*k.npy*")} == {"k.npy"}
+
+
 def test_the_kernel_by_tiles(call, spec_file, tmp_path):
     """An .npy: the training images' kernel, the same numbers."""
     assert call("kernel", spec_file, "--out", tmp_path / "k.npz")[0] == 0
