@@ -21,10 +21,8 @@ TIMES = (1.0, 1e9, 4e9)  # seconds since the epoch: old, and in the future
 def drill(count: int, seed: int, folder: Path) -> list[str]:
     """``count`` folders, refused ones and caches with things in them in turn; each meets every command."""
     draw, runs, failures = random.Random(seed), written(folder / "descriptions"), []
-    if count <= FEW:
-        runs.pop("evolve")
-    whole = folder / "whole"
-    for command in runs.keys() & {"run", "evolve"}:
+    whole, filled = folder / "whole", ("run", "evolve") if count > FEW else ("run",)
+    for command in filled:
         call("--cache", whole, *runs[command])
     for i in range(count):
         root, elsewhere = folder / f"{i}" / "root", folder / f"{i}" / "elsewhere"
@@ -39,7 +37,8 @@ def drill(count: int, seed: int, folder: Path) -> list[str]:
             theirs = {elsewhere, *_sprinkled(draw, root, elsewhere)}
         before = {place: _listed(place) for place in theirs}
         for named in (True, False) if refused else (draw.random() < 0.5,):  # by --cache, by NTK_CACHE
-            failures += [f"folder {i}: {flaw}" for flaw in _commands(runs, root, named, refused)]
+            ran = runs if refused else {command: runs[command] for command in ("transfer", *filled)}
+            failures += [f"folder {i}: {flaw}" for flaw in _commands(ran, root, named, refused)]
             for place in theirs:
                 if _listed(place) != before[place]:
                     failures.append(f"folder {i}: {place} is not what it was.")
@@ -50,12 +49,14 @@ def _commands(runs: dict[str, list[str]], root: Path, named: bool, refused: bool
     """Every command once, with a cache that may hold next to nothing; what they should not have said."""
     failures, there = [], {"NTK_CACHE": "/nowhere" if named else str(root), "NTK_CACHE_MAX_GB": "0.000000001"}
     commands = [["cache", what] for what in ("ls", "verify", "clear")] + list(runs.values())
-    commands.append(["kernel", runs["run"][1], "--out", str(root.parent.parent / "K.npz")])
-    for command in commands:
+    commands += [["kernel", runs["run"][1], "--out", str(root.parent.parent / name)] for name in ("K.npz", "K.npy")]
+    for command in [*commands, ["presets"]]:
         with patch.dict(os.environ, there):
             status, said = call(*(["--cache", root] if named else []), *command)
         if status not in (0, 1):
             failures.append(f"{command}: {said.strip()[-600:]}")
+        elif command[0] == "presets" or command[-1].endswith(".npy"):  # these look at no cache
+            failures += [f"{command}: {said.strip()[-300:]}"] if status else []
         elif refused and not (status == 1 and f"{root} is not a cache: " in said):
             failures.append(f"{command} is not refused: {status}, {said.strip()[-300:]}")
     return failures
