@@ -84,7 +84,6 @@ with clear.popover("Delete all", icon=":material/delete:", width="stretch"):
     st.markdown("Everything is computed again when it is needed.")
     if st.button("Yes, delete all", type="primary"):
         store.clear()
-        store.clear_incidents()
         st.rerun()
 if not rows:
     st.caption("Select a row to open, export or delete it.")

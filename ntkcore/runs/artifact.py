@@ -176,7 +176,8 @@ def write(
         file.write(_seal(body))
         file.flush()
         os.fsync(file.fileno())
-    os.chmod(folder / ARRAYS, stat.S_IMODE((folder / META).stat().st_mode))  # safetensors makes it its owner's
+    with suppress(OSError):  # where files have no permissions
+        os.chmod(folder / ARRAYS, stat.S_IMODE((folder / META).stat().st_mode))  # safetensors makes it its owner's
     sync_folder(folder)
 
 
