@@ -8,6 +8,7 @@ import streamlit as st
 from ntkcore.errors import NTKError
 from pages.ui import sidebar
 from pages.ui.navigation import ABOUT, ICON, follow, hold, keep_history, menu, read_address
+from pages.ui.plain import complaint
 
 st.set_page_config(
     page_title="NTK and adversarial robustness",
@@ -25,6 +26,6 @@ with st.sidebar:
 try:
     page.run()
 except NTKError as error:  # the cache folder cannot be used, or something lies in a result's place
-    st.error(str(error), icon=":material/error:")
+    st.error(complaint(error), icon=":material/error:")
 if sidebar.judge_link(page_drawn=True):
     st.rerun()
