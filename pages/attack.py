@@ -14,6 +14,7 @@ from ntkcore.runs.stages import keep_image
 from pages.ui.attack_views import (
     ITSELF,
     KERNEL,
+    beside,
     everyone,
     is_net,
     kernel_view,
@@ -22,7 +23,7 @@ from pages.ui.attack_views import (
     predictors,
     transfer_view,
 )
-from pages.ui.code import lines
+from pages.ui.code import attack_lines
 from pages.ui.page import page
 from pages.ui.plain import complaint, plain
 from pages.ui.samples import task_of
@@ -123,7 +124,21 @@ if view is not None:
         )
         st.caption(f"Perturbed by FGSM through {source}, {in_pixels(experiment.attack.eps, norm)}.")
 
-if view is None or view.status is None:
+
+def _explain() -> None:
+    explain(
+        r"x'=\mathrm{clip}\big(x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f(x),y),\,0,\,1\big),"
+        r"\qquad \nabla_x f=\sum_j\alpha_j\,\partial K(x,x_j)/\partial x",
+        experiment.predict(),
+        attack_lines(experiment, task, index, source, target, own, beside(experiment, target)),
+    )
+    downloads("attack", figures, {"image": view.image, "x_adv": view.x_adv, "eps": view.eps, **view.margins})
+
+
+if view is None:
+    st.stop()
+if view.status is None:
+    _explain()
     st.stop()
 st.subheader("All test images: click one", anchor=False)
 status = view.status
@@ -152,15 +167,4 @@ else:
     st.caption(f"In all {task.m} test images: {tally}. Below, {len(numbers)} of them.")
     chart(sheet, "test-images", key="sheet", on_click=_pick)
 
-explain(
-    r"x'=\mathrm{clip}\big(x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f(x),y),\,0,\,1\big),"
-    r"\qquad \nabla_x f=\sum_j\alpha_j\,\partial K(x,x_j)/\partial x",
-    experiment.predict(),
-    lines(
-        experiment,
-        f"f = ntk.fit(k, task.x_train, task.y_train, ridge={experiment.ridge})\n"
-        f"one = slice({index}, {index + 1})\n"
-        "result = attack(f, task.x_test[one], task.y_test[one])\nresult.x_adv, result.attacked",
-    ),
-)
-downloads("attack", figures, {"image": view.image, "x_adv": view.x_adv, "eps": view.eps, **view.margins})
+_explain()

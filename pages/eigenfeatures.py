@@ -12,7 +12,7 @@ from ntkcore.figures.along_index import class_shares, perturbation_split, shares
 from ntkcore.figures.eigenfeatures import usefulness_robustness
 from ntkcore.figures.strip import strip
 from ntkcore.runs.stages import read_sweep as load_sweep
-from pages.ui.code import lines
+from pages.ui.code import eigenfeatures_lines
 from pages.ui.page import page
 from pages.ui.pictures import feature_rows, perturbation_row
 from pages.ui.plain import plain
@@ -178,11 +178,7 @@ if curves is not None:
 explain(
     r"f^{(i)}(x)=\lambda_i^{-1}K(x,X)\,v_iv_i^\top Y,\qquad \sum_i f^{(i)}=f_\infty",
     experiment.sweep(),
-    lines(
-        experiment,
-        "sweep = ntk.eigenfeatures(k, task.x_train, task.y_train, task.x_test, task.y_test, attack=attack)\n"
-        f"sweep.usefulness, sweep.robustness\nntk.classify(sweep, level={rule.level}, keep={rule.keep})",
-    ),
+    eigenfeatures_lines(experiment, feature, chosen, {label: examples(task, nth)[label] for label in of_class_image}),
 )
 downloads(
     "eigenfeatures",

@@ -134,6 +134,7 @@ chart(figures["Alignment with the labels"], "alignment-with-labels", key="aligne
 
 st.subheader("The kernel at one epoch", anchor=False)
 there = [int(t) for t in looks if all(history.values(r, int(t)) is not None for r in e.regimes)]
+asked = e.epochs
 if there:
     a, b = st.columns([3, 1])
     asked = a.select_slider("Epoch", looks.tolist(), e.epochs, key="look", bind="query-params")
@@ -188,7 +189,7 @@ explain(
     r"\Theta_t(x,x')=\langle\nabla_w f_{w_t}(x),\nabla_w f_{w_t}(x')\rangle,\quad "
     r"s(A,B)=\frac{\langle A,B\rangle_F}{\|A\|\|B\|},\quad v_t=1-s(\Theta_t,\Theta_{t+1})",
     next(reversed(wanted.values())),
-    evolution_lines(experiment, e),
+    evolution_lines(e, share, asked),
 )
 downloads(
     "evolution",

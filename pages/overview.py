@@ -5,11 +5,12 @@ import streamlit as st
 from ntkcore.analysis.readings import read_prediction
 from ntkcore.runs.presets import PRESETS, Preset
 from pages.ui import evolutions, sidebar, stories
+from pages.ui.code import overview_lines
 from pages.ui.navigation import go_to
 from pages.ui.page import page
 from pages.ui.results import cost_in_words, need
 from pages.ui.samples import class_pictures, task_of
-from pages.ui.show import pictures
+from pages.ui.show import explain, pictures
 
 experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?", needed=False)
 
@@ -86,3 +87,9 @@ with right:
                 f"{int(a['left_out'])} eigenvalues are zero up to rounding (duplicate images?) and were left out."
             )
         st.page_link("pages/eigenfeatures.py", label="See which features survive", icon=":material/arrow_forward:")
+if result is not None:
+    explain(
+        r"f(x)=K(x,X)\,(K+\rho I)^{-1}Y,\qquad \text{accuracy}=\tfrac1m\,\#\{j:\ f(x'_j)\ \text{is right}\}",
+        experiment.predict(),
+        overview_lines(experiment),
+    )

@@ -10,6 +10,7 @@ from ntkcore.errors import NTKError
 from ntkcore.runs.specs import MOTION
 from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
+from pages.ui.code import runs_lines
 from pages.ui.exports import net_in_words, open_run, run_zip, spec_of
 from pages.ui.page import page
 from pages.ui.plain import plain
@@ -87,6 +88,8 @@ with clear.popover("Delete all", icon=":material/delete:", width="stretch"):
         st.rerun()
 if not rows:
     st.caption("Select a row to open, export or delete it.")
+    with st.expander("The Python lines that list them"):
+        st.code(runs_lines(store.root, None), language="python")
     st.stop()
 entry = entries[rows[0]]
 st.subheader(plain(entry.words or entry.stage), anchor=False)
@@ -126,3 +129,5 @@ third.button(
     args=(entry,),
     width="stretch",
 )
+with st.expander("The Python lines that read it"):
+    st.code(runs_lines(store.root, entry), language="python")

@@ -7,7 +7,7 @@ from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
 from ntkcore.figures.strip import Picture
-from pages.ui.code import lines
+from pages.ui.code import spectrum_lines
 from pages.ui.page import page
 from pages.ui.results import need
 from pages.ui.samples import task_of
@@ -87,6 +87,6 @@ explain(
     r"K=\sum_i\lambda_i v_iv_i^\top,\qquad \text{energy}_i=\frac{|v_i^\top Y|^2}{|Y|^2},"
     r"\qquad f_t=\sum_i(1-e^{-t\lambda_i})\,f^{(i)}",
     experiment.kernel(),
-    lines(experiment, "s = ntk.spectrum(k(task.x_train.double()))\ns.values, s.vectors"),
+    spectrum_lines(experiment, 10**power, (i, j)),
 )
 downloads("spectrum", figures, {"values": values, "label_energy": energy, "vectors": vectors})

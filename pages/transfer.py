@@ -18,7 +18,7 @@ from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
 from ntkcore.runs.specs import TwinSpec
 from ntkcore.training import LAZY
 from pages.ui.attack_views import DESCENT, ITSELF, KERNEL, predictors
-from pages.ui.code import story_lines
+from pages.ui.code import transfer_lines
 from pages.ui.matrix import matrix
 from pages.ui.navigation import go_to
 from pages.ui.page import page
@@ -153,13 +153,14 @@ if verdict is not None:
     )
     chart(sheet, "flipped-images", key="gallery", on_click=_open_image)
 
-figures |= matrix(experiment, story, at, words, night)
+drawn, crossed, width = matrix(experiment, story, at, words, night)
+figures |= drawn
 
 explain(
     r"x'=x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f_{\mathrm{NTK}}(x),y),\qquad \text{recovered}="
     r"\frac{\mathrm{acc}(x)-\mathrm{acc}(x'_{\mathrm{NTK}})}{\mathrm{acc}(x)-\mathrm{acc}(x'_{\mathrm{white\ box}})}",
     next(iter(wanted.values())),
-    story_lines(experiment, story),
+    transfer_lines(experiment, story, at, words, group, crossed, width),
 )
 downloads(
     "transfer",

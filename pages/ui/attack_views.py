@@ -127,8 +127,9 @@ def everyone(experiment: Experiment, task: Task, index: int, source: str, target
     eps = _radii(experiment)
     at = int(np.argmin(np.abs(np.array(eps) - experiment.attack.eps)))
     perturb = PerturbSpec(source=model_of(experiment, through), eps=eps, norm=experiment.attack.norm)
-    names = [name for name in predictors() if name in (KERNEL, DESCENT, target) or _trained(experiment, name)]
-    wanted = {name: TransferSpec(perturb=perturb, target=model_of(experiment, name)) for name in names}
+    wanted = {
+        name: TransferSpec(perturb=perturb, target=model_of(experiment, name)) for name in beside(experiment, target)
+    }
     found = need_all(wanted, "what the other predictors say")
     y = task.y_test[index][None].double()
     rows = []
@@ -144,6 +145,11 @@ def everyone(experiment: Experiment, task: Task, index: int, source: str, target
             }
         )
     return rows
+
+
+def beside(experiment: Experiment, target: str) -> list[str]:
+    """Whom the table asks: the kernel, the target, and the nets that have been trained."""
+    return [name for name in predictors() if name in (KERNEL, DESCENT, target) or _trained(experiment, name)]
 
 
 def _of_one(a, task: Task, truth: str, status: list[str] | None, margins) -> View:

@@ -2,7 +2,7 @@
 
 ::
 
-    figures |= matrix(experiment, story, at, "eps 8/255", dark=False)
+    drawn, crossed, width = matrix(experiment, story, at, "eps 8/255", dark=False)
 """
 
 import numpy as np
@@ -12,14 +12,16 @@ import streamlit as st
 from ntkcore.analysis.storyline import Storyline
 from ntkcore.figures.bands import MISSING
 from ntkcore.figures.transfer import transfer_matrix
-from ntkcore.runs.specs import Experiment, PerturbSpec, Story, TransferSpec
+from ntkcore.runs.specs import Experiment, NetSpec, PerturbSpec, Story, TransferSpec
 from pages.ui.architectures import ARCHITECTURES, with_net
 from pages.ui.results import need_all
 from pages.ui.show import chart
 
 
-def matrix(experiment: Experiment, story: Story, at: int, words: str, dark: bool) -> dict[str, go.Figure]:
-    """Draw the section; its figure by title, none while it is not there."""
+def matrix(
+    experiment: Experiment, story: Story, at: int, words: str, dark: bool
+) -> tuple[dict[str, go.Figure], dict[str, NetSpec], int]:
+    """Draw the section; its figure by title, none while it is not there; the architectures and the nets' width."""
     st.subheader("Across architectures", anchor=False)
     left, right = st.columns([3, 1])
     names = left.multiselect(
@@ -33,7 +35,7 @@ def matrix(experiment: Experiment, story: Story, at: int, words: str, dark: bool
     width = right.number_input("Width of the nets", 8, 4096, 128, key="mwidth", bind="query-params")
     if len(names) < 2:
         st.caption("Choose two or more architectures: each one's kernel attacks each one's nets.")
-        return {}
+        return {}, {}, width
     experiments = {name: with_net(experiment, name) for name in names}
     nets = {name: e.twin(width, 0, story.training) for name, e in experiments.items()}
     eps = (story.eps[at],)
@@ -47,8 +49,9 @@ def matrix(experiment: Experiment, story: Story, at: int, words: str, dark: bool
             wanted[target, 0, name] = TransferSpec(perturb=perturb, target=net)
     found = need_all(wanted, f"kernels and nets of {len(names)} architectures")
     line = Storyline({k: {key: a.numpy() for key, a in artifact.arrays.items()} for k, artifact in found.items()})
+    architectures = {name: e.net for name, e in experiments.items()}
     if not found:
-        return {}
+        return {}, architectures, width
     values = [[float(line.recovered(target, name, 0).mean[0]) for target in names] for name in names]
     figure = transfer_matrix(
         [f"{name} kernel" for name in names],
@@ -63,4 +66,4 @@ def matrix(experiment: Experiment, story: Story, at: int, words: str, dark: bool
         f"Rows: the kernel whose FGSM perturbs the images, at {words}. Columns: the net, of width {width}, that judges "
         "them; 100 % is what its own white-box FGSM takes."
     )
-    return {"Across architectures": figure}
+    return {"Across architectures": figure}, architectures, width

@@ -228,18 +228,6 @@ def test_open_a_run(opened: Open) -> None:
     assert number(r"(\d+) training and", at.main.caption[0].value) == 60
 
 
-def test_the_code_runs(opened: Open) -> None:
-    """The lines that the page gives print the velocity that it draws."""
-    at = opened("evolution", LINK | {"epochs": "2", "regimes": "FGSM"})
-    (block,) = at.main.code
-    said: list[object] = []
-    exec(compile(block.value, "<the page's code>", "exec"), {"print": lambda *values: said.extend(values)})
-    e = evolution_of(at, epochs=2, regimes=("fgsm",))
-    rows = [stored(e.wanted()["fgsm", 0, t, "moment"]).arrays["inner"][:, 0] for t in range(3)]
-    velocity = Motion(gram_of(rows)).velocity
-    assert [value for value in said if isinstance(value, float)][1::2] == pytest.approx(velocity.tolist(), rel=1e-2)
-
-
 # -- the kernel of a checkpoint on the other pages -----------------------------------------------------------------
 
 

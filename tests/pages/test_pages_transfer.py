@@ -11,13 +11,13 @@ from streamlit.testing.v1 import AppTest
 from ntkcore.data import DataSpec
 from ntkcore.figures.palette import SOURCES
 from ntkcore.runs.presets import PRESETS
-from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, Experiment, PerturbSpec, Story, TransferSpec, radii
+from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, Experiment, PerturbSpec, Story, TransferSpec
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 from ntkcore.training import LAZY
 from pages.ui.architectures import with_net
 from pages.ui.services import services
-from visits import CHARTS, charts, complaints, number, run_until_ready, select, stored, text, working
+from visits import CHARTS, charts, complaints, number, run_until_ready, select, small, stored, text, working
 
 Open = Callable[..., AppTest]
 TWO_SEEDS = {"seeds": "2"}
@@ -57,21 +57,6 @@ class Told:
 
     def cosine(self, group: str) -> float:
         return float(np.nanmean(self.stack(group, "kernel_fgsm", "cosine")))
-
-
-def run_code(at: AppTest) -> list[object]:
-    """Run the page's code as the script it claims to be; what it prints, value by value."""
-    (block,) = at.main.code
-    said: list[object] = []
-    exec(compile(block.value, "<the page's code>", "exec"), {"print": lambda *values: said.extend(values)})
-    return said
-
-
-def small(at: AppTest, *names: str) -> list[Experiment]:
-    """The experiments that the Consistency page compares: the sidebar's on images of 7 pixels a side."""
-    experiment = at.session_state.experiment
-    smaller = experiment.replace(data=experiment.data.replace(size=7))
-    return [with_net(smaller, name) for name in names]
 
 
 def alt(at: AppTest, key: str) -> str:
@@ -437,41 +422,3 @@ def test_presets_of_stories(opened: Open) -> None:
             "descent": story.training.steps,
         }
         at.switch_page("pages/overview.py").run()
-
-
-# -- the code that reproduces it ---------------------------------------------------------------------------------------
-
-TASKS = {
-    "binary": {},
-    "three-classes": {"classes": ["Coat", "Bag", "Shirt"], "draw": "7"},
-    "centred-pixels": {"inputs": "centre", "b": "0.3"},
-    "l2-erf": {"norm": "l2", "eps": "1", "act": "erf"},
-    "nngp-is-not-what-a-net-has": {"kind": "nngp"},
-}
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_code_of_transfer(task: str, opened: Open) -> None:
-    """The twin of the largest width: its accuracy, clean and under the kernel's attack at the sidebar's radius."""
-    at = opened("transfer", TASKS[task])
-    clean, attacked = run_code(at)
-    norm = at.session_state.experiment.attack.norm
-    largest = 16 / 255 if norm == "linf" else 2.0
-    story = story_of(at, seeds=1).replace(eps=radii(largest), norm=norm)
-    arrays = stored(story.transfers()["width 16", 0, "kernel_fgsm"]).arrays
-    assert story.eps[3] == pytest.approx(at.session_state.experiment.attack.eps)
-    assert float(clean) == pytest.approx(float(arrays["right_before"].double().mean()))
-    assert float(attacked) == pytest.approx(float(arrays["right_after"][3].double().mean()))
-    assert float(attacked) < float(clean)
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_code_of_consistency(task: str, opened: Open) -> None:
-    """The first two architectures: alignment and shared eigenspaces as the page has them."""
-    at = opened("consistency", TASKS[task])
-    alignment, overlap = run_code(at)
-    spec = ConsistencySpec(sweeps=tuple(e.sweep() for e in small(at, "FC(1)", "Conv(2)")))
-    arrays = stored(spec).arrays
-    assert np.asarray(alignment) == pytest.approx(arrays["alignment"].numpy(), abs=1e-9)
-    at_k = [arrays["ks"].tolist().index(k) for k in (1, 5, 20)]
-    assert np.asarray(overlap) == pytest.approx(arrays["overlap"][0, at_k].numpy(), abs=1e-6)

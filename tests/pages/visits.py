@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 from streamlit.testing.v1 import AppTest
 
-from ntkcore.runs.specs import StageSpec, key
+from ntkcore.runs.specs import Experiment, StageSpec, key
 from ntkcore.runs.store import Artifact, Store
+from pages.ui.architectures import with_net
 from pages.ui.services import services
 
 PAGES = ("overview", "spectrum", "eigenfeatures", "attack", "transfer", "evolution", "consistency", "runs")
@@ -96,6 +97,13 @@ def stored(spec: StageSpec) -> Artifact:
     artifact = Store().get(spec.stage, key(spec))
     assert artifact is not None, f"{spec.stage} is not in the cache"
     return artifact
+
+
+def small(at: AppTest, *names: str) -> list[Experiment]:
+    """The experiments that the Consistency page compares: the sidebar's on images of 7 pixels a side."""
+    experiment = at.session_state.experiment
+    smaller = experiment.replace(data=experiment.data.replace(size=7))
+    return [with_net(smaller, name) for name in names]
 
 
 def select(at: AppTest, name: str, *, points: Sequence[dict] = (), rows: Sequence[int] = ()) -> AppTest:

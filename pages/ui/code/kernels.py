@@ -1,0 +1,115 @@
+"""The lines of Overview, Spectrum and Eigenfeatures: what the experiment's kernel says."""
+
+from collections.abc import Mapping, Sequence
+
+from ntkcore.analysis.attacks import pgd
+from ntkcore.runs.specs import Experiment
+from pages.ui.code.pieces import attack, begin, eigenpairs, fitted, images
+from pages.ui.code.script import Script, literal
+
+BATCH = 100  # test images that the app attacks together
+STRONG_STEPS = 10
+
+
+def overview_lines(experiment: Experiment) -> str:
+    """Accuracy clean, under the attack, and under PGD of the same radius."""
+    script, a = begin(experiment), experiment.attack
+    script.use("ntkcore.analysis.eigenfeatures", "majority_share")
+    script.add(f"f = {fitted(experiment)}")
+    script.add(f"attack = {attack(a)}")
+    script.add(f"strong = {attack(pgd(a.eps, max(a.steps, STRONG_STEPS), norm=a.norm))}")
+    attack_all(script, experiment)
+    script.add(
+        """
+        print(f"clean: {ntk.accuracy(clean, task.y_test):.1%}")
+        print(f"{attack}: {ntk.accuracy(attacked, task.y_test):.1%}")
+        strongly = strong(f, task.x_test, task.y_test)
+        print(f"PGD of the same radius: {strongly.accuracy:.1%}")
+        print(f"guessing: {majority_share(task.y_test):.1%}")
+        if f.left_out:
+            print(f"{f.left_out} eigenvalues are zero up to rounding")
+        """
+    )
+    return str(script)
+
+
+def attack_all(script: Script, experiment: Experiment) -> None:
+    """``clean`` and ``attacked``: outputs at all test images."""
+    if not experiment.attack.random_start or experiment.data.n_test <= BATCH:
+        script.add("result = attack(f, task.x_test, task.y_test)")
+        script.add("clean, attacked = result.clean, result.attacked")
+        return
+    script.use("torch")
+    script.add(
+        f"""
+        batches = zip(task.x_test.split({BATCH}), task.y_test.split({BATCH}))  # random starts are drawn for each
+        results = [attack(f, x, y) for x, y in batches]
+        clean, attacked = (torch.cat([getattr(r, name) for r in results]) for name in ("clean", "attacked"))
+        """
+    )
+
+
+def spectrum_lines(experiment: Experiment, time: float, pair: tuple[int, int]) -> str:
+    """What the page says of the spectrum, the largest eigenvalues, what is learned by ``time``, and the first numbers
+    of the kernel and of a pair of eigenvectors."""
+    script = begin(experiment)
+    script.use("ntkcore.analysis.spectrum", "label_energy", "learned_fraction")
+    script.use("ntkcore.analysis.readings", "read_spectrum")
+    script.add(
+        f"""
+        K = k({images("x_train", experiment)})
+        s = ntk.spectrum(K)
+        energy = label_energy(s, task.y_train)
+        print(read_spectrum(s.values, energy, task.n))
+        print("eigenvalues", s.values[:5].tolist())
+        print("label energy", energy[:5].tolist())
+        learned = learned_fraction(s.values, {time!r})
+        print(int((learned > 0.5).sum()), "modes are more than half learned at t = {time:.3g}")
+        print("kernel of the first images", K[0, :5].tolist())
+        print("eigenvectors at the first images", s.vectors[:3, [{pair[0]}, {pair[1]}]].tolist())
+        """
+    )
+    return str(script)
+
+
+def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence[int], at: Mapping[str, int]) -> str:
+    """All features, one of them, what is left of a few, and pictures of some at one test image (at) of each class."""
+    script, rule = begin(experiment), experiment.rule
+    script.use("ntkcore.analysis.tradeoff", "along_time", "kept_features")
+    sentences = ("read_kept", "read_sweep", "read_tail", "read_time", *(("read_split",) if at else ()))
+    script.use("ntkcore.analysis.readings", *sentences)
+    script.add(f"attack = {attack(experiment.attack)}")
+    script.add("data = task.x_train, task.y_train, task.x_test, task.y_test")
+    script.add(f"s = {eigenpairs(experiment)}")
+    double = ".double()" if experiment.precision == "float32" else ""
+    script.add(f"K_test = k({images('x_test', experiment)}, {images('x_train', experiment)}){double}")
+    script.add(
+        f"""
+        sweep = ntk.eigenfeatures(k, *data, attack, s, K_test)
+        classes = ntk.classify(sweep, level={rule.level!r}, keep={rule.keep!r})  # 0 useless, 1 not robust, 2 robust
+
+        i = {feature}
+        print(f"feature {{i}}, class {{classes[i]}}: eigenvalue {{s.values[i]:.3g}}, ", end="")
+        print(f"right on {{sweep.usefulness[i]:.1%}}, under attack on {{sweep.robustness[i]:.1%}}")
+        print(read_sweep(sweep, classes, {rule.level!r}))
+        print(read_tail(sweep))
+        stuck = sweep.zero_gradient.sum() / sweep.right_before.sum()
+        print(f"no gradient at {{stuck:.1%}} of the right answers")
+        print(read_kept(kept_features(k, s, *data, attack, classes, K_test)))
+        print(read_time(along_time(k, s, *data, attack, K_test=K_test)))
+        """
+    )
+    if at:
+        script.space()
+        script.use("ntkcore.analysis.pictures", "feature_pictures")
+        script.add(
+            f"""
+            for i in {literal(list(at.values()))}:  # a test image of each class
+                image, label = task.x_test[i], task.y_test[i]
+                p = feature_pictures(k, s, *data[:2], image, label, attack, {literal(tuple(features))}, classes)
+                # p.pictures [{len(features)}, C, H, W]
+                name, parts = task.classes[int(task.labels_test[i])], p.contributions.numpy()
+                print(read_split(parts, classes, p.margin_before, p.margin_after, name))
+            """
+        )
+    return str(script)

@@ -1,0 +1,39 @@
+"""The Python lines as a reader copies them out of the browser: run as a script, they print what the page shows."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from driver import Server
+from steps import arrive
+
+
+def printed(page: Page, root: Path) -> str:
+    """Open the expander, copy the lines and run them in a process of their own."""
+    page.get_by_text("How this is computed").click()
+    code = page.get_by_test_id("stCode").locator("code").inner_text()
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stderr}\n{code}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("attack", ["FGSM", "PGD"])
+def test_lines_of_overview(attack: str, page: Page, app: Server, root: Path) -> None:
+    arrive(page, app, attack=attack, inputs="centre")
+    shown = page.get_by_test_id("stMetricValue").all_inner_texts()
+    assert re.findall(r"[\d.]+%", printed(page, root))[:3] == shown
+    assert len(shown) == 3
+
+
+def test_lines_of_attack(page: Page, app: Server, root: Path) -> None:
+    """A net through the kernel: the page's sentence, and its tally of all test images."""
+    arrive(page, app, "attack", target="width 16", source="kernel", image=3)
+    said = printed(page, root).splitlines()
+    words = " ".join(page.get_by_test_id("stMain").get_by_test_id("stMarkdownContainer").all_inner_texts())
+    (sentence,) = (line for line in said if line.startswith("The net gets this image"))
+    assert sentence in words
+    assert said[-1] in words
