@@ -20,7 +20,7 @@ from ntkcore.kernels.blocks import KernelFunction, TiledKernel
 from ntkcore.modes import plain
 
 MIN_RELATIVE = 1e-12
-SAME = 1e-2  # relative difference of kernels that may still be the same one, in another precision
+SAME = 2e-3  # relative difference of kernels that may still be the same one, in another precision
 
 
 @dataclass(frozen=True, eq=False)

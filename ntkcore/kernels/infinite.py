@@ -11,7 +11,7 @@ variances at the activations depend on one image alone and are computed once per
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -45,8 +45,8 @@ class InfiniteKernel:
 
     @plain
     def __call__(self, x1: Tensor | Prepared, x2: Tensor | Prepared | None = None) -> Tensor:
-        one = self.prepare(x1)
-        two = one if x2 is None else self.prepare(x2)
+        one = self._side(x1)
+        two = one if x2 is None else self._side(x2)
         _check_pair(one.images, two.images)
         if self._by_loops(one.images, two.images):
             return self._looped(one, None if two is one else two, None)
@@ -56,7 +56,7 @@ class InfiniteKernel:
     @plain
     def pairs(self, x1: Tensor | Prepared, x2: Tensor | Prepared) -> Tensor:
         """Matched pairs: ``K(x1_i, x2_i)``, shape [n]."""
-        one, two = self.prepare(x1), self.prepare(x2)
+        one, two = self._side(x1), self._side(x2)
         _check_pair(one.images, two.images)
         if len(one) != len(two):
             raise SpecError(f"Matched pairs need as many images on both sides; got {len(one)} and {len(two)}.")
@@ -79,16 +79,32 @@ class InfiniteKernel:
         if progress is not None:
             ready = self._loops(x1.images if isinstance(x1, Prepared) else x1).ready(x1.dtype)
             progress(0, 1, PAIRS if ready else "kernel: compiling its loops, once for this machine")
-        one = self.prepare(x1)
-        two = None if x2 is None else self.prepare(x2)
+        one = self._side(x1)
+        two = None if x2 is None else self._side(x2)
         _check_pair(one.images, (one if two is None else two).images)
         return self._looped(one, two, report)
 
     @plain
     def prepare(self, x: Tensor | Prepared) -> Prepared:
-        """Map the images and run their own variances through the net, in chunks of bounded memory."""
-        if isinstance(x, Prepared):
-            return x
+        """Map the images and run their own variances through the net, in chunks of bounded memory.
+
+        What comes back is a copy: it stays what it is when x is changed. Raises SpecError for what another kernel made.
+        """
+        side = self._side(x)
+        return replace(side, images=side.images.clone()) if side.images is x else side
+
+    def _side(self, x: Tensor | Prepared) -> Prepared:
+        """The same without a copy."""
+        if not isinstance(x, Prepared):
+            return replace(self._with_variances(x), net=self.net, inputs=self.inputs)
+        if x.net is not None and (x.net != self.net or x.inputs is not self.inputs):
+            raise SpecError(
+                f"These images were prepared for another kernel, that of {x.net} or with another input map. "
+                "Prepare them by this one: kernel.prepare(x)."
+            )
+        return x
+
+    def _with_variances(self, x: Tensor) -> Prepared:
         u = self.inputs(checks.image_form(x, empty=True))
         self.net.check_sides(*u.shape[2:])
         if not self.net.flat_input and self._by_loops(u):
@@ -113,7 +129,7 @@ class InfiniteKernel:
         gradient is ``(dK/dk[p] x'_p + 2 dK/dq[p] x_p) / C``: two numbers per position and pair (for FC two
         scalars, A_j x_j + B_j x). With pooling it is taken by autograd over matched pairs.
         """
-        two = self.prepare(x2)
+        two = self._side(x2)
         u = self.inputs(x[None].to(two.images.dtype)).detach()
         _check_pair(u, two.images)
         gradients = []
@@ -289,7 +305,7 @@ class InfiniteKernel:
             copies = u.expand(len(two), *u.shape[1:]).contiguous().requires_grad_()
             bare = InfiniteKernel(self.net, self.kind)
             one = bare.prepare(copies)
-            return torch.autograd.grad(bare.pairs(one, two).sum(), copies)[0]
+            return torch.autograd.grad(bare.pairs(one, replace(two, net=None)).sum(), copies)[0]
 
 
 def kernel_fn(net: Net, kind: KernelKind = "ntk", inputs: InputMap | None = None) -> TiledKernel:

@@ -6,11 +6,12 @@
     kernel(one, x2), kernel(one[:10], x2)   # sliced like the images
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ntkcore.kernels.inputs import InputMap
 from ntkcore.nets import Activation, Net
 
 CLOSE = 1e-4  # 1 - cosine of two images, below which single precision says little of their angle
@@ -22,12 +23,14 @@ class Prepared:
     """Images [n, C, H, W] after the input map, and their variances: one tensor [*positions, n] per activation.
 
     own [n]: NNGP of each image with itself at the flattening, where a way of computing needs it; of flattened images
-    ``|u|^2/d``. Sliced like images.
+    ``|u|^2/d``. net, inputs: of the kernel that they are for, None inside of one. Sliced like images.
     """
 
     images: Tensor
     variances: tuple[Tensor, ...]
     own: Tensor | None = None
+    net: Net | None = None
+    inputs: InputMap | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,7 +49,7 @@ class Prepared:
 
     def __getitem__(self, rows: slice) -> "Prepared":
         own = None if self.own is None else self.own[rows]
-        return Prepared(self.images[rows], tuple(q[..., rows] for q in self.variances), own)
+        return replace(self, images=self.images[rows], variances=tuple(q[..., rows] for q in self.variances), own=own)
 
 
 def local_variances(net: Net, q: Tensor) -> tuple[Tensor, ...]:
