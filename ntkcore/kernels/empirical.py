@@ -14,7 +14,7 @@ flows back to the images or to the weights.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import RLock
@@ -157,8 +157,6 @@ def _check(module: nn.Module, x1: Tensor, x2: Tensor | None, evaluated: bool) ->
                 "batch, so there is no kernel of image pairs. Call module.eval() first"
                 + (", and keep track_running_stats." if part.running_mean is None else ".")
             )
-        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse:
-            raise SpecError(f"{name or 'The module'} is an embedding with sparse gradients. Make it with sparse=False.")
         if isinstance(part, nn.modules.dropout._DropoutNd) and training and part.p > 0:
             raise SpecError(
                 f"{name or 'The module'} is a Dropout layer in training mode, whose output is drawn anew at each call, "
@@ -222,9 +220,20 @@ def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, IndexError):  # some layers (PReLU, GRU) do not work under vmap: one by one
-        each = [jacrev(one)(parameters, image) for image in x.detach()]
+        try:
+            each = [jacrev(one)(parameters, image) for image in x.detach()]
+        except RuntimeError:  # nor under any transform, as functions of the old kind and sparse gradients
+            each = [_rows(one, parameters, image) for image in x.detach()]
         jacobians = [torch.stack(js) for js in zip(*each, strict=True)]
     return [j.detach().reshape(*j.shape[:2], -1) for j in jacobians]
+
+
+def _rows(function: Callable, parameters: list[Tensor], image: Tensor) -> list[Tensor]:
+    """The Jacobian at one image by a pass back for each output, [c, ...] per parameter."""
+    leaves = [p.detach().requires_grad_() for p in parameters]
+    kind = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+    rows = [torch.autograd.grad(out, leaves, **kind) for out in function(leaves, image)]
+    return [torch.stack([g.to_dense() for g in gradients]) for gradients in zip(*rows, strict=True)]
 
 
 def _contract(j1: list[Tensor], j2: list[Tensor], traced: bool) -> Tensor:
