@@ -35,7 +35,6 @@ def load_model(model: specs.Model, context: Context, share: tuple[float, float] 
     weights = named_arrays(context.get(model, share).arrays, WEIGHT)
     net = _fresh(model, context.task(model.data), context)
     net.module.load_state_dict({name: context.put(value) for name, value in weights.items()})
-    net.module.eval()
     return net
 
 
@@ -149,16 +148,12 @@ def _train(spec: specs.TwinSpec | specs.NetworkSpec, context: Context) -> Arrays
     x, y = context.put(task.x_train), context.put(task.y_train)
     x_test, y_test = context.put(task.x_test), context.put(task.y_test)
     losses, cosines, seen = [], [], []
-    net.module.train()
     for checkpoint in _reported(train(net, x, y, recipe, task.n / float(s[0]), spec.seed), recipe.steps, context):
         losses.append(checkpoint.loss)
         if checkpoint.step in steps:
-            net.module.eval()
             own = loss_gradient(net, x_test, y_test).cpu()
-            net.module.train()
             cosines.append(gradient_cosine(own, path[steps.index(checkpoint.step)]))
             seen.append(checkpoint.step)
-    net.module.eval()
     state = net.module.state_dict().items()
     arrays: Arrays = {f"{WEIGHT}{name}": value.detach().cpu().clone() for name, value in state}
     with torch.no_grad():
@@ -185,10 +180,10 @@ def _reported(checkpoints: Iterator[Checkpoint], steps: int, context: Context) -
 def _kernel_predictor(model: specs.KernelModel, context: Context, share: tuple[float, float]) -> KernelPredictor:
     task = context.task(model.data)
     s = read_spectrum(context.get(specs.SpectrumSpec(kernel=model.kernel), share))
-    kernel, x, y = kernel_of(model.kernel, task, context), task.x_train, task.y_train
+    kernel, x, y = kernel_of(model.kernel, task, context), context.put(task.x_train), task.y_train
     d = model.descent
     if d is None:
         f = fit(kernel, x, y, ridge=model.ridge, spectrum_of_train=s)
     else:
         f = fit_steps(kernel, x, y, d.lr, d.momentum, d.steps, s)
-    return KernelPredictor(kernel, context.put(f.x_train), context.put(f.alpha), f.left_out)
+    return KernelPredictor(kernel, f.x_train, context.put(f.alpha), f.left_out)
