@@ -497,7 +497,11 @@ DOORS = {
     "accuracy": Door(lambda a: ntk.accuracy(a["answers"], a["y"]), {"answers": "outputs", "y": "labels"}),
     "margin": Door(lambda a: ntk.margin(a["answers"], a["y"]), {"answers": "outputs", "y": "labels"}),
     "Attack": Door(lambda a: a["attack"](a["f"], a["x"], a["y"]), {"f": "predictor", "x": "pixels", "y": "labels"}),
-    "fgsm": Door(lambda a: ntk.fgsm(a.get("eps", 0.1), a.get("norm", "l2")), {"eps": "field", "norm": "text"}),
+    "fgsm": Door(
+        lambda a: ntk.fgsm(a.get("eps", 0.1), a.get("norm", "l2")),
+        {"eps": "field", "norm": "text"},
+        {"eps": (-0.1, 1e9)},
+    ),
     "pgd": Door(
         lambda a: ntk.pgd(
             a.get("eps", 0.1), a.get("steps", 2), a.get("step_size", 0.1), a.get("norm", "l2"), seed=a.get("seed", 0)
@@ -842,6 +846,13 @@ def test_rounding_changes_no_accuracy(eps):
     other = ntk.eigenfeatures(right()["kernel"], exact, SIGNS, exact, SIGNS, attack=ntk.fgsm(eps))
     assert torch.equal(sweep.right_after, other.right_after)
     assert eps or torch.equal(sweep.right_after, sweep.right_before)
+
+
+def test_a_radius_in_grey_levels_is_refused_and_told():
+    with pytest.raises(SpecError, match="8 / 255 for grey levels"):
+        ntk.fgsm(8)
+    assert ntk.fgsm(1).eps == 1
+    assert ntk.fgsm(8, norm="l2").eps == 8
 
 
 def test_labels_of_whole_numbers_give_the_same_verdicts():

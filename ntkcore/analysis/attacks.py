@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from ntkcore import checks
@@ -80,6 +80,15 @@ class Attack(Spec):
     step_size: float = Field(8 / 255, ge=0, le=1e6, allow_inf_nan=False)
     random_start: bool = False
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _pixel_units(self) -> "Attack":
+        if self.norm == "linf" and self.eps > 1 + checks.ROUNDING:
+            raise ValueError(
+                f"eps is {self.eps:g}; pixels are in [0, 1], of which a radius of 1 reaches all. Give it in those "
+                f"units: {self.eps:g} / 255 for grey levels."
+            )
+        return self
 
     @plain
     def __call__(self, f: Predictor, x: Tensor, y: Tensor, first: Predictor | None = None) -> AttackResult:

@@ -106,7 +106,7 @@ def swept(
         train_spectrum(kernel, x, s)
     if K_test is not None and checks.tensor(K_test, "K_test").shape != (len(x_test), len(x)):
         raise SpecError(f"K_test has shape {tuple(K_test.shape)}; [{len(x_test)}, {len(x)}] is needed, k(x_test, x).")
-    return x, y, x_test, y_test
+    return x, y.to(x.device), x_test, y_test.to(x_test.device)
 
 
 @plain

@@ -127,7 +127,7 @@ def subset_predictor(kernel: KernelFunction, s: Spectrum, x: Tensor, y: Tensor, 
     checks.function(kernel, "kernel", "It maps images to [n1, n2]; kernel_fn makes one.")
     x = checks.images(x)
     train_spectrum(kernel, x, checks.instance(s, Spectrum, "s", "spectrum(kernel(x)) makes one."))
-    weights = subset_weights(s, checks.targets(y, len(x)), chosen_features(s, features))
+    weights = subset_weights(s, checks.targets(y, len(x)).to(x.device), chosen_features(s, features))
     return KernelPredictor(kernel, x.double(), weights)
 
 

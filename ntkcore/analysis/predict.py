@@ -121,7 +121,7 @@ def _fitted(kernel: KernelFunction, x: Tensor, y: Tensor) -> tuple[KernelFunctio
     """The kernel of now, a copy of the images in float64, the targets."""
     checks.function(kernel, "kernel", "It maps images to [n1, n2]; kernel_fn makes one.")
     x = checks.images(x)
-    y = checks.targets(y, len(x))
+    y = checks.targets(y, len(x)).to(x.device)
     return frozen(kernel), x.detach().to(torch.float64, copy=True), y
 
 
