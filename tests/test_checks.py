@@ -1,8 +1,10 @@
 """The checks at the doors: what is right comes back, what is wrong is refused in words that say how to mend it."""
 
 import functools
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -488,6 +490,12 @@ def arguments(**changes: object) -> dict[str, object]:
     return {**right(), **changes}
 
 
+def place(name: str) -> Path:
+    """A file that is not there yet."""
+    return Path(tempfile.mkdtemp(dir=FOLDER.name)) / name
+
+
+FOLDER = tempfile.TemporaryDirectory()
 SMALL = ntk.DataSpec(n_train=8, n_test=8)
 COUNTED = {"number", "field", "number-or-none", "field-or-none", "time"}
 BELOW_TWO = {"eps", "level", "keep", "momentum", "k"}  # numbers that cannot all be 2
@@ -589,6 +597,11 @@ DOORS = {
         {"tile_bytes": (0, -1, INF)},
     ),
     "TiledKernel": Door(lambda a: ntk.TiledKernel(a["kernel"]), {"kernel": "thing"}),
+    "kernel_to_file": Door(
+        lambda a: ntk.kernel_to_file(a["kernel"], a["x"], place("k.npy"), a.get("memory", 1e6), a.get("progress")),
+        {"kernel": "thing", "x": "images", "memory": "time", "progress": "optional"},
+        {"memory": (0, -1), "kernel": (lambda x1, x2=None: x1,)},
+    ),
     "empirical_kernel_fn": Door(lambda a: ntk.empirical_kernel_fn(a["module"]), {"module": "thing"}),
     "empirical_ntk": Door(
         lambda a: ntk.empirical_ntk(a["module"], a["x"], allow_bfloat16=a.get("allow_bfloat16", False)),
@@ -758,7 +771,6 @@ NO_DOORS = {
     "Spectrum",
     "Sweep",
     "Task",
-    "kernel_to_file",
     "Cancelled",
     "DataError",
     "NTKError",

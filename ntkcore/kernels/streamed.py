@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntkcore.checks import tensor
-from ntkcore.errors import SpecError
+from ntkcore import checks
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, untiled
 from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.kernels.unfinished import Unfinished
@@ -51,9 +50,10 @@ def kernel_to_file(
     where another kernel or other images were begun under this name, NTKError where another process is writing it, where
     the disk is full or cannot be written.
     """
-    path, n = Path(path), len(x) if tensor(x, "x").ndim else 0
-    if n == 0 or not memory > 0:
-        raise SpecError(f"There are {n} images and {memory:g} bytes for tiles; both must be above zero.")
+    checks.instance(kernel, TiledKernel, "kernel", "kernel_fn and tiled make one.")
+    checks.progress(progress)
+    path, n = Path(path), len(checks.images(x))
+    memory = checks.number(memory, "memory", above=0, inf=True)
     most = max(1, int(min(memory / (COPIES * x.element_size()), n * n) ** 0.5))  # images of a tile that memory allows
     mend = "Mend that or choose another name; what was finished is kept."
     with refused_in_words(path, mend), torch.no_grad():
