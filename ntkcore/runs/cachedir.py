@@ -21,6 +21,7 @@ from pathlib import Path
 from ntkcore.data.sources import data_root
 from ntkcore.errors import StoreError
 from ntkcore.runs import artifact, folders
+from ntkcore.writing import user_cache
 
 TAG, CALIBRATION, SCRATCH, BROKEN, INCIDENT = "CACHEDIR.TAG", "calibration.json", ".tmp", ".broken", "incident.json"
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -181,11 +182,14 @@ def _printable(name: str) -> str:
 
 
 def _neighbours(root: Path) -> set[str]:
-    """The names in ``root`` that lead to the data sets, where these are kept in the same folder."""
-    with suppress(RuntimeError, OSError):  # a user without a home
-        data, root = data_root().resolve(), root.resolve()
-        return {data.relative_to(root).parts[0]} if root in data.parents else set()
-    return set()
+    """The names in ``root`` that lead to data sets or to compiled loops, where these are kept in the same folder."""
+    found: set[str] = set()
+    for place in (data_root, lambda: user_cache() / "loops"):
+        with suppress(RuntimeError, OSError):  # a user without a home
+            path = place().resolve()
+            if root.resolve() in path.parents:
+                found.add(path.relative_to(root.resolve()).parts[0])
+    return found
 
 
 def _beside_artifacts(folder: Path) -> list[Path]:

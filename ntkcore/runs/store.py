@@ -70,7 +70,12 @@ def default_root() -> Path:
     if chosen := os.environ.get("NTK_CACHE"):
         return Path(os.path.expanduser(chosen))
     repository = Path(__file__).resolve().parents[2]
-    return repository / "cache" if (repository / "app.py").exists() else Path.home() / ".cache" / "ntkcore"
+    if (repository / "app.py").exists():
+        return repository / "cache"
+    try:
+        return Path.home() / ".cache" / "ntkcore"
+    except RuntimeError:
+        raise StoreError("The cache has no place: this user has no home folder. Set NTK_CACHE to a folder.") from None
 
 
 def default_max_bytes() -> int:

@@ -16,6 +16,7 @@ from ntkcore.runs.artifact import ARRAYS, META, _seal
 from ntkcore.runs.cachedir import TAG
 from ntkcore.runs.rates import calibrate
 from ntkcore.runs.store import Store, declare
+from ntkcore.writing import user_cache
 from tests.campaign.listing import listing
 
 declare("kernel", "spectrum")
@@ -198,6 +199,21 @@ def test_data_sets_may_lie_beside_the_results(data, tmp_path, monkeypatch):
     assert Store(tmp_path).left_alone() == ""
     everything(tmp_path, max_bytes=1)
     assert listing(tmp_path / data) == before
+
+
+def test_the_users_cache_folder_also_holds_data_and_compiled_loops(tmp_path, monkeypatch):
+    monkeypatch.delenv("NTK_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
+    root = user_cache()
+    for name in ("data", "loops"):
+        (root / name).mkdir(parents=True)
+        (root / name / "something").write_bytes(b"large")
+    assert fill(root).path.is_relative_to(root)
+    assert Store(root).clear() == 1
+    assert {"data", "loops"} <= set(os.listdir(root))
+    (root / "letters").mkdir()
+    assert Store(root).left_alone() == "Left alone, not the cache's: letters."
 
 
 def test_a_folder_that_has_taken_the_caches_place_meanwhile(tmp_path):
