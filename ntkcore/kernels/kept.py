@@ -41,13 +41,13 @@ class _Kept(NullCache):
         own = hashlib.sha256(source.read_bytes()).hexdigest()
         self.stamp = "\n".join((VERSIONS, stamp, own))
         self.name = re.sub(r"[^\w.]", "", f"{source.stem}.{function.__qualname__}")
-        self.folders = _folders(source)
+        self.source = source
 
     def load_overload(self, types, target):
         """What was compiled for these types, None where that has to be done (again)."""
         target.refresh()
         name = self._file(types, target.codegen())
-        for folder in self.folders:
+        for folder in _folders(self.source):
             with suppress(Exception):  # whatever is wrong with a file: the loop is compiled anew
                 kept = (folder / name).read_bytes()
                 seal, content = kept[len(MARK) :][:32], kept[len(MARK) + 32 :]
@@ -60,7 +60,7 @@ class _Kept(NullCache):
         if compiled.library.has_dynamic_globals or any(not loop.can_cache for loop in compiled.lifted):
             return
         name, content = self._file(types, compiled.codegen), dumps(compiled._reduce())
-        for folder in self.folders:
+        for folder in _folders(self.source):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 with replacing(folder / name, begins=MARK) as file:

@@ -152,7 +152,7 @@ class Unfinished:
     def _is_ours(self, begins: bytes | None) -> None:
         """Whether files without a list that can be read may be written over: not those of somebody else."""
         known = begins == self._head
-        ours = self._listed.startswith(MARK)
+        ours = MARK.startswith(self._listed[: len(MARK)] or b"none")
         if self._listed.strip(b"\0") and not ours and not known:
             raise in_the_way(self.list)
         if begins and begins.strip(b"\0") and not ours and not known:

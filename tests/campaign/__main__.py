@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.campaign import artifacts, foreign, kills
+from tests.campaign import artifacts, foreign, kills, loops, unfinished
 
 Drill = Callable[[int, int, Path], list[str]]
 
@@ -24,6 +24,9 @@ DRILLS: dict[str, Drill] = {
     "kills": kills.drill,
     "artifacts": artifacts.drill,
     "foreign": foreign.drill,
+    "loops": loops.drill,
+    "kernels": unfinished.kernels,
+    "writers": unfinished.writers,
 }
 SHOWN = 20  # failures of a drill that are printed
 
