@@ -14,6 +14,18 @@ from pages.ui.navigation import enter
 from pages.ui.plain import complaint, plain
 from pages.ui.services import services
 
+# What Streamlit says of a number outside its control's range, for screen readers and on hover alone, stands below it.
+WORDS_OF_NUMBERS = """<style>
+[data-testid="stNumberInputContainer"]:has([role="alert"]) {
+  position: relative !important; overflow: visible !important; margin-bottom: 3.4rem !important;
+}
+[data-testid="stNumberInputContainer"] [role="alert"] {
+  position: absolute !important; top: 100% !important; left: 0; right: 0; width: auto !important;
+  height: auto !important; margin: 0.25rem 0 0 !important; overflow: visible !important; clip: auto !important;
+  white-space: normal !important; font-size: 0.8rem; line-height: 1.25;
+}
+</style>"""
+
 
 def page(title: str, question: str, any_kernel: bool = False, needed: bool = True) -> Experiment | None:
     """Draw the head of a page and return the experiment; stops with a sentence when there is none.
@@ -22,6 +34,7 @@ def page(title: str, question: str, any_kernel: bool = False, needed: bool = Tru
     experiment there is nothing to show; otherwise the sentence is said and None returned.
     """
     enter()
+    st.html(WORDS_OF_NUMBERS)
     st.title(title, anchor=False)
     st.markdown(f"#### {question}")
     notice = sidebar.notice()

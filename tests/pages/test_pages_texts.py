@@ -44,7 +44,7 @@ def test_names_of_classes_show_as_they_are(opened: Open) -> None:
     own = data.import_npz(npz(**arrays, classes=np.array(names)))
     seen = ""
     for page in RESULTS:
-        at = opened(page, link(own) | {"classes": list(names)})
+        at = opened(page, link(own) | {"classes": list(names)}, wait=page not in ("transfer", "evolution"))
         assert not at.exception
         assert complaints(at) == []
         for block in (at.main, at.sidebar):
