@@ -17,12 +17,12 @@ from pages.ui.services import services
 # What Streamlit says of a number outside its control's range, for screen readers and on hover alone, stands below it.
 WORDS_OF_NUMBERS = """<style>
 [data-testid="stNumberInputContainer"]:has([role="alert"]) {
-  position: relative !important; overflow: visible !important; margin-bottom: 3.4rem !important;
+  position: relative !important; overflow: visible !important; margin-bottom: 4.8rem !important;
 }
 [data-testid="stNumberInputContainer"] [role="alert"] {
   position: absolute !important; top: 100% !important; left: 0; right: 0; width: auto !important;
   height: auto !important; margin: 0.25rem 0 0 !important; overflow: visible !important; clip: auto !important;
-  white-space: normal !important; font-size: 0.8rem; line-height: 1.25;
+  white-space: normal !important; font-size: 0.75rem; line-height: 1.2;
 }
 </style>"""
 
