@@ -33,7 +33,7 @@ def test_lines_of_attack(page: Page, app: Server, root: Path) -> None:
     """A net through the kernel: the page's sentence, and its tally of all test images."""
     arrive(page, app, "attack", target="width 16", source="kernel", image=3)
     said = printed(page, root).splitlines()
-    words = " ".join(page.get_by_test_id("stMain").get_by_test_id("stMarkdownContainer").all_inner_texts())
+    words = page.get_by_test_id("stMain").inner_text()
     (sentence,) = (line for line in said if line.startswith("The net gets this image"))
     assert sentence in words
     assert said[-1] in words
