@@ -10,7 +10,8 @@
     python -m ntkcore kernel SPEC.json --out K.npz  # K [n, n], K_test [m, n], labels
     python -m ntkcore import FILE.npz               # own data: prints the fields for a SPEC
 
-Ctrl-C stops between two tiles and leaves nothing half-written.
+Ctrl-C stops between two tiles and leaves nothing half-written. What takes long or much memory is asked for first, or
+wants ``--yes``.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,11 +31,13 @@ from ntkcore.analysis.histories import Histories
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.errors import Cancelled, NTKError, brief, reason
 from ntkcore.kernels import kernel_to_file
-from ntkcore.runs import costs, specs, stages
+from ntkcore.runs import costs, memory, specs, stages
+from ntkcore.runs.consent import cost_in_words
 from ntkcore.runs.device import choose_device
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.rates import calibrate
 from ntkcore.runs.store import Store
+from ntkcore.runs.terminal import Bar, admitted
 from ntkcore.writing import check_place, refused_in_words, replacing
 
 OTHER_OUT = "Choose another --out."
@@ -52,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         _check_places(options)
-        status = options.action(options) or 0
+        with ExitStack() as options.until_the_end:
+            status = options.action(options) or 0
         sys.stdout.flush()
         return status
     except (KeyboardInterrupt, Cancelled):
@@ -60,6 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except NTKError as error:
         print(error, file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not memory.is_lack(error):
+            raise
+        print(memory.lack(), file=sys.stderr)
         return 1
     except OSError as error:
         if isinstance(sys.stdout, io.TextIOWrapper):  # what is still to be written finds no fault
@@ -145,6 +155,7 @@ def _experiment_options(command: argparse.ArgumentParser) -> None:
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("spec", nargs="?", help="an experiment as JSON (missing fields take their defaults)")
     which.add_argument("--preset", metavar="NAME", help="an experiment of the list that `presets` prints")
+    command.add_argument("--yes", action="store_true", help="run it also when it takes long or much memory")
 
 
 def _experiment(options: argparse.Namespace) -> specs.Experiment:
@@ -202,10 +213,16 @@ def _out(path: str) -> Path:
     return out
 
 
+def _admit(options: argparse.Namespace, store: Store, wanted: Sequence[specs.StageSpec], most: float = 0.0) -> None:
+    """Ask about what is long or large, and hold the rest of this command to the memory that it may have."""
+    options.until_the_end.enter_context(admitted(wanted, store, options.yes, most))
+
+
 def _run(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
     print(brief(experiment.in_words(), LONGEST_LINE))
     store = Store(options.cache)
+    _admit(options, store, experiment.stages())
     accuracies = {}
     for spec in experiment.stages():
         start = time.perf_counter()
@@ -224,10 +241,11 @@ def _transfer(options: argparse.Namespace) -> None:
     story, store = _story(options), Store(options.cache)
     if not story.targets():
         raise NTKError("The story has no nets. Give widths, or nets of another kind in outside.")
+    wanted = story.transfers()
+    _admit(options, store, list(wanted.values()))
     print(f"{brief(specs.describe(story.predictor), LONGEST_LINE)}; accuracy at eps {max(story.eps):.4g}")
     sources, largest = story.sources(), story.eps.index(max(story.eps))
     print(f"{'net':<28} {'seed':>4} {'clean':>6} " + " ".join(f"{source:>11}" for source in sources) + "  cosine")
-    wanted = story.transfers()
     for group, nets in story.targets().items():
         for net in nets:
             found = {}
@@ -247,9 +265,9 @@ def _evolve(options: argparse.Namespace) -> None:
     e, store = _evolution(options), Store(options.cache)
     wanted, frozen, solved = e.wanted(), e.frozen(), e.solved()
     everything = [*wanted.values(), *frozen.values(), *solved.values()]
-    cost = sum(costs.estimate_all(everything, calibrate(store.root), store), costs.NOTHING)
-    left = f"{cost.seconds / 60:.0f} min" if cost.seconds > 90 else f"{cost.seconds:.0f} s"
-    print(f"{brief(e.in_words(), LONGEST_LINE)}: about {left} to go; every epoch is kept, and a run can be stopped")
+    _admit(options, store, everything)
+    cost = cost_in_words(sum(costs.estimate_all(everything, calibrate(store.root), store), costs.NOTHING))
+    print(f"{brief(e.in_words(), LONGEST_LINE)}: {cost} to go; every epoch is kept, and a run can be stopped")
     print(f"{'training':<9} {'seed':>4} {'epoch':>5} {'clean':>6} {'FGSM':>6} {'PGD':>6}  velocity   rank")
     found: dict[tuple[str, int, int, str], dict[str, np.ndarray]] = {}
     for name, spec in wanted.items():
@@ -309,8 +327,9 @@ def _kernel(options: argparse.Namespace) -> None:
     if out.suffix == ".npy":
         _kernel_by_tiles(options, experiment)
         return
+    spec, store = experiment.kernel(), Store(options.cache)
+    _admit(options, store, [spec])
     with Bar("kernel") as bar:
-        spec, store = experiment.kernel(), Store(options.cache)
         arrays = stages.result(spec, store, bar, options.data, options.device).arrays
     task = data.load(experiment.data, root=options.data)
     with refused_in_words(out, OTHER_OUT), replacing(out, begins=b"PK") as file:
@@ -337,6 +356,7 @@ def _kernel_by_tiles(options: argparse.Namespace, experiment: specs.Experiment) 
     task = data.load(experiment.data, root=options.data)
     x = task.x_train.double() if spec.precision == "float64" else task.x_train.float()
     x = x.to(choose_device(options.device))
+    _admit(options, Store(options.cache), [spec], 1e6 * options.memory + x.nbytes)
     with Bar("kernel") as bar:
         K = kernel_to_file(stages.kernel_of(spec, task), x, options.out, 1e6 * options.memory, bar, _tell)
     print(f"{brief(options.out)}: K {K.shape}")
@@ -349,29 +369,3 @@ def _tell(sentence: str) -> None:
 def _import(options: argparse.Namespace) -> None:
     own = data.import_npz(options.file, root=options.data)
     print(f'{brief(own, LONGEST_LINE)}\nUse it as: {{"data": {{"name": "own", "digest": "{own.digest}"}}}}')
-
-
-class Bar:
-    """A one-line progress bar on stderr when it is a terminal, silent elsewhere; leaving its block wipes it."""
-
-    CLEAR = "\r\033[K"
-
-    def __init__(self, title: str):
-        self.title, self.shown = title, 0.0
-
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if sys.stderr.isatty():
-            print(self.CLEAR, end="", file=sys.stderr, flush=True)
-
-    def __call__(self, done: float, total: float, note: str) -> None:
-        now = time.monotonic()
-        if not sys.stderr.isatty() or (now - self.shown < 0.1 and done < total):
-            return
-        self.shown = now
-        share = done / total if total else 1.0
-        filled = round(24 * share)
-        line = f"\r{self.title:<10} {'█' * filled}{'░' * (24 - filled)} {share:4.0%} {note}\033[K"
-        print(line, end="", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from ntkcore.errors import NTKError
+from ntkcore.runs.consent import amount, duration
 from ntkcore.runs.specs import MOTION
 from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
@@ -14,7 +15,6 @@ from pages.ui.code import runs_lines
 from pages.ui.exports import net_in_words, open_run, run_zip, spec_of
 from pages.ui.page import page
 from pages.ui.plain import plain
-from pages.ui.results import duration, memory
 from pages.ui.services import services
 
 ALONG = {spec.stage for spec in MOTION}  # one or more for every epoch of a run
@@ -39,7 +39,7 @@ if not everything:
     st.info("Nothing has been computed yet. Open the Overview and start with a preset.")
     st.stop()
 entries = [entry for entry in everything if entry.stage not in ALONG]
-st.markdown(f"{len(everything)} results, {memory(sum(entry.bytes for entry in everything))} in {plain(store.root)}.")
+st.markdown(f"{len(everything)} results, {amount(sum(entry.bytes for entry in everything))} in {plain(store.root)}.")
 if len(entries) < len(everything):
     label = f"Also list the {len(everything) - len(entries)} results of single epochs of training"
     if st.toggle(label, key="every-epoch", bind="query-params"):
@@ -75,7 +75,7 @@ verify, clear = st.columns([1, 1])
 if verify.button("Verify all", icon=":material/fact_check:", width="stretch"):
     report = store.verify()
     if report.ok:
-        st.success(f"{report.checked} results read, {memory(report.bytes)}: all whole.")
+        st.success(f"{report.checked} results read, {amount(report.bytes)}: all whole.")
     else:
         st.error(
             f"{len(report.broken)} of {report.checked} results were damaged. "

@@ -36,6 +36,10 @@ class Rates:
     eigh: float
 
 
+# Of a machine slower than any that this is likely to run on: what is short there need not be measured here.
+SLOW = Rates(flop32=1e-10, flop64=2e-10, relu32=3e-8, relu64=6e-8, box32=1e-8, box64=2e-8, eigh=2e-9)
+
+
 def calibrate(root: Path, force: bool = False) -> Rates:
     """This machine's rates: read from ``root/calibration.json``, measured and written there the first time."""
     file = root / cachedir.CALIBRATION

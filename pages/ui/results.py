@@ -1,7 +1,8 @@
 """Run or load: a page asks for a stage's result and gets it, or shows how far it is.
 
-Cheap work (below ``AUTOMATIC`` seconds) starts by itself; above, the page says time and memory and shows a Run
-button. Work runs in the worker process; a second tab that asks for the same thing watches the same job::
+Cheap work starts by itself; above, the page says time and memory and shows a Run button, what is long or large is asked
+for twice, and what does not fit is refused (``ntkcore.runs.consent``). Work runs in the worker process; a second tab
+that asks for the same thing watches the same job::
 
     artifact = need(experiment.sweep(), "every feature under attack")
     if artifact is None:                      # progress, Cancel, Retry or Run is drawn in its place
@@ -18,14 +19,14 @@ from typing import TypeVar
 import streamlit as st
 
 from ntkcore import data
-from ntkcore.runs import costs, specs, stages
+from ntkcore.runs import consent, costs, specs, stages
+from ntkcore.runs.consent import amount, duration
 from ntkcore.runs.jobs import Job
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact
 from pages.ui.plain import complaint, plain
 from pages.ui.services import services, stored
 
-AUTOMATIC = 20.0  # seconds; estimates are good to a factor of two, and what takes ten should just run
 POLL = 0.4
 REDRAW = 7.0  # seconds between two drawings of a page whose results come in one by one
 
@@ -65,6 +66,11 @@ class _Work:
     def estimates(self) -> list[costs.Estimate]:
         return costs.estimate_all(self.specs, services().rates, services().store)
 
+    @property
+    def demand(self) -> consent.Demand:
+        shared = services()
+        return consent.Demand.of(self.specs, shared.rates, shared.store, shared.worker.allowance)
+
     def draw(self) -> None:
         job = services().worker.job(self.name)
         if job is not None and not job.finished:
@@ -72,14 +78,17 @@ class _Work:
         elif job is not None and job.state == "failed":
             self._failed(job)
         elif job is not None and job.state == "cancelled":
-            st.info(
-                f"Cancelled: {plain(self.what)}. {_cost_in_words(sum(self.estimates, costs.NOTHING), self.specs[0])}."
-            )
+            st.info(f"Cancelled: {plain(self.what)}. {_cost_in_words(self.demand.cost, self.specs[0])}.")
             self._run_button("Go on" if self._begun else "Run again")
+        elif self.demand.light:
+            self.submit()
+            _watch(self.name, self.what, self._missing())
         else:
-            self._offer()
+            st.info(f"{self._sentence}: {consent.cost_in_words(self.demand.cost)}.")
+            self._run_button("Run")
 
     def submit(self) -> None:
+        st.session_state.pop("asked", None)
         device = st.session_state.get("device", "auto")
         requests = [stages.request(spec, device) for spec in self.specs]
         seconds = [estimate.seconds for estimate in self.estimates]
@@ -101,18 +110,21 @@ class _Work:
         names = [(spec.stage, key(spec)) for spec in self.specs] if len(self.specs) > 1 else []
         return tuple(name for name in names if not services().store.has(*name))
 
-    def _offer(self) -> None:
-        cost = sum(self.estimates, costs.NOTHING)
-        if cost.seconds <= AUTOMATIC:
-            self.submit()
-            _watch(self.name, self.what, self._missing())
-            return
-        words = f"about {duration(cost.seconds)} and {memory(cost.bytes)} of memory"
-        st.info(f"{self._sentence}: {words}.")
-        self._run_button("Run")
-
     def _run_button(self, label: str) -> None:
-        st.button(label, key=f"run-{self.name}", on_click=self.submit, type="primary")
+        """The button that starts it; of what is long or large a question first, whose Yes stands somewhere else."""
+        demand, key, about = self.demand, f"run-{self.name}", (services().rates, services().store)
+        if not demand.fits:
+            st.error(demand.refusal(*about))
+        elif not demand.heavy:
+            st.button(label, key=key, on_click=self.submit, type="primary")
+        elif st.session_state.get("asked") != self.name:
+            st.button(label, key=key, on_click=st.session_state.update, args=({"asked": self.name},), type="primary")
+        else:
+            st.warning(demand.question(*about))
+            no, _, yes = st.columns([2, 3, 2])
+            no.button("Do not run it", key=f"no-{self.name}", on_click=st.session_state.pop, args=("asked",))
+            words = f"Yes, run it for about {duration(demand.cost.seconds)}"
+            yes.button(words, key=f"yes-{self.name}", on_click=self.submit, width="stretch")
 
     def _failed(self, job: Job) -> None:
         kept = " What was finished before is kept: it goes on from there." if self._begun else ""
@@ -184,21 +196,7 @@ def cost_in_words(*wanted: StageSpec) -> str:
 
 def _cost_in_words(cost: costs.Estimate, spec: StageSpec) -> str:
     words = (
-        "Already computed" if cost.seconds == 0 else f"About {duration(cost.seconds)}, {memory(cost.bytes)} of memory"
+        "Already computed" if cost.seconds == 0 else f"About {duration(cost.seconds)}, {amount(cost.bytes)} of memory"
     )
     known = data.info(specs.experiment_of(spec).data)
     return words if known.present else f"{words}, after a download of {known.download_mb} MB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: "3 s", "2 min", "1.5 h"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"
-
-
-def memory(size: float) -> str:
-    """Bytes in words."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"

@@ -11,7 +11,7 @@ import pytest
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
-from pages.ui import results
+from ntkcore.runs import consent
 from pages.ui.services import services
 from visits import SMALL, run_until_ready
 
@@ -50,10 +50,10 @@ def opened(
     Without waiting, nothing is started either: even short work is only offered. What a test has started and not
     waited for is cancelled at its end.
     """
-    automatic = results.AUTOMATIC
+    automatic = consent.AUTOMATIC
 
     def visit(page: str = "overview", query: Query | None = None, *, wait: bool = True) -> AppTest:
-        monkeypatch.setattr(results, "AUTOMATIC", automatic if wait else -1.0)
+        monkeypatch.setattr(consent, "AUTOMATIC", automatic if wait else -1.0)
         at = app_test({**SMALL, **OF_PAGE.get(page, {}), **(query or {})}, page=f"pages/{page}.py")
         return run_until_ready(at) if wait else at
 

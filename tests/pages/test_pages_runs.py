@@ -20,7 +20,20 @@ from pages.ui import exports
 from pages.ui.exports import run_zip
 from pages.ui.services import services
 from tests.campaign.listing import listing
-from visits import CHARTS, PAGES, SMALL, charts, complaints, progress, run_until_ready, select, stored, text, working
+from visits import (
+    CHARTS,
+    PAGES,
+    SMALL,
+    charts,
+    complaints,
+    press,
+    progress,
+    run_until_ready,
+    select,
+    stored,
+    text,
+    working,
+)
 
 Open = Callable[..., AppTest]
 LONG = {"n": "400", "m": "50", "net": "Myrtle", "depth": "5"}  # an hour
@@ -42,6 +55,14 @@ def chosen(opened: Open, spec: specs.StageSpec) -> AppTest:
     at = opened("runs")
     position = [entry.key for entry in rows(at)].index(specs.key(spec))
     return select(at, "runs", rows=[position])
+
+
+def ask_twice(at: AppTest, label: str = "Run") -> None:
+    """Start a long run: the first button only asks again."""
+    press(at, label)
+    assert not working(at)
+    (answer,) = (button.label for button in at.main.button if button.label.startswith("Yes, run it"))
+    press(at, answer)
 
 
 def flip_a_byte(artifact: Artifact, offset: int = -20) -> None:
@@ -299,8 +320,7 @@ def test_long_run_is_offered_started_watched_and_cancelled(opened: Open) -> None
     at = opened("spectrum", LONG, wait=False)
     assert "about" in at.info[0].value
     assert not working(at)
-    (run,) = (button for button in at.main.button if button.label == "Run")
-    run.click().run()
+    ask_twice(at)
     assert working(at)
     assert "kernel, eigenvalues and eigenvectors" in progress(at)[0].proto.text
     other = opened("spectrum", LONG, wait=False)
@@ -320,7 +340,7 @@ def test_long_run_is_offered_started_watched_and_cancelled(opened: Open) -> None
 def test_worker_killed_in_the_middle(opened: Open) -> None:
     """The reason is shown, with a Retry that starts a new process."""
     at = opened("spectrum", LONG | {"n": "399"}, wait=False)
-    next(button for button in at.main.button if button.label == "Run").click().run()
+    ask_twice(at)
     worker = services().worker
     (job,) = (job for job in worker.jobs() if not job.finished)
     wait_for(lambda: job.accepted)
@@ -329,7 +349,7 @@ def test_worker_killed_in_the_middle(opened: Open) -> None:
     at.run()
     assert not at.exception
     assert "did not finish" in complaints(at)[0]
-    next(button for button in at.main.button if button.label == "Retry").click().run()
+    ask_twice(at, "Retry")
     assert working(at)
     opened("overview", {"draw": "24"}, wait=False)  # waits in the queue behind it
     for job in worker.jobs():

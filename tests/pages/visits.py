@@ -58,6 +58,13 @@ def run_until_ready(at: AppTest, limit_s: float = 60.0) -> AppTest:
             return at
 
 
+def press(at: AppTest, label: str) -> None:
+    """Click on the one button of the page with this label."""
+    (button,) = (button for button in at.main.button if button.label == label)
+    button.click().run()
+    assert not at.exception, at.exception[0].message
+
+
 def progress(at: AppTest) -> list:
     """The progress bars."""
     return list(at.get("progress"))

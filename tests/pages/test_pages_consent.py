@@ -1,0 +1,108 @@
+"""What is long or large is asked for twice, what does not fit is refused: by its honest estimate, with nothing run."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ntkcore.runs import consent, memory
+from ntkcore.runs.rates import Rates
+from ntkcore.runs.specs import Experiment, NetSpec
+from pages.ui import results
+from pages.ui.architectures import ARCHITECTURES
+from pages.ui.services import services
+from visits import complaints, number, press, working
+
+Open = Callable[..., AppTest]
+EVERY = list(ARCHITECTURES)[-6:]  # as many as the page takes, the most expensive ones
+FULL = {"n": "1000", "m": "300"}  # what the app begins with
+# A common machine, so that the words do not depend on this one.
+RATES = Rates(flop32=5e-12, flop64=1e-11, relu32=2.6e-9, relu64=5.5e-9, box32=6.5e-10, box64=9.4e-10, eigh=1.2e-10)
+
+
+@pytest.fixture
+def machine(at_home: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Set what is free; the rates are those of a common machine."""
+    both = replace(services(), rates=RATES)
+    monkeypatch.setattr(results, "services", lambda: both)
+
+    def free(gigabytes: float) -> None:
+        monkeypatch.setattr(memory, "available", lambda: 1e9 * gigabytes)
+
+    free(64)
+    return free
+
+
+def every_architecture(opened: Open, width: int) -> AppTest:
+    """Transfer with its matrix of all architectures that can be chosen, at the full size of images."""
+    opened("transfer", FULL)  # the story above it is there
+    return opened("transfer", FULL | {"architectures": EVERY, "mwidth": str(width)}, wait=False)
+
+
+def labels(at: AppTest) -> list[str]:
+    return [button.label for button in at.main.button]
+
+
+def jobs() -> int:
+    return len([job for job in services().worker.jobs() if not job.finished])
+
+
+def test_the_most_expensive_job_is_asked_for_twice(opened: Open, machine: Callable[[float], None]) -> None:
+    """Six architectures at 28x28 pixels: hours. The answer stands elsewhere than the first button."""
+    at = every_architecture(opened, 128)
+    (info,) = (info.value for info in at.main.info)
+    assert re.search(r"Kernels and nets of 6 architectures: about \d+\.\d h and \d+\.\d GB of memory", info)
+    press(at, "Run")
+    assert (jobs(), working(at)) == (0, False)
+    (question,) = (warning.value for warning in at.main.warning)
+    assert re.match(
+        r"This takes about \d+\.\d h and \d+\.\d GB of memory\. The machine is busy all that time\.", question
+    )
+    assert "Less would be: " in question
+    assert "training images (about" in question
+    assert "Run" not in labels(at)
+    press(at, "Do not run it")
+    assert jobs() == 0
+    press(at, "Run")
+    press(at, next(label for label in labels(at) if label.startswith("Yes, run it for about")))
+    assert (jobs(), working(at)) == (1, True)
+
+
+def test_more_than_half_of_the_free_memory_is_asked_for_twice(opened: Open, machine: Callable[[float], None]) -> None:
+    need = number(r"and (\d+\.\d) GB of memory", every_architecture(opened, 120).main.info[0].value)
+    machine(1.6 * need)
+    at = every_architecture(opened, 120)
+    press(at, "Run")
+    assert f"more than half of the {1.6 * need:.1f} GB that are free" in at.main.warning[0].value
+
+
+@pytest.mark.parametrize(("width", "gigabytes"), [(4096, 64), (128, 2)], ids=["widest nets", "little memory"])
+def test_what_does_not_fit_is_refused_with_what_would(
+    width: int, gigabytes: float, opened: Open, machine: Callable[[float], None]
+) -> None:
+    machine(gigabytes)
+    at = every_architecture(opened, width)
+    (refusal,) = complaints(at)
+    assert re.match(r"This needs about \d+\.\d GB of memory; it may take \d+\.\d GB", refusal)
+    assert "It was not started." in refusal
+    assert "without " in refusal
+    assert "Myrtle-7" in refusal
+    assert not {"Run", "Retry"} & set(labels(at))
+    assert jobs() == 0
+
+
+@pytest.mark.parametrize("most", [50, 200])
+def test_what_is_proposed_costs_what_is_said(most: int) -> None:
+    """Each proposal is a list of specs that the app would accept and estimate by itself."""
+    base = Experiment(net=NetSpec(family="myrtle", depth=5))
+    (words, smaller), *_ = [step for step in consent._fewer_images([base.sweep()]) if f"{most} training" in step[0]]
+    assert words == f"{most} training images"
+    assert smaller == [base.replace(data=base.data.replace(n_train=most)).sweep()]
+    sides = dict(consent._smaller_images([base.sweep()]))
+    assert sides["images of 14x14 pixels"] == [base.replace(data=base.data.replace(size=14)).sweep()]
+    net = base.twin(64)
+    assert dict(consent._narrower_nets([net]))["nets of width 20"] == [base.twin(20)]
+    others = [base.replace(net=NetSpec(depth=depth)).kernel() for depth in (1, 3)]
+    assert dict(consent._fewer_nets([base.kernel(), *others])) == {"without Myrtle-5": others}
