@@ -22,10 +22,12 @@ from pages.ui.attack_views import (
     own_view,
     predictors,
     transfer_view,
+    wanted_by,
 )
 from pages.ui.code import attack_lines
 from pages.ui.page import page
 from pages.ui.plain import complaint, plain
+from pages.ui.results import latest
 from pages.ui.samples import task_of
 from pages.ui.services import services
 from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
@@ -74,6 +76,15 @@ if upload is not None:
             st.caption(f"Your image: {picture}")
     except NTKError as error:
         st.error(complaint(error))
+else:
+    experiment, target, source, index = latest(
+        "attack",
+        (experiment, target, source, index),
+        lambda choice: wanted_by(*choice),
+        f"{target}, attacked through {source}",
+        lambda choice: f"{choice[0].in_words()}; {choice[1]}, attacked through {choice[2]}, test image {choice[3]}",
+    )
+    task = task_of(experiment)
 alone = target == KERNEL and source in (ITSELF, KERNEL)
 if own is not None:
     view = own_view(experiment, task, *own)

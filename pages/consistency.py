@@ -14,13 +14,13 @@ from ntkcore.figures.consistency import (
     vector_overlap_heatmap,
 )
 from ntkcore.figures.strip import Picture, strip
-from ntkcore.runs.specs import ConsistencySpec
+from ntkcore.runs.specs import ConsistencySpec, Experiment
 from ntkcore.runs.stages import read_sweep
 from pages.ui.architectures import comparison_controls
 from pages.ui.code import consistency_lines
 from pages.ui.page import page
 from pages.ui.plain import plain
-from pages.ui.results import need, need_all
+from pages.ui.results import latest, need, need_all
 from pages.ui.samples import task_of
 from pages.ui.show import chart, dark, downloads, explain, pictures
 
@@ -28,13 +28,26 @@ FEATURES = tuple(range(6))  # whose pictures stand side by side
 
 chosen = page("Consistency", "Do different architectures have the same eigenfeatures?")
 experiments = comparison_controls(chosen.infinite())
+task_of(next(iter(experiments.values())))
+
+
+def _compared(experiments: dict[str, Experiment]) -> ConsistencySpec:
+    return ConsistencySpec(sweeps=tuple(e.sweep() for e in experiments.values()))
+
+
+def _in_words(experiments: dict[str, Experiment]) -> str:
+    return f"{', '.join(experiments)}; {next(iter(experiments.values())).in_words(kernel=False)}"
+
+
+what = f"eigenfeatures of {', '.join(experiments)}"
+experiments = latest("consistency", experiments, lambda these: {"all": _compared(these)}, what, _in_words)
 first = next(iter(experiments.values()))
 task, night, figures = task_of(first), dark(), {}
 side = "x".join(map(str, task.image_shape[1:]))
 st.caption(f"Compared on {task.n} training and {task.m} test images of {side} pixels.")
 names = list(experiments)
-spec = ConsistencySpec(sweeps=tuple(e.sweep() for e in experiments.values()))
-result = need(spec, f"eigenfeatures of {', '.join(names)}")
+spec = _compared(experiments)
+result = need(spec, what)
 if result is None:
     st.stop()
 a = {name: value.numpy() for name, value in result.arrays.items()}

@@ -11,18 +11,23 @@ from ntkcore.figures.accuracy import along_time, kept_subsets
 from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
 from ntkcore.figures.eigenfeatures import usefulness_robustness
 from ntkcore.figures.strip import strip
+from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_sweep as load_sweep
 from pages.ui.code import eigenfeatures_lines
 from pages.ui.page import page
 from pages.ui.pictures import feature_rows, perturbation_row
 from pages.ui.plain import plain
-from pages.ui.results import need
+from pages.ui.results import latest, need
 from pages.ui.samples import examples, task_of
 from pages.ui.show import chart, clicked, dark, downloads, drawn_once, explain, pictures
 
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
+task_of(experiment)
+what = f"every feature under {experiment.attack}"
+both = lambda e: {"sweep": e.sweep(), "spectrum": e.spectrum()}  # noqa: E731
+experiment = latest("eigenfeatures", experiment, both, what, Experiment.in_words)
 task, night, figures = task_of(experiment), dark(), {}
-swept = need(experiment.sweep(), f"every feature under {experiment.attack}")
+swept = need(experiment.sweep(), what)
 spectral = None if swept is None else need(experiment.spectrum(), "the spectrum")
 if swept is None or spectral is None:
     st.stop()

@@ -23,7 +23,7 @@ from pages.ui.evolutions import evolution_controls, histories
 from pages.ui.frozen import frozen_section
 from pages.ui.navigation import go_to
 from pages.ui.page import page
-from pages.ui.results import need_all
+from pages.ui.results import latest, need_all
 from pages.ui.samples import task_of
 from pages.ui.show import chart, dark, downloads, drawn_once, explain, pictures
 
@@ -39,8 +39,18 @@ def _use(checkpoint: EpochSpec) -> None:
     go_to("pages/spectrum.py")
 
 
+what = f"nets in training ({e.in_words()})"
+experiment, e = latest(
+    "evolution",
+    (experiment, e),
+    lambda both: both[1].wanted(),
+    what,
+    lambda both: f"{both[0].in_words(kernel=False)}; {both[1].in_words()}",
+    one_by_one=True,
+)
+task = task_of(experiment)
 wanted = e.wanted()
-found = need_all(wanted, f"nets in training ({e.in_words()})")
+found = need_all(wanted, what)
 history, complete = histories(found, e), len(found) == len(wanted)
 epochs, looks = np.arange(e.epochs + 1), np.array(e.looks())
 chance = max(np.bincount(task.labels_test.numpy())) / task.m

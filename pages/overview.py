@@ -4,11 +4,12 @@ import streamlit as st
 
 from ntkcore.analysis.readings import read_prediction
 from ntkcore.runs.presets import PRESETS, Preset
+from ntkcore.runs.specs import Experiment
 from pages.ui import evolutions, sidebar, stories
 from pages.ui.code import overview_lines
 from pages.ui.navigation import go_to
 from pages.ui.page import page
-from pages.ui.results import cost_in_words, need
+from pages.ui.results import cost_in_words, latest, need
 from pages.ui.samples import class_pictures, task_of
 from pages.ui.show import explain, pictures
 
@@ -49,12 +50,15 @@ for start in range(0, len(presets), 4):
 if experiment is None:
     st.stop()
 st.subheader("The current experiment at a glance", anchor=False)
+what = "the kernel's prediction, clean and under attack"
+task_of(experiment)
+experiment = latest("overview", experiment, lambda e: {"predict": e.predict()}, what, Experiment.in_words)
 task = task_of(experiment)
 left, right = st.columns([3, 2], gap="large")
 with left:
     pictures(class_pictures(task), width=88)
 with right:
-    result = need(experiment.predict(), "the kernel's prediction, clean and under attack")
+    result = need(experiment.predict(), what)
     if result is not None:
         a = result.arrays
         kind = str(experiment.attack).split()[0]

@@ -7,15 +7,19 @@ from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
 from ntkcore.figures.strip import Picture
+from ntkcore.runs.specs import Experiment
 from pages.ui.code import spectrum_lines
 from pages.ui.page import page
-from pages.ui.results import need
+from pages.ui.results import latest, need
 from pages.ui.samples import task_of
 from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
 
 experiment = page("Spectrum", "Which directions does the kernel learn first, and where do the labels lie?")
+task_of(experiment)
+what = "kernel, eigenvalues and eigenvectors"
+experiment = latest("spectrum", experiment, lambda e: {"spectrum": e.spectrum()}, what, Experiment.in_words)
 task = task_of(experiment)
-result = need(experiment.spectrum(), "kernel, eigenvalues and eigenvectors")
+result = need(experiment.spectrum(), what)
 if result is None:
     st.stop()
 values, energy = result.arrays["values"].numpy(), result.arrays["label_energy"].numpy()

@@ -22,7 +22,7 @@ from pages.ui.code import transfer_lines
 from pages.ui.matrix import matrix
 from pages.ui.navigation import go_to
 from pages.ui.page import page
-from pages.ui.results import need_all
+from pages.ui.results import latest, need_all
 from pages.ui.samples import task_of
 from pages.ui.services import stored
 from pages.ui.show import chart, clicked, dark, downloads, drawn_once, explain
@@ -38,8 +38,18 @@ if experiment.kind != "ntk" or experiment.ridge:
         "Trained nets are compared with the infinite net's tangent kernel after the same steps, which has no ridge."
     )
 story = story_controls(experiment)
+what = f"nets trained and attacked ({story.in_words()})"
+experiment, story = latest(
+    "transfer",
+    (experiment, story),
+    lambda both: both[1].transfers(),
+    what,
+    lambda both: f"{both[0].in_words()}; {both[1].in_words()}",
+    one_by_one=True,
+)
+task = task_of(experiment)
 wanted = story.transfers()
-found = need_all(wanted, f"nets trained and attacked ({story.in_words()})")
+found = need_all(wanted, what)
 line = told(found)
 targets = story.targets()
 if not line.groups:

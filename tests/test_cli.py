@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 
 from ntkcore import cli
 from ntkcore.errors import LONGEST, Cancelled
+from ntkcore.runs import consent
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.specs import Evolution, Experiment, Story, describe
 from ntkcore.runs.stages import result
@@ -162,7 +164,7 @@ def test_the_story_of_a_preset(name, call, monkeypatch):
         raise Cancelled
 
     monkeypatch.setattr(cli.stages, "result", tell)
-    status, out, _ = call("transfer", "--preset", name)
+    status, out, _ = call("transfer", "--preset", name, "--yes")
     assert status == 130
     assert told == [next(iter((preset.story or Story(kernel=preset.experiment.ntk())).transfers().values()))]
     assert out.startswith(describe(told[0].target.comparable))
@@ -217,7 +219,7 @@ def test_the_evolution_of_a_preset(name, call, monkeypatch):
         raise Cancelled
 
     monkeypatch.setattr(cli.stages, "result", tell)
-    status, out, _ = call("evolve", "--preset", name)
+    status, out, _ = call("evolve", "--preset", name, "--yes")
     assert status == 130
     e = preset.evolution or Evolution(data=preset.experiment.data)
     assert told == [next(iter(e.wanted().values()))]
@@ -527,6 +529,55 @@ def test_a_reader_that_leaves_early_is_no_error(monkeypatch):
     err = process.stderr.read()
     assert (process.wait(60), err) == (0, "")
     process.stderr.close()
+
+
+LARGE = {"data": {"n_train": 300, "n_test": 20}, "net": {"family": "myrtle", "depth": 5}}  # at 28 x 28: an hour
+MANY = LARGE | {"data": {"n_train": 1000}}
+LONG_EVOLUTION = {"data": {"n_train": 800}, "net": {"name": "resnet18"}, "epochs": 400}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spec"),
+    [
+        pytest.param(("run",), LARGE, id="run"),
+        pytest.param(("kernel", "--out", "K.npz"), MANY, id="kernel"),
+        pytest.param(("kernel", "--out", "K.npy"), MANY, id="kernel by tiles"),
+        pytest.param(("transfer",), {"kernel": LARGE, "widths": [64]}, id="transfer"),
+        pytest.param(("evolve",), LONG_EVOLUTION, id="evolve"),
+    ],
+)
+def test_long_work_wants_a_yes(arguments, spec, call, cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "long.json"
+    file.write_text(json.dumps(spec))
+    status, _, err = call(arguments[0], file, *arguments[1:])
+    assert status == 1
+    (said,) = err.splitlines()
+    assert re.match(r"This takes about [\d.]+ (min|h) and [\d.]+ (MB|GB) of memory\.", said)
+    assert said.endswith("It was not started: give --yes to run it.")
+    assert Store(cache).entries() == []
+    assert list(tmp_path.glob("K*")) == []
+
+
+@pytest.mark.parametrize(("answer", "begins"), [("n", False), ("", False), ("y", True), ("Yes", True)])
+def test_at_a_terminal_it_is_asked(answer, begins, cache, spec_file, monkeypatch):
+    monkeypatch.setattr(consent, "LONG", 0.0)
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+    monkeypatch.setattr("sys.stderr", screen)
+    assert cli.main(["--cache", str(cache), "run", str(spec_file)]) == (0 if begins else 1)
+    question, *_ = screen.getvalue().partition("[y/N] ")
+    assert question.startswith("This takes about ")
+    assert ("It was not started." in screen.getvalue()) != begins
+    assert bool(Store(cache).entries()) == begins
+
+
+def test_yes_is_given_beforehand(call, cache, spec_file, monkeypatch):
+    monkeypatch.setattr(consent, "LONG", 0.0)
+    status, out, err = call("run", spec_file, "--yes")
+    assert status == 0
+    assert err.startswith("This takes about ")
+    assert "clean accuracy" in out
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a signal that stands for Ctrl-C")

@@ -13,7 +13,7 @@ import numpy as np
 from ntkcore.analysis.predict import margin
 from ntkcore.data import Task
 from ntkcore.figures.attack import first_flip
-from ntkcore.runs.specs import Experiment, Model, PerturbSpec, TransferSpec
+from ntkcore.runs.specs import Experiment, Model, PerturbSpec, StageSpec, TransferSpec
 from ntkcore.training import LAZY
 from pages.ui.results import need, need_all
 from pages.ui.samples import said
@@ -81,15 +81,29 @@ def own_view(experiment: Experiment, task: Task, image: str, label: int) -> View
     return None if made is None else _of_one(made.arrays, task, task.classes[label], None, None)
 
 
+def _transfers(experiment: Experiment, source: str, target: str) -> dict[str, TransferSpec]:
+    """A target attacked through a source, by FGSM and by PGD: a spec for each line's meaning."""
+    through = target if source == ITSELF else source
+    wanted = {}
+    for kind, steps in zip(_kinds(through, target), (1, 10), strict=True):
+        model, norm = model_of(experiment, through), experiment.attack.norm
+        perturb = PerturbSpec(source=model, eps=_radii(experiment), steps=steps, norm=norm)
+        wanted[kind] = TransferSpec(perturb=perturb, target=model_of(experiment, target))
+    return wanted
+
+
+def wanted_by(experiment: Experiment, target: str, source: str, index: int) -> dict[str, StageSpec]:
+    """What the view of one test image needs."""
+    if target == KERNEL and source in (ITSELF, KERNEL):
+        flip = experiment.flip(index, eps_max=largest_radius(experiment))
+        return {"predict": experiment.predict(), "flip": flip}
+    return _transfers(experiment, source, target)
+
+
 def transfer_view(experiment: Experiment, task: Task, index: int, source: str, target: str) -> View | None:
     """A target attacked through a source: margins under FGSM and PGD, verdicts at the experiment's radius."""
-    through = target if source == ITSELF else source
-    eps = _radii(experiment)
-    kinds = _kinds(through, target)
-    wanted = {}
-    for kind, steps in zip(kinds, (1, 10), strict=True):
-        perturb = PerturbSpec(source=model_of(experiment, through), eps=eps, steps=steps, norm=experiment.attack.norm)
-        wanted[kind] = TransferSpec(perturb=perturb, target=model_of(experiment, target))
+    wanted = _transfers(experiment, source, target)
+    kinds, eps = tuple(wanted), _radii(experiment)
     found = need_all(wanted, f"{target}, attacked through {source}")
     if len(found) < len(wanted):
         return None

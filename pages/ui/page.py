@@ -35,6 +35,7 @@ def page(title: str, question: str, any_kernel: bool = False, needed: bool = Tru
     """
     enter()
     st.html(WORDS_OF_NUMBERS)
+    st.session_state.drawing_old = False  # see ``results.latest``
     st.title(title, anchor=False)
     st.markdown(f"#### {question}")
     notice = sidebar.notice()

@@ -8,11 +8,15 @@ that asks for the same thing watches the same job::
     if artifact is None:                      # progress, Cancel, Retry or Run is drawn in its place
         return
     found = need_all({"a": spec, "b": other}, "two things")     # those that are there, while the rest is computed
+    experiment = latest("spectrum", experiment, lambda e: {"spectrum": e.spectrum()}, "...", describe)
+
+While the result of changed controls is computed, asked for or failed, ``latest`` gives back the choices of the last one
+that was shown, so that the page goes on showing that, dimmed, in its own words.
 """
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -30,13 +34,19 @@ from pages.ui.services import services, stored
 POLL = 0.4
 REDRAW = 7.0  # seconds between two drawings of a page whose results come in one by one
 
+# All that follows the line that names the old result.
+_DIMMED = """<style>
+:has(> .st-key-old-result) ~ *, .st-key-old-result ~ * { opacity: 0.4; pointer-events: none; }
+</style>"""
+
 Name = TypeVar("Name")
+Choices = TypeVar("Choices")
 
 
 def need(spec: StageSpec, what: str) -> Artifact | None:
     """The artifact of ``spec``; None while it is not there, with its progress or a button drawn here."""
     artifact = stored(spec)
-    if artifact is None:
+    if artifact is None and not _old():
         _Work(key(spec), (spec,), what).draw()
     return artifact
 
@@ -47,11 +57,49 @@ def need_all(wanted: Mapping[Name, StageSpec], what: str) -> dict[Name, Artifact
     The page is drawn anew as they come in.
     """
     found = {name: artifact for name, spec in wanted.items() if (artifact := stored(spec)) is not None}
-    if len(found) < len(wanted):
+    if len(found) < len(wanted) and not _old():
         every = "".join(key(spec) for spec in wanted.values())
         name = f"batch-{hashlib.sha256(every.encode()).hexdigest()[:32]}"
         _Work(name, tuple(wanted.values()), what).draw()
     return found
+
+
+def latest(
+    place: str,
+    choices: Choices,
+    wanted: Callable[[Choices], Mapping[Name, StageSpec]],
+    what: str,
+    words: Callable[[Choices], str],
+    one_by_one: bool = False,
+) -> Choices:
+    """``choices``, when the results that they want are there; else the last ones at this place whose results are.
+
+    Then what the new ones lack is drawn here, what ``words`` says of the old ones below it, and all that follows is
+    dimmed and computes nothing. one_by_one: results of a job that are shown as they come in; the first one is enough.
+    """
+    enough = any if one_by_one else all
+    specs_ = wanted(choices)
+    shown = st.session_state.setdefault("shown_last", {})
+    if not specs_ or enough(stored(spec) is not None for spec in specs_.values()):
+        shown[place] = choices
+        return choices
+    old = shown.get(place)
+    if old is None or not enough(stored(spec) is not None for spec in wanted(old).values()):
+        return choices
+    if one_by_one:
+        need_all(specs_, what)
+    else:
+        need(next(spec for spec in specs_.values() if stored(spec) is None), what)
+    with st.container(key="old-result"):
+        st.caption(f"Below, until the new result is there: {plain(words(old))}.")
+    st.html(_DIMMED)
+    st.session_state.drawing_old = True
+    return old
+
+
+def _old() -> bool:
+    """Whether what is drawn now is an old result, for which nothing is computed any more."""
+    return st.session_state.get("drawing_old", False)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The limit of memory: what is free, what the setting says, and a worker and a command that would go over it."""
 
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -143,3 +145,43 @@ def test_the_limit_holds_inside_and_is_lifted_afterwards():
     assert memory.is_lack(refusal.value)
     assert np.ones(40_000_000).sum() == 4e7
     assert "may take" not in memory.lack()
+
+
+WRONG_ESTIMATE = """
+import sys
+from ntkcore import cli
+from ntkcore.runs.consent import Demand
+
+Demand.fits, Demand.heavy = True, False
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def command(*arguments: str, code: str = "", **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-P", *(["-c", code] if code else ["-m", "ntkcore"]), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "code", "words"),
+    [
+        pytest.param("0.6", "", "This needs about 1.", id="refused by its estimate"),
+        pytest.param("1.1", WRONG_ESTIMATE, "There is not enough memory for stage spectrum", id="stopped"),
+        pytest.param("many", "", "NTK_MEMORY_GB is 'many'", id="odd setting"),
+    ],
+)
+def test_the_command_line_has_the_same_limit(gigabytes, code, words, tmp_path):
+    spec, cache = tmp_path / "large.json", tmp_path / "cache"
+    spec.write_text(json.dumps({"data": {"name": "toy", "n_train": 5000, "n_test": 5}}))
+    done = command("--cache", str(cache), "run", str(spec), "--yes", code=code, NTK_MEMORY_GB=gigabytes)
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(words)
+    assert gigabytes in said
+    assert Store(cache).has("kernel", key(toy(5000).kernel())) == bool(code)  # what was finished is kept

@@ -1,0 +1,80 @@
+"""While a new result is not there, the page shows the last one, in its own words, and computes nothing for it."""
+
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ntkcore.runs import consent
+from pages.ui.services import services
+from visits import CHARTS, RESULTS, charts, complaints, press, run_until_ready, text
+
+Open = Callable[..., AppTest]
+CHEAP = ("overview", "spectrum", "attack")  # to compute
+BELOW = "Below, until the new result is there: "
+
+
+def below(at: AppTest) -> list[str]:
+    return [caption.value.removeprefix(BELOW) for caption in at.main.caption if caption.value.startswith(BELOW)]
+
+
+@pytest.fixture
+def by_hand(opened: Open, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """Open a page with its results; what is asked for afterwards waits for its Run button."""
+
+    def visit(page: str, query: dict) -> AppTest:
+        at = opened(page, query)
+        monkeypatch.setattr(consent, "AUTOMATIC", -1.0)
+        return at
+
+    return visit
+
+
+@pytest.mark.parametrize("page", RESULTS)
+def test_the_old_result_stays_until_the_new_one_is_there(page: str, by_hand: Callable[..., AppTest]) -> None:
+    at = by_hand(page, {"draw": str(70 + RESULTS.index(page))})
+    assert below(at) == []
+    before = len(services().worker.jobs())
+    at.number_input(key="n").set_value(50).run()
+    assert not at.exception
+    assert "50 training" in at.main.caption[0].value
+    (words,) = below(at)
+    assert "60 training" in words
+    assert charts(at) == CHARTS[page]
+    assert complaints(at) == []
+    assert len(services().worker.jobs()) == before  # nothing has begun, for the old result neither
+    assert [button.label for button in at.main.button].count("Run") == 1
+    if page in CHEAP:
+        run_until_ready(at)
+        assert below(at) == []
+        assert charts(at) == CHARTS[page]
+
+
+@pytest.mark.parametrize("page", ["overview", "eigenfeatures", "attack"])
+def test_old_numbers_stand_under_their_own_attack(page: str, by_hand: Callable[..., AppTest]) -> None:
+    at = by_hand(page, {"draw": str(80 + RESULTS.index(page)), "eps": "8"})
+    head = at.main.caption[0].value
+    said = [line for line in text(at).splitlines() if "8/255" in line and line != head]
+    at.number_input(key="eps").set_value(9.0).run()
+    assert "9/255" in at.main.caption[0].value
+    (words,) = below(at)
+    assert "8/255" in words
+    now = text(at).splitlines()
+    assert [line for line in now if "9/255" in line] == [at.main.caption[0].value]
+    assert [line for line in now if "8/255" in line and not line.startswith(BELOW)] == said
+
+
+def test_it_stays_when_the_new_one_is_cancelled(by_hand: Callable[..., AppTest]) -> None:
+    at = by_hand("spectrum", {"draw": "63"})
+    at.number_input(key="m").set_value(300)
+    at.number_input(key="n").set_value(1000)
+    at.segmented_control(key="net").set_value("Conv").run()
+    press(at, "Run")
+    for job in services().worker.jobs():
+        job.cancel()
+        assert job.wait(10)
+    at.run()
+    assert not at.exception
+    assert at.main.info[0].value.startswith("Cancelled: ")
+    assert len(below(at)) == 1
+    assert charts(at) == CHARTS["spectrum"]
