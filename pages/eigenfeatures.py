@@ -24,8 +24,7 @@ from pages.ui.show import chart, clicked, dark, downloads, drawn_once, explain, 
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
 task_of(experiment)
 what = f"every feature under {experiment.attack}"
-both = lambda e: {"sweep": e.sweep(), "spectrum": e.spectrum()}  # noqa: E731
-experiment = latest("eigenfeatures", experiment, both, what, Experiment.in_words)
+experiment = latest("eigenfeatures", experiment, lambda e: {1: e.sweep(), 2: e.spectrum()}, what, Experiment.in_words)
 task, night, figures = task_of(experiment), dark(), {}
 swept = need(experiment.sweep(), what)
 spectral = None if swept is None else need(experiment.spectrum(), "the spectrum")

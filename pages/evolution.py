@@ -19,7 +19,7 @@ from ntkcore.runs.specs import REGIME_NAMES as NAMES
 from ntkcore.runs.specs import EpochSpec, GlimpseSpec
 from pages.ui.checkpoints import use_checkpoint
 from pages.ui.code import evolution_lines
-from pages.ui.evolutions import evolution_controls, histories
+from pages.ui.evolutions import evolution_controls, histories, in_words
 from pages.ui.frozen import frozen_section
 from pages.ui.navigation import go_to
 from pages.ui.page import page
@@ -30,7 +30,7 @@ from pages.ui.show import chart, dark, downloads, drawn_once, explain, pictures
 experiment = page(
     "Evolution", "How does a net's own tangent kernel move in training, and does attacking it calm it?", True
 )
-task, night, figures = task_of(experiment), dark(), {}
+task_of(experiment)
 e = evolution_controls(experiment)
 
 
@@ -40,15 +40,9 @@ def _use(checkpoint: EpochSpec) -> None:
 
 
 what = f"nets in training ({e.in_words()})"
-experiment, e = latest(
-    "evolution",
-    (experiment, e),
-    lambda both: both[1].wanted(),
-    what,
-    lambda both: f"{both[0].in_words(kernel=False)}; {both[1].in_words()}",
-    one_by_one=True,
-)
-task = task_of(experiment)
+both = experiment, e
+experiment, e = latest("evolution", both, lambda these: these[1].wanted(), what, in_words, one_by_one=True)
+task, night, figures = task_of(experiment), dark(), {}
 wanted = e.wanted()
 found = need_all(wanted, what)
 history, complete = histories(found, e), len(found) == len(wanted)

@@ -212,6 +212,11 @@ def _of_net(net: NamedNet | TwinNet, schedule: Schedule) -> dict[str, object]:
     return values | rest
 
 
+def in_words(both: tuple[Experiment, Evolution]) -> str:
+    """The images and the nets in training."""
+    return f"{both[0].in_words(kernel=False)}; {both[1].in_words()}"
+
+
 def histories(found: Mapping[tuple[str, int, int, str], Artifact], e: Evolution) -> Histories:
     """The epochs that are there."""
     arrays = {name: _Numbers(artifact) for name, artifact in found.items()}
