@@ -27,9 +27,8 @@ from pages.ui.results import latest, need_all
 from pages.ui.samples import task_of
 from pages.ui.show import chart, dark, downloads, drawn_once, explain, pictures
 
-experiment = page(
-    "Evolution", "How does a net's own tangent kernel move in training, and does attacking it calm it?", True
-)
+question = "How does a net's own tangent kernel move in training, and does attacking it calm it?"
+experiment = page("Evolution", question, True)
 task_of(experiment)
 e = evolution_controls(experiment)
 
