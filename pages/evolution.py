@@ -28,8 +28,7 @@ from pages.ui.samples import task_of
 from pages.ui.show import chart, dark, downloads, drawn_once, explain, pictures
 
 question = "How does a net's own tangent kernel move in training, and does attacking it calm it?"
-experiment = page("Evolution", question, True)
-task_of(experiment)
+task_of(experiment := page("Evolution", question, True))
 e = evolution_controls(experiment)
 
 
