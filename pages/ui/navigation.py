@@ -38,7 +38,7 @@ if (!window.oneEntryAMove) {{
   history.pushState = (state, title, url) => {{
     const stays = new URL(url, location.href).pathname === location.pathname;
     if (moved || (stays && !moves)) return replace(state, title, url);
-    replace(history.state, "", left);
+    if (new URL(left).pathname === location.pathname) replace(history.state, "", left);
     push(state, title, url);
     moved = true;
   }};
@@ -49,6 +49,7 @@ if (!window.oneEntryAMove) {{
     moved = false;
   }};
   for (const kind of ["mouseup", "click"]) addEventListener(kind, begin, true);
+  addEventListener("popstate", () => {{ moved = true; }});  // Back makes no entry
 }}
 </script>"""
 HELD = 5.0  # seconds for which a control that a callback has set does not fall back
