@@ -118,8 +118,8 @@ class Unfinished:
             )
 
     def write(self, numbers: np.ndarray, top: int, left: int) -> None:
-        """Numbers [h, w] into the file, the first of them at [top, left]."""
-        for row, line in enumerate(np.ascontiguousarray(numbers), top):
+        """Numbers [h, w] into the file, in its own type, the first of them at [top, left]."""
+        for row, line in enumerate(np.ascontiguousarray(numbers, self.dtype), top):
             self._file.seek(self._at(row, left))
             self._file.write(line)
 

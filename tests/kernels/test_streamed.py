@@ -45,6 +45,19 @@ def test_single_precision_and_an_empirical_kernel(tmp_path):
     np.testing.assert_allclose(K, kernel(x).numpy(), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("given", "computed"), [(torch.float32, torch.float64), (torch.float64, torch.float32)], ids=["wider", "narrower"]
+)
+def test_a_kernel_that_computes_in_another_precision_than_its_images_have(tmp_path, given, computed):
+    def linear(x1, x2=None):
+        return x1.to(computed).flatten(1) @ (x1 if x2 is None else x2).to(computed).flatten(1).T
+
+    x = images().to(given)
+    K = kernel_to_file(ntk.kernels.tiled(linear), x, tmp_path / "k.npy", SMALL)
+    assert torch.from_numpy(np.array(K)).dtype == given
+    np.testing.assert_allclose(K, linear(x).numpy(), rtol=1e-5)
+
+
 def stop_at(share):
     """Progress that stops a call once so much is done."""
 
