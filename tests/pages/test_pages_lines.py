@@ -9,8 +9,11 @@ import base64
 import io
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,10 +25,12 @@ from ntkcore.figures.palette import SOURCES
 from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, EpochSpec, Evolution, key
 from ntkcore.runs.store import Store
 from pages.ui.attack_views import ITSELF, largest_radius
+from pages.ui.code import runs_lines
 from pages.ui.evolutions import TWIN
 from pages.ui.plain import plain
 from visits import number, pictures, run_until_ready, select, small, stored, text
 
+ROOT = Path(__file__).parents[2]
 Open = Callable[..., AppTest]
 FEW = {"n": "30", "m": "10"}
 THREE = {"classes": ["Coat", "Bag", "Shirt"], "draw": "7"}
@@ -406,3 +411,10 @@ def test_runs(opened: Open) -> None:
     assert said[1:] == [
         f"{name} {shape} {run.arrays[name].flatten()[:3].tolist()}" for name, shape in run.shapes.items()
     ]
+
+
+def test_lines_on_the_cache_run_by_themselves(tmp_path) -> None:
+    """In a process that has imported nothing of the app."""
+    lines = runs_lines(tmp_path, None)
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("0 results, 0.0 MB\n", "")

@@ -49,7 +49,7 @@ def _says(script: Script, task: Task) -> None:
 
 def _own(script: Script, task: Task, name: str, label: int) -> None:
     script.use("torch")
-    script.use("ntkcore.runs.store", "Store")
+    script.use("ntkcore.runs.stages", "Store")
     script.add(f'image = Store().get("image", {literal(name)}).arrays["image"].double()  # as the app has kept it')
     if task.is_binary:
         value = f"torch.tensor([{2.0 * label - 1}], dtype=torch.float64)"

@@ -9,7 +9,7 @@ from pages.ui.code.script import Script, literal
 def runs_lines(root: Path, picked: Artifact | None) -> str:
     """picked: the result that is chosen in the table."""
     script = Script()
-    script.use("ntkcore.runs.store", "Store")
+    script.use("ntkcore.runs.stages", "Store")  # the stages, too: what a store may hold
     script.add(f"store = Store({literal(str(root))})")
     if picked is None:
         script.add(
