@@ -13,6 +13,7 @@ are made inside ``torch_defaults``::
 """
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import RLock
@@ -25,8 +26,17 @@ from torch.autograd import forward_ad
 from ntkcore.errors import SpecError
 
 DEVICES = ("cpu", "cuda")  # where the library computes
-_DEFAULTS = RLock()  # torch's default dtype is one for all threads
 P, R = ParamSpec("P"), TypeVar("R")
+
+
+def free_after_fork(lock: Any) -> Any:
+    """A lock that is free in a forked process, where nobody would give back what another thread held."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lock._at_fork_reinit)
+    return lock
+
+
+_DEFAULTS = free_after_fork(RLock())  # torch's default dtype is one for all threads
 
 
 def plain(function: Callable[P, R]) -> Callable[P, R]:

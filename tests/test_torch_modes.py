@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -333,4 +334,27 @@ def test_a_forked_process_computes_the_same() -> None:
         signal.alarm(30)
         right = torch.allclose(k(x), wanted, rtol=1e-5) and bool(torch.linalg.eigvalsh(k(x)).isfinite().all())
         os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_what_another_thread_held() -> None:
+    x, module = data()[0], ntk.fc(1).module(SHAPE, 8)
+    held, done = threading.Event(), threading.Event()
+
+    def look(*_: object) -> None:
+        held.set()
+        done.wait(60)
+
+    thread = threading.Thread(target=ntk.empirical_ntk, args=(module, x), kwargs={"progress": look})
+    thread.start()
+    held.wait(60)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        right = ntk.empirical_ntk(module, x).isfinite().all() and build("cnn-small", (1, 8, 8))
+        os._exit(0 if right else 1)
+    done.set()
+    thread.join()
     assert os.waitpid(child, 0)[1] == 0

@@ -30,12 +30,12 @@ from ntkcore.kernels.blocks import Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.layerwise import Report, layer_kernel
 from ntkcore.kernels.leaves import call_with, dissect
 from ntkcore.looking import copy_of, in_words, inner, left_alone, random_state, restore_random_state
-from ntkcore.modes import plain_modes, usual
+from ntkcore.modes import free_after_fork, plain_modes, usual
 
 JACOBIAN_BYTES = 256e6  # of each side's Jacobian, where a module is not taken layer by layer
 COLUMNS = 16384  # of it that are summed at a time: long sums of few entries would be made number by number
 NOTE = "empirical kernel"
-ONE_AT_A_TIME = RLock()  # each may fill its working memory, and sets the precision of the whole process
+ONE_AT_A_TIME = free_after_fork(RLock())  # each may fill its working memory, and sets the precision of the process
 
 
 def empirical_ntk(
