@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not memory.is_lack(error):
             raise
-        print(memory.lack(), file=sys.stderr)
+        print(memory.lack(error=error), file=sys.stderr)
         return 1
     except OSError as error:
         if isinstance(sys.stdout, io.TextIOWrapper):  # what is still to be written finds no fault

@@ -29,6 +29,9 @@ SLACK = 1.05  # above the limit a process is ended: the kernel's refusal, where 
 STACKS = 10e6  # bytes of addresses for each core: stacks and pools of threads, reserved and hardly used
 PERIOD = 0.1 if sys.platform == "linux" else 1.0  # seconds between two looks at a process
 ADVICE = "Choose fewer images, smaller images or a smaller architecture and run it again."
+DEVICES = Path("/dev")
+DRIVERS = ("nvidia*", "kfd", "dxg")  # there: of NVIDIA, AMD, and of either under Windows
+GPUS = ("cuda", "cublas", "cudnn", "cusolver", "hip out of memory")  # whose memory is not limited here
 _most: float | None = None  # that this process may hold at present
 
 
@@ -90,7 +93,7 @@ def within(most: float) -> Iterator[None]:
 
 
 def _can_refuse() -> bool:
-    return sys.platform == "linux" and not any(Path("/dev").glob("nvidia*")) and not Path("/dev/kfd").exists()
+    return sys.platform == "linux" and not any(any(DEVICES.glob(name)) for name in DRIVERS)
 
 
 @contextmanager
@@ -135,10 +138,16 @@ def is_lack(error: BaseException | str) -> bool:
     return isinstance(error, MemoryError) or any(sign in text for sign in signs)
 
 
-def lack(what: str = "this run", most: float | None = None) -> str:
-    """A sentence for whoever asked for too much; most: the limit in bytes, by default this process's."""
+def lack(what: str = "this run", most: float | None = None, error: BaseException | None = None) -> str:
+    """A sentence for whoever asked for too much.
+
+    most: the limit in bytes, by default this process's; error: what was raised, if anything.
+    """
+    if any(sign in str(error).lower() for sign in GPUS):
+        return f"The GPU has not enough memory for {what}. {ADVICE} Or choose cpu as the device."
     most = _most if most is None else most
-    return f"There is not enough memory for {what}{'' if most is None else f': {may_take(most)}'}. {ADVICE}"
+    limited = most is not None and most < float("inf")
+    return f"There is not enough memory for {what}{f': {may_take(most)}' if limited else ''}. {ADVICE}"
 
 
 def may_take(most: float) -> str:

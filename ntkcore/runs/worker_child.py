@@ -158,7 +158,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, NTKError):
         return str(error)
     if memory.is_lack(error):
-        return memory.lack()
+        return memory.lack(error=error)
     first = (str(error).strip().splitlines() or [""])[0][:300]
     return f"The run stopped on an unexpected {type(error).__name__}{': ' if first else ''}{first.rstrip('.')}."
 

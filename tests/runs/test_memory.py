@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ntkcore.data import DataSpec
 from ntkcore.errors import SpecError
@@ -145,6 +146,30 @@ def test_the_limit_holds_inside_and_is_lifted_afterwards():
     assert memory.is_lack(refusal.value)
     assert np.ones(40_000_000).sum() == 4e7
     assert "may take" not in memory.lack()
+
+
+@pytest.mark.parametrize(
+    ("error", "most", "said"),
+    [
+        pytest.param(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 1e9, "The GPU", id="gpu"),
+        pytest.param(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), 1e9, "The GPU", id="gpu library"),
+        pytest.param(RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1e9, "it may take 1.0 GB", id="cpu"),
+        pytest.param(MemoryError(), float("inf"), "memory for this run. Choose", id="no limit known"),
+    ],
+)
+def test_whose_memory_is_lacking(error, most, said):
+    assert memory.is_lack(error)
+    words = memory.lack(most=most, error=error)
+    assert said in words
+    assert ("may take" in words) == (most == 1e9 and "GPU" not in said)
+
+
+@pytest.mark.parametrize(("name", "refused"), [("null", True), ("nvidia0", False), ("kfd", False), ("dxg", False)])
+def test_beside_a_gpu_nothing_is_refused(name, refused, tmp_path, monkeypatch):
+    """Its driver reserves far more addresses than memory."""
+    (tmp_path / name).touch()
+    monkeypatch.setattr(memory, "DEVICES", tmp_path)
+    assert memory._can_refuse() == refused
 
 
 WRONG_ESTIMATE = """

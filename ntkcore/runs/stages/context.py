@@ -85,7 +85,7 @@ def result(
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, NTKError) or not memory.is_lack(error):
             raise
-        words = memory.lack(f"stage {spec.stage} ({specs.describe(spec)})")
+        words = memory.lack(f"stage {spec.stage} ({specs.describe(spec)})", error=error)
         raise NTKError(f"{words} Nothing that was computed before is lost.") from error
     meta = {
         "spec": spec.model_dump(mode="json"),
