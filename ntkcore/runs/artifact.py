@@ -35,6 +35,7 @@ import safetensors
 
 from ntkcore.errors import StoreError
 from ntkcore.runs import folders
+from ntkcore.writing import sync_folder
 
 if TYPE_CHECKING:
     import torch
@@ -257,14 +258,8 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names to the disk, where the system can (POSIX)."""
-    if os.name == "posix":
-        _sync(folder)
-
-
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR)  # Windows flushes only what may be written
     try:
         os.fsync(handle)
     finally:

@@ -45,6 +45,7 @@ from ntkcore.runs.artifact import Artifact, Broken
 from ntkcore.runs.cachedir import InTheWay, in_the_way, is_there
 from ntkcore.runs.incidents import Incident, judge, read_incident
 from ntkcore.runs.zips import zip_of
+from ntkcore.writing import sync_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +141,9 @@ class Store:
     def has(self, stage: str, key: str) -> bool:
         """Whether there is such an artifact, unverified: as cheap as a look at the folder."""
         folder = self._folder(stage, key)
-        return folders.is_real(folder.parent) and folders.is_real(folder) and (folder / files.META).is_file()
+        with suppress(OSError):  # where one may not look: whoever then asks for it is told why
+            return folders.is_real(folder.parent) and folders.is_real(folder) and (folder / files.META).is_file()
+        return False
 
     def put(
         self,
@@ -339,7 +342,7 @@ class Store:
             folders.make(folder.parent)
             try:
                 os.rename(new, folder)
-                files.sync_folder(folder.parent)
+                sync_folder(folder.parent)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
