@@ -27,8 +27,8 @@ SHARE = 0.5  # of the free memory, the same
 
 @dataclass(frozen=True)
 class Demand:
-    """What several specs cost together; allowance: bytes that their process may hold; free: bytes free on the machine
-    (what the process holds already counted in)."""
+    """What several specs cost together; allowance: bytes that their process may hold; free: bytes free on the machine,
+    beside what the process holds already."""
 
     specs: tuple[specs.StageSpec, ...]
     cost: Estimate

@@ -170,7 +170,7 @@ class _Work:
         else:
             st.warning(demand.question(*about))
             no, _, yes = st.columns([2, 3, 2])
-            no.button("Do not run it", key=f"no-{self.name}", on_click=st.session_state.pop, args=("asked",))
+            no.button("Do not run it", key=f"no-{self.name}", on_click=st.session_state.pop, args=("asked", None))
             words = f"Yes, run it for about {duration(demand.cost.seconds)}"
             yes.button(words, key=f"yes-{self.name}", on_click=self.submit, width="stretch")
 

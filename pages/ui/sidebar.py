@@ -3,7 +3,7 @@
 The names of the URL parameters are the widgets' keys (``data``, ``classes``, ``n``, ``net``, ``eps``, ...). A value
 that a link brings and that does not fit falls back to its default, with a notice::
 
-    sidebar.draw()                      # in app.py
+    sidebar.draw(page.url_path)         # in app.py
     experiment = sidebar.experiment()   # in a page: an Experiment, or the NTKError that says what does not fit
 """
 

@@ -3,7 +3,7 @@
 ::
 
     script = begin(experiment)                    # task, net and k
-    script.add(f"f = {fitted(experiment, script)}")
+    script.add(f"f = {fitted(experiment)}")
 """
 
 from ntkcore.analysis.attacks import Attack, fgsm, pgd
