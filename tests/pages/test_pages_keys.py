@@ -34,7 +34,7 @@ def written_keys(root: Path) -> dict[str, list[str]]:
 
 def test_every_key_is_written_once(root: Path) -> None:
     keys = written_keys(root)
-    assert {"feature", "image", "widths", "epochs", "compared", "n", "run-", "preset-"} <= set(keys)
+    assert {"feature", "image", "widths", "epochs", "compared", "n", "cancel-", "preset-"} <= set(keys)
     assert {key: places for key, places in keys.items() if len(places) > 1} == {}
 
 
