@@ -73,6 +73,15 @@ def make(folder: Path) -> None:
             raise OSError(errno.ENOTDIR, f"{folder.name} is a link or a file, and a folder is needed") from None
 
 
+def give_back(taken: Path, place: Path, aside: Path) -> None:
+    """Rename a folder back to its place; where somebody has taken that meanwhile, to ``aside``."""
+    try:
+        os.rename(taken, place)
+    except OSError:
+        make(aside.parent)
+        os.rename(taken, aside)
+
+
 def content(folder: Path) -> list[os.DirEntry[str]]:
     """What lies in a real folder, by name; nothing when there is none. Raises StoreError when it cannot be read."""
     if not is_real(folder):

@@ -170,8 +170,7 @@ class Store:
                 files.write(new, stage, key, arrays, meta)
                 done = self._install(new, stage, key)
         except (OSError, SafetensorError) as error:
-            what = f"{stage}/{key} cannot be stored in {self.root}"
-            raise StoreError(folders.refusal(what, error)) from error
+            raise StoreError(folders.refusal(f"{stage}/{key} cannot be stored in {self.root}", error)) from error
         self._evict({(stage, key), *pinned})
         return done
 
@@ -317,13 +316,15 @@ class Store:
                 mine.parent.mkdir()
                 os.rename(folder, mine)
                 incident = replace(incident, reason=judge(mine, stage, key))
-                if not incident.reason or files.strangers(mine):
+                if files.strangers(mine):
+                    folders.give_back(mine, folder, aside)
+                elif not incident.reason:
                     with suppress(OSError):  # a third process has stored it anew
                         os.rename(mine, folder)
-                    return
-                (mine.parent / cachedir.INCIDENT).write_text(json.dumps(asdict(incident)))
-                folders.make(aside.parent)
-                os.rename(mine.parent, aside)
+                else:
+                    (mine.parent / cachedir.INCIDENT).write_text(json.dumps(asdict(incident)))
+                    folders.make(aside.parent)
+                    os.rename(mine.parent, aside)
         except FileNotFoundError:
             return
         except OSError:
@@ -361,9 +362,9 @@ class Store:
             if not folders.is_real(folder) or others(folder):
                 return False
             with folders.scratch(self._scratch) as scratch:
-                os.rename(folder, scratch / "removed")
-                if others(scratch / "removed"):  # put there in this very moment
-                    os.rename(scratch / "removed", folder)
+                os.rename(folder, gone := scratch / "removed")
+                if others(gone):  # put there in this very moment
+                    folders.give_back(gone, folder, self.root / cachedir.BROKEN / scratch.name)
                     return False
         except (FileNotFoundError, NotADirectoryError):
             return False

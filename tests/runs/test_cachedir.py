@@ -541,3 +541,31 @@ def test_damaged_rates_are_measured_again(content, tmp_path, monkeypatch):
     assert all(0 < rate < 1 for rate in vars(calibrate(tmp_path)).values())
     assert json.loads(file.read_text())["rates"].keys() == kept.keys()
     assert sorted(os.listdir(tmp_path)) == [".tmp", "calibration.json"]
+
+
+@pytest.mark.parametrize("step", ["evicted", "set aside"])
+def test_what_is_put_there_while_it_is_moved_is_kept_though_its_place_is_taken(tmp_path, monkeypatch, step):
+    """Somebody's notes, and another process that stores the result anew, both in the very moment of the move."""
+    store, rename = Store(tmp_path), os.rename
+    folder = fill(tmp_path).path
+    if step == "set aside":
+        (folder / ARRAYS).write_bytes(b"damaged")
+
+    def meanwhile(old: Path, new: Path) -> None:
+        rename(old, new)
+        if Path(old) == folder:
+            monkeypatch.setattr(os, "rename", rename)
+            (Path(new) / "notes.txt").write_text("Dear")
+            fill(tmp_path)
+
+    monkeypatch.setattr(os, "rename", meanwhile)
+    if step == "evicted":
+        assert store.clear() == 0
+    else:
+        assert store.get("kernel", KEY) is None
+    assert Store(tmp_path).get("kernel", KEY).arrays["k"].trace() == 3
+    (notes,) = tmp_path.rglob("notes.txt")
+    assert notes.relative_to(tmp_path).parts[0] == ".broken"
+    Store(tmp_path).clear()
+    assert notes.read_text() == "Dear"
+    assert notes.parent.name in Store(tmp_path).left_alone()
