@@ -24,7 +24,10 @@ InputMapName = Literal["raw", "centre", "standardise"]
 
 @dataclass(frozen=True, eq=False)
 class InputMap:
-    """``u = (x - shift) / scale`` with ``shift`` [C, H, W] (or None for no shift) and a positive float ``scale``."""
+    """``u = (x - shift) / scale`` with ``shift`` [C, H, W] (or None for no shift) and a positive float ``scale``.
+
+    A shift [C, 1, 1], one number a channel, fits images of every size.
+    """
 
     shift: Tensor | None = None
     scale: float = 1.0
@@ -37,7 +40,8 @@ class InputMap:
     def __call__(self, x: Tensor) -> Tensor:
         """x [n, C, H, W] in pixel units -> mapped images of the same shape and dtype."""
         if self.shift is not None:
-            x = checks.image_form(x, shape=self.shift.shape) - self.shift.to(x)
+            shape = checks.image_form(x).shape[2:] if self.shift[0].numel() == 1 else self.shift.shape[1:]
+            x = checks.image_form(x, shape=(len(self.shift), *shape)) - self.shift.to(x)
         return x if self.scale == 1.0 else x / self.scale
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ntkcore import Cancelled, SpecError, conv, fc, input_map, kernel_fn, myrtle
+from ntkcore import Cancelled, InputMap, SpecError, conv, fc, input_map, kernel_fn, myrtle
 
 NETS = {"fc1": fc(1), "fc3-erf": fc(3, activation="erf"), "conv2": conv(2), "myrtle5": myrtle(5)}
 
@@ -87,6 +87,17 @@ def test_pair_gradients_equal_autograd(name):
         z = x[None].clone().requires_grad_()
         (expected,) = torch.autograd.grad(k(z, others[j : j + 1]).sum(), z)
         torch.testing.assert_close(J[j], expected[0], rtol=1e-8, atol=1e-10)
+
+
+def test_an_input_map_of_one_number_a_channel():
+    """As images are most often normalised."""
+    x = torch.rand(4, 3, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    means = torch.tensor([0.5, 0.4, 0.3], dtype=torch.float64)[:, None, None]
+    whole, few = (InputMap(shift, 0.25) for shift in (means.expand(3, 6, 5), means))
+    assert torch.equal(few(x), whole(x))
+    torch.testing.assert_close(kernel_fn(conv(1), inputs=few)(x), kernel_fn(conv(1), inputs=whole)(x))
+    with pytest.raises(SpecError, match=r"\(3, 6, 5\) is needed"):
+        few(x[:, :2])
 
 
 def test_input_maps():
