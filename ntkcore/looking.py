@@ -10,10 +10,12 @@ for as long as it is looked at, and its own ones and its modes back, also after 
 
 import copy
 import os
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, RLock
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -23,6 +25,8 @@ from ntkcore import checks
 from ntkcore.errors import SpecError
 from ntkcore.modes import plain
 
+LOOKS = 3  # at a call beside which random numbers are drawn
+Said = TypeVar("Said")
 _locks: "WeakKeyDictionary[nn.Module, RLock]" = WeakKeyDictionary()
 _locks_lock = Lock()
 
@@ -104,14 +108,13 @@ def predicted(module: nn.Module, x: Tensor) -> Tensor:
                 f"{name or 'The module'} is a BatchNorm layer without running statistics, whose output depends on the "
                 "whole batch, so it is no predictor of an image. Keep track_running_stats."
             )
-    for _ in range(3):  # other threads may draw, too
-        before = random_state(x.device)
+
+    def said() -> Tensor:
         with left_alone(module, evaluated=True), in_words(x):
-            out = module(x)
-        if torch.equal(before, random_state(x.device)):
-            break
-    else:
-        restore_random_state(before, x.device)
+            return module(x)
+
+    out, chance = watched(said, x.device)
+    if chance:
         raise SpecError(
             "The module draws random numbers in evaluation mode too (dropout or noise in its forward pass), so it is "
             "no predictor. Take that part out, or let it follow self.training."
@@ -137,12 +140,38 @@ def in_words(x: Tensor) -> Iterator[None]:
         raise SpecError(f"The module cannot take images {tuple(x.shape[1:])} of {x.dtype}: {said}.") from error
 
 
-def random_state(device: torch.device) -> Tensor:
+def watched(call: Callable[[], Said], device: torch.device) -> tuple[Said, bool]:
+    """What a call says, and whether it draws random numbers; torch's generator is then set back.
+
+    Other threads may draw, too: a call beside which numbers are drawn is made again, and where they are drawn without
+    it as well, it counts as drawing only when it then says something else.
+    """
+    first: Said | None = None
+    for _ in range(LOOKS):
+        before, start = _random_state(device), time.perf_counter()
+        out = call()
+        if torch.equal(before, _random_state(device)):
+            return out, False
+        first = out if first is None else first
+    quiet = _random_state(device)
+    time.sleep(max(time.perf_counter() - start, 0.01))
+    if not torch.equal(quiet, _random_state(device)):
+        return out, not agree(first, out)
+    _set_random_state(before, device)
+    return out, True
+
+
+def agree(one: object, two: object) -> bool:
+    """Whether two answers are the same numbers; what is no tensor is judged elsewhere."""
+    return not isinstance(one, Tensor) or torch.equal(one.nan_to_num(), two.nan_to_num())
+
+
+def _random_state(device: torch.device) -> Tensor:
     """Of torch's own generator there, which a module without chance in it does not move."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
-def restore_random_state(state: Tensor, device: torch.device) -> None:
+def _set_random_state(state: Tensor, device: torch.device) -> None:
     torch.cuda.set_rng_state(state, device) if device.type == "cuda" else torch.set_rng_state(state)
 
 

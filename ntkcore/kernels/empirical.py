@@ -29,7 +29,7 @@ from ntkcore.kernels import bfloat16
 from ntkcore.kernels.blocks import Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.layerwise import Report, layer_kernel
 from ntkcore.kernels.leaves import call_with, dissect
-from ntkcore.looking import copy_of, in_words, inner, left_alone, random_state, restore_random_state
+from ntkcore.looking import agree, copy_of, in_words, inner, left_alone, watched
 from ntkcore.modes import free_after_fork, plain_modes, usual
 
 JACOBIAN_BYTES = 256e6  # of each side's Jacobian, where a module is not taken layer by layer
@@ -167,14 +167,13 @@ def _check(module: nn.Module, x1: Tensor, x2: Tensor | None, evaluated: bool) ->
 def _check_chance(module: nn.Module, x: Tensor) -> None:
     """F.dropout, RReLU or noise in a forward are no layers that could be looked for: a pass must draw no random
     numbers, and two passes must agree."""
-    before = random_state(x.device)
-    with torch.no_grad(), in_words(x):
-        one, two = module(x.clone()), module(x.clone())  # clones: some modules write into their input
-    drawn = not torch.equal(before, random_state(x.device))
-    if drawn:
-        restore_random_state(before, x.device)
-    agree = not isinstance(one, Tensor) or torch.equal(one.nan_to_num(), two.nan_to_num())
-    if drawn or not agree:
+
+    def twice() -> tuple[Tensor, Tensor]:
+        with torch.no_grad(), in_words(x):
+            return module(x.clone()), module(x.clone())  # clones: some modules write into their input
+
+    (one, two), chance = watched(twice, x.device)
+    if chance or not agree(one, two):
         raise SpecError(
             "The module's output is drawn anew at each call (dropout, noise, or statistics that each call moves), so "
             "there is no one kernel. Call module.eval() first, or take that part out."

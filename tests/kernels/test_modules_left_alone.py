@@ -208,3 +208,22 @@ def test_training_moves_the_statistics_that_a_prediction_then_uses() -> None:
     norm = net.module[0]
     torch.testing.assert_close(norm.running_mean, 0.1 * X.mean((0, 2, 3)))
     assert int(norm.num_batches_tracked) == 1
+
+
+def test_another_thread_may_draw_random_numbers_meanwhile() -> None:
+    module = ntk.fc(1).module((3, 8, 8), 64)
+    net, kernel, done = ntk.finite_net(module), ntk.empirical_kernel_fn(module), threading.Event()
+
+    def draw() -> None:
+        while not done.is_set():
+            torch.rand(10)
+
+    wanted = net(X), kernel(X)
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        for _ in range(30):
+            torch.testing.assert_close((net(X), kernel(X)), wanted)
+    finally:
+        done.set()
+        thread.join()
