@@ -42,7 +42,8 @@ class TiledKernel:
 
     tile_bytes None: by the images' device (TILE_BYTES).
 
-    progress(done, total, note) counts image pairs; it may raise ``Cancelled`` to stop between two tiles.
+    progress(done, total, note) counts image pairs; it may raise ``Cancelled`` to stop between two tiles. Gradients
+    reach the images alone: weights of a kernel of one's own get theirs from that kernel itself.
     """
 
     kernel: KernelFunction

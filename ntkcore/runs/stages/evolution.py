@@ -21,6 +21,7 @@ from ntkcore.runs.stages.context import Arrays, Context, stage
 from ntkcore.training import FiniteNet, Linearised, Start, train_epochs
 
 ROWS = 100  # images attacked together: bounds the memory of a gradient
+FITTED = 200  # training images by which a closed form is judged, at most
 
 
 @stage("epoch")
@@ -100,7 +101,7 @@ def _frozen(spec: specs.FrozenSpec, context: Context) -> Arrays:
     task = context.task(spec.checkpoint.data)
     n = min(spec.n, task.n)
     solved = solve(net, context.put(task.x_train[:n]), context.put(task.y_train[:n]), spec.ridge)
-    return _judged(solved, spec.fgsm, spec.pgd, task, min(n, 200), context, (0.6, 1.0))
+    return _judged(solved, spec.fgsm, spec.pgd, task, min(n, FITTED), context, (0.6, 1.0))
 
 
 @stage("glimpse")

@@ -29,7 +29,8 @@ from ntkcore.runs.stages.checkpoints import load_checkpoint
 from ntkcore.runs.stages.context import Arrays, Context, stage
 from ntkcore.runs.store import Artifact, Store, declare
 
-PGD_STEPS = 10
+PGD_STEPS = 10  # at least, of the attack that stands beside every other
+ROWS = 100  # test images attacked together: bounds the memory of a gradient
 IMAGE = "image"  # where uploaded images are kept in the store
 declare(IMAGE)
 
@@ -135,7 +136,7 @@ def _predict(spec: specs.PredictSpec, context: Context) -> Arrays:
     strong = _strong(spec.attack)
     arrays: Arrays = {}
     attacks = {"attack": spec.attack, "pgd": strong}
-    rows = max(1, min(100, len(p.x_test)))
+    rows = max(1, min(ROWS, len(p.x_test)))
     parts: dict[str, list[Tensor]] = {name: [] for name in ("outputs", "zero_gradient")}
     for name in attacks:
         parts[f"{name}_outputs"], parts[f"{name}_images"] = [], []

@@ -1,10 +1,9 @@
 """The lines of the Evolution page: nets in training, their accuracy and their tangent kernels on the way."""
 
 from ntkcore.runs.specs import REGIME_NAMES, Evolution
+from ntkcore.runs.stages.evolution import FITTED
 from pages.ui.code.pieces import INEXACT, attack, linearise, load, mapped, module, schedule
 from pages.ui.code.script import Raw, Script, call
-
-FITTED = 200  # training images by which a closed form is judged, at most
 
 
 def evolution_lines(e: Evolution, share: float, look: int) -> str:

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from ntkcore.analysis.attacks import pgd
 from ntkcore.runs.specs import Experiment
+from ntkcore.runs.stages.kernels import PGD_STEPS, ROWS
 from pages.ui.code.pieces import attack, begin, eigenpairs, fitted, images
 from pages.ui.code.script import Script, literal
-
-BATCH = 100  # test images that the app attacks together
-STRONG_STEPS = 10
 
 
 def overview_lines(experiment: Experiment) -> str:
@@ -17,7 +15,7 @@ def overview_lines(experiment: Experiment) -> str:
     script.use("ntkcore.analysis.eigenfeatures", "majority_share")
     script.add(f"f = {fitted(experiment)}")
     script.add(f"attack = {attack(a)}")
-    script.add(f"strong = {attack(pgd(a.eps, max(a.steps, STRONG_STEPS), norm=a.norm))}")
+    script.add(f"strong = {attack(pgd(a.eps, max(a.steps, PGD_STEPS), norm=a.norm))}")
     attack_all(script, experiment)
     script.add(
         """
@@ -35,14 +33,14 @@ def overview_lines(experiment: Experiment) -> str:
 
 def attack_all(script: Script, experiment: Experiment) -> None:
     """``clean`` and ``attacked``: outputs at all test images."""
-    if not experiment.attack.random_start or experiment.data.n_test <= BATCH:
+    if not experiment.attack.random_start or experiment.data.n_test <= ROWS:
         script.add("result = attack(f, task.x_test, task.y_test)")
         script.add("clean, attacked = result.clean, result.attacked")
         return
     script.use("torch")
     script.add(
         f"""
-        batches = zip(task.x_test.split({BATCH}), task.y_test.split({BATCH}))  # random starts are drawn for each
+        batches = zip(task.x_test.split({ROWS}), task.y_test.split({ROWS}))  # random starts are drawn for each
         results = [attack(f, x, y) for x, y in batches]
         clean, attacked = (torch.cat([getattr(r, name) for r in results]) for name in ("clean", "attacked"))
         """
