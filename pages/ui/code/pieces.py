@@ -80,9 +80,8 @@ def attack(a: Attack) -> Raw:
     ball = {} if a.norm == "linf" else {"norm": a.norm}
     if a == fgsm(a.eps, a.norm):
         return Raw(call("ntk.fgsm", pixels(a.eps, a.norm), **ball))
-    size = (
-        {} if a.step_size == pgd(a.eps, a.steps, norm=a.norm).step_size else {"step_size": pixels(a.step_size, a.norm)}
-    )
+    usual = pgd(a.eps, a.steps, norm=a.norm).step_size
+    size = {} if a.step_size == usual else {"step_size": pixels(a.step_size, a.norm)}
     start = {"random_start": True} if a.random_start else {}
     start |= {"seed": a.seed} if a.seed else {}
     return Raw(call("ntk.pgd", pixels(a.eps, a.norm), steps=a.steps, **size, **ball, **start))
