@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 Open = Callable[..., AppTest]
 FEW = {"n": "30", "m": "10"}
 THREE = {"classes": ["Coat", "Bag", "Shirt"], "draw": "7"}
+FAR = {"norm": "l2", "eps": "20"}
 L2_RANDOM = {"norm": "l2", "eps": "1.5", "attack": "PGD", "steps": "4", "start": "true"}
 CONV = {"net": "Conv", "depth": "2", "size": "7", "inputs": "standardise", "precision": "float32", "ridge": "0.5"}
 KERNELS = {
@@ -41,6 +42,7 @@ KERNELS = {
     "three-classes-pgd": THREE | {"attack": "PGD", "steps": "3"},
     "l2-random-start-many-images": L2_RANDOM | {"n": "30", "m": "120"},
     "conv-standardised-float32-ridge": CONV,
+    "l2-far": FAR,
     "myrtle": {"net": "Myrtle", "depth": "5", "size": "7", "n": "12", "m": "4"},
     "erf-nngp-centred": {"act": "erf", "kind": "nngp", "depth": "3", "inputs": "centre", "w": "1.2", "b": "0.3"},
 }

@@ -125,7 +125,7 @@ class FlipSpec(StageSpec):
     time: float | None = Field(None, ge=0, allow_inf_nan=False)
     ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
     index: int = Field(0, ge=0)
-    eps_max: float = Field(0.2, gt=0, le=10)
+    eps_max: float = Field(0.2, gt=0, le=1e6, allow_inf_nan=False)
 
 
 class UploadSpec(StageSpec):
@@ -138,4 +138,4 @@ class UploadSpec(StageSpec):
     ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
     image: str = Field("0" * 32, pattern="^[0-9a-f]{32}$")
     label: int = Field(0, ge=0)
-    eps_max: float = Field(0.2, gt=0, le=10)
+    eps_max: float = Field(0.2, gt=0, le=1e6, allow_inf_nan=False)
