@@ -208,7 +208,7 @@ def _one_by_one(
         def f(z: Tensor, combined=combined, one=one) -> Tensor:
             return one.read(combined(z)[:, None])[:, 0]  # [m, r] -> [m, c]
 
-        for rows in right.split(ROWS):
+        for rows in right.split(ROWS) if len(right) else ():
             z, stuck[rows, b] = attack.perturb(f, x[rows], y[rows], attack.eps)
             with torch.no_grad():
                 right_after[rows, b] = correct(f(z), y[rows])

@@ -96,7 +96,7 @@ def train_spectrum(kernel: KernelFunction, x: Tensor, at_hand: Spectrum | None =
 
 def projections(s: Spectrum, y: Tensor) -> Tensor:
     """``v_i^T Y``: [r, c] for labels y [n, c]."""
-    return s.vectors.T @ y.double()
+    return s.vectors.T @ y.to(s.vectors)
 
 
 def label_energy(s: Spectrum, y: Tensor) -> Tensor:
