@@ -19,9 +19,10 @@ import io
 import os
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import numpy as np
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check_places(options)
         with ExitStack() as options.until_the_end:
+            options.until_the_end.enter_context(_data_folder(options.data))
             status = options.action(options) or 0
         sys.stdout.flush()
         return status
@@ -102,6 +104,20 @@ def _check_places(options: argparse.Namespace) -> None:
             continue
         except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, no home of such a user
             raise NTKError(f"{name} {text} cannot be used: {reason(error)}. Give another folder.") from None
+
+
+@contextmanager
+def _data_folder(folder: str | None) -> Iterator[None]:
+    """What asks for data without naming a folder, as the estimate of a cost does, finds them in this one, too."""
+    before = os.environ.get("NTK_DATA")
+    if folder is not None:
+        os.environ["NTK_DATA"] = folder
+    try:
+        yield
+    finally:
+        if folder is not None:
+            os.environ.pop("NTK_DATA")
+            os.environ |= {} if before is None else {"NTK_DATA": before}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -356,7 +372,8 @@ def _kernel_by_tiles(options: argparse.Namespace, experiment: specs.Experiment) 
     task = data.load(experiment.data, root=options.data)
     x = task.x_train.double() if spec.precision == "float64" else task.x_train.float()
     x = x.to(choose_device(options.device))
-    _admit(options, Store(options.cache), [spec], 1e6 * options.memory + x.nbytes)
+    with TemporaryDirectory() as nothing_kept:  # such a kernel is neither taken from the cache nor put there
+        _admit(options, Store(nothing_kept), [spec], 1e6 * options.memory + x.nbytes)
     with Bar("kernel") as bar:
         K = kernel_to_file(stages.kernel_of(spec, task), x, options.out, 1e6 * options.memory, bar, _tell)
     print(f"{brief(options.out)}: K {K.shape}")
