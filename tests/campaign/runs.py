@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 
 from ntkcore import cli
 from ntkcore.runs.store import Store
@@ -58,7 +59,12 @@ def start(target: Callable[..., None], arguments: list[str], log: Path) -> BaseP
     """``target(*arguments)`` in a new process; what it says goes to ``log``."""
     log.write_text("")
     process = _SERVER.Process(target=_begin, args=(target, arguments, str(log)), daemon=True)
-    process.start()
+    ours = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")  # else it would run our main script, which may be the app, again
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = ours
     return process
 
 
