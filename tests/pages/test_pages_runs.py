@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load
 from streamlit.testing.v1 import AppTest
 
-from ntkcore.runs import specs
+from ntkcore.runs import consent, specs
 from ntkcore.runs.store import Artifact, Store
 from pages.ui import exports
 from pages.ui.exports import run_zip
@@ -36,7 +36,7 @@ from visits import (
 )
 
 Open = Callable[..., AppTest]
-LONG = {"n": "400", "m": "50", "net": "Myrtle", "depth": "5"}  # an hour
+LONG = {"n": "1000", "m": "300", "net": "Myrtle", "depth": "10"}  # an hour on two cores
 
 
 WITHOUT_FIGURES = ("predict", "path", "perturb", "epoch", "score", "tangent", "frozen")
@@ -316,6 +316,13 @@ def test_damage_is_reported_and_mended(page: str, stage: str, opened: Open) -> N
     dismiss(at)
 
 
+@pytest.fixture
+def asks_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute is asked for twice, so that a fast machine asks as well."""
+    monkeypatch.setattr(consent, "LONG", 30.0)
+
+
+@pytest.mark.usefixtures("asks_soon")
 def test_long_run_is_offered_started_watched_and_cancelled(opened: Open) -> None:
     at = opened("spectrum", LONG, wait=False)
     assert "about" in at.info[0].value
@@ -337,9 +344,10 @@ def test_long_run_is_offered_started_watched_and_cancelled(opened: Open) -> None
     assert Store().get("kernel", specs.key(at.session_state.experiment.kernel())) is None
 
 
+@pytest.mark.usefixtures("asks_soon")
 def test_worker_killed_in_the_middle(opened: Open) -> None:
     """The reason is shown, with a Retry that starts a new process."""
-    at = opened("spectrum", LONG | {"n": "399"}, wait=False)
+    at = opened("spectrum", LONG | {"n": "999"}, wait=False)
     ask_twice(at)
     worker = services().worker
     (job,) = (job for job in worker.jobs() if not job.finished)

@@ -223,7 +223,7 @@ def test_consistency_table(opened: Open) -> None:
 WRONG = {
     "no-width": ("transfer", {"widths": ""}, "Choose at least one width"),
     "radius-beyond-the-pixels": ("transfer", {"radius": "300"}, "at most 1 (255/255)"),
-    "rate-beyond-the-kernel": ("transfer", {"lr": "100"}, "a learning rate of 100 n/lam_max diverges"),
+    "rate-beyond-the-kernel": ("transfer", {"lr": "100"}, "a learning rate of 100 n/λmax diverges"),
     "one-architecture": ("consistency", {"compared": "FC(1)"}, "Choose two to six architectures"),
     "no-architecture": ("consistency", {"compared": ""}, "Choose two to six architectures"),
 }
