@@ -16,16 +16,22 @@ from bench.measure import timed
 from ntkcore.runs.costs import estimate
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.rates import Rates, calibrate
-from ntkcore.runs.specs import Experiment, NetSpec, StageSpec
+from ntkcore.runs.specs import Experiment, NetSpec, PerturbSpec, StageSpec
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
+from ntkcore.training import LAZY
 
 NAMED = 1.0  # seconds from which on a stage that is off is named
-SMALL = ntk.DataSpec(n_train=200, n_test=30, size=7)
+SMALL, MYRTLE = ntk.DataSpec(n_train=200, n_test=30, size=7), NetSpec(family="myrtle", depth=5)
+POOLED = Experiment(data=ntk.DataSpec(n_train=40, n_test=10, size=14), net=MYRTLE)
 CASES: dict[str, Sequence[StageSpec]] = {
     **{name: PRESETS[name].experiment.stages() for name in ("start", "deep", "conv", "toy", "ten")},
     **{name: PRESETS[name].specs for name in ("story", "evolution")},
-    "Myrtle-5, 7x7, n = 200": Experiment(data=SMALL, net=NetSpec(family="myrtle", depth=5)).stages(),
+    "Myrtle-5, 7x7, n = 200": Experiment(data=SMALL, net=MYRTLE).stages(),
+    "Myrtle-5 attacked, 14x14": [
+        PerturbSpec(source=POOLED.kernel_model(LAZY.descent), eps=(8 / 255,)),
+        POOLED.twin(64, 0),
+    ],
 }
 
 

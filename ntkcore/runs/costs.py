@@ -39,6 +39,10 @@ SIGN_BEGIN = 4e-4  # seconds for each test image, before any predictor
 MIXED = 5  # products of all features that such a sweep begins with
 DENSE_GRADIENT = 0.35  # of a dense net's recursion: values without gradients take the compiled loops
 ONE_STEP = Attack()
+POOLED = 2.5  # gradients through pooled covariances take so many times what is counted (Myrtle-5, 7x7 to 28x28)
+GRADIENT_PAIRS, COPIES = 12, 8  # such a gradient holds the covariances of so many image pairs, each so many times
+GRADIENT_ROOM = 3e8  # bytes, at least: gradients are taken in chunks of 256 MB
+KEPT = 1.5  # times the activations: what a training step keeps, and the libraries beside it
 OVERHEAD = 5e-3  # seconds of small operations for one image's attack, whatever its size
 
 
@@ -120,7 +124,8 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
         return Estimate(sum(each), 16.0 * len(kernels) * kernels[0].n ** 2)
     if isinstance(spec, specs.PathSpec):
         size = _Size.of(spec.kernel)
-        return Estimate(size.m * (size.attack(len(spec.steps), ONE_STEP, rates) + OVERHEAD), 16.0 * size.n**2)
+        each = size.attack(len(spec.steps), ONE_STEP, rates, double=True) + OVERHEAD
+        return Estimate(size.m * each, 16.0 * size.n**2 + size.gradient_bytes())
     kernel = spec if isinstance(spec, specs.KernelSpec) else getattr(spec, "kernel", None) or spec.sweep.kernel
     size = _Size.of(kernel)
     n, m, c = size.n, size.m, size.outputs
@@ -135,11 +140,13 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     if isinstance(spec, specs.SpectrumSpec):
         return Estimate(rates.eigh * n**3, 5 * matrix)
     if isinstance(spec, specs.SweepSpec):
-        return Estimate(m * size.attack(n, spec.attack, rates), 4 * matrix + 12.0 * n * size.pixels)
+        return Estimate(
+            m * size.attack(n, spec.attack, rates), 4 * matrix + 12.0 * n * size.pixels + size.gradient_bytes()
+        )
     if isinstance(spec, specs.CurvesSpec):
         each = size.attack(85, spec.sweep.attack, rates, c)  # of two banks: kept features, training time
         each += SIGN_BEGIN if size.by_signs(spec.sweep.attack, c) else 2 * OVERHEAD
-        return Estimate(m * each, 4 * matrix)
+        return Estimate(m * each, 4 * matrix + size.gradient_bytes())
     attack = getattr(spec, "attack", None) or spec.sweep.attack
     most = max(attack.steps, 10)  # PGD stands beside every attack
     steps = {
@@ -148,7 +155,7 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
         specs.UploadSpec: 40 * (most + 1),
     }.get(type(spec), 4)
     each = 15 * n * size.recursion(rates, True) * (DENSE_GRADIENT if size.loops and size.dense else 1)
-    return Estimate(steps * each + 20 * OVERHEAD, 4 * matrix)
+    return Estimate(steps * each + 20 * OVERHEAD, 4 * matrix + size.gradient_bytes())
 
 
 def _timed(work: costs_motion.Work, net: "_NetSize", rates: Rates) -> Estimate:
@@ -174,7 +181,8 @@ def _of_nets(spec: specs.StageSpec, rates: Rates) -> Estimate:
     size = _Size.of(model.kernel)
     if isinstance(model, specs.KernelModel):
         per_image = 5 * size.n * size.recursion(rates, True)  # forward and backward, in double precision
-        return Estimate(size.m * passes * per_image / 3 + OVERHEAD, 4 * 8.0 * size.n**2)
+        per_image *= POOLED if size.pooled else 1
+        return Estimate(size.m * passes * per_image / 3 + OVERHEAD, 4 * 8.0 * size.n**2 + size.gradient_bytes())
     net = _NetSize.of(model)
     return Estimate(size.m * passes * net.flops * rates.flop32 * NET_SLOWER + OVERHEAD, net.bytes(100))
 
@@ -220,7 +228,7 @@ class _NetSize:
         return cls(sum(flops), flops[0], kept, weights)
 
     def bytes(self, images: int) -> float:
-        return 4.0 * (2 * self.activations * images + 5 * self.weights) + LEAST_MEMORY
+        return 4.0 * (2 * KEPT * self.activations * images + 5 * self.weights) + LEAST_MEMORY
 
 
 @dataclass(frozen=True)
@@ -235,6 +243,7 @@ class _Size:
     convolutions: float
     loops: bool  # compiled ones, where no gradient is wanted
     dense: bool
+    pooled: int  # numbers of a covariance of all pairs of pixels; 0 for nets without pooling
 
     @classmethod
     def of(cls, spec: specs.KernelSpec) -> "_Size":
@@ -252,6 +261,7 @@ class _Size:
             convolutions,
             _by_loops(net),
             net.flat_input,
+            (height * width) ** 2 if net.spatial_pairs else 0,
         )
 
     def pair(self, rates: Rates, double: bool) -> float:
@@ -270,7 +280,11 @@ class _Size:
         )
         return 2 * self.pixels * flop + self.activations * relu + self.convolutions * box
 
-    def attack(self, predictors: int, attack: Attack, rates: Rates, values: int = 1) -> float:
+    def gradient_bytes(self) -> float:
+        """Working memory of gradients in the images."""
+        return max(GRADIENT_ROOM, GRADIENT_PAIRS * COPIES * 8.0 * self.pooled)
+
+    def attack(self, predictors: int, attack: Attack, rates: Rates, values: int = 1, double: bool = False) -> float:
         """Seconds per test image to attack ``predictors`` columns: shared gradient, then one block a step; values: that
         a predictor has before its readout."""
         pairs, steps = predictors * self.n, attack.steps
@@ -278,7 +292,9 @@ class _Size:
             return SIGN_BEGIN + self._by_signs(predictors, rates)
         images = 30 * predictors * self.pixels * rates.box32  # steps and projections: passes over the images
         shared = (
-            3 * self.n * self.recursion(rates, False) + 2 * pairs * values * self.pixels * rates.flop32 + steps * images
+            3 * self.n * self.recursion(rates, double)
+            + 2 * pairs * values * self.pixels * rates.flop32
+            + steps * images
         )
         later = (steps - 1) * 3 * pairs * self.recursion(rates, False)
         return shared + later + pairs * self.pair(rates, False)
