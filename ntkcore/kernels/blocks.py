@@ -79,9 +79,10 @@ class TiledKernel:
             return mirror(block) if symmetric else block
 
         work = [(i, j) for i in rows for j in columns if not symmetric or i.start <= j.start]
-        if differentiate:
-            return _Tiles.apply(_Plan(self, work, symmetric, one, two), x1, None if symmetric else x2)
-        return _Plan(self, work, symmetric, one, two).whole()
+        plan = _Plan(self, work, symmetric, one, two)
+        if differentiate and not self._has_weights(one, two):
+            return _Tiles.apply(plan, x1, None if symmetric else x2)
+        return plan.whole()
 
     def tile_shape(self, x1: Tensor, x2: Tensor | None) -> tuple[int, int]:
         """Images along both sides of a tile. A short side leaves its room to the other; x2 = None: square tiles."""
@@ -93,6 +94,12 @@ class TiledKernel:
 
     def with_progress(self, progress: Progress | None) -> "TiledKernel":
         return replace(self, progress=progress)
+
+    def _has_weights(self, *sides: Tensor) -> bool:
+        """Whether the kernel is differentiable in something else than the images: such a graph is kept whole."""
+        with torch.enable_grad():
+            few = [x[:1].detach() if isinstance(x, Tensor) else x[:1] for x in sides]
+            return self.kernel(*few).requires_grad
 
     def _prepare(self, x: Tensor):
         prepare = getattr(self.kernel, "prepare", None)
@@ -113,16 +120,18 @@ class _Plan:
     one: Tensor  # or what the kernel's ``prepare`` made of it
     two: Tensor
 
-    def whole(self) -> Tensor:
+    def whole(self, values: bool = False) -> Tensor:
+        """values: without a graph."""
         out: Tensor | None = None
         done, total = 0, sum(_size(i) * _size(j) for i, j in self.work)
         for i, j in self.work:
             self.tiled._report(done, total)
             block = self.block(i, j, self.one[i], self.two[j])
+            block = block.detach() if values else block
             out = block.new_empty(len(self.one), len(self.two)) if out is None else out
-            out[i, j] = block.detach()
+            out[i, j] = block
             if self.symmetric and i != j:
-                out[j, i] = block.detach().T
+                out[j, i] = block.T
             done += _size(i) * _size(j)
         self.tiled._report(total, total)
         return out
@@ -141,7 +150,7 @@ class _Tiles(Function):
         ctx.plan = plan
         ctx.save_for_backward(x1, x2)
         with torch.enable_grad():  # the values of the way that is differentiated
-            return plan.whole()
+            return plan.whole(values=True)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ntkcore import Cancelled, InputMap, SpecError, conv, fc, input_map, kernel_fn, myrtle
+from ntkcore import Cancelled, InputMap, SpecError, conv, fc, input_map, kernel_fn, myrtle, tiled
 
 NETS = {"fc1": fc(1), "fc3-erf": fc(3, activation="erf"), "conv2": conv(2), "myrtle5": myrtle(5)}
 
@@ -156,6 +156,22 @@ def test_gradients_of_both_sides_through_tiles(name, sides):
         asked = [x for x in (x1, x2) if x.requires_grad][: 1 if sides in ("square", "first") else 2]
         found.append((value, *torch.autograd.grad((value * weights).sum(), asked)))
     torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("images_too", [False, True], ids=["weights", "weights-and-images"])
+def test_weights_of_a_kernel_of_ones_own_get_their_gradient_through_tiles(images_too):
+    scale = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+
+    def kernel(x1, x2=None):
+        return scale * (x1.flatten(1) @ (x1 if x2 is None else x2).flatten(1).T).exp()
+
+    found = []
+    for tile_bytes in (1e9, 2e3):
+        x = images(6).requires_grad_(images_too)
+        asked = [scale, x] if images_too else [scale]
+        found.append(torch.autograd.grad(tiled(kernel, tile_bytes)(x).sum(), asked))
+    assert tiled(kernel, 2e3).tile_shape(images(6), None)[0] < 6
+    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=0)
 
 
 PEAK = """
