@@ -1,6 +1,6 @@
 """Compiled loops kept on disk: sealed, made again where they are not what was written, never a reason to stop.
 
-numba's own ``cache=True`` takes up what lies there without a look: a damaged file is a crash or a wrong kernel, and a
+numba's own ``cache=True`` loads what lies there unchecked: a damaged file is a crash or a wrong kernel, and a
 folder that cannot be written ends the program. Here a loop, compiled for some types on some processor, is one file::
 
     keep(dispatcher, stamp)       # __pycache__/planes.layer-<digest>.cpython-311.loop: MARK, sha256, code

@@ -17,6 +17,7 @@ from ntkcore import data
 from ntkcore.errors import NTKError
 from ntkcore.runs import costs, memory, specs
 from ntkcore.runs.costs import Estimate
+from ntkcore.runs.device import devices
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.store import Store
 
@@ -39,7 +40,9 @@ class Demand:
     def of(
         cls, wanted: Sequence[specs.StageSpec], rates: Rates, store: Store, allowance: float, most: float = 0.0
     ) -> "Demand":
-        """most: bytes, where the work keeps to a bound of its own."""
+        """most: bytes, where the work keeps to a bound of its own. Beside a GPU nothing is known not to fit: there the
+        estimate, which is of the processor, says nothing of the memory."""
+        allowance = float("inf") if "cuda" in devices() else allowance
         cost = sum(costs.estimate_all(wanted, rates, store), costs.NOTHING)
         return cls(tuple(wanted), Estimate(cost.seconds, most or cost.bytes), allowance, memory.available())
 
@@ -80,7 +83,7 @@ class Demand:
         found = [f"{words} ({cost_in_words(cost)})" for words, cost in self._smaller(rates, store)]
         if not found:
             return " Choose fewer images, smaller images, narrower nets or fewer architectures."
-        return f" Less would be: {'; or '.join(found)}."
+        return f" Smaller choices: {'; or '.join(found)}."
 
     def _smaller(self, rates: Rates, store: Store) -> Iterator[tuple[str, Estimate]]:
         """For each way to make it smaller, the first step along it that is not heavy; if there is none, the last one

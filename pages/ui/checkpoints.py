@@ -62,7 +62,7 @@ def way_back(checkpoint: EpochSpec | NTKError | None, idle: bool) -> None:
         whose = f"**The kernel is a trained net's own**: {net_name(run)}, {REGIME_NAMES[run.regime]} training, "
         whose += f"seed {run.seed}, epoch {checkpoint.epoch}."
     else:
-        whose = "**The kernel is to be a trained net's own**, and none is chosen yet."
+        whose = "**A trained net's own kernel** is wanted, and no net is chosen yet."
     effect = "have no effect on this page" if idle else "are those of the infinite net that this page also shows"
     st.info(f"{whose} Architecture, weights and inputs below {effect}.")
     st.button(

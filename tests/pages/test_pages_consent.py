@@ -60,7 +60,7 @@ def test_the_most_expensive_job_is_asked_for_twice(opened: Open, machine: Callab
     assert re.match(
         r"This takes about \d+\.\d h and \d+\.\d GB of memory\. The machine is busy all that time\.", question
     )
-    assert "Less would be: " in question
+    assert "Smaller choices: " in question
     assert "training images (about" in question
     assert "Run" not in labels(at)
     press(at, "Do not run it")
