@@ -139,8 +139,7 @@ class Unfinished:
 
     def _add(self, entry: Any) -> None:
         self._lines.write(_sealed(json.dumps(entry).encode()))
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
+        self._lines.flush()  # a line that a power cut takes costs its tile, which is computed again
 
     def _beginning(self) -> bytes | None:
         """The file's first bytes, as many as the head of an .npy; None without a file."""
