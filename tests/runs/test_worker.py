@@ -285,7 +285,7 @@ def test_printing_does_not_disturb(worker):
         (RuntimeError(), "The run stopped on an unexpected RuntimeError."),
         (RuntimeError("first\nsecond"), "The run stopped on an unexpected RuntimeError: first."),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "There is not enough memory"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "There is not enough memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "The GPU has not enough memory"),
     ],
 )
 def test_errors_in_words(error, words):
