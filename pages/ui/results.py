@@ -91,7 +91,7 @@ def latest(
     else:
         need(next(spec for spec in specs_.values() if stored(spec) is None), what)
     with st.container(key="old-result"):
-        st.caption(f"Below, until the new result is there: {plain(words(old))}.")
+        st.caption(f"Below, the last result, until there is a new one: {plain(words(old))}.")
     st.html(_DIMMED)
     st.session_state.drawing_old = True
     return old

@@ -11,7 +11,7 @@ from visits import CHARTS, RESULTS, charts, complaints, press, run_until_ready, 
 
 Open = Callable[..., AppTest]
 CHEAP = ("overview", "spectrum", "attack")  # to compute
-BELOW = "Below, until the new result is there: "
+BELOW = "Below, the last result, until there is a new one: "
 
 
 def below(at: AppTest) -> list[str]:
