@@ -24,7 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
+
+from ntkcore.errors import SpecError
 
 TWO_PI = 2 * math.pi
 
@@ -64,8 +65,12 @@ class _ArcCosine(Function):
         return k_out, t_out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gk: Tensor | None, gt: Tensor | None):
+        if torch.is_grad_enabled():  # the numbers kept here have no graph: their derivative would be wrong
+            raise SpecError(
+                "Second derivatives (create_graph=True) of ReLU kernels are not computed. Take first ones, or a net "
+                'with activation="erf".'
+            )
         t, s, cos, sin, turn = ctx.saved_tensors
         dk, ds, dt = 0, 0, None
         if gk is not None:
@@ -134,9 +139,8 @@ class _BoxSum(Function):
         return k
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor):
-        return _BoxSum.forward(ctx, grad.contiguous(), ctx.spatial_pairs), None
+        return _BoxSum.apply(grad.contiguous(), ctx.spatial_pairs), None  # it is its own transpose
 
 
 def box_sum(k: Tensor, spatial_pairs: bool) -> Tensor:

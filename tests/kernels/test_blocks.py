@@ -192,21 +192,22 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-@pytest.mark.parametrize("name", ["fc1", "conv2"])
+@pytest.mark.parametrize("net", [fc(2, activation="erf"), conv(1, activation="erf")], ids=["fc", "conv"])
 @pytest.mark.parametrize("square", [True, False], ids=["square", "against-others"])
-def test_second_derivative_through_tiles_equals_the_one_without(name, square):
-    k = kernel_fn(NETS[name])
-    small = replace(k, tile_bytes=k.kernel.bytes_per_pair((1, 3, 3), torch.float64) * 2.5)
-    x, others = images(3, shape=(1, 3, 3)), None if square else images(4, seed=1, shape=(1, 3, 3))
-    assert small.tile_shape(x, others)[0] < 3
+@pytest.mark.parametrize("tiles", [1e9, 2.5], ids=["whole", "by-tiles"])
+def test_second_derivatives_are_right(net, square, tiles):
+    """Against differences of first ones."""
+    k = kernel_fn(net)
+    k = replace(k, tile_bytes=k.kernel.bytes_per_pair((1, 3, 3), torch.float64) * tiles)
+    x, others = images(3, shape=(1, 3, 3)).requires_grad_(), None if square else images(4, seed=1, shape=(1, 3, 3))
+    assert torch.autograd.gradgradcheck(lambda z: k(z, others), x)
 
-    def curvature(kernel):
-        def total(flat):
-            return kernel(flat.view_as(x), others).pow(2).sum()
 
-        return torch.autograd.functional.hessian(total, x.flatten(), strict=True)
-
-    torch.testing.assert_close(curvature(small), curvature(k.kernel), rtol=1e-9, atol=1e-12)
+@pytest.mark.parametrize("name", ["fc1", "conv2", "myrtle5"])
+def test_second_derivatives_of_relu_kernels_are_refused_in_words(name):
+    k, x = kernel_fn(NETS[name]), images(2, shape=(1, 4, 4)).requires_grad_()
+    with pytest.raises(SpecError, match="Second derivatives"):
+        torch.autograd.grad(k(x).sum(), x, create_graph=True)
 
 
 def test_memory_of_a_gradient_is_that_of_one_tile():
