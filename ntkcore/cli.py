@@ -226,6 +226,8 @@ def _out(path: str) -> Path:
     out = Path(path)
     with refused_in_words(out, OTHER_OUT):
         check_place(out)
+    if out.suffix not in (".npz", ".npy"):
+        raise NTKError(f"--out is {path}; give the name of an .npz or .npy file.")
     return out
 
 

@@ -68,6 +68,8 @@ def check_place(path: Path) -> None:
         raise OSError(errno.EINVAL, "a name cannot hold a NUL")
     if not path.name or path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "a device, a pipe or a socket is there")
     with suppress(FileNotFoundError, NotADirectoryError):
         path.with_name(f"{path.name}.begun.json").lstat()  # the longest name that is written: too long or not
     if not path.parent.is_dir():

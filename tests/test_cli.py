@@ -389,6 +389,7 @@ LONG = "x" * 5000
 ODD = {
     "no out": ["kernel", "{tmp}/tiny.json", "--out", ""],
     "blank out": ["kernel", "{tmp}/tiny.json", "--out", "  "],
+    "out that is the description": ["kernel", "{tmp}/tiny.json", "--out", "{tmp}/tiny.json"],
     "long out": ["kernel", "{tmp}/tiny.json", "--out", LONG],
     "long out by tiles": ["kernel", "{tmp}/tiny.json", "--out", f"{LONG}.npy"],
     "out with a NUL": ["kernel", "{tmp}/tiny.json", "--out", "a\0.npz"],

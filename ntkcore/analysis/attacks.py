@@ -104,11 +104,11 @@ class Attack(Spec):
         x = checks.images(x, pixels=True).detach()
         y = checks.labels(y, len(x)).to(x.device)
         with torch.no_grad():
-            clean = checks.answers(f(x), y.shape, "f(x)")
+            clean = checks.answers(f(x.clone()), y.shape, "f(x)")  # clones: f may write into what it is given
         x_adv, stuck = self.perturb(f, x, y, self.eps, first)
         self._judge_ball(x_adv, x)
         with torch.no_grad():
-            attacked = checks.answers(f(x_adv), y.shape, "f at the attacked images")
+            attacked = checks.answers(f(x_adv.clone()), y.shape, "f at the attacked images")
         return AttackResult(x_adv, clean, attacked, correct(clean, y), correct(attacked, y), stuck)
 
     @plain
