@@ -55,6 +55,15 @@ def ready(page: Page, timeout_s: float = 120.0) -> None:
     no_exception(page)
 
 
+def run_it(page: Page) -> None:
+    """Press Run, and Yes where a slower machine asks again."""
+    page.get_by_role("button", name="Run", exact=True).click()
+    yes = page.get_by_role("button", name=re.compile("^Yes, run it"))
+    expect(working(page).or_(yes).first).to_be_visible(timeout=30_000)
+    if yes.count():
+        yes.click()
+
+
 def working(page: Page) -> Locator:
     """The progress bars of jobs under way."""
     return page.get_by_test_id("stProgress")

@@ -6,7 +6,20 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from driver import Server, no_exception
-from steps import alt, arrive, at_key, caption, chosen, drawn, expect_query, expect_words, press, ready, working
+from steps import (
+    alt,
+    arrive,
+    at_key,
+    caption,
+    chosen,
+    drawn,
+    expect_query,
+    expect_words,
+    press,
+    ready,
+    run_it,
+    working,
+)
 
 MOTION = {"epochs": "3", "inputs": "centre", "eps": "16", "freeze": "1"}
 FIGURES = ("accuracies", "distances", "velocity", "paths", "concentration", "aligned", "spectra", "frozen")
@@ -35,7 +48,7 @@ def test_by_a_link(page: Page, app: Server) -> None:
 def test_grows_stops_and_goes_on(page: Page, app: Server, context: BrowserContext) -> None:
     """Curves while it trains; a second tab watches the same job; stopped, reloaded, gone on: nothing begins anew."""
     page.goto(f"{app.url}/evolution?" + "&".join(f"{name}={value}" for name, value in LONG.items()))
-    page.get_by_role("button", name="Run", exact=True).click()
+    run_it(page)
     drawn(page, "accuracies", "velocity")
     expect(working(page)).to_contain_text(re.compile(r"epoch \d+, step|attacking|about"), timeout=30_000)
     other = context.new_page()

@@ -12,7 +12,7 @@ from safetensors.torch import load
 
 from driver import Server
 from ntkcore.runs import specs
-from steps import arrive, at_key, caption, expect_query, expect_words, field, query, ready, working
+from steps import arrive, at_key, caption, expect_query, expect_words, field, query, ready, run_it, working
 
 
 def select_row(page: Page, row: int) -> None:
@@ -35,7 +35,7 @@ def cancel_in_two_tabs(page: Page, app: Server, context: BrowserContext, record_
     address = f"{app.url}/spectrum?n=400&m=50&net=Myrtle&depth=10"
     page.goto(address)
     expect_words(page, "of memory.")
-    page.get_by_role("button", name="Run", exact=True).click()
+    run_it(page)
     expect(working(page)).to_have_count(1)
     other = context.new_page()
     other.goto(address)

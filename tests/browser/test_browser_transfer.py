@@ -187,7 +187,7 @@ def test_wrong_input(page: Page, app: Server) -> None:
     expect_query(page, widths=["16"])
     page.get_by_text("Training of the twins").click()
     enter(page, "lr", "100")
-    expect_words(page, re.compile("learning rate of 100 n/lam_max diverges; choose one below"))
+    expect_words(page, re.compile("learning rate of 100 n/λmax diverges; choose one below"))
     ready(page)
     assert "Traceback" not in "\n".join(words(page))
     page.get_by_test_id("stSidebarNav").get_by_text("Spectrum", exact=True).click()
