@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from ntkcore.analysis.attacks import in_pixels
-from ntkcore.analysis.readings import read_flip
+from ntkcore.analysis.readings_kernel import read_flip
 from ntkcore.data import read_picture
 from ntkcore.errors import NTKError
 from ntkcore.figures.attack import contact_sheet, margin_along_eps

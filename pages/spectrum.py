@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ntkcore.analysis.readings import read_spectrum
+from ntkcore.analysis.readings_kernel import read_spectrum
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes

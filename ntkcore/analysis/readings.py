@@ -9,25 +9,8 @@ import numpy as np
 from scipy import stats
 
 from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, Sweep
-from ntkcore.analysis.spectrum import effective_rank, top_mass
 from ntkcore.analysis.tradeoff import Curve
-
-
-def percent(share: float) -> str:
-    """A share of 1 in per cent, with one digit unless it is a whole number."""
-    value = round(100 * share, 1)
-    return f"{value:.0f} %" if value == round(value) else f"{value:.1f} %"
-
-
-def read_spectrum(values, energy, n: int) -> str:
-    """Concentration of the spectrum and of the labels."""
-    k = min(10, len(values))
-    first = np.flatnonzero(np.cumsum(np.asarray(energy)) >= 0.5)
-    half = f"half of the labels' energy lies in the first {first[0] + 1} of them" if len(first) else ""
-    return (
-        f"The largest of {n} eigenvalues holds {percent(top_mass(values, 1, 1))} of their sum, the {k} largest "
-        f"{percent(top_mass(values, k, 1))}; the effective rank is {effective_rank(values):.1f}; {half}."
-    )
+from ntkcore.analysis.words import percent
 
 
 def read_sweep(sweep: Sweep, classes: np.ndarray, level: float, top: int = 20) -> str:
@@ -72,22 +55,6 @@ def read_tail(sweep: Sweep, start: int = 20) -> str:
     )
 
 
-def read_prediction(
-    clean: float, attacked: float, pgd: float, majority: float, attack: str, m: int, trained: bool = False
-) -> str:
-    """The kernel's accuracy before and under attack. trained: it is the tangent kernel of a net in training."""
-    verdict = (
-        ""
-        if clean > majority + 2 * np.sqrt(majority * (1 - majority) / m)
-        else (" That is no better than guessing the most frequent label.")
-    )
-    untrained = "" if trained else "; no network was trained"
-    return (
-        f"The kernel gets {percent(clean)} of {m} test images right (guessing: {percent(majority)}). Under {attack} "
-        f"{percent(attacked)} are left, under PGD of the same radius {percent(pgd)}{untrained}.{verdict}"
-    )
-
-
 def read_kept(curves: dict[str, Curve]) -> str:
     """Accuracy when only robust, or only non-robust, features are kept."""
     words = []
@@ -126,16 +93,3 @@ def read_time(curve: Curve) -> str:
         f"(clean {percent(curve.clean[best])}). At the end {percent(curve.attacked[-1])} are left "
         f"(clean {percent(curve.clean[-1])})."
     )
-
-
-def read_flip(fgsm: float, pgd: float, right: bool, largest: float, norm: str, who: str = "kernel") -> str:
-    """The smallest radius that flips one image; who: whose prediction it is."""
-    if not right:
-        return f"The {who} gets this image wrong before any attack."
-
-    def radius(eps: float) -> str:
-        if not np.isfinite(eps):
-            return f"not up to {largest:.3g}"
-        return f"at {255 * eps:.2f}/255" if norm == "linf" else f"at {eps:.3g}"
-
-    return f"The {who} gets this image right. FGSM flips it {radius(fgsm)}, PGD {radius(pgd)}."

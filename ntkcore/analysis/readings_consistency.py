@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ntkcore.analysis.consistency import FeatureCount, chance_overlap, name_pairs
-from ntkcore.analysis.readings import percent
+from ntkcore.analysis.words import percent
 
 CLOSE, HALF = 0.9, 0.5  # an agreement of 1 means the same: from CLOSE on "nearly the same", below HALF "not"
 BEYOND_CHANCE = 3  # standard deviations

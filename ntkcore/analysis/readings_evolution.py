@@ -16,7 +16,7 @@ from statistics import median_low
 from typing import NamedTuple
 
 from ntkcore.analysis.evolution import TOP, Concentration
-from ntkcore.analysis.readings import percent
+from ntkcore.analysis.words import percent
 
 BASE = "standard"
 ADVERSARIAL = {"FGSM", "PGD"}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from ntkcore.analysis.readings import percent
+from ntkcore.analysis.words import percent
 from ntkcore.errors import DataError
 
 NOISE_CHEAP, NOISE_DEAR = 2.0, 10.0  # points of accuracy: below, noise does next to nothing; above, it does a lot

@@ -52,7 +52,7 @@ def spectrum_lines(experiment: Experiment, time: float, pair: tuple[int, int]) -
     of the kernel and of a pair of eigenvectors."""
     script = begin(experiment)
     script.use("ntkcore.analysis.spectrum", "label_energy", "learned_fraction")
-    script.use("ntkcore.analysis.readings", "read_spectrum")
+    script.use("ntkcore.analysis.readings_kernel", "read_spectrum")
     script.add(
         f"""
         K = k({images("x_train", experiment)})
