@@ -1,8 +1,9 @@
 """Which images an experiment is about: a data set, classes, numbers of images, a draw and a size.
 
-The first n images of the chosen classes are taken in the set's own order; a seed draws n others at random without
-replacement. Two classes make a binary task, whose first class is -1; more make a one-hot task. Whatever can be
-checked without the data is checked here, so a form or a link fails before anything is downloaded::
+The chosen classes take turns: the first image of each in the set's own order, the second of each, and so on, so that
+every beginning of a draw is as balanced as it can be. A seed draws other images at random without replacement. Two
+classes make a binary task, whose first class is -1; more make a one-hot task. Whatever can be checked without the data
+is checked here, so a form or a link fails before anything is downloaded::
 
     DataSpec()                                                       # T-shirt/top against Shirt, 1000 and 300
     DataSpec(name="cifar10", classes=("cat", "dog"), n_train=2000)   # names, in any case, or indices
@@ -13,13 +14,14 @@ import operator
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from ntkcore.data.sources import SOURCES, SetName, pooled_sides
 from ntkcore.validation import Spec
 
+Order = Literal["balanced", "own"]
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -36,8 +38,10 @@ class DataSpec(Spec):
     kept as canonical names. Their order matters: the first is label -1 (binary) or column 0. An empty list means
     all classes and becomes their names, except for own data, whose classes are known when they are loaded. Left
     out, each set has its default pair (CIFAR-100: the five trees). n_train, n_test: images in total, over the
-    chosen classes. seed: None, or 0 to 2**32 - 1. size: side in pixels after average pooling, a proper divisor of
-    the side; None keeps the size. digest: SHA-256 of own data as ``import_npz`` gives it; with name "own" only.
+    chosen classes. order: "balanced", the classes take turns, one that has no more images is passed over; or "own", the
+    first images of all chosen classes as they come in the set. seed: None for the set's own sequence of images, or
+    0 to 2**32 - 1 for one at random. size: side in pixels after average pooling, a proper divisor of the side; None
+    keeps the size. digest: SHA-256 of own data as ``import_npz`` gives it; with name "own" only.
 
     Raises SpecError in sentences.
     """
@@ -48,6 +52,7 @@ class DataSpec(Spec):
     classes: tuple[str, ...] = Field(default_factory=_default_classes)
     n_train: int = Field(1000, ge=2, lt=2**31, validate_default=True)
     n_test: int = Field(300, ge=1, lt=2**31, validate_default=True)
+    order: Order = "balanced"
     seed: int | None = Field(None, ge=0, lt=2**32)
     size: int | None = Field(None, ge=2, lt=2**31)
     digest: str | None = Field(None, validate_default=True)
@@ -134,7 +139,12 @@ def check_distinct(names: Sequence[str]) -> None:
 
 
 def check_enough(wanted: int, there: int, is_test: bool, title: str, classes: Sequence[str]) -> None:
-    """Refuse more images than there are with a ValueError that says how many there are."""
+    """Refuse more images than there are, or too few for all classes, with a ValueError that says how many it takes."""
+    if not is_test and wanted < len(classes):
+        raise ValueError(
+            f"n_train is {wanted}, but each of the {len(classes)} classes needs a training image. "
+            f"Choose at least {len(classes)}, or fewer classes."
+        )
     if wanted > there:
         field, kind = ("n_test", "test") if is_test else ("n_train", "training")
         which = " and ".join(classes) if len(classes) == 2 else f"the {len(classes)} chosen classes"

@@ -3,7 +3,7 @@
 Images are float32 [n, C, H, W] in [0, 1]. Two classes: labels y [n, 1], -1 for the first and +1 for the second.
 More: one-hot [n, c]. Everything is determined by the description alone::
 
-    task = load(DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=100))
+    task = load(DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=2000))
     task.x_train.shape                   # [2000, 3, 32, 32]
 """
 
@@ -22,7 +22,7 @@ from ntkcore.data import own, vision
 from ntkcore.data.arrays import Arrays
 from ntkcore.data.sample import sample_arrays
 from ntkcore.data.sources import SOURCES, Source, available, data_root
-from ntkcore.data.spec import DataSpec, check_enough, check_size
+from ntkcore.data.spec import DataSpec, Order, check_enough, check_size
 from ntkcore.data.toy import toy_arrays
 from ntkcore.data.vision import Progress
 from ntkcore.errors import SpecError
@@ -167,15 +167,26 @@ def targets(labels: Tensor, n_classes: int) -> Tensor:
     return torch.nn.functional.one_hot(labels, n_classes).float()
 
 
-def positions(labels: np.ndarray, chosen: Sequence[int], n: int, seed: int | None, is_test: bool) -> np.ndarray:
-    """[n] positions in ``labels`` [N] of images of the chosen classes: the first n, or n drawn with ``seed``.
+def positions(
+    labels: np.ndarray, chosen: Sequence[int], n: int, order: Order, seed: int | None, is_test: bool
+) -> np.ndarray:
+    """[n] positions in ``labels`` [N] of images of the chosen classes, as ``DataSpec`` describes them.
 
-    A draw of fewer images with the same seed is the beginning of one of more.
+    A draw of fewer images is the beginning of one of more, of the same order and seed.
     """
     there = np.flatnonzero(np.isin(labels, chosen))
     if seed is not None:
         there = np.random.default_rng([seed, int(is_test)]).permutation(there)
-    return there[:n]
+    return (there if order == "own" else there[_in_turn(labels[there])])[:n]
+
+
+def _in_turn(labels: np.ndarray) -> np.ndarray:
+    """[N] positions in ``labels`` [N]: the first of each class, in ascending order, then the second of each, ..."""
+    by_class = np.argsort(labels, kind="stable")
+    _, first, of = np.unique(labels[by_class], return_index=True, return_inverse=True)
+    turn = np.empty(len(labels), dtype=np.int64)
+    turn[by_class] = np.arange(len(labels)) - first[of]
+    return np.lexsort((labels, turn))
 
 
 def _whole(spec: DataSpec, root: Path, progress: Progress | None) -> Arrays:
@@ -225,7 +236,8 @@ def _choose(
 ) -> tuple[np.ndarray, Tensor]:
     """Images [n, C, H, W] as stored, and labels [n] int64 as positions in ``classes``."""
     chosen = [arrays.classes.index(name) for name in classes]
-    where = positions(labels, chosen, spec.n_test if is_test else spec.n_train, spec.seed, is_test)
+    n = spec.n_test if is_test else spec.n_train
+    where = positions(labels, chosen, n, spec.order, spec.seed, is_test)
     place = np.zeros(len(arrays.classes), dtype=np.int64)
     place[chosen] = np.arange(len(chosen))
     return x[where], torch.from_numpy(place[labels[where]])
@@ -238,5 +250,5 @@ def _check_every_class(labels: Tensor, classes: tuple[str, ...], spec: DataSpec)
         which = f"the first {spec.n_train}" if spec.seed is None else f"the {spec.n_train} drawn with seed {spec.seed}"
         raise SpecError(
             f"Of {which} training images of these classes, none is of class {empty[0]!r}. "
-            "Choose more training images, or leave that class out."
+            "Choose more training images or a balanced order, or leave that class out."
         )

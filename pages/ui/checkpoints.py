@@ -8,6 +8,7 @@
 """
 
 import re
+from contextlib import suppress
 
 import streamlit as st
 
@@ -46,10 +47,11 @@ def checkpoint_control(wanted: bool) -> EpochSpec | NTKError | None:
     found = services().store.get(EpochSpec.stage, name) if NAME.fullmatch(name) else None
     if found is None:
         return NTKError("This checkpoint is not in the cache. Train the net on the Evolution page and choose it there.")
-    try:
-        return EpochSpec.model_validate(found.meta.get("spec"))
-    except NTKError:
-        return NTKError("Another version of this app has written this checkpoint. Train the net again.")
+    with suppress(NTKError):
+        spec = EpochSpec.model_validate(found.meta.get("spec"))
+        if key(spec) == name:
+            return spec
+    return NTKError("Another version of this app has written this checkpoint. Train the net again.")
 
 
 def way_back(checkpoint: EpochSpec | NTKError | None, idle: bool) -> None:

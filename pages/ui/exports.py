@@ -69,11 +69,12 @@ def _controls(spec: specs.StageSpec) -> dict[str, object]:
 
 
 def spec_of(entry: Artifact) -> specs.StageSpec | None:
-    """What the run was of; None when another version of the app wrote it in a way that this one does not know."""
+    """What the run was of; None when another version of the app wrote it, of which this one would compute another."""
     try:
-        return specs.parse(entry.stage, entry.meta.get("spec"))
+        spec = specs.parse(entry.stage, entry.meta.get("spec"))
     except NTKError:
         return None
+    return spec if specs.key(spec) == entry.key else None
 
 
 def net_in_words(entry: Artifact) -> str:

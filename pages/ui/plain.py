@@ -24,6 +24,7 @@ FIELDS = {
     "classes": "The list of classes",
     "n_train": "The number of training images",
     "n_test": "The number of test images",
+    "order": "The order of the draw",
     "seed": "The draw",
     "size": "The image side",
     "digest": "The fingerprint",

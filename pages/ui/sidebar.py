@@ -89,6 +89,7 @@ def apply(chosen: Experiment) -> None:
         "n": chosen.data.n_train,
         "m": chosen.data.n_test,
         "size": chosen.data.size or "full",
+        "order": chosen.data.order,
         "draw": chosen.data.seed,
         "digest": chosen.data.digest or "",
         "net": family,
@@ -134,6 +135,14 @@ def _data() -> data.DataSpec:
     with st.expander("Image size and draw"):
         sizes = ["full", *(side for side in known.sizes if side >= 4)]
         size = st.selectbox("Image side after average pooling", sizes, key="size", bind="query-params")
+        order = st.selectbox(
+            "Order",
+            ["balanced", "own"],
+            key="order",
+            bind="query-params",
+            help="balanced: the classes take turns, so that they have the same number of images, as far as there are "
+            "that many. own: the first images of the chosen classes in the set's own order, however many of each.",
+        )
         seed = st.number_input(
             "Draw",
             0,
@@ -142,7 +151,7 @@ def _data() -> data.DataSpec:
             key="draw",
             bind="query-params",
             placeholder="first images",
-            help="Empty: the first images of the set in its own order. A number draws another subset.",
+            help="Empty: the first images of each class in the set. A number draws others at random.",
         )
     if len(classes) < 2:
         raise NTKError("Choose at least two classes in the sidebar.")
@@ -151,6 +160,7 @@ def _data() -> data.DataSpec:
         classes=tuple(classes),
         n_train=n,
         n_test=m,
+        order=order,
         size=None if size == "full" else size,
         seed=seed,
         digest=digest,

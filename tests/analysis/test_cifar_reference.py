@@ -39,7 +39,7 @@ def reference():
 
 @pytest.fixture(scope="module")
 def setting():
-    task = load(DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=100))
+    task = load(DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=100, order="own"))
     kernel = kernel_fn(fc(depth=1, W_std=2**0.5, b_std=0.1))
     return task, kernel, spectrum(kernel(task.x_train.double()))
 

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import time
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import get_args
 
 import numpy as np
@@ -16,7 +18,22 @@ from ntkcore.data.sources import SetName
 from ntkcore.data.task import images, positions, targets
 from ntkcore.errors import SpecError
 
+ORDERS = ("balanced", "own")
 FASHION = SOURCES["fashion-mnist-sample"].classes
+
+
+def taken(labels: Iterable[int], chosen: Sequence[int], n: int, order: str) -> list[int]:
+    """Positions of the first n images of the chosen classes, by plain loops over queues."""
+    queues = {label: [] for label in sorted(chosen)}
+    for i, label in enumerate(labels):
+        if label in queues:
+            queues[label].append(i)
+    if order == "own":
+        return sorted(chain.from_iterable(queues.values()))[:n]
+    found = []
+    while len(found) < n:
+        found += [queue.pop(0) for queue in queues.values() if queue]
+    return found[:n]
 
 
 def test_task_of_the_default():
@@ -48,35 +65,28 @@ def test_many_classes_are_one_hot(classes):
     assert task.y_train.shape == (300, len(classes))
     assert torch.equal(task.y_train.argmax(1), task.labels_train)
     assert torch.equal(task.y_train.sum(1), torch.ones(300))
-    stored = sample_arrays()
-    chosen = [i for i, y in enumerate(stored.labels_train) if FASHION[y] in classes][:300]
-    assert [classes[y] for y in task.labels_train] == [FASHION[stored.labels_train[i]] for i in chosen]
+    counts = torch.bincount(task.labels_train)
+    assert counts.max() - counts.min() <= 300 % len(classes)
 
 
-def test_first_images_in_the_sets_own_order():
-    """Against a plain loop over the stored set."""
-    stored, task = sample_arrays(), load(DataSpec(classes=("Sandal", "Bag"), n_train=70, n_test=31))
+@pytest.mark.parametrize("order", ORDERS)
+def test_first_images(order):
+    """Against plain loops over the stored set."""
+    stored, task = sample_arrays(), load(DataSpec(classes=("Sandal", "Bag"), n_train=70, n_test=31, order=order))
+    sandal, bag = FASHION.index("Sandal"), FASHION.index("Bag")
     for x, y, got_x, got_y in (
         (stored.x_train, stored.labels_train, task.x_train, task.y_train),
         (stored.x_test, stored.labels_test, task.x_test, task.y_test),
     ):
-        found = []
-        for image, label in zip(x, y, strict=True):
-            if FASHION[label] in ("Sandal", "Bag") and len(found) < len(got_x):
-                found.append((image, -1.0 if FASHION[label] == "Sandal" else 1.0))
-        assert np.array_equal(got_x.numpy(), np.stack([i for i, _ in found]).astype(np.float32) / np.float32(255))
-        assert got_y[:, 0].tolist() == [label for _, label in found]
+        chosen = taken(y, (sandal, bag), len(got_x), order)
+        assert np.array_equal(got_x.numpy(), x[chosen].astype(np.float32) / np.float32(255))
+        assert got_y[:, 0].tolist() == np.where(y[chosen] == sandal, -1.0, 1.0).tolist()
 
 
-def test_all_images_there_are():
-    task = load(DataSpec(n_train=1000, n_test=300))
-    assert torch.bincount(task.labels_train).tolist() == [500, 500]
-    assert torch.bincount(task.labels_test).tolist() == [150, 150]
-
-
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("seed", [None, 0, 5])
-def test_loading_again_gives_the_same(seed):
-    spec = DataSpec(n_train=50, n_test=20, seed=seed)
+def test_loading_again_gives_the_same(seed, order):
+    spec = DataSpec(n_train=50, n_test=20, seed=seed, order=order)
     a, b = load(spec), load(spec)
     for field in ("x_train", "y_train", "labels_train", "x_test", "y_test", "labels_test"):
         assert torch.equal(getattr(a, field), getattr(b, field))
@@ -84,28 +94,54 @@ def test_loading_again_gives_the_same(seed):
     assert not torch.equal(load(spec).x_train, a.x_train)
 
 
-def test_seeds_draw_different_subsets_without_replacement():
+COUNTS = {0: 40, 1: 23, 2: 31, 3: 9, 4: 60}  # images of each class
+
+
+@pytest.mark.parametrize("chosen", [(0, 1), (3, 1), (4, 2, 3), (0, 1, 2, 3, 4)], ids=str)
+@pytest.mark.parametrize("seed", [None, 0, 7], ids="seed {}".format)
+def test_every_beginning_is_balanced(seed, chosen):
+    """As far as there are as many: a class that has no more images is passed over."""
+    labels = np.random.default_rng(1).permutation(np.repeat(list(COUNTS), list(COUNTS.values())))
+    there = sum(COUNTS[label] for label in chosen)
+    whole = positions(labels, chosen, there, "balanced", seed, False)
+    assert sorted(whole) == np.flatnonzero(np.isin(labels, chosen)).tolist()
+    assert np.array_equal(whole, positions(labels, chosen[::-1], there, "balanced", seed, False))
+    if seed is None:
+        assert whole.tolist() == taken(labels, chosen, there, "balanced")
+    for n in range(1, there + 1):
+        drawn = positions(labels, chosen, n, "balanced", seed, False)
+        assert np.array_equal(drawn, whole[:n])
+        got = np.bincount(labels[drawn], minlength=5)
+        most = got.max()
+        assert all(got[label] in (most, most - 1, COUNTS[label]) for label in chosen)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_seeds_draw_different_subsets_without_replacement(order):
     labels = np.repeat([0, 1, 2, 3], 50)
-    draws = {seed: positions(labels, [1, 3], 60, seed, False) for seed in (0, 1)}
-    first = positions(labels, [1, 3], 60, None, False)
-    assert first.tolist() == [*range(50, 100), *range(150, 160)]
+    draws = {seed: positions(labels, [1, 3], 60, order, seed, False) for seed in (0, 1)}
+    first = positions(labels, [1, 3], 60, order, None, False)
+    assert first.tolist() == taken(labels, [1, 3], 60, order)
     for drawn in draws.values():
         assert len(set(drawn.tolist())) == 60
         assert set(labels[drawn]) == {1, 3}
-        assert not np.array_equal(np.sort(drawn), first)
+        assert set(drawn.tolist()) != set(first.tolist())
     assert set(draws[0].tolist()) != set(draws[1].tolist())
-    assert not np.array_equal(draws[0], positions(labels, [1, 3], 60, 0, True))  # the test set has its own draw
-    assert np.array_equal(draws[0][:20], positions(labels, [1, 3], 20, 0, False))  # fewer are the beginning of more
-    assert sorted(positions(labels, [1, 3], 100, 9, False)) == [*range(50, 100), *range(150, 200)]
+    assert not np.array_equal(draws[0], positions(labels, [1, 3], 60, order, 0, True))  # the test set has its own draw
+    assert np.array_equal(draws[0][:20], positions(labels, [1, 3], 20, order, 0, False))  # fewer: the beginning of more
+    assert sorted(positions(labels, [1, 3], 100, order, 9, False)) == [*range(50, 100), *range(150, 200)]
 
 
 @pytest.mark.parametrize("seed", [None, 4])
 def test_a_class_that_got_no_image(seed):
     with pytest.raises(SpecError) as caught:
-        load(DataSpec(classes=(), n_train=5, n_test=3, seed=seed))
-    which = "the first 5" if seed is None else "the 5 drawn with seed 4"
+        load(DataSpec(classes=(), n_train=10, n_test=3, seed=seed, order="own"))
+    which = "the first 10" if seed is None else "the 10 drawn with seed 4"
     assert f"Of {which} training images of these classes, none is of class '" in str(caught.value)
-    assert "Choose more training images, or leave that class out." in str(caught.value)
+    assert "Choose more training images or a balanced order, or leave that class out." in str(caught.value)
+    few = load(DataSpec(classes=(), n_train=10, n_test=3, seed=seed))
+    assert sorted(few.labels_train.tolist()) == list(range(10))
+    assert len(set(few.labels_test.tolist())) == 3
 
 
 def test_a_single_test_image_is_enough():
@@ -244,7 +280,7 @@ def test_data_root(monkeypatch, tmp_path):
     ("spec", "dataset"),
     [
         pytest.param(
-            DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=100),
+            DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=100, order="own"),
             "CIFAR10",
             id="cifar",
         ),
@@ -252,7 +288,9 @@ def test_data_root(monkeypatch, tmp_path):
             DataSpec(name="cifar10", classes=("cat", "ship", "dog"), n_train=500), "CIFAR10", id="cifar-three"
         ),
         pytest.param(DataSpec(name="mnist", classes=(8, 3), n_train=300, n_test=100), "MNIST", id="mnist"),
-        pytest.param(DataSpec(name="fashion-mnist", classes=(), n_train=400), "FashionMNIST", id="fashion"),
+        pytest.param(
+            DataSpec(name="fashion-mnist", classes=(), n_train=400, order="own"), "FashionMNIST", id="fashion"
+        ),
     ],
 )
 def test_the_first_images_as_torchvision_gives_them(spec, dataset):
@@ -264,13 +302,9 @@ def test_the_first_images_as_torchvision_gives_them(spec, dataset):
     for train, x, labels in ((True, task.x_train, task.labels_train), (False, task.x_test, task.labels_test)):
         full = getattr(datasets, dataset)(data_root(), train=train)
         index = [full.class_to_idx[name] for name in task.classes]
-        at = 0
-        for i, target in enumerate(map(int, full.targets)):
-            if target in index and at < len(x):
-                assert torch.equal(to_tensor(full[i][0]), x[at])
-                assert index[labels[at]] == target
-                at += 1
-        assert at == len(x)
+        for at, i in enumerate(taken(map(int, full.targets), index, len(x), spec.order)):
+            assert torch.equal(to_tensor(full[i][0]), x[at])
+            assert index[labels[at]] == int(full.targets[i])
 
 
 @pytest.mark.realdata

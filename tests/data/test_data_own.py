@@ -36,7 +36,9 @@ def packed(content: dict[str, object]) -> bytes:
 
 
 def spec(own: OwnData, **changes: object) -> DataSpec:
-    return DataSpec(name="own", digest=own.digest, **{"n_train": own.n_train, "n_test": own.n_test, **changes})
+    """All of the file's images in its own order, unless told otherwise."""
+    fields = {"n_train": own.n_train, "n_test": own.n_test, "order": "own", **changes}
+    return DataSpec(name="own", digest=own.digest, **fields)
 
 
 # ------------------------------------------------------------------------------------------- what is taken
@@ -173,6 +175,7 @@ def test_a_root_that_cannot_be_written(tmp_path):
     ("changes", "message"),
     [
         pytest.param({"n_train": 7}, "n_train is 7, but this data set has 6 training images of the 3", id="train"),
+        pytest.param({"n_train": 2}, "n_train is 2, but each of the 3 classes needs a training image", id="too-few"),
         pytest.param({"n_test": 5}, "n_test is 5, but this data set has 4 test images of the 3", id="test"),
         pytest.param(
             {"classes": ("0", "x")}, "There is no class 'x' in this data set. Its classes are 0, 1, 2.", id="class"

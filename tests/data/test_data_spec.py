@@ -15,7 +15,8 @@ def test_defaults():
     spec = DataSpec()
     assert spec.name == "fashion-mnist-sample"
     assert spec.classes == ("T-shirt/top", "Shirt")
-    assert (spec.n_train, spec.n_test, spec.seed, spec.size, spec.digest) == (1000, 300, None, None, None)
+    assert (spec.n_train, spec.n_test, spec.order) == (1000, 300, "balanced")
+    assert (spec.seed, spec.size, spec.digest) == (None, None, None)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -89,6 +90,11 @@ WRONG = [
     pytest.param({"classes": {"Shirt", "Coat"}}, "; give a list of class names, such as", id="set"),
     pytest.param({"classes": None}, "classes is None; give a list of class names, such as", id="none"),
     pytest.param({"n_train": 1}, "n_train is 1; it must be at least 2.", id="n-train-1"),
+    pytest.param(
+        {"classes": [], "n_train": 9},
+        "n_train is 9, but each of the 10 classes needs a training image. Choose at least 10, or fewer classes.",
+        id="n-train-too-few",
+    ),
     pytest.param({"n_test": 0}, "n_test is 0; it must be at least 1.", id="n-test-0"),
     pytest.param({"n_train": "many"}, "n_train is 'many'; a whole number is needed.", id="n-train-text"),
     pytest.param({"n_train": 2.5}, "n_train is 2.5; a whole number is needed.", id="n-train-fraction"),
@@ -106,6 +112,7 @@ WRONG = [
         "n_test is 3148, but MNIST has 3147 test images of the 3 chosen classes. Choose at most 3147, or more classes.",
         id="uneven-counts",
     ),
+    pytest.param({"order": "random"}, "order is 'random'; choose 'balanced' or 'own'.", id="order"),
     pytest.param({"seed": -1}, "seed is -1; it must be at least 0.", id="seed"),
     pytest.param({"seed": 2**32}, "seed is 4294967296; it must be less than 4294967296.", id="huge-seed"),
     pytest.param({"size": 1}, "size is 1; it must be at least 2.", id="size-1"),

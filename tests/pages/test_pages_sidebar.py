@@ -23,6 +23,7 @@ def test_preset(name: str, opened: Open) -> None:
         "n": "50",
         "m": "10",
         "size": "4",
+        "order": "own",
         "draw": "5",
         "net": "Conv",
         "depth": "3",

@@ -98,6 +98,7 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (DataSpec, "classes"): {"classes": ("Coat", "Shirt")},
     (DataSpec, "n_train"): {"n_train": 25},
     (DataSpec, "n_test"): {"n_test": 13},
+    (DataSpec, "order"): {"order": "own"},
     (DataSpec, "seed"): {"seed": 0},
     (DataSpec, "size"): {"size": 4},
     (DataSpec, "digest"): {"name": "own", "classes": (), "digest": DIGESTS[0]},
@@ -430,15 +431,16 @@ def test_a_spec_cannot_be_changed():
         ),
         pytest.param(
             Experiment(
-                data=DataSpec(name="mnist", classes=(), n_train=50, n_test=9, seed=4, size=14),
+                data=DataSpec(name="mnist", classes=(), n_train=50, n_test=9, order="own", seed=4, size=14),
                 net=NetSpec(family="myrtle", depth=5, W_std=1.0, activation="erf"),
                 kind="nngp",
                 inputs="standardise",
                 precision="float32",
                 ridge=0.25,
             ),
-            "mnist: 10 classes, 50 training and 9 test images, 14x14 pixels, draw 4, inputs standardised, "
-            "Myrtle-5 NNGP, activation erf, W_std 1, precision float32, FGSM ℓ∞ eps 8/255, ridge 0.25",
+            "mnist: 10 classes, 50 training and 9 test images, 14x14 pixels, draw 4, in the set's own order, "
+            "inputs standardised, Myrtle-5 NNGP, activation erf, W_std 1, precision float32, FGSM ℓ∞ eps 8/255, "
+            "ridge 0.25",
             id="everything",
         ),
         pytest.param(

@@ -7,6 +7,7 @@
 
 from ntkcore.analysis.attacks import Attack, in_pixels
 from ntkcore.architectures import ARCHITECTURES
+from ntkcore.data import DataSpec
 from ntkcore.runs.specs.base import StageSpec
 from ntkcore.runs.specs.checkpoints import NamedNet, RunSpec
 from ntkcore.runs.specs.evolution import (
@@ -143,11 +144,7 @@ def attack_in_words(attack: Attack) -> str:
 def _describe_kernel(spec: KernelSpec) -> str:
     if spec.checkpoint is not None:
         run, other = spec.checkpoint.run, spec.checkpoint.data
-        images = (
-            ""
-            if other == spec.data
-            else f" on {other.n_train} images" + (f" of draw {other.seed}" if other.seed is not None else "")
-        )
+        images = "" if other == spec.data else " ".join([f" on {other.n_train} images", *_draw(other)])
         net = [f"empirical NTK of {net_name(run)}", _how_trained(run) + images, f"epoch {spec.checkpoint.epoch}"]
         return ", ".join([describe_data(spec), *net, *_unusual(spec, "precision")])
     net = [f"{spec.net.build()} {spec.kind.upper()}", *_unusual(spec.net, "activation", "W_std", "b_std")]
@@ -160,9 +157,15 @@ def describe_data(spec: KernelSpec) -> str:
     classes = " / ".join(data.classes) if 0 < len(data.classes) <= 3 else f"{len(data.classes) or 'all'} classes"
     words = [f"{name}: {classes}", f"{data.n_train} training and {data.n_test} test images"]
     words += [f"{data.size}x{data.size} pixels"] if data.size else []
-    words += [f"draw {data.seed}"] if data.seed is not None else []
+    words += _draw(data)
     words += [] if spec.inputs == "raw" else [f"inputs {spec.inputs}d"]
     return ", ".join(words)
+
+
+def _draw(data: DataSpec) -> list[str]:
+    """How the images were chosen, where that is not the usual way."""
+    words = [] if data.seed is None else [f"draw {data.seed}"]
+    return words + ([] if data.order == "balanced" else ["in the set's own order"])
 
 
 def _kernel(model: Spec) -> KernelSpec:

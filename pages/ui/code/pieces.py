@@ -38,6 +38,7 @@ def load(spec: DataSpec) -> str:
     known = DataSpec(name=spec.name, classes=(), digest=spec.digest).classes
     fields = {"name": spec.name, "classes": () if spec.classes == known else spec.classes}
     fields |= {"n_train": spec.n_train, "n_test": spec.n_test}
+    fields |= {} if spec.order == "balanced" else {"order": spec.order}
     fields |= {name: value for name in ("size", "seed", "digest") if (value := getattr(spec, name)) is not None}
     return call("ntk.load", Raw(call("ntk.DataSpec", **fields)))
 
