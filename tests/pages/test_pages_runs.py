@@ -183,6 +183,7 @@ def test_the_chosen_run_is_kept_while_other_pages_are_looked_at(opened: Open) ->
     [
         pytest.param("sweep", {"spec": {"order": 3}}, id="unknown-field"),
         pytest.param("kernel", {}, id="no-spec"),
+        pytest.param("kernel", {"spec": {}}, id="other-defaults"),
         pytest.param("kernel", {"spec": "a text", "words": ["a", "list"], "seconds": "long"}, id="odd"),
         pytest.param("epoch", {"spec": [], "words": 3, "seconds": float("nan")}, id="odder"),
         pytest.param("image", {"words": {"a": 1}, "seconds": float("inf")}, id="odd-image"),
