@@ -358,7 +358,7 @@ def mistakes(tmp_path, spec_file) -> Path:
     steep = {"lr": 1e6, "loss": "squared"}
     (tmp_path / "steep.json").write_text(json.dumps(MOTION | {"schedule": steep}))
     (tmp_path / "misspelt.json").write_text('{"dta": {}}')
-    (tmp_path / "many.json").write_text('{"data": {"n_train": 1001}}')
+    (tmp_path / "many.json").write_text('{"data": {"n_train": 1201}}')
     (tmp_path / "lost.json").write_text(json.dumps({"data": {"name": "own", "digest": "0" * 64}}))
     (tmp_path / "list.json").write_text("[1, 2]")
     stories = {

@@ -1,10 +1,10 @@
-"""The bundled sample of real Fashion-MNIST: the first 500 training and 150 test images of each of its ten classes.
+"""The bundled sample of real Fashion-MNIST: the first 600 training images of each of its ten classes, all test images.
 
 Made by ``ntkcore.data.make_sample``; the images are Zalando's, see FASHION-MNIST-LICENSE beside this file. Within
 the sample the images keep the order of the full set, where the classes come mixed::
 
-    sample_arrays().x_train          # [5000, 1, 28, 28] uint8
-    sample_positions()[0]            # [5000]: positions of these images in the full training set
+    sample_arrays().x_train          # [6000, 1, 28, 28] uint8
+    sample_positions()[0]            # [6000]: positions of these images in the full training set
 """
 
 from functools import cache
@@ -33,7 +33,7 @@ def sample_arrays() -> Arrays:
 
 
 def sample_positions() -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the sample's images in the full training set [5000] and test set [1500]; both ascending."""
+    """Positions of the sample's images in the full training set [6000] and test set [10000]; both ascending."""
     stored = _stored()
     return stored["i_train"].astype(np.int64), stored["i_test"].astype(np.int64)
 

@@ -146,11 +146,11 @@ _ALL = (
         title="Fashion-MNIST sample (bundled)",
         classes=_FASHION,
         image_shape=(1, 28, 28),
-        train_counts=(500,) * 10,
-        test_counts=(150,) * 10,
+        train_counts=(600,) * 10,
+        test_counts=(1000,) * 10,
         default_classes=("T-shirt/top", "Shirt"),
-        credit="H. Xiao, K. Rasul, R. Vollgraf 2017 (Zalando Research); MIT licence. The first 500 training and "
-        "150 test images of each class.",
+        credit="H. Xiao, K. Rasul, R. Vollgraf 2017 (Zalando Research); MIT licence. The first 600 training "
+        "images of each class, and all test images.",
     ),
     Source(
         name="mnist",

@@ -99,13 +99,13 @@ WRONG = [
     pytest.param({"n_train": "many"}, "n_train is 'many'; a whole number is needed.", id="n-train-text"),
     pytest.param({"n_train": 2.5}, "n_train is 2.5; a whole number is needed.", id="n-train-fraction"),
     pytest.param(
-        {"n_train": 1001},
-        "n_train is 1001, but Fashion-MNIST sample (bundled) has 1000 training images of T-shirt/top and Shirt. "
-        "Choose at most 1000, or more classes.",
+        {"n_train": 1201},
+        "n_train is 1201, but Fashion-MNIST sample (bundled) has 1200 training images of T-shirt/top and Shirt. "
+        "Choose at most 1200, or more classes.",
         id="n-train-too-large",
     ),
     pytest.param(
-        {"n_test": 301}, "has 300 test images of T-shirt/top and Shirt. Choose at most 300", id="n-test-large"
+        {"n_test": 2001}, "has 2000 test images of T-shirt/top and Shirt. Choose at most 2000", id="n-test-large"
     ),
     pytest.param(
         {"name": "mnist", "classes": [0, 1, 2], "n_test": 3148},

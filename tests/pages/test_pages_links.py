@@ -15,7 +15,7 @@ SIDEBAR = {
     "unknown-data-set": ("data", "imagenet", "fashion-mnist-sample"),
     "markup-for-a-data-set": ("data", "<script>alert(1)</script>", "fashion-mnist-sample"),
     "very-long": ("data", "x" * 5000, "fashion-mnist-sample"),
-    "n-larger-than-available": ("n", "1001", 1000),
+    "n-larger-than-available": ("n", "1201", 1000),
     "n-astronomical": ("n", "9" * 40, 1000),
     "n-0": ("n", "0", 1000),
     "n-negative": ("n", "-5", 1000),
@@ -29,6 +29,7 @@ SIDEBAR = {
     "n-fraction": ("n", "60.5", 60),
     "m-larger-than-available": ("m", "301", 300),
     "size-that-does-not-divide": ("size", "5", "full"),
+    "unknown-order": ("order", "random", "balanced"),
     "draw-negative": ("draw", "-1", None),
     "draw-too-large": ("draw", str(2**32), None),
     "unknown-net": ("net", "ResNet", "FC"),
@@ -92,7 +93,7 @@ STOPS = {
     "own-data-garbage": ({"data": "own", "digest": "../../etc/passwd"}, "64 hexadecimal digits"),
     "own-data-nul": ({"data": "own", "digest": "a\x00b"}, "64 hexadecimal digits"),
     "own-data-unknown": ({"data": "own", "digest": "a" * 64}, "Import the .npz again"),
-    "class-without-images": ({"n": "3"}, "none is of class 'Shirt'"),
+    "class-without-images": ({"n": "3", "order": "own"}, "none is of class 'Shirt'"),
 }
 
 

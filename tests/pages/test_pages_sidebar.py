@@ -84,12 +84,12 @@ def test_data_set_that_is_not_there(name: str, opened: Open) -> None:
 def test_fewer_classes_take_back_what_they_cannot_give(opened: Open) -> None:
     at = opened("overview", wait=False)
     at.multiselect(key="classes").set_value(list(FASHION)).run()
-    assert at.number_input(key="n").max == 5000
-    at.number_input(key="n").set_value(5000).run()
-    assert at.session_state.experiment.data.n_train == 5000
+    assert at.number_input(key="n").max == 6000
+    at.number_input(key="n").set_value(6000).run()
+    assert at.session_state.experiment.data.n_train == 6000
     at.multiselect(key="classes").set_value(["Coat", "Bag"]).run()
     assert not at.exception
-    assert at.session_state.experiment.data.n_train <= at.number_input(key="n").max == 1000
+    assert at.session_state.experiment.data.n_train <= at.number_input(key="n").max == 1200
     assert at.session_state.experiment.data.n_test == 20
 
 
