@@ -14,7 +14,7 @@ from ntkcore.data.own import OwnData, import_npz, own_sets
 from ntkcore.data.picture import OwnPicture, read_picture
 from ntkcore.data.sources import SOURCES, Source, available, data_root
 from ntkcore.data.spec import DataSpec
-from ntkcore.data.task import Info, Task, image_shape, info, load
+from ntkcore.data.task import Info, Task, count_test_images, image_shape, info, load
 from ntkcore.data.toy import ToyFeature, ToyTruth, toy_truth
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ToyFeature",
     "ToyTruth",
     "available",
+    "count_test_images",
     "data_root",
     "image_shape",
     "import_npz",

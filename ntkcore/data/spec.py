@@ -148,9 +148,9 @@ def check_enough(wanted: int, there: int, is_test: bool, title: str, classes: Se
     if wanted > there:
         field, kind = ("n_test", "test") if is_test else ("n_train", "training")
         which = " and ".join(classes) if len(classes) == 2 else f"the {len(classes)} chosen classes"
+        most = f"at most {there}, or more" if there else "other"
         raise ValueError(
-            f"{field} is {wanted}, but {title} has {there} {kind} images of {which}. "
-            f"Choose at most {there}, or more classes."
+            f"{field} is {wanted}, but {title} has {there or 'no'} {kind} images of {which}. Choose {most} classes."
         )
 
 

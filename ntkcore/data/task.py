@@ -150,6 +150,20 @@ def image_shape(spec: DataSpec, root: Root = None) -> tuple[int, int, int]:
     return (channels, spec.size, spec.size) if spec.size else (channels, height, width)
 
 
+def count_test_images(spec: DataSpec, root: Root = None) -> dict[str, int]:
+    """How many test images of each class a description takes; only of one in the set's own order is the set read."""
+    folder = data_root(root)
+    known = info(spec, folder)
+    classes = _chosen_classes(spec, known, known.title)
+    chosen = [known.classes.index(name) for name in classes]
+    if spec.order == "own":
+        labels = _whole(spec, folder, None).labels_test
+    else:
+        labels = np.repeat(np.arange(len(known.classes)), known.test_counts)  # their sequence makes no difference
+    drawn = labels[positions(labels, chosen, spec.n_test, spec.order, spec.seed, is_test=True)]
+    return {name: int((drawn == label).sum()) for name, label in zip(classes, chosen, strict=True)}
+
+
 def images(x: np.ndarray, size: int | None = None) -> Tensor:
     """float32 [n, C, H, W] in [0, 1] from uint8 (over 255) or float images, averaged over squares to side ``size``."""
     tensor = torch.from_numpy(np.ascontiguousarray(x))
@@ -223,7 +237,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _chosen_classes(spec: DataSpec, arrays: Arrays, title: str) -> tuple[str, ...]:
+def _chosen_classes(spec: DataSpec, arrays: Arrays | Source, title: str) -> tuple[str, ...]:
     unknown = [name for name in spec.classes if name not in arrays.classes]
     if unknown:
         listed = ", ".join(arrays.classes[:20]) + (", ..." if len(arrays.classes) > 20 else "")

@@ -6,9 +6,13 @@
     experiment = page("Spectrum", "Which directions does the kernel learn first?")
 """
 
+from contextlib import suppress
+
 import streamlit as st
 
-from ntkcore.runs.specs import Experiment, key
+from ntkcore import data
+from ntkcore.errors import NTKError
+from ntkcore.runs.specs import Experiment, balance_in_words, key
 from pages.ui import sidebar
 from pages.ui.navigation import enter
 from pages.ui.plain import complaint, plain
@@ -44,7 +48,7 @@ def page(title: str, question: str, any_kernel: bool = False, needed: bool = Tru
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment(any_kernel)
     if isinstance(experiment, Experiment):
-        st.caption(plain(experiment.in_words(kernel=not any_kernel)))
+        st.caption(plain(experiment.in_words(kernel=not any_kernel) + _balance(experiment.data)))
     else:
         st.error(complaint(experiment))
         if needed:
@@ -52,6 +56,14 @@ def page(title: str, question: str, any_kernel: bool = False, needed: bool = Tru
         experiment = None
     _damage(experiment, everywhere=title == "Runs")
     return experiment
+
+
+def _balance(spec: data.DataSpec) -> str:
+    """How many test images each class has, where that differs; nothing about images that are not there."""
+    with suppress(NTKError):  # whoever needs the images says what is wrong with them
+        if data.info(spec).present and (words := balance_in_words(data.count_test_images(spec))):
+            return f". {words}"
+    return ""
 
 
 def _damage(experiment: Experiment | None, everywhere: bool) -> None:

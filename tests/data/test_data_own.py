@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntkcore.data import DataSpec, OwnData, image_shape, import_npz, info, load, npz, own_sets
+from ntkcore.data import DataSpec, OwnData, count_test_images, image_shape, import_npz, info, load, npz, own_sets
 from ntkcore.data.own import own_path
 from ntkcore.errors import DataError, SpecError
 
@@ -111,6 +111,23 @@ def test_choosing_classes_and_size(tmp_path):
     assert task.x_train.shape == (4, 1, 2, 2)
     assert image_shape(chosen, tmp_path) == (1, 2, 2)
     assert load(spec(own, size=6), tmp_path).image_shape == (1, 6, 6)
+
+
+def test_draws_are_as_balanced_as_the_file(tmp_path):
+    labels = np.array([0, 0, 0, 0, 2, 2, 1, 0])
+    content = arrays(8, 8, y_train=labels, y_test=np.where(labels == 1, 0, labels))
+    own = import_npz(packed(content), tmp_path)
+    for m, counts in ((2, (1, 0, 1)), (4, (2, 0, 2)), (6, (4, 0, 2)), (8, (6, 0, 2))):
+        balanced = spec(own, n_train=5, n_test=m, order="balanced")
+        task = load(balanced, tmp_path)
+        assert torch.bincount(task.labels_train).tolist() == [2, 1, 2]
+        assert torch.bincount(task.labels_test, minlength=3).tolist() == list(counts)
+        assert count_test_images(balanced, tmp_path) == dict(zip(own.classes, counts, strict=True))
+    with pytest.raises(SpecError, match=r"n_test is 3, but this data set has 2 test images of 1 and 2"):
+        load(spec(own, classes=("1", "2"), n_train=3, n_test=3), tmp_path)
+    untested = import_npz(packed(arrays(y_test=np.zeros(4, int))), tmp_path)
+    with pytest.raises(SpecError, match=r"this data set has no test images of 1 and 2\. Choose other classes\.$"):
+        load(spec(untested, classes=("1", "2"), n_train=3, n_test=1), tmp_path)
 
 
 # ------------------------------------------------------------------------------------------- how it is kept

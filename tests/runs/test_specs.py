@@ -377,7 +377,7 @@ def test_the_experiment_of_a_net_has_its_kernel(stage):
         pytest.param('{"data": 5}', "data is 5; an object with named fields is needed", id="number for an object"),
         pytest.param('{"data": {"n_train": "many"}}', "n_train is 'many'; a whole number", id="text for a number"),
         pytest.param('{"data": {"n_train": 1}}', "n_train is 1; it must be at least 2", id="one image"),
-        pytest.param('{"data": {"n_train": 1e9}}', "has 1000 training images", id="too many images"),
+        pytest.param('{"data": {"n_train": 1e9}}', "has 1200 training images", id="too many images"),
         pytest.param('{"data": {"classes": ["Shirt", "Shoe"]}}', "There is no class 'Shoe'", id="class"),
         pytest.param('{"data": {"name": "imagenet"}}', "name is 'imagenet'; choose", id="data set"),
         pytest.param('{"net": {"family": "rnn"}}', "family is 'rnn'; choose 'fc', 'conv' or 'myrtle'", id="family"),
@@ -457,3 +457,22 @@ def test_a_spec_cannot_be_changed():
 )
 def test_a_spec_in_words(spec, words):
     assert describe(spec) == words
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        pytest.param({"cat": 5, "dog": 5}, "", id="equal"),
+        pytest.param({"cat": 58, "dog": 42}, "Test images: 58 of cat, 42 of dog.", id="two"),
+        pytest.param({"0": 0, "1": 5}, "Test images: none of 0, 5 of 1.", id="one without"),
+        pytest.param(dict.fromkeys("abcd", 7) | {"c": 6}, "Test images of a class: 6 to 7.", id="many"),
+        pytest.param(dict.fromkeys("abcd", 1) | {"c": 0}, "Test images of a class: 1; none of c.", id="one of many"),
+        pytest.param(
+            dict.fromkeys("abcdef", 0) | {"c": 1, "d": 3},
+            "Test images of a class: 1 to 3; none of 4 classes.",
+            id="many without",
+        ),
+    ],
+)
+def test_the_balance_in_words(counts, words):
+    assert specs.balance_in_words(counts) == words

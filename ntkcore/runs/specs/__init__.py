@@ -49,7 +49,7 @@ from ntkcore.runs.specs.nets import (
     TwinSpec,
 )
 from ntkcore.runs.specs.story import OUTSIDE, SOURCES, TWIN_PLAIN, Story, radii, source_key
-from ntkcore.runs.specs.words import describe, model_name, net_name
+from ntkcore.runs.specs.words import balance_in_words, describe, model_name, net_name
 
 STAGE_SPECS: dict[str, type[StageSpec]] = {
     c.stage: c
@@ -120,6 +120,7 @@ __all__ = [
     "TwinNet",
     "TwinSpec",
     "UploadSpec",
+    "balance_in_words",
     "canonical",
     "checkpoint_of",
     "describe",

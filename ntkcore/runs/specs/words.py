@@ -5,6 +5,8 @@
     describe(KernelSpec())                      # "fashion-mnist-sample: T-shirt/top / Shirt, 1000 training ..."
 """
 
+from collections.abc import Mapping
+
 from ntkcore.analysis.attacks import Attack, in_pixels
 from ntkcore.architectures import ARCHITECTURES
 from ntkcore.data import DataSpec
@@ -160,6 +162,20 @@ def describe_data(spec: KernelSpec) -> str:
     words += _draw(data)
     words += [] if spec.inputs == "raw" else [f"inputs {spec.inputs}d"]
     return ", ".join(words)
+
+
+def balance_in_words(counts: Mapping[str, int]) -> str:
+    """The test images of each class in words: "Test images: 58 of cat, 42 of dog."; empty where all have as many."""
+    if len(set(counts.values())) == 1:
+        return ""
+    if len(counts) <= 3:
+        each = [f"{count or 'none'} of {name}" for name, count in counts.items()]
+        return f"Test images: {', '.join(each)}."
+    present, lacking = set(filter(None, counts.values())), [name for name, count in counts.items() if not count]
+    words = " to ".join(map(str, sorted({min(present), max(present)})))
+    if lacking:
+        words += f"; none of {' or '.join(lacking) if len(lacking) <= 3 else f'{len(lacking)} classes'}"
+    return f"Test images of a class: {words}."
 
 
 def _draw(data: DataSpec) -> list[str]:
