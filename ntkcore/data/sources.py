@@ -30,6 +30,7 @@ SetName = Literal[
     "toy",
     "own",
 ]
+USUAL = (1000, 2000)  # training and test images where none are given
 IDX_FILES = {  # the four files of the MNIST family and their sizes in bytes (header and 60000 or 10000 entries)
     "train-images-idx3-ubyte": 16 + 60000 * 784,
     "train-labels-idx1-ubyte": 8 + 60000,
@@ -78,6 +79,11 @@ class Source:
         """Numbers of training and of test images of the chosen classes (canonical names)."""
         chosen = [self.classes.index(name) for name in classes]
         return sum(self.train_counts[i] for i in chosen), sum(self.test_counts[i] for i in chosen)
+
+    def usual(self, classes: Sequence[str]) -> tuple[int, int]:
+        """Numbers of training and of test images that are taken where none are given; no more than there are."""
+        n_train, n_test = self.limits(classes)
+        return min(USUAL[0], n_train), max(1, min(USUAL[1], n_test))
 
 
 def pooled_sides(image_shape: tuple[int, int, int]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ every beginning of a draw is as balanced as it can be. A seed draws other images
 classes make a binary task, whose first class is -1; more make a one-hot task. Whatever can be checked without the data
 is checked here, so a form or a link fails before anything is downloaded::
 
-    DataSpec()                                                       # T-shirt/top against Shirt, 1000 and 300
+    DataSpec()                                                       # T-shirt/top against Shirt, 1000 and 2000
     DataSpec(name="cifar10", classes=("cat", "dog"), n_train=2000)   # names, in any case, or indices
     DataSpec(name="mnist", classes=(), size=14)                      # all classes, pooled to 14x14
 """
@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from ntkcore.data.sources import SOURCES, SetName, pooled_sides
+from ntkcore.data.sources import SOURCES, USUAL, SetName, pooled_sides
 from ntkcore.validation import Spec
 
 Order = Literal["balanced", "own"]
@@ -31,17 +31,24 @@ def _default_classes(fields: dict[str, Any]) -> tuple[str, ...]:
     return source.default_classes if source else ()
 
 
+def _usual(fields: dict[str, Any]) -> tuple[int, int]:
+    """Numbers of images; how many there are of one's own data is not known before they are loaded."""
+    source = SOURCES.get(fields["name"])
+    return source.usual(fields["classes"]) if source else USUAL
+
+
 class DataSpec(Spec):
     """The data of an experiment: every field that changes the images or labels, and nothing else.
 
-    name: one of ``ntkcore.data.SOURCES``, or "own". classes: at least two; class names in any case, or indices;
-    kept as canonical names. Their order matters: the first is label -1 (binary) or column 0. An empty list means
-    all classes and becomes their names, except for own data, whose classes are known when they are loaded. Left
-    out, each set has its default pair (CIFAR-100: the five trees). n_train, n_test: images in total, over the
-    chosen classes. order: "balanced", the classes take turns, one that has no more images is passed over; or "own", the
-    first images of all chosen classes as they come in the set. seed: None for the set's own sequence of images, or
-    0 to 2**32 - 1 for one at random. size: side in pixels after average pooling, a proper divisor of the side; None
-    keeps the size. digest: SHA-256 of own data as ``import_npz`` gives it; with name "own" only.
+    name: one of ``ntkcore.data.SOURCES``, or "own". classes: at least two; class names in any case, or indices; kept as
+    canonical names. Their order matters: the first is label -1 (binary) or column 0. An empty list means all classes
+    and becomes their names, except for own data, whose classes are known when they are loaded. Left out, each set has
+    its default pair (CIFAR-100: the five trees). n_train, n_test: images in total, over the chosen classes; 1000 and
+    2000, or as many as there are, where left out. order: "balanced", the classes take turns, one that has no more
+    images is passed over; or "own", the first images of all chosen classes as they come in the set. seed: None for the
+    set's own sequence of images, or 0 to 2**32 - 1 for one at random. size: side in pixels after average pooling, a
+    proper divisor of the side; None keeps the size. digest: SHA-256 of own data as ``import_npz`` gives it; with name
+    "own" only.
 
     Raises SpecError in sentences.
     """
@@ -50,8 +57,8 @@ class DataSpec(Spec):
 
     name: SetName = "fashion-mnist-sample"
     classes: tuple[str, ...] = Field(default_factory=_default_classes)
-    n_train: int = Field(1000, ge=2, lt=2**31, validate_default=True)
-    n_test: int = Field(300, ge=1, lt=2**31, validate_default=True)
+    n_train: int = Field(default_factory=lambda fields: _usual(fields)[0], ge=2, lt=2**31, validate_default=True)
+    n_test: int = Field(default_factory=lambda fields: _usual(fields)[1], ge=1, lt=2**31, validate_default=True)
     order: Order = "balanced"
     seed: int | None = Field(None, ge=0, lt=2**32)
     size: int | None = Field(None, ge=2, lt=2**31)

@@ -129,9 +129,10 @@ def _data() -> data.DataSpec:
         help="Two classes make a binary task, the first is -1; more are told apart one-hot.",
     )
     train, test = known.limits(classes or known.classes)
+    usual = known.usual(classes or known.classes)
     left, right = st.columns(2)
-    n = left.number_input("Training images", 2, max(2, train), min(1000, train), 100, key="n", bind="query-params")
-    m = right.number_input("Test images", 1, max(1, test), min(300, test), 50, key="m", bind="query-params")
+    n = left.number_input("Training images", 2, max(2, train), usual[0], 100, key="n", bind="query-params")
+    m = right.number_input("Test images", 1, max(1, test), usual[1], 100, key="m", bind="query-params")
     with st.expander("Image size and draw"):
         sizes = ["full", *(side for side in known.sizes if side >= 4)]
         size = st.selectbox("Image side after average pooling", sizes, key="size", bind="query-params")
@@ -197,7 +198,8 @@ def _take_upload() -> None:
     st.session_state.arrival = {}  # what the link said is about other data
     st.session_state.digest = own.digest
     st.session_state.classes = list(own.classes)
-    st.session_state.n, st.session_state.m = min(1000, own.n_train), min(300, own.n_test)
+    known = data.info(data.DataSpec(name="own", classes=(), digest=own.digest))
+    st.session_state.n, st.session_state.m = known.usual(own.classes)
 
 
 def _data_changed() -> None:
@@ -207,9 +209,8 @@ def _data_changed() -> None:
     if known is None:
         return
     classes = _first_classes(known)
-    train, test = known.limits(classes)
     st.session_state.classes = classes
-    st.session_state.n, st.session_state.m = min(1000, train), min(300, test)
+    st.session_state.n, st.session_state.m = known.usual(classes)
     st.session_state.size = "full"
 
 

@@ -38,7 +38,7 @@ def taken(labels: Iterable[int], chosen: Sequence[int], n: int, order: str) -> l
 
 def test_task_of_the_default():
     task = load(DataSpec())
-    assert (task.n, task.m, task.n_classes, task.is_binary) == (1000, 300, 2, True)
+    assert (task.n, task.m, task.n_classes, task.is_binary) == (1000, 2000, 2, True)
     assert task.image_shape == (1, 28, 28)
     assert task.x_train.shape == (1000, 1, 28, 28)
     assert task.x_train.dtype == task.y_train.dtype == torch.float32
@@ -203,7 +203,7 @@ def test_sources_are_consistent(name):
     assert (source.download_mb > 0) == bool(source.files)
     n_train, n_test = source.limits(source.default_classes)
     assert n_train >= 1000
-    assert n_test >= 300
+    assert n_test >= 500
     assert all(source.image_shape[1] % side == 0 for side in source.sizes)
 
 
@@ -289,11 +289,15 @@ def test_data_root(monkeypatch, tmp_path):
             id="cifar",
         ),
         pytest.param(
-            DataSpec(name="cifar10", classes=("cat", "ship", "dog"), n_train=500), "CIFAR10", id="cifar-three"
+            DataSpec(name="cifar10", classes=("cat", "ship", "dog"), n_train=500, n_test=200),
+            "CIFAR10",
+            id="cifar-three",
         ),
         pytest.param(DataSpec(name="mnist", classes=(8, 3), n_train=300, n_test=100), "MNIST", id="mnist"),
         pytest.param(
-            DataSpec(name="fashion-mnist", classes=(), n_train=400, order="own"), "FashionMNIST", id="fashion"
+            DataSpec(name="fashion-mnist", classes=(), n_train=400, n_test=200, order="own"),
+            "FashionMNIST",
+            id="fashion",
         ),
     ],
 )

@@ -15,7 +15,7 @@ def test_defaults():
     spec = DataSpec()
     assert spec.name == "fashion-mnist-sample"
     assert spec.classes == ("T-shirt/top", "Shirt")
-    assert (spec.n_train, spec.n_test, spec.order) == (1000, 300, "balanced")
+    assert (spec.n_train, spec.n_test, spec.order) == (1000, 2000, "balanced")
     assert (spec.seed, spec.size, spec.digest) == (None, None, None)
 
 
@@ -24,6 +24,22 @@ def test_every_set_has_a_default_description(name):
     spec = DataSpec(name=name)
     assert spec.classes == SOURCES[name].default_classes
     assert DataSpec(name=name, classes=()).classes == SOURCES[name].classes
+
+
+@pytest.mark.parametrize(
+    ("fields", "numbers"),
+    [
+        pytest.param({"classes": ()}, (1000, 2000), id="ten-garments"),
+        pytest.param({"name": "mnist"}, (1000, 982 + 1009), id="mnist-4-and-9"),
+        pytest.param({"name": "cifar10"}, (1000, 2000), id="cifar"),
+        pytest.param({"name": "cifar100", "classes": ("apple", "pear")}, (1000, 200), id="apples-and-pears"),
+        pytest.param({"name": "own", "digest": DIGEST}, (1000, 2000), id="own"),
+        pytest.param({"name": "mnist", "n_train": 20}, (20, 1991), id="fewer-for-training"),
+    ],
+)
+def test_as_many_images_as_there_are(fields, numbers):
+    spec = DataSpec(**fields)
+    assert (spec.n_train, spec.n_test) == numbers
 
 
 @pytest.mark.parametrize(
@@ -38,7 +54,7 @@ def test_every_set_has_a_default_description(name):
         pytest.param({"name": "mnist", "classes": ["3 - THREE", 8]}, {"name": "mnist", "classes": (3, 8)}, id="mnist"),
         pytest.param({"name": "svhn", "classes": ["7", 1]}, {"name": "svhn", "classes": (7, 1)}, id="digit-names"),
         pytest.param({"name": "own", "digest": DIGEST.upper()}, {"name": "own", "digest": DIGEST}, id="digest-case"),
-        pytest.param({"n_train": "500", "n_test": 300.0}, {"n_train": 500}, id="numbers-as-text"),
+        pytest.param({"n_train": "500", "n_test": 2000.0}, {"n_train": 500}, id="numbers-as-text"),
     ],
 )
 def test_equal_descriptions_are_equal(given, same):

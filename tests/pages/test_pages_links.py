@@ -27,7 +27,7 @@ SIDEBAR = {
     "keep-infinite": ("keep", "inf", 0.5),
     "n-text": ("n", "many", 1000),
     "n-fraction": ("n", "60.5", 60),
-    "m-larger-than-available": ("m", "301", 300),
+    "m-larger-than-available": ("m", "2001", 2000),
     "size-that-does-not-divide": ("size", "5", "full"),
     "unknown-order": ("order", "random", "balanced"),
     "draw-negative": ("draw", "-1", None),

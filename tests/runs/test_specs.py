@@ -425,7 +425,7 @@ def test_a_spec_cannot_be_changed():
     [
         pytest.param(
             Experiment(),
-            "fashion-mnist-sample: T-shirt/top / Shirt, 1000 training and 300 test images, FC(1) NTK, "
+            "fashion-mnist-sample: T-shirt/top / Shirt, 1000 training and 2000 test images, FC(1) NTK, "
             "FGSM ℓ∞ eps 8/255",
             id="default",
         ),

@@ -36,7 +36,7 @@ def recovered(story: Story, line: Storyline, at: int) -> np.ndarray:
 @pytest.mark.slow
 def test_two_garments(tmp_path):
     """Known from another implementation of the same setting: cosine .44 / .52 / .67 / .82, recovered up to .96."""
-    data = DataSpec(n_train=500)
+    data = DataSpec(n_train=500, n_test=300, order="own")
     story, line = told(tmp_path, data, widths=(*WIDTHS, 8192), seeds=2, eps=(0.02, 0.05), outside=("cnn-small",))
     cosine, small, large = cosines(story, line), recovered(story, line, 0), recovered(story, line, 1)
     assert (np.diff(cosine) > 0).all()
@@ -57,7 +57,7 @@ def test_two_garments(tmp_path):
 
 @pytest.mark.slow
 def test_ten_classes(tmp_path):
-    data = DataSpec(classes=(), n_train=1000)
+    data = DataSpec(classes=(), n_train=1000, n_test=300)
     story, line = told(tmp_path, data, widths=WIDTHS, seeds=2, eps=(0.02, 0.05))
     assert (np.diff(cosines(story, line)) > 0).all()
     assert cosines(story, line)[-1] > 0.6
