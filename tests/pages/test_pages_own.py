@@ -111,6 +111,32 @@ def test_upload(opened: Open) -> None:
 
 
 @pytest.mark.parametrize(
+    ("y_test", "more", "words"),
+    [
+        pytest.param([0, 1, 1, 0], {}, "", id="equal"),
+        pytest.param([0, 0, 0, 0, 1], {}, "Test images: 4 of 0, 1 of 1.", id="uneven"),
+        pytest.param([0, 0, 0, 0, 1], {"m": "2"}, "", id="as-balanced-as-it-can-be"),
+        pytest.param([0, 0, 0, 0, 1], {"m": "2", "order": "own"}, "Test images: 2 of 0, none of 1.", id="own-order"),
+        pytest.param([1, 1, 1], {}, "Test images: none of 0, 3 of 1.", id="one-class"),
+    ],
+)
+def test_how_many_test_images_each_class_has(y_test: list[int], more: dict, words: str, opened: Open) -> None:
+    own = data.import_npz(npz(x_train=noise(8), y_train=labels(8), x_test=noise(len(y_test)), y_test=y_test))
+    at = opened("overview", link(own) | more, wait=False)
+    assert not at.exception
+    told = at.main.caption[0].value
+    assert told.endswith(words)
+    assert ("Test images" in told) == bool(words)
+
+
+def test_classes_without_test_images(opened: Open) -> None:
+    own = data.import_npz(npz(x_train=noise(9), y_train=labels(9, 3), x_test=noise(2), y_test=[0, 0]))
+    at = opened("overview", link(own) | {"classes": ["1", "2"], "n": "6"}, wait=False)
+    assert not at.exception
+    assert any("this data set has no test images of 1 and 2. Choose other classes." in one for one in complaints(at))
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         pytest.param(b"", "", id="empty"),
