@@ -78,22 +78,23 @@ counts = {}
 for name, e in experiments.items():
     if need_sweeps[name] is not None and spectra[name] is not None:
         sweep = read_sweep(need_sweeps[name], spectra[name], e.sweep())
-        counts[name] = tally(sweep, e.rule.level, e.rule.keep)
+        counts[name] = tally(sweep, e.rule.fdr, e.rule.keep)
 table = pd.DataFrame(
     {
         "Architecture": list(counts),
-        "Robust useful": [c.robust for c in counts.values()],
-        "Useful non-robust": [c.non_robust for c in counts.values()],
-        "Useless": [c.useless for c in counts.values()],
+        "Robust": [c.robust for c in counts.values()],
+        "In between": [c.between for c in counts.values()],
+        "Brittle": [c.brittle for c in counts.values()],
+        "Weak alone": [c.weak for c in counts.values()],
         "Robust among the top 20": [c.top_robust for c in counts.values()],
-        "Spearman of index and robustness": [c.spearman for c in counts.values()],
+        "Spearman of index and share kept": [c.spearman.mean[0] for c in counts.values()],
     }
 )
 st.dataframe(
     table,
     hide_index=True,
     width="stretch",
-    column_config={"Spearman of index and robustness": st.column_config.NumberColumn(format="%+.2f")},
+    column_config={"Spearman of index and share kept": st.column_config.NumberColumn(format="%+.2f")},
 )
 if counts:
     st.markdown(read_tallies(counts))

@@ -4,14 +4,18 @@ from functools import partial
 
 import streamlit as st
 
-from ntkcore.analysis.eigenfeatures import classify, useful_threshold
+from ntkcore.analysis.classes import classify
+from ntkcore.analysis.halves import halves
+from ntkcore.analysis.label_test import cutoff, smallest_passing
 from ntkcore.analysis.readings import percent, read_kept, read_split, read_sweep, read_tail, read_time
-from ntkcore.analysis.tradeoff import KEPT, Curve
+from ntkcore.analysis.tradeoff import KEPT
 from ntkcore.figures.accuracy import along_time, kept_subsets
 from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
 from ntkcore.figures.eigenfeatures import usefulness_robustness
+from ntkcore.figures.palette import FEATURES
 from ntkcore.figures.strip import strip
 from ntkcore.runs.specs import Experiment
+from ntkcore.runs.stages import read_curves, read_null
 from ntkcore.runs.stages import read_sweep as load_sweep
 from pages.ui.code import eigenfeatures_lines
 from pages.ui.page import page
@@ -32,7 +36,7 @@ if swept is None or spectral is None:
     st.stop()
 sweep = load_sweep(swept, spectral, experiment.sweep())
 rule = experiment.rule
-classes = classify(sweep, rule.level, rule.keep)
+classes = classify(sweep, rule.fdr, rule.keep)
 count = len(classes)
 
 
@@ -55,13 +59,13 @@ with right:
     colour = st.segmented_control(
         "Colour by", ["index", "class"], default="index", required=True, key="colour", bind="query-params"
     )
-    name = ("useless", "useful non-robust", "robust useful")[classes[feature]]
+    name = FEATURES[classes[feature]].words
     useful, robust = float(sweep.usefulness[feature]), float(sweep.robustness[feature])
     st.markdown(
         f"**Feature {feature}** ({name}): eigenvalue {float(sweep.spectrum.values[feature]):.3g}; right on "
         f"{percent(useful)} of the test images, on {percent(robust)} under attack."
     )
-    st.markdown(read_sweep(sweep, classes, rule.level))
+    st.markdown(read_sweep(sweep, classes, read_null(swept), rule.fdr))
     st.markdown(read_tail(sweep))
     stuck = float(sweep.zero_gradient.sum() / sweep.right_before.sum().clamp(min=1))
     if stuck > 0:
@@ -77,7 +81,7 @@ with left:
         selected=feature,
         m=sweep.m,
         chance=sweep.majority,
-        useful_from=useful_threshold(sweep.m, sweep.majority, rule.level),
+        useful_from=smallest_passing(sweep.labels.numpy(), cutoff(sweep.p_values, rule.fdr)),
         keep=rule.keep,
         attack=str(experiment.attack),
         dark=night,
@@ -156,9 +160,9 @@ if ready:
 
 curves = need(experiment.curves(), "accuracy of kept features and along training time")
 if curves is not None:
-    a = {name: value.numpy() for name, value in curves.arrays.items()}
-    kept = {kind: Curve(a[f"{kind}_k"], a[f"{kind}_clean"], a[f"{kind}_attacked"]) for kind in KEPT}
-    flow = Curve(a["time_k"], a["time_clean"], a["time_attacked"])
+    second = ~halves(sweep.labels.numpy())
+    reported = {name: judged.curve(second) for name, judged in read_curves(curves).items()}
+    kept, flow = {kind: reported[kind] for kind in KEPT}, reported["time"]
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Keep only some features", anchor=False)
@@ -174,7 +178,7 @@ if curves is not None:
         st.subheader("Stop training early", anchor=False)
         named = {"chance": sweep.majority, "attack": str(experiment.attack), "dark": night}
         figures["Along training time"] = drawn_once(
-            f"time {curves.key} {night}", lambda: along_time(flow.k, flow.clean, flow.attacked, **named)
+            f"time {curves.key} {night}", lambda: along_time(flow.k, flow.clean.mean, flow.attacked.mean, **named)
         )
         chart(figures["Along training time"], "along-time", key="time")
         st.markdown(read_time(flow))

@@ -436,7 +436,7 @@ WRONG = {
     "truth": [pytest.param(wrong, "", id=repr(wrong)) for wrong in (1, "no", 0.0)],
     "codes": [
         pytest.param(np.zeros(7, dtype=int), "", id="too-few"),
-        pytest.param(np.full(8, 3), "", id="no-such-class"),
+        pytest.param(np.full(8, 4), "", id="no-such-class"),
         pytest.param(np.zeros(8), "", id="floats"),
         pytest.param(None, "", id="none"),
     ],
@@ -498,7 +498,7 @@ def place(name: str) -> Path:
 FOLDER = tempfile.TemporaryDirectory()
 SMALL = ntk.DataSpec(n_train=8, n_test=8)
 COUNTED = {"number", "field", "number-or-none", "field-or-none", "time"}
-BELOW_TWO = {"eps", "level", "keep", "momentum", "k"}  # numbers that cannot all be 2
+BELOW_TWO = {"eps", "fdr", "keep", "momentum", "k"}  # numbers that cannot all be 2
 
 
 DOORS = {
@@ -539,9 +539,9 @@ DOORS = {
         {"y_test": (ONE_HOT,), "x_test": (torch.rand(8, 1, 4, 4),)},
     ),
     "classify": Door(
-        lambda a: ntk.classify(a["sweep"], a.get("level", 0.1), a.get("keep", 0.5)),
-        {"sweep": "thing", "level": "number", "keep": "number"},
-        {"level": (0, 1), "keep": (0, 1.1)},
+        lambda a: ntk.classify(a["sweep"], a.get("fdr", 0.1), a.get("keep", 0.5)),
+        {"sweep": "thing", "fdr": "number", "keep": "number"},
+        {"fdr": (0, 1), "keep": (0.05, 1.1)},
     ),
     "subset_predictor": Door(
         lambda a: ntk.subset_predictor(a["kernel"], a["s"], a["x"], a["y"], a["features"]),

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS
+from ntkcore.analysis.classes import BRITTLE, ROBUST, WEAK
 from ntkcore.data import toy_truth
 from ntkcore.runs.presets import PRESETS
 
-TOP, LEVEL = 20, 0.01
+TOP = 20
 PLANTED = {feature.name: which for which, feature in enumerate(toy_truth().features)}
 
 
@@ -32,7 +32,7 @@ def found():
 
 
 def classes(sweep: ntk.Sweep) -> np.ndarray:
-    return ntk.classify(sweep, level=LEVEL)
+    return ntk.classify(sweep)
 
 
 def test_a_direction_and_two_groups_are_planted():
@@ -48,7 +48,7 @@ def test_a_planted_feature_is_among_the_top_features_and_classed_as_what_it_is(n
     aligned = np.flatnonzero(cosines[:, which] > (0.99 if robust else 0.85))
     assert len(aligned), f"none of the {TOP} top features looks at the {name}"
     best = int(aligned[sweep.usefulness[aligned].argmax()])
-    assert classes(sweep)[best] == (ROBUST if robust else NON_ROBUST)
+    assert classes(sweep)[best] == (ROBUST if robust else BRITTLE)
     assert sweep.usefulness[best] > 0.65
     if robust:
         assert best < 3
@@ -62,11 +62,11 @@ def test_nothing_else_is_robust(found):
     assert np.flatnonzero(classes(sweep) == ROBUST).tolist() == [cosines[:, 0].argmax()]
 
 
-def test_most_of_the_rest_is_useless_as_it_should_be(found):
-    """The test of usefulness errs on one feature in a hundred; 16 patterns of stripes leave a few traces more."""
+def test_most_of_the_rest_is_weak_alone_as_it_should_be(found):
+    """16 patterns of stripes leave a few traces beside their label direction."""
     _, _, sweep, _ = found
-    assert (classes(sweep) == USELESS).mean() > 0.95
-    assert (classes(sweep) == NON_ROBUST).sum() >= 2
+    assert (classes(sweep) == WEAK).mean() > 0.95
+    assert (classes(sweep) == BRITTLE).sum() >= 2
 
 
 def test_the_robust_feature_alone_keeps_what_the_whole_kernel_loses(found):

@@ -14,24 +14,15 @@ gradients. All kernels are of the same n training images in the same order; ever
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.eigenfeatures import (
-    NON_ROBUST,
-    ROBUST,
-    USELESS,
-    Selection,
-    Sweep,
-    chosen_features,
-    classify,
-    feature_bank,
-)
+from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK, classify, falling
+from ntkcore.analysis.eigenfeatures import Selection, Sweep, chosen_features, feature_bank
 from ntkcore.analysis.pictures import pair_gradients
+from ntkcore.analysis.resampling import Band
 from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
@@ -228,30 +219,30 @@ def matched_gradient_cosine(gradients1: Tensor, gradients2: Tensor, partner: Ten
 class FeatureCount:
     """How many features of each class one architecture has, and how many among its ``top`` largest eigenvalues.
 
-    spearman: rank correlation of eigenvalue index and robustness, negative when robustness falls along the index;
-    nan when all features are equally robust.
+    spearman: rank correlation of eigenvalue index and share kept among its useful features, a Band of one number
+    (``ntkcore.analysis.classes.falling``).
     """
 
     robust: int
-    non_robust: int
-    useless: int
+    between: int
+    brittle: int
+    weak: int
     top: int
     top_robust: int
-    top_non_robust: int
-    top_useless: int
-    spearman: float
+    top_between: int
+    top_brittle: int
+    top_weak: int
+    spearman: Band
 
     @property
     def features(self) -> int:
-        return self.robust + self.non_robust + self.useless
+        return self.robust + self.between + self.brittle + self.weak
 
 
-def tally(sweep: Sweep, level: float, keep: float, top: int = 20) -> FeatureCount:
-    """Count the classes of features (``classify`` at ``level`` and ``keep``), over all and over the ``top`` largest."""
-    classes, robustness = classify(sweep, level, keep), sweep.robustness.cpu().numpy()
+def tally(sweep: Sweep, fdr: float = 0.05, keep: float = 0.5, top: int = 20) -> FeatureCount:
+    """Count the classes of features (``classify`` at ``fdr`` and ``keep``), over all and over the ``top`` largest."""
+    classes = classify(sweep, fdr, keep)
     top = min(checks.whole(top, "top", 1), len(classes))
-    whole = [int((classes == kind).sum()) for kind in (ROBUST, NON_ROBUST, USELESS)]
-    first = [int((classes[:top] == kind).sum()) for kind in (ROBUST, NON_ROBUST, USELESS)]
-    varies = np.ptp(robustness) > 0
-    spearman = float(stats.spearmanr(np.arange(len(classes)), robustness).statistic) if varies else float("nan")
-    return FeatureCount(*whole, top, *first, spearman)
+    kinds = (ROBUST, BETWEEN, BRITTLE, WEAK)
+    whole, first = ([int((part == kind).sum()) for kind in kinds] for part in (classes, classes[:top]))
+    return FeatureCount(*whole, top, *first, falling(sweep, fdr).spearman)

@@ -6,26 +6,26 @@ itself (an upper bound of the worst case: always say which attack and eps)::
 
     sweep = eigenfeatures(k, x, y, x_test, y_test, attack=fgsm(8 / 255))
     sweep.usefulness, sweep.robustness           # [F] each, every index, largest eigenvalue first
-    classify(sweep, level=0.01, keep=0.5)        # [F] of USELESS, NON_ROBUST, ROBUST
+    sweep.p_values                               # [F]: could a feature that knows nothing be right as often?
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ntkcore import checks
 from ntkcore.analysis.attacks import Attack, fgsm
 from ntkcore.analysis.banks import Bank, attack_bank, swept
+from ntkcore.analysis.label_test import PERMUTATIONS, Null, null_of, p_values
 from ntkcore.analysis.predict import KernelPredictor
 from ntkcore.analysis.spectrum import Spectrum, projections, train_spectrum
 from ntkcore.kernels.blocks import KernelFunction, Progress, frozen
 from ntkcore.modes import plain
 
-USELESS, NON_ROBUST, ROBUST = 0, 1, 2
 Selection = Sequence[int] | Sequence[bool] | np.ndarray | Tensor  # indices, or a mask
 
 
@@ -33,21 +33,43 @@ Selection = Sequence[int] | Sequence[bool] | np.ndarray | Tensor  # indices, or 
 class Sweep:
     """Every eigenfeature's verdicts on m test images under one attack.
 
-    spectrum: of the training kernel. right_before, right_after, zero_gradient: [m, F] bool, F = numerical rank
-    (features of numerically zero eigenvalues have no value). right_after: right before and after the attack; an
-    image that a feature gets wrong is not attacked. majority: share of the most frequent test label.
+    spectrum: of the training kernel. answers [m, F]: the class that a feature gives an image, labels [m]: its own, both
+    numbered from 0. right_before, right_after, zero_gradient: [m, F] bool, F = numerical rank (features of numerically
+    zero eigenvalues have no value). right_after: right before and after the attack; an image that a feature gets wrong
+    is not attacked.
     """
 
     spectrum: Spectrum
     attack: Attack
+    answers: Tensor
+    labels: Tensor
     right_before: Tensor
     right_after: Tensor
     zero_gradient: Tensor
-    majority: float
 
     @property
     def m(self) -> int:
         return len(self.right_before)
+
+    @property
+    def majority(self) -> float:
+        """Share of the most frequent test label: 1/c on balanced images."""
+        return float(self.labels.bincount().max()) / self.m
+
+    def part(self, rows: np.ndarray | Tensor) -> "Sweep":
+        """The same features on some of the test images: rows [m] bool or indices."""
+        rows = torch.as_tensor(rows, device=self.right_before.device)
+        names = ("answers", "labels", "right_before", "right_after", "zero_gradient")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+    @cached_property
+    def p_values(self) -> np.ndarray:
+        """[F]: the chance to be right as often if the labels were permuted, exact (``ntkcore.analysis.label_test``)."""
+        return p_values(self.answers.cpu().numpy(), self.labels.cpu().numpy(), self.right_before.sum(0).cpu().numpy())
+
+    def permuted(self, permutations: int = PERMUTATIONS, seed: int = 0) -> Null:
+        """The same features under permuted test labels: what chance alone would give."""
+        return null_of(self.answers.cpu().numpy(), self.labels.cpu().numpy(), permutations, seed)
 
     @property
     def usefulness(self) -> Tensor:
@@ -106,8 +128,27 @@ def eigenfeatures(
     x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, None, K_test, progress)
     kernel = frozen(kernel)
     s = train_spectrum(kernel, x.double(), spectrum_of_train)
-    result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test)
-    return Sweep(s, attack, result.right_before, result.right_after, result.zero_gradient, majority_share(y_test))
+    K_test = kernel(x_test.double(), x.double()) if K_test is None else K_test
+    bank = feature_bank(s, y)
+    result = attack_bank(kernel, x, bank, x_test, y_test, attack, progress, K_test)
+    labels = class_numbers(y_test)
+    return Sweep(
+        s, attack, _answers(bank, K_test), labels, result.right_before, result.right_after, result.zero_gradient
+    )
+
+
+def _answers(bank: Bank, K_test: Tensor) -> Tensor:
+    """The class that each feature gives each image, [m, F]: it depends on the sign of K(x, X) v_i alone."""
+    positive = bank.inner(K_test)[:, :, 0] > 0  # [m, F]
+    readout = bank.readout[:, 0]  # [F, c]
+    readout = torch.cat([-readout, readout], 1) if readout.shape[1] == 1 else readout
+    kind = torch.uint8 if readout.shape[1] <= 256 else torch.int16
+    return torch.where(positive, readout.argmax(1), readout.argmin(1)).to(kind)
+
+
+def class_numbers(y: Tensor) -> Tensor:
+    """The class of each label, [m] int64 from 0: y [m, 1] of -1 and +1, or one-hot [m, c]."""
+    return (y[:, 0] > 0).long() if y.shape[1] == 1 else y.argmax(1)
 
 
 def majority_share(y: Tensor) -> float:
@@ -137,42 +178,3 @@ def subset_weights(s: Spectrum, y: Tensor, index: Tensor) -> Tensor:
     if len(bank) == 0:
         return s.vectors.new_zeros(s.n, y.shape[1])
     return bank.weights[:, :, 0].T @ bank.readout[:, 0]
-
-
-# -- classes of features -----------------------------------------------------------------------------------------
-
-
-def classify(sweep: Sweep, level: float = 0.01, keep: float = 0.5) -> np.ndarray:
-    """Each feature's class, [F] int: ROBUST (useful and robust), NON_ROBUST (useful, not robust) or USELESS.
-
-    Useful: better than always guessing the most frequent test label, by a one-sided exact binomial test at
-    ``level``. Robust: keeps at least the share ``keep`` of its right answers under the attack, ``gamma >= keep rho``.
-    Raises SpecError for a level outside (0, 1) or a share outside (0, 1].
-    """
-    checks.instance(sweep, Sweep, "sweep", "eigenfeatures makes one.")
-    level, keep = checks.number(level, "level", above=0, below=1), checks.number(keep, "keep", above=0, most=1)
-    hits = sweep.right_before.sum(0).cpu().numpy()
-    kept = sweep.right_after.sum(0).cpu().numpy()
-    useful = binomial_p_values(hits, sweep.m, sweep.majority) < level
-    return np.where(useful, np.where(kept >= keep * hits, ROBUST, NON_ROBUST), USELESS)
-
-
-def binomial_p_values(hits: np.ndarray, m: int, chance: float) -> np.ndarray:
-    """P(at least ``hits`` of m right) when each is right with probability ``chance``: one-sided exact test."""
-    return stats.binom.sf(np.asarray(hits) - 1, m, chance)
-
-
-def useful_threshold(m: int, chance: float, level: float = 0.01) -> float:
-    """The smallest usefulness that passes the test at this m; above 1 when none does."""
-    counts = np.arange(m + 1)
-    passing = counts[binomial_p_values(counts, m, chance) < level]
-    return float(passing[0] / m) if len(passing) else 1 + 1 / m
-
-
-def wilson(share: np.ndarray, m: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson score interval of a share of m trials: (low, high), each shaped like ``share`` (Wilson 1927)."""
-    z = stats.norm.ppf(0.5 + confidence / 2)
-    share = np.asarray(share, dtype=float)
-    centre = (share + z * z / (2 * m)) / (1 + z * z / m)
-    half = z / (1 + z * z / m) * np.sqrt(share * (1 - share) / m + z * z / (4 * m * m))
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)

@@ -2,11 +2,11 @@
 
 The picture of feature i at an image x is its input gradient ``d f^(i)(x) / dx``: what it looks at there. The
 gradient of the whole predictor is the sum of all pictures, so the perturbation that follows it splits into the
-parts that the robust, the non-robust and the useless features ask for (Tsilivis & Kempe 2022, Figure 1)::
+parts that the features of each class ask for (Tsilivis & Kempe 2022, Figure 1)::
 
     p = feature_pictures(kernel, s, x, y, image, label, attack, features=(0, 1, 5), classes=classes)
     p.pictures                  # [3, C, H, W]
-    p.group_gradients           # gradient of the loss, split: robust, non-robust, useless; their sum is the whole
+    p.group_gradients           # gradient of the loss, split over GROUPS; their sum is the whole
     p.contributions             # [F]: change of the margin that each feature suffers under the perturbation
 """
 
@@ -19,21 +19,22 @@ from torch import Tensor
 from ntkcore import checks
 from ntkcore.analysis.attacks import Attack, loss
 from ntkcore.analysis.banks import swept
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, Selection, chosen_features, feature_bank
+from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
+from ntkcore.analysis.eigenfeatures import Selection, chosen_features, feature_bank
 from ntkcore.analysis.predict import KernelPredictor, margins
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.kernels.blocks import KernelFunction, untiled
 from ntkcore.modes import plain
 
-GROUPS = (ROBUST, NON_ROBUST, USELESS)
+GROUPS = (ROBUST, BETWEEN, BRITTLE, WEAK)
 
 
 @dataclass(frozen=True, eq=False)
 class FeaturePictures:
     """features [k] indices; outputs [k, c] of each at the image; pictures [k, C, H, W], gradient of the feature's
-    own right-side margin; x_adv [C, H, W] of the whole predictor (t = inf); group_gradients [3, C, H, W], the loss
-    gradient split over robust, non-robust and useless features; contributions [F] of every feature to the change of
-    the margin under the perturbation (they sum to margin_after - margin_before); margins before and after.
+    own right-side margin; x_adv [C, H, W] of the whole predictor (t = inf); group_gradients [4, C, H, W], the loss
+    gradient split over the classes of features in the order of GROUPS; contributions [F] of every feature to the
+    change of the margin under the perturbation (they sum to margin_after - margin_before); margins before and after.
     """
 
     features: Tensor

@@ -2,39 +2,40 @@
 
 Where a data set does not show what the paper claims, the sentence says so::
 
-    read_sweep(sweep, classes, level=0.01)      # "4 of the 20 largest eigenvalues carry robust useful features; ..."
+    read_sweep(sweep, classes, sweep.permuted(), fdr=0.05)      # "Of 1000 features 4 are robust ..."
 """
 
 import numpy as np
-from scipy import stats
 
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, Sweep
+from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK, falling
+from ntkcore.analysis.eigenfeatures import Sweep
+from ntkcore.analysis.label_test import Null
 from ntkcore.analysis.tradeoff import Curve
 from ntkcore.analysis.words import percent
 
 
-def read_sweep(sweep: Sweep, classes: np.ndarray, level: float, top: int = 20) -> str:
+def read_sweep(sweep: Sweep, classes: np.ndarray, null: Null, fdr: float, top: int = 20) -> str:
     """How many features of each class, where they are, and what chance alone would give."""
     features = len(classes)
     top = min(top, features)
-    robust, brittle = int((classes == ROBUST).sum()), int((classes == NON_ROBUST).sum())
+    robust, between, brittle = (int((classes == kind).sum()) for kind in (ROBUST, BETWEEN, BRITTLE))
     in_top = int((classes[:top] == ROBUST).sum())
-    by_chance = level * features
-    robustness = sweep.robustness.cpu().numpy()
-    spearman = stats.spearmanr(np.arange(features), robustness).statistic if np.ptp(robustness) else np.nan
-    be = {robust: "are", brittle: "are"} | dict.fromkeys({robust, brittle} & {1}, "is")
+    by_chance = null.useful(fdr)
+    low, high = np.percentile(by_chance, [2.5, 97.5])
     words = (
-        f"{robust} of {features} features {be[robust]} robust and useful, {in_top} of them among the {top} largest "
-        f"eigenvalues; {brittle} {be[brittle]} useful but not robust. "
-        f"At this level chance alone would make about {by_chance:.0f} of {features} look useful. "
+        f"Of {features} features {robust + between + brittle} are useful: {robust} robust ({in_top} of them among the "
+        f"{top} largest eigenvalues), {between} in between and {brittle} brittle. With permuted test labels the same "
+        f"test finds {by_chance.mean():.2g} on average ({low:.0f} to {high:.0f} in 95 % of {len(by_chance)} "
+        "permutations). "
     )
-    if np.isfinite(spearman):
-        words += (
-            f"Robustness falls along the index: Spearman {spearman:+.2f}."
-            if spearman < -0.1
-            else (f"Robustness does not fall along the index here: Spearman {spearman:+.2f}.")
-        )
-    return words
+    band = falling(sweep, fdr).spearman
+    if not band.known[0]:
+        return words + "Too few features are useful to say how robustness goes along the index."
+    verdict = "falls" if band.high[0] < 0 else "does not fall" if band.low[0] > 0 else "may or may not fall"
+    return words + (
+        f"Among useful features the share of right answers kept {verdict} along the index: Spearman "
+        f"{band.mean[0]:+.2f} [{band.low[0]:+.2f}, {band.high[0]:+.2f}]."
+    )
 
 
 def read_tail(sweep: Sweep, start: int = 20) -> str:
@@ -56,40 +57,37 @@ def read_tail(sweep: Sweep, start: int = 20) -> str:
 
 
 def read_kept(curves: dict[str, Curve]) -> str:
-    """Accuracy when only robust, or only non-robust, features are kept."""
+    """Accuracy when only robust, or only brittle, features are kept."""
     words = []
-    for kind, name in (("robust", "robust"), ("non_robust", "useful non-robust")):
+    for kind in ("robust", "brittle"):
         curve = curves[kind]
         if len(curve.k):
             count = int(curve.k[-1])
-            which = f"All {count} {name} features together" if count > 1 else f"The only {name} feature"
-            words.append(f"{which}: {percent(curve.clean[-1])} clean, {percent(curve.attacked[-1])} under attack")
+            which = f"All {count} {kind} features together" if count > 1 else f"The only {kind} feature"
+            clean, attacked = curve.clean.mean[-1], curve.attacked.mean[-1]
+            words.append(f"{which}: {percent(clean)} clean, {percent(attacked)} under attack")
     top = curves["top"]
-    best = int(np.argmax(top.attacked)) if len(top.k) else 0
-    words.append(
-        f"The {int(top.k[best])} largest do best under attack: {percent(top.attacked[best])} "
-        f"({percent(top.clean[best])} clean); all features: {percent(top.attacked[-1])} "
-        f"({percent(top.clean[-1])} clean)"
-    )
+    words.append(f"All features: {percent(top.clean.mean[-1])} clean, {percent(top.attacked.mean[-1])} under attack")
     return ". ".join(words) + "."
 
 
 def read_split(parts: np.ndarray, classes: np.ndarray, before: float, after: float, label: str, top: int = 20) -> str:
     """Which features an attack works through: the change of one image's margin, split in two ways."""
-    robust, brittle, rest = (parts[classes == kind].sum() for kind in (ROBUST, NON_ROBUST, USELESS))
+    between = parts[classes == BETWEEN].sum()
+    robust, brittle, rest = (parts[classes == kind].sum() for kind in (ROBUST, BRITTLE, WEAK))
     return (
         f"The attack moves the margin of this {label} from {before:+.2f} to {after:+.2f}. The first {top} features "
         f"account for {parts[:top].sum():+.2f} of that, the {len(parts) - top} behind them for "
-        f"{parts[top:].sum():+.2f}. By class: robust {robust:+.2f}, useful non-robust {brittle:+.2f}, and the "
-        f"useless ones, which one by one cannot be told from guessing, {rest:+.2f}."
+        f"{parts[top:].sum():+.2f}. By class: robust {robust:+.2f}, in between {between:+.2f}, brittle "
+        f"{brittle:+.2f}, and those weak alone, which one by one cannot be told from guessing, {rest:+.2f}."
     )
 
 
 def read_time(curve: Curve) -> str:
     """The robust moment of training."""
-    best = int(np.argmax(curve.attacked))
+    clean, attacked = curve.clean.mean, curve.attacked.mean
+    best = int(np.argmax(attacked))
     return (
-        f"Under attack the prediction is best at t = {curve.k[best]:.3g}: {percent(curve.attacked[best])} "
-        f"(clean {percent(curve.clean[best])}). At the end {percent(curve.attacked[-1])} are left "
-        f"(clean {percent(curve.clean[-1])})."
+        f"Under attack the prediction is best at t = {curve.k[best]:.3g}: {percent(attacked[best])} "
+        f"(clean {percent(clean[best])}). At the end {percent(attacked[-1])} are left (clean {percent(clean[-1])})."
     )

@@ -111,12 +111,14 @@ def read_matched(
 def read_tallies(counts: Mapping[str, FeatureCount]) -> str:
     """Whether the robust features sit among the largest eigenvalues for every architecture."""
     parts = [f"{name} {c.top_robust} of {c.top} ({c.robust} of all {c.features})" for name, c in counts.items()]
-    falls = [c.spearman for c in counts.values() if c.spearman < -0.1]
-    known = [c.spearman for c in counts.values() if np.isfinite(c.spearman)]
-    words = f"Robust useful features among the largest eigenvalues: {', '.join(parts)}. "
+    known = [c.spearman for c in counts.values() if c.spearman.known[0]]
+    falls = [band for band in known if band.high[0] < 0]
+    words = f"Robust features among the largest eigenvalues: {', '.join(parts)}. "
     if not known:
-        return words + "Robustness is the same for all features: it has no order along the index."
-    spread = f"Spearman {min(known):+.2f}" + (f" to {max(known):+.2f}" if len(known) > 1 else "")
+        return words + "Too few features are useful to say how robustness goes along the index."
+    means = [band.mean[0] for band in known]
+    spread = f"Spearman {min(means):+.2f}" + (f" to {max(means):+.2f}" if len(known) > 1 else "")
+    what = "The share of right answers that useful features keep falls along the index"
     if len(falls) < len(counts):
-        return words + f"Robustness falls along the index for {len(falls)} of {len(counts)} only: {spread}."
-    return words + f"Robustness falls along the index{' for all of them' * (len(counts) > 1)}: {spread}."
+        return words + f"{what} for {len(falls)} of {len(counts)}: {spread}."
+    return words + f"{what}{' for all of them' * (len(counts) > 1)}: {spread}."

@@ -6,11 +6,13 @@ draw for every mask), then seeds with replacement (Efron & Tibshirani 1993; two-
     draw = Resampling(points=300, seeds=2)
     draw.band(draw.accuracy(right))                     # right [S, E, m] bool -> Band of three [E]
     draw.band(draw.recovered(before, source, white))    # share of the white-box drop
+    share_band(right)                                   # of one share of m images: Wilson's interval
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 DRAWS = 400
 LEVEL = 0.95
@@ -77,3 +79,21 @@ class Resampling:
         low, high = np.nanpercentile(filled, [tail, 100 - tail], axis=0)
         low, high = (np.where(some, bound, value) for bound in (low, high))
         return Band(value, np.minimum(low, value), np.maximum(high, value))
+
+
+def wilson(share: np.ndarray, m: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson score interval of a share of m trials: (low, high), each shaped like ``share`` (Wilson 1927)."""
+    z = stats.norm.ppf(0.5 + confidence / 2)
+    share = np.asarray(share, dtype=float)
+    centre = (share + z * z / (2 * m)) / (1 + z * z / m)
+    half = z / (1 + z * z / m) * np.sqrt(share * (1 - share) / m + z * z / (4 * m * m))
+    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+
+
+def share_band(right: np.ndarray) -> Band:
+    """Shares of right ones with their Wilson intervals (LEVEL), nan of no images: right [m, P] bool -> Band of [P]."""
+    right = np.asarray(right, dtype=float)
+    if len(right) == 0:
+        return Band(*(np.full(right.shape[1], np.nan),) * 3)
+    share = right.mean(0)
+    return Band(share, *wilson(share, len(right), LEVEL))

@@ -1,11 +1,13 @@
 """The robustness-accuracy trade-off: keep only some eigenfeatures, or stop training early, and attack again.
 
 Each point of a curve is a predictor of its own, ``sum over i in S of f^(i)`` or ``f_t``, attacked with its own
-perturbation (Tsilivis & Kempe 2022, section 4). All points share the kernel's gradient (``ntkcore.analysis.banks``)::
+perturbation (Tsilivis & Kempe 2022, section 4). All points share the kernel's gradient (``ntkcore.analysis.banks``).
+The verdicts of every image are kept, so that what was picked on some images can be reported on others::
 
-    curves = kept_features(kernel, s, x, y, x_test, y_test, attack, classes)
-    curves["robust"].k, curves["robust"].clean, curves["robust"].attacked
-    along_time(kernel, s, x, y, x_test, y_test, attack)          # clean and attacked accuracy of f_t
+    kept = kept_features(kernel, s, x, y, x_test, y_test, attack, classes)
+    kept["robust"].curve(~first).attacked            # Band along k, on the second half of the images
+    along_time(kernel, s, x, y, x_test, y_test, attack).curve()          # accuracy of f_t
+    band_sums(kernel, s, x, y, x_test, y_test, attack).curve()           # of features 0, 1, 2-3, 4-7, ...
 """
 
 from dataclasses import dataclass
@@ -17,8 +19,10 @@ from torch import Tensor
 from ntkcore import checks
 from ntkcore.analysis.attacks import Attack
 from ntkcore.analysis.banks import Bank, attack_bank, swept
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, subset_weights
+from ntkcore.analysis.classes import BRITTLE, CLASSES, ROBUST
+from ntkcore.analysis.eigenfeatures import subset_weights
 from ntkcore.analysis.predict import inverse_weights
+from ntkcore.analysis.resampling import Band, share_band
 from ntkcore.analysis.spectrum import Spectrum, projections
 from ntkcore.kernels.blocks import KernelFunction, Progress
 from ntkcore.modes import plain
@@ -26,14 +30,28 @@ from ntkcore.modes import plain
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Accuracy along k kept features or time t: k [P], clean [P], attacked [P], shares from 0 to 1."""
+    """Accuracy along k kept features, time t or bands: k [P], clean and attacked Bands of [P], shares from 0 to 1."""
 
     k: np.ndarray
-    clean: np.ndarray
-    attacked: np.ndarray
+    clean: Band
+    attacked: Band
 
 
-KEPT = ("top", "bottom", "robust", "non_robust")
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """P predictors on m images: k [P] says which; before and after [m, P] bool, right, and right also under attack."""
+
+    k: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    def curve(self, rows: np.ndarray | None = None) -> Curve:
+        """Accuracies on the images ``rows`` [m] bool (all by default), with Wilson intervals."""
+        before, after = (right if rows is None else right[rows] for right in (self.before, self.after))
+        return Curve(self.k, share_band(before), share_band(after))
+
+
+KEPT = ("top", "bottom", "robust", "brittle", "rest")
 
 
 @plain
@@ -48,31 +66,29 @@ def kept_features(
     classes: np.ndarray,
     K_test: Tensor | None = None,
     progress: Progress | None = None,
-) -> dict[str, Curve]:
-    """Clean and attacked accuracy when only k features are kept, for each way of choosing them.
+) -> dict[str, Judged]:
+    """Verdicts when only k features are kept, for each way of choosing them.
 
-    "top": the k largest eigenvalues; "bottom": the k smallest; "robust" and "non_robust": the k largest of that
-    class (classes [F] from ``classify``). k runs over round numbers up to all features of the kind. Images in [0, 1];
-    labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others, and for classes that are not such.
+    "top": the k largest eigenvalues; "bottom": the k smallest; "robust" and "brittle": the k largest of that class
+    (classes [F] from ``classify``); "rest": the k largest of all but robust. k runs over round numbers up to all
+    features of the kind. Images in [0, 1]; labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others, and for
+    classes that are not such.
     """
     x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
-    classes = checks.codes(classes, s.rank, (USELESS, NON_ROBUST, ROBUST), "classes")
+    classes = checks.codes(classes, s.rank, CLASSES, "classes")
     order = {
         "top": np.arange(s.rank),
         "bottom": np.arange(s.rank)[::-1],
         "robust": np.flatnonzero(classes == ROBUST),
-        "non_robust": np.flatnonzero(classes == NON_ROBUST),
+        "brittle": np.flatnonzero(classes == BRITTLE),
+        "rest": np.flatnonzero(classes != ROBUST),
     }
     plan = [(kind, k) for kind in KEPT for k in counts(len(order[kind]))]
-    if not plan:
-        return {kind: Curve(*(np.zeros(0),) * 3) for kind in KEPT}
-    weights = torch.stack([subset_weights(s, y, torch.from_numpy(order[kind][:k].copy())) for kind, k in plan])
-    clean, attacked = _accuracies(kernel, x, weights, x_test, y_test, attack, K_test, progress)
-    out = {}
-    for kind in KEPT:
-        rows = [i for i, (name, _) in enumerate(plan) if name == kind]
-        out[kind] = Curve(np.array([plan[i][1] for i in rows]), clean[rows], attacked[rows])
-    return out
+    weights = [subset_weights(s, y, torch.from_numpy(order[kind][:k].copy())) for kind, k in plan]
+    judged = _judged(kernel, x, np.array([k for _, k in plan]), weights, x_test, y_test, attack, K_test, progress)
+    kinds = np.array([kind for kind, _ in plan])
+    parts = {kind: kinds == kind for kind in KEPT}
+    return {kind: Judged(judged.k[own], judged.before[:, own], judged.after[:, own]) for kind, own in parts.items()}
 
 
 @plain
@@ -88,18 +104,48 @@ def along_time(
     K_test: Tensor | None = None,
     progress: Progress | None = None,
     points: int = 25,
-) -> Curve:
-    """Clean and attacked accuracy of f_t; times from a tenth of the fastest mode's 1/lam to ten times the slowest.
+) -> Judged:
+    """Verdicts of f_t; times from a tenth of the fastest mode's 1/lam to ten times the slowest.
 
-    Images and labels as in ``kept_features``.
+    At the first of them ``f_t`` is nearly ``t K(x, X) Y``: any earlier time gives the same answers. Images and labels
+    as in ``kept_features``.
     """
     x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     ridge, points = checks.number(ridge, "ridge", 0), checks.whole(points, "points", 2, 10_000)
     smallest = float(s.values[s.rank - 1])
     times = np.geomspace(0.1 / float(s.values[0]), 10 / smallest, points)
     p = projections(s, y)
-    weights = torch.stack([s.vectors @ (inverse_weights(s, float(t), ridge)[:, None] * p) for t in times])
-    return Curve(times, *_accuracies(kernel, x, weights, x_test, y_test, attack, K_test, progress))
+    weights = [s.vectors @ (inverse_weights(s, float(t), ridge)[:, None] * p) for t in times]
+    return _judged(kernel, x, times, weights, x_test, y_test, attack, K_test, progress)
+
+
+@plain
+def band_sums(
+    kernel: KernelFunction,
+    s: Spectrum,
+    x: Tensor,
+    y: Tensor,
+    x_test: Tensor,
+    y_test: Tensor,
+    attack: Attack,
+    K_test: Tensor | None = None,
+    progress: Progress | None = None,
+) -> Judged:
+    """Verdicts of the sum of the features of each dyadic band of the index, ``bands``; k: its first index.
+
+    Images and labels as in ``kept_features``.
+    """
+    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
+    spans = bands(s.rank)
+    weights = [subset_weights(s, y, torch.arange(start, stop)) for start, stop in spans]
+    first = np.array([start for start, _ in spans])
+    return _judged(kernel, x, first, weights, x_test, y_test, attack, K_test, progress)
+
+
+def bands(features: int) -> list[tuple[int, int]]:
+    """Dyadic bands of the index, from start to before stop: 0, 1, 2-3, 4-7, ... and what is left of the last."""
+    starts = [0, *(2**i for i in range(features.bit_length()) if 2**i < features)]
+    return list(zip(starts, [*starts[1:], features], strict=True))
 
 
 def counts(available: int) -> list[int]:
@@ -108,16 +154,17 @@ def counts(available: int) -> list[int]:
     return sorted({k for k in steps if k < available} | ({available} if available else set()))
 
 
-def _accuracies(
+def _judged(
     kernel: KernelFunction,
     x: Tensor,
-    weights: Tensor,
+    k: np.ndarray,
+    weights: list[Tensor],
     x_test: Tensor,
     y_test: Tensor,
     attack: Attack,
     K_test: Tensor | None,
     progress: Progress | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    result = attack_bank(kernel, x, Bank(weights), x_test, y_test, attack, progress, K_test)
-    before, after = (right.double().mean(0).cpu().numpy() for right in (result.right_before, result.right_after))
-    return before, after
+) -> Judged:
+    """The predictors with dual weights [n, c] each, attacked at every test image."""
+    result = attack_bank(kernel, x, Bank(torch.stack(weights)), x_test, y_test, attack, progress, K_test)
+    return Judged(k, result.right_before.cpu().numpy(), result.right_after.cpu().numpy())

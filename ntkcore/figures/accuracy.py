@@ -1,11 +1,10 @@
 """Figures of accuracy, clean and under attack: when only some features are kept, and along training time.
 
 Solid lines are clean accuracy, dashed lines accuracy under attack. Kept subsets are ``sum over i in S of
-f_i``: the ``k`` largest or smallest eigenvalues, or the first ``k`` robust or non-robust features (Tsilivis &
+f_i``: the ``k`` largest or smallest eigenvalues, or the first ``k`` of a class (Tsilivis &
 Kempe 2022, section 4)::
 
-    curve = Curve(k=ks, clean=clean, attacked=attacked)                # arrays of one length
-    fig = kept_subsets({"top": curve, "robust": other}, attack="FGSM, eps 8/255")
+    fig = kept_subsets({"top": judged.curve(), "robust": other.curve()}, attack="FGSM, eps 8/255")
     fig = along_time(times, clean, attacked, t=10.0)
 """
 
@@ -17,7 +16,7 @@ import plotly.graph_objects as go
 from ntkcore.analysis.tradeoff import Curve
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import thin, vector
-from ntkcore.figures.palette import KERNEL_FGSM, MUTED, NON_ROBUST, ROBUST, TEXT, Meaning, index_colour
+from ntkcore.figures.palette import BRITTLE, KERNEL_FGSM, MUTED, ROBUST, TEXT, WEAK, Meaning, index_colour
 from ntkcore.figures.template import count_axis, describe, guide, legend_entry, log_axis, new_figure
 
 # The classes of features keep their colours; largest and smallest are the two ends of the index scale.
@@ -25,7 +24,8 @@ SUBSETS = {
     "top": Meaning("largest k", index_colour(0.0), index_colour(0.0, True), symbol="circle"),
     "bottom": Meaning("smallest k", index_colour(1.0), index_colour(1.0, True), symbol="square"),
     "robust": Meaning("first k robust", ROBUST.light, ROBUST.dark, symbol="triangle-up"),
-    "non_robust": Meaning("first k non-robust", NON_ROBUST.light, NON_ROBUST.dark, symbol="diamond"),
+    "brittle": Meaning("first k brittle", BRITTLE.light, BRITTLE.dark, symbol="diamond"),
+    "rest": Meaning("first k not robust", WEAK.light, WEAK.dark, symbol="x"),
 }
 
 
@@ -40,7 +40,7 @@ def kept_subsets(
     """Clean (solid) and attacked (dashed) accuracy when only a subset of features is kept.
 
     Args:
-        curves: keyed by ``top``, ``bottom``, ``robust``, ``non_robust``; any of them may be absent.
+        curves: keyed by ``top``, ``bottom``, ``robust``, ``brittle``, ``rest``; any of them may be absent.
         k: the number of features chosen by the reader, marked by a vertical line.
         chance: accuracy of a blind guess, a horizontal guide.
         attack: the attack and its radius in words.
@@ -58,8 +58,8 @@ def kept_subsets(
         marker = {"symbol": meaning.symbol, "size": 6, "color": colour}
         best = {}
         for kind, values, dash in (
-            ("clean", curve.clean, "solid"),
-            (f"under {attack}", curve.attacked, "dash"),
+            ("clean", curve.clean.mean, "solid"),
+            (f"under {attack}", curve.attacked.mean, "dash"),
         ):
             share = vector(values, f"accuracy of {key}, {kind}", ks.size)
             best[kind] = share.max()

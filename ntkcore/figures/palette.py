@@ -6,7 +6,7 @@ backgrounds. Colour is never the only carrier: a meaning also has a marker symbo
 have P. Tol's "muted" set (SRON/EPS/TN/09-002), so that they are not mistaken for classes of features::
 
     ROBUST.colour(dark=False)                    # "#0072B2"
-    FEATURES[analysis.ROBUST].words              # "robust useful"
+    FEATURES[analysis.ROBUST].words              # "robust"
     class_colours(3, dark=True)                  # ["#44AA99", "#D45A93", "#DDCC77"]
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from plotly.colors import sample_colorscale, unlabel_rgb
 
-from ntkcore.analysis import eigenfeatures as analysis
+from ntkcore.analysis import classes as analysis
 from ntkcore.errors import SpecError
 
 
@@ -33,11 +33,12 @@ class Meaning:
         return self.dark if dark else self.light
 
 
-# Classes of eigenfeatures, by the codes of analysis.eigenfeatures.classify; the most interesting one first.
-ROBUST = Meaning("robust useful", "#0072B2", "#2E96D6", symbol="circle")
-NON_ROBUST = Meaning("useful non-robust", "#E69F00", "#E69F00", symbol="diamond")
-USELESS = Meaning("useless", "#8C8C8C", "#8C8C8C", symbol="x")
-FEATURES = {analysis.ROBUST: ROBUST, analysis.NON_ROBUST: NON_ROBUST, analysis.USELESS: USELESS}
+# Classes of eigenfeatures, by the codes of analysis.classes.classify; the most interesting one first.
+ROBUST = Meaning("robust", "#0072B2", "#2E96D6", symbol="circle")
+BETWEEN = Meaning("in between", "#7A8F5A", "#A3B77E", symbol="square")
+BRITTLE = Meaning("brittle", "#E69F00", "#E69F00", symbol="diamond")
+WEAK = Meaning("weak alone", "#8C8C8C", "#8C8C8C", symbol="x")
+FEATURES = {analysis.ROBUST: ROBUST, analysis.BETWEEN: BETWEEN, analysis.BRITTLE: BRITTLE, analysis.WEAK: WEAK}
 
 # Attacks. FGSM and PGD on the kernel are two purples, with a dash and a symbol each.
 KERNEL_FGSM = Meaning("FGSM on the kernel", "#CC79A7", "#CC79A7", symbol="circle", dash="solid")
@@ -75,7 +76,7 @@ FLIPPED = Meaning("flipped by the attack", "#CC79A7", "#CC79A7", symbol="triangl
 WRONG = Meaning("wrong before any attack", "#6B6B6B", "#B5B5B5", symbol="x")
 STATUS = {"right": RIGHT, "flipped": FLIPPED, "wrong": WRONG}
 
-COLORWAY = (ROBUST, NON_ROBUST, USELESS, KERNEL_FGSM, STANDARD_TRAINING, FGSM_TRAINING, RIGHT)
+COLORWAY = (ROBUST, BRITTLE, WEAK, KERNEL_FGSM, STANDARD_TRAINING, FGSM_TRAINING, RIGHT)
 
 MAX_CLASSES = 10
 _CLASS_LIGHT = ("#44AA99", "#882255", "#B89A1E", "#332288", "#CC6677")

@@ -29,7 +29,7 @@ def perturbation_row(arrays: Mapping[str, Tensor], label: str) -> list[Picture]:
     """The image, the perturbation, the adversarial image, and the loss gradient split by class of feature."""
     image, x_adv = arrays["image"].numpy(), arrays["x_adv"].numpy()
     groups = arrays["group_gradients"].numpy()
-    words = ("robust part", "non-robust part", "useless part")
+    words = ("robust part", "in-between part", "brittle part", "weak part")
     return [
         Picture(image, label),
         Picture(x_adv - image, "perturbation", signed=True),

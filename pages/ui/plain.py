@@ -42,7 +42,7 @@ FIELDS = {
     "steps": "The number of steps",
     "step_size": "The step size",
     "random_start": "The random start",
-    "level": "The level of the test",
+    "fdr": "The false discovery rate",
     "keep": "The share of right answers kept",
     "width": "The width",
     "widths": "The list of widths",

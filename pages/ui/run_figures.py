@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from ntkcore.analysis.consistency import name_pairs
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.analysis.storyline import Storyline, along_steps
-from ntkcore.analysis.tradeoff import KEPT, Curve
+from ntkcore.analysis.tradeoff import KEPT
 from ntkcore.figures.accuracy import along_time, kept_subsets
 from ntkcore.figures.along_index import shares_along_index
 from ntkcore.figures.along_steps import cosine_along_training, training_curves
@@ -24,6 +24,7 @@ from ntkcore.figures.spectrum import cumulative, eigenvalues
 from ntkcore.figures.strip import Picture, strip
 from ntkcore.figures.transfer import accuracy_along_eps
 from ntkcore.runs import specs
+from ntkcore.runs.stages import read_curves
 from ntkcore.runs.store import Artifact
 from pages.ui.pictures import feature_rows, perturbation_row
 from pages.ui.services import load_task
@@ -45,17 +46,17 @@ def figures_of(spec: specs.StageSpec, artifact: Artifact) -> dict[str, go.Figure
         }
     if isinstance(spec, specs.SweepSpec):
         rho, gamma, words = a["usefulness"], a["robustness"], str(spec.attack)
-        m, chance = len(a["right_before"]), float(a["majority"])
+        m, chance = len(a["labels"]), np.bincount(a["labels"]).max() / len(a["labels"])
         return {
             "Usefulness and robustness": usefulness_robustness(rho, gamma, m=m, chance=chance, attack=words),
             "Along the index": shares_along_index(rho, gamma, m=m, chance=chance),
         }
     if isinstance(spec, specs.CurvesSpec):
-        kept = {kind: Curve(a[f"{kind}_k"], a[f"{kind}_clean"], a[f"{kind}_attacked"]) for kind in KEPT}
-        words = str(spec.sweep.attack)
+        curves = {name: judged.curve() for name, judged in read_curves(artifact).items()}
+        flow, words = curves["time"], str(spec.sweep.attack)
         return {
-            "Kept features": kept_subsets({kind: c for kind, c in kept.items() if len(c.k)}, attack=words),
-            "Along training time": along_time(a["time_k"], a["time_clean"], a["time_attacked"], attack=words),
+            "Kept features": kept_subsets({kind: curves[kind] for kind in KEPT if len(curves[kind].k)}, attack=words),
+            "Along training time": along_time(flow.k, flow.clean.mean, flow.attacked.mean, attack=words),
         }
     if isinstance(spec, specs.PicturesSpec):
         rows = feature_rows({"image": artifact.arrays}, spec.features)

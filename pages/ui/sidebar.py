@@ -25,7 +25,7 @@ FIRST_DEPTH = {"FC": 1, "Conv": 2, "Myrtle": 5}
 # What the Transfer page begins with: a convolution of width w costs w^2 at every pixel.
 FIRST_WIDTHS = {"fc": [32, 128, 512, 2048], "conv": [8, 32, 128], "myrtle": [8, 16, 32]}
 FIRST_RADIUS = {"linf": 16.0, "l2": 2.0}
-LEVELS = (0.05, 0.01, 0.001)
+RATES = (0.1, 0.05, 0.01)
 INFINITE_NETS = ("attack", "transfer", "evolution", "consistency")  # pages that show them whatever kernel is chosen
 DEFAULT = Experiment()
 NAMES = [*data.SOURCES, "own"]
@@ -107,7 +107,7 @@ def apply(chosen: Experiment) -> None:
         "eps": chosen.attack.eps * (255 if chosen.attack.norm == "linf" else 1),
         "steps": 10 if is_fgsm else chosen.attack.steps,
         "start": chosen.attack.random_start,
-        "level": chosen.rule.level,
+        "fdr": chosen.rule.fdr,
         "keep": chosen.rule.keep,
     }
     set_controls(values)
@@ -317,17 +317,18 @@ def _more(idle: bool) -> tuple[Rule, str, str, str, float, EpochSpec | NTKError 
         )
         if len(devices()) > 2:
             st.selectbox("Device", devices(), key="device", persist_state="session", help="Changes no result.")
-        level = st.selectbox(
-            "Useful: level of the test",
-            LEVELS,
-            index=LEVELS.index(DEFAULT.rule.level),
-            key="level",
+        fdr = st.selectbox(
+            "Useful: false discovery rate",
+            RATES,
+            index=RATES.index(DEFAULT.rule.fdr),
+            key="fdr",
             bind="query-params",
-            help="A feature is useful when it beats guessing the most frequent label in a one-sided binomial test.",
+            help="A feature is useful when its answers know the test labels: an exact test of each feature against "
+            "permuted labels. Of the features called useful, this share at most is there by chance, on average.",
         )
         keep = st.slider(
             "Robust: share of right answers kept",
-            0.05,
+            0.1,
             1.0,
             DEFAULT.rule.keep,
             0.05,
@@ -335,7 +336,7 @@ def _more(idle: bool) -> tuple[Rule, str, str, str, float, EpochSpec | NTKError 
             bind="query-params",
             help="A useful feature is robust when it keeps at least this share of its right answers under the attack.",
         )
-    return Rule(level=level, keep=keep), inputs, kind, precision, ridge, checkpoint
+    return Rule(fdr=fdr, keep=keep), inputs, kind, precision, ridge, checkpoint
 
 
 # -- values that a link brought and no control could take ----------------------------------------------------------

@@ -5,11 +5,10 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from scipy.stats import rankdata
 
 from ntkcore import SpecError, classify, conv, eigenfeatures, empirical_kernel_fn, fc, fgsm, kernel_fn, myrtle, spectrum
+from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.analysis.consistency import (
-    FeatureCount,
     alignment_matrix,
     chance_overlap,
     feature_gradients,
@@ -21,7 +20,7 @@ from ntkcore.analysis.consistency import (
     tally,
     vector_overlap,
 )
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, Sweep, subset_predictor
+from ntkcore.analysis.eigenfeatures import subset_predictor
 from ntkcore.analysis.spectrum import Spectrum
 
 NETS = {"fc1": fc(1), "conv1": conv(1), "myrtle5": myrtle(5)}
@@ -292,37 +291,14 @@ def test_gradients_that_cannot_be_had_are_refused():
 # -- classes of features -----------------------------------------------------------------------------------------
 
 
-def made_up_sweep(hits, kept, m=100):
-    before = torch.arange(m)[:, None] < torch.tensor(hits)
-    after = torch.arange(m)[:, None] < torch.tensor(kept)
-    s = Spectrum(torch.ones(len(hits)), torch.eye(len(hits)))
-    return Sweep(s, fgsm(), before, after, torch.zeros_like(before), 0.5)
-
-
-def test_tally_counts_all_and_the_top():
-    sweep = made_up_sweep(hits=[90, 90, 80, 55, 85, 70], kept=[80, 70, 10, 40, 9, 70])
-    count = tally(sweep, 0.01, 0.5, top=4)
-    assert count == FeatureCount(3, 2, 1, 4, 2, 1, 1, count.spearman)
-    assert count.features == 6
-    # Spearman by its formula for ranks without ties is Pearson's of the ranks
-    ranks = rankdata([80, 70, 10, 40, 9, 70])
-    assert count.spearman == pytest.approx(np.corrcoef(np.arange(6), ranks)[0, 1])
-    assert count.spearman < 0
-    assert tally(sweep, 0.01, 0.95).robust == 1
-    assert tally(sweep, 0.01, 0.5).top == 6
-
-
-def test_tally_of_equally_robust_features_has_no_order():
-    assert np.isnan(tally(made_up_sweep([90, 80], [0, 0]), 0.01, 0.5).spearman)
-    assert np.isnan(tally(made_up_sweep([90], [60]), 0.01, 0.5).spearman)
-
-
 def test_tally_of_a_real_sweep_agrees_with_its_classes():
     x, y, x_test, y_test = problem(n=20, m=30)
     sweep = eigenfeatures(kernel_fn(fc(1)), x, y, x_test, y_test, fgsm(0.02))
     classes = classify(sweep, 0.2, 0.5).tolist()
     count = tally(sweep, 0.2, 0.5, top=7)
-    assert [count.robust, count.non_robust, count.useless] == [classes.count(c) for c in (ROBUST, NON_ROBUST, USELESS)]
-    assert [count.top_robust, count.top_non_robust, count.top_useless] == [
-        classes[:7].count(c) for c in (ROBUST, NON_ROBUST, USELESS)
-    ]
+    kinds = (ROBUST, BETWEEN, BRITTLE, WEAK)
+    assert [count.robust, count.between, count.brittle, count.weak] == [classes.count(c) for c in kinds]
+    top = [count.top_robust, count.top_between, count.top_brittle, count.top_weak]
+    assert top == [classes[:7].count(c) for c in kinds]
+    assert (count.top, count.features) == (7, sweep.spectrum.rank)
+    assert tally(sweep, 0.2, 0.5, top=10**6).top == sweep.spectrum.rank

@@ -7,7 +7,6 @@ from scipy.stats import binomtest
 
 from ntkcore import (
     SpecError,
-    classify,
     conv,
     eigenfeatures,
     fc,
@@ -19,20 +18,12 @@ from ntkcore import (
     spectrum,
     subset_predictor,
 )
-from ntkcore.analysis.eigenfeatures import (
-    NON_ROBUST,
-    ROBUST,
-    USELESS,
-    Sweep,
-    binomial_p_values,
-    useful_threshold,
-    wilson,
-)
+from ntkcore.analysis.classes import BRITTLE, ROBUST
+from ntkcore.analysis.eigenfeatures import class_numbers
 from ntkcore.analysis.flips import margin_along_eps
 from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.predict import accuracy, correct
-from ntkcore.analysis.spectrum import Spectrum
-from ntkcore.analysis.tradeoff import along_time, counts, kept_features
+from ntkcore.analysis.tradeoff import Judged, along_time, band_sums, bands, counts, kept_features
 
 NETS = {"fc1": fc(1), "conv1": conv(1), "myrtle5": myrtle(5)}
 
@@ -92,53 +83,38 @@ def test_labels_that_do_not_fit_are_refused():
         eigenfeatures(kernel_fn(fc(1)), x, y, x_test, torch.ones(3, 1))
 
 
-def made_up_sweep(hits, kept, m, majority=0.5):
-    before = torch.zeros(m, len(hits), dtype=torch.bool)
-    after = torch.zeros_like(before)
-    for i, (a, b) in enumerate(zip(hits, kept, strict=True)):
-        before[:a, i], after[:b, i] = True, True
-    empty = Spectrum(torch.ones(len(hits)), torch.eye(len(hits)))
-    return Sweep(empty, fgsm(), before, after, torch.zeros_like(before), majority)
-
-
-def test_classes_of_made_up_features():
-    sweep = made_up_sweep(hits=[90, 90, 90, 55, 10], kept=[80, 45, 5, 55, 0], m=100)
-    assert classify(sweep).tolist() == [ROBUST, ROBUST, NON_ROBUST, USELESS, USELESS]
-    assert classify(sweep, keep=0.9).tolist() == [NON_ROBUST, NON_ROBUST, NON_ROBUST, USELESS, USELESS]
-    assert classify(made_up_sweep([90], [80], 100, majority=0.9)).tolist() == [USELESS]
-
-
-def test_binomial_test_and_threshold_agree_with_scipy():
-    hits = np.arange(0, 51)
-    expected = [binomtest(int(h), 50, 0.6, alternative="greater").pvalue for h in hits]
-    np.testing.assert_allclose(binomial_p_values(hits, 50, 0.6), expected, rtol=1e-9)
-    threshold = useful_threshold(50, 0.6, 0.05)
-    assert binomial_p_values(np.array([round(threshold * 50)]), 50, 0.6)[0] < 0.05
-    assert binomial_p_values(np.array([round(threshold * 50) - 1]), 50, 0.6)[0] >= 0.05
-
-
-@pytest.mark.parametrize("hits", [0, 3, 50])
-def test_wilson_interval_agrees_with_scipy(hits):
-    expected = binomtest(hits, 50).proportion_ci(0.95, method="wilson")
-    low, high = wilson(np.array([hits / 50]), 50)
-    assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-9)
+@pytest.mark.parametrize("classes", [2, 3], ids=["binary", "three classes"])
+def test_answers_are_those_of_each_feature_and_the_p_values_theirs(classes):
+    x, y, x_test, y_test = problem(classes, m=30)
+    k = kernel_fn(fc(1))
+    sweep = eigenfeatures(k, x, y, x_test, y_test)
+    assert torch.equal(sweep.labels, class_numbers(y_test))
+    for i in range(sweep.spectrum.rank):
+        out = subset_predictor(k, sweep.spectrum, x, y, [i])(x_test)
+        assert torch.equal(class_numbers(out).to(sweep.answers), sweep.answers[:, i]), i
+    part = sweep.part(np.arange(30) < 20)
+    assert (part.m, len(part.p_values)) == (20, sweep.spectrum.rank)
+    assert torch.equal(part.right_before, sweep.right_before[:20])
+    assert sweep.permuted(5).usefulness.shape == (5, sweep.spectrum.rank)
 
 
 def test_kept_features_end_at_the_whole_predictor_and_agree_with_direct_attacks():
     x, y, x_test, y_test = problem(m=20)
     k, attack = kernel_fn(fc(1)), fgsm(0.05)
     sweep = eigenfeatures(k, x, y, x_test, y_test, attack)
-    s, classes = sweep.spectrum, np.array([ROBUST, NON_ROBUST] * 12)
+    s, classes = sweep.spectrum, np.array([ROBUST, BRITTLE] * 12)
     curves = kept_features(k, s, x, y, x_test, y_test, attack, classes)
     order = {
         "top": range(24),
         "bottom": range(23, -1, -1),
         "robust": range(0, 24, 2),
-        "non_robust": range(1, 24, 2),
+        "brittle": range(1, 24, 2),
+        "rest": range(1, 24, 2),
     }
-    for kind, curve in curves.items():
+    for kind, judged in curves.items():
+        curve = judged.curve()
         assert curve.k.tolist() == counts(len(order[kind]))
-        for k_kept, clean, attacked in zip(curve.k, curve.clean, curve.attacked, strict=True):
+        for k_kept, clean, attacked in zip(curve.k, curve.clean.mean, curve.attacked.mean, strict=True):
             r = attack(subset_predictor(k, s, x, y, list(order[kind])[:k_kept]), x_test.double(), y_test)
             assert clean == pytest.approx(r.clean_accuracy)
             assert attacked == pytest.approx((r.right_before & r.right_after).double().mean().item())
@@ -148,9 +124,39 @@ def test_accuracy_along_time_agrees_with_fits():
     x, y, x_test, y_test = problem(m=20)
     k, attack = kernel_fn(fc(1)), fgsm(0.05)
     s = spectrum(k(x.double()))
-    curve = along_time(k, s, x, y, x_test, y_test, attack, points=4)
-    for t, clean in zip(curve.k, curve.clean, strict=True):
+    curve = along_time(k, s, x, y, x_test, y_test, attack, points=4).curve()
+    for t, clean in zip(curve.k, curve.clean.mean, strict=True):
         assert clean == pytest.approx(accuracy(fit(k, x, y, time=t)(x_test), y_test))
+
+
+def test_bands_are_sums_of_their_features():
+    x, y, x_test, y_test = problem(m=20)
+    k, attack = kernel_fn(fc(1)), fgsm(0.05)
+    s = spectrum(k(x.double()))
+    judged = band_sums(k, s, x, y, x_test, y_test, attack)
+    assert judged.k.tolist() == [0, 1, 2, 4, 8, 16]
+    for b, (start, stop) in enumerate(bands(s.rank)):
+        r = attack(subset_predictor(k, s, x, y, range(start, stop)), x_test.double(), y_test)
+        assert np.array_equal(judged.before[:, b], r.right_before)
+        assert np.array_equal(judged.after[:, b], r.right_before & r.right_after)
+
+
+@pytest.mark.parametrize("features", [1, 2, 3, 4, 5, 64, 1000])
+def test_every_feature_is_in_one_band(features):
+    spans = bands(features)
+    assert [i for start, stop in spans for i in range(start, stop)] == list(range(features))
+    assert all(stop - start <= max(1, start) for start, stop in spans)
+
+
+def test_a_curve_is_of_the_images_that_are_asked_for():
+    before = np.array([[1, 1], [1, 0], [0, 0], [1, 1]], dtype=bool)
+    judged = Judged(np.array([3, 5]), before, before & [True, False])
+    assert judged.curve().clean.mean.tolist() == [0.75, 0.5]
+    assert judged.curve([True, True, False, False]).attacked.mean.tolist() == [1.0, 0.0]
+    expected = binomtest(3, 4).proportion_ci(0.95, method="wilson")
+    clean = judged.curve().clean
+    assert (clean.low[0], clean.high[0]) == pytest.approx((expected.low, expected.high))
+    assert np.isnan(judged.curve(np.zeros(4, dtype=bool)).clean.mean).all()
 
 
 @pytest.mark.parametrize("classes", [2, 3], ids=["binary", "three classes"])
@@ -159,7 +165,7 @@ def test_pictures_and_the_split_of_a_perturbation_add_up(classes):
     k, attack, i = kernel_fn(fc(1)), fgsm(0.05), 3
     sweep = eigenfeatures(k, x, y, x_test, y_test, attack)
     s = sweep.spectrum
-    groups = np.arange(s.rank) % 3
+    groups = np.arange(s.rank) % 4
     p = feature_pictures(k, s, x, y, x_test[i], y_test[i], attack, [0, 2], groups)
     f = fit(k, x, y, spectrum_of_train=s)
     z = x_test[i : i + 1].double().requires_grad_()

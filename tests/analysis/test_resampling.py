@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
-from ntkcore.analysis.resampling import DRAWS, Band, Resampling
+from ntkcore.analysis.resampling import DRAWS, Band, Resampling, wilson
 
 SHAPES = {"[S, m]": (3, 40), "[S, E, m]": (3, 5, 40), "[S, A, E, m]": (3, 2, 4, 40)}
 
@@ -211,3 +211,10 @@ def test_band_takes_the_central_95_percent_of_the_draws_that_are_known():
 def test_known_values_of_a_band():
     nothing = np.full(3, np.nan)
     assert Band(np.array([0.0, np.nan, np.inf]), nothing, nothing).known.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("hits", [0, 3, 50])
+def test_wilson_interval_agrees_with_scipy(hits):
+    expected = binomtest(hits, 50).proportion_ci(0.95, method="wilson")
+    low, high = wilson(np.array([hits / 50]), 50)
+    assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-9)

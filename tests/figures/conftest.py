@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 import pytest
 
 from ntkcore import figures
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS
+from ntkcore.analysis.classes import BRITTLE, ROBUST, WEAK
+from ntkcore.analysis.resampling import Band
 
 NAMES = ("T-shirt/top", "Ankle boot")
 ARCHITECTURES = ("FC(1)", "Conv(2)", "Myrtle(10)")
@@ -45,7 +46,7 @@ def make_results(n: int, m: int) -> Results:
     vectors = rng.normal(size=(n, 2)) + labels[:, None]
     rho = rng.integers(m // 3, 9 * m // 10, n) / m
     gamma = np.floor(rho * m * np.exp(-index / 40)) / m
-    codes = np.where(rho > 0.6, np.where(gamma > rho / 2, ROBUST, NON_ROBUST), USELESS)
+    codes = np.where(rho > 0.6, np.where(gamma > rho / 2, ROBUST, BRITTLE), WEAK)
     kernel = 1 + vectors @ vectors.T / 4
     images = rng.uniform(size=(m, 1, 28, 28))
     status = np.array(["right", "flipped", "wrong"])[rng.integers(0, 3, m)]
@@ -66,7 +67,8 @@ def make_results(n: int, m: int) -> Results:
 
 def _subsets(r: Results, dark: bool) -> go.Figure:
     ks = np.array([1, 2, 5, 10, 50, r.n])
-    curve = figures.Curve(ks, np.linspace(0.5, 0.9, 6), np.linspace(0.4, 0.05, 6))
+    clean, attacked = (Band(v, v - 0.03, v + 0.03) for v in (np.linspace(0.5, 0.9, 6), np.linspace(0.4, 0.05, 6)))
+    curve = figures.Curve(ks, clean, attacked)
     return figures.kept_subsets({"top": curve, "bottom": curve, "robust": curve}, k=5, chance=0.5, dark=dark)
 
 

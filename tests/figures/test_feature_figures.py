@@ -5,7 +5,8 @@ import plotly.graph_objects as go
 import pytest
 
 from ntkcore import figures
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS, wilson
+from ntkcore.analysis.classes import BRITTLE, ROBUST, WEAK
+from ntkcore.analysis.resampling import Band, wilson
 from ntkcore.errors import DataError
 from ntkcore.figures.along_index import index_bins, running_mean
 from ntkcore.figures.palette import FEATURES
@@ -87,9 +88,9 @@ def test_colour_by_class_needs_classes():
 
 
 def test_alt_counts_the_classes():
-    fig = figures.usefulness_robustness([0.9, 0.8, 0.5], [0.7, 0.0, 0.1], classes=[ROBUST, NON_ROBUST, USELESS])
+    fig = figures.usefulness_robustness([0.9, 0.8, 0.5], [0.7, 0.0, 0.1], classes=[ROBUST, BRITTLE, WEAK])
     alt = figures.alt_text(fig)
-    assert "1 robust useful, 1 useful non-robust, 1 useless" in alt
+    assert "1 robust, 1 brittle, 1 weak alone" in alt
     assert "robustness from 0.00 to 0.70 (feature 0)" in alt
 
 
@@ -166,7 +167,7 @@ def test_perturbation_split_has_a_bar_for_each_of_the_first_features():
 
 
 def curve(k=(1, 10, 100), clean=(0.5, 0.7, 0.9), attacked=(0.4, 0.3, 0.0)) -> figures.Curve:
-    return figures.Curve(np.array(k), np.array(clean), np.array(attacked))
+    return figures.Curve(np.array(k), *(Band(*(np.array(share),) * 3) for share in (clean, attacked)))
 
 
 def test_kept_subsets_draw_clean_solid_and_attacked_dashed():
@@ -187,7 +188,7 @@ def test_kept_subsets_draw_clean_solid_and_attacked_dashed():
 
 
 def test_kept_subsets_refuse_unknown_keys_and_nothing():
-    with pytest.raises(DataError, match="top, bottom, robust, non_robust"):
+    with pytest.raises(DataError, match="top, bottom, robust, brittle, rest"):
         figures.kept_subsets({"best": curve()})
     with pytest.raises(DataError, match="one or more"):
         figures.kept_subsets({})

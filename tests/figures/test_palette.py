@@ -6,7 +6,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS
+from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.errors import SpecError
 from ntkcore.figures import palette
 from ntkcore.runs.specs import SOURCES
@@ -36,10 +36,10 @@ def contrast(one: str, other: str) -> float:
 
 def test_features_have_the_colours_and_words_of_their_meaning():
     words = {code: meaning.words for code, meaning in palette.FEATURES.items()}
-    assert words == {ROBUST: "robust useful", NON_ROBUST: "useful non-robust", USELESS: "useless"}
+    assert words == {ROBUST: "robust", BETWEEN: "in between", BRITTLE: "brittle", WEAK: "weak alone"}
     assert palette.ROBUST.light == "#0072B2"
-    assert palette.NON_ROBUST.light == "#E69F00"
-    grey = rgb(palette.USELESS.light)
+    assert palette.BRITTLE.light == "#E69F00"
+    grey = rgb(palette.WEAK.light)
     assert grey.max() == grey.min()
 
 

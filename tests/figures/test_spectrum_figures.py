@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ntkcore import figures
-from ntkcore.analysis.eigenfeatures import NON_ROBUST, ROBUST, USELESS
+from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.errors import DataError, SpecError
 from ntkcore.figures.kernel import block_mean, class_edges
 from ntkcore.figures.palette import FEATURES, class_colours
@@ -198,4 +198,4 @@ def test_heat_map_refuses_a_rectangular_kernel():
 
 
 def test_codes_are_those_of_the_analysis():
-    assert list(FEATURES) == [ROBUST, NON_ROBUST, USELESS]
+    assert list(FEATURES) == [ROBUST, BETWEEN, BRITTLE, WEAK]

@@ -145,7 +145,7 @@ def test_spectrum(kind: str, opened: Open) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KERNELS if kind != "myrtle"])
 def test_eigenfeatures(kind: str, opened: Open) -> None:
-    link = KERNELS[kind] | {"m": "20", "feature": "2", "nth": "1", "level": "0.05", "keep": "0.7"}
+    link = KERNELS[kind] | {"m": "20", "feature": "2", "nth": "1", "fdr": "0.1", "keep": "0.7"}
     at = opened("eigenfeatures", link)
     (paragraph,) = (p.value for p in at.main.markdown if p.value.startswith("**Feature 2**"))
     experiment = at.session_state.experiment
@@ -389,9 +389,10 @@ def test_consistency(kind: dict, opened: Open) -> None:
     table = at.main.dataframe[0].value.set_index("Architecture")
     for name, row in table.iterrows():
         (line,) = (line for line in said if line.startswith(f"{name} FeatureCount"))
-        counted = [int(found) for found in re.findall(r"(?:robust|non_robust|useless)=(\d+)", line)[:3]]
-        assert counted == row[["Robust useful", "Useful non-robust", "Useless"]].tolist()
-        assert number(r"spearman=(\S+)\)", line) == pytest.approx(row["Spearman of index and robustness"], nan_ok=True)
+        counted = [int(found) for found in re.findall(r"(?:robust|between|brittle|weak)=(\d+)", line)[:4]]
+        assert counted == row[["Robust", "In between", "Brittle", "Weak alone"]].tolist()
+        spearman = number(r"spearman=Band\(mean=array\(\[\s*([^\],]+)\]", line)
+        assert spearman == pytest.approx(row["Spearman of index and share kept"], nan_ok=True)
     if kind.get("cside"):
         return
     found = stored(ConsistencySpec(sweeps=tuple(e.sweep() for e in small(at, *names)))).arrays

@@ -48,7 +48,7 @@ SIDEBAR = {
     "eps-negative": ("eps", "-1", 8.0),
     "eps-nan": ("eps", "nan", 8.0),
     "eps-too-large": ("eps", "256", 8.0),
-    "level-not-offered": ("level", "0.5", 0.01),
+    "rate-not-offered": ("fdr", "0.5", 0.05),
     "keep-0": ("keep", "0", 0.5),
 }
 

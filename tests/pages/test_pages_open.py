@@ -45,7 +45,7 @@ KINDS = {
         "ridge": "0.5",
     },
     "myrtle": {"net": "Myrtle", "depth": "5", "size": "7", "n": "8", "m": "2"},
-    "strict-rule-one-test-image": {"level": "0.001", "keep": "1.0", "m": "1"},
+    "strict-rule-one-test-image": {"fdr": "0.01", "keep": "1.0", "m": "1"},
     "two-training-images": {"n": "2", "m": "2", "draw": "3"},
 }
 

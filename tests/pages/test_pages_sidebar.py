@@ -39,7 +39,7 @@ def test_preset(name: str, opened: Open) -> None:
         "eps": "0.5",
         "steps": "3",
         "start": "true",
-        "level": "0.05",
+        "fdr": "0.1",
         "keep": "1",
     }
     at = opened("overview", everything, wait=False)

@@ -126,7 +126,7 @@ def test_every_field_has_words(spec: type[Spec]) -> None:
         (lambda: Story(eps=(2.0,)), "The radius is 2.0; pixels lie in"),
         (lambda: Story(seeds=0), "The number of seeds is 0;"),
         (lambda: Evolution(probe=0), "The number of probe images is 0;"),
-        (lambda: Rule(level=2), "The level of the test is 2;"),
+        (lambda: Rule(fdr=2), "The false discovery rate is 2;"),
     ],
 )
 def test_a_sentence_in_the_words_of_the_page(make: Callable[[], Spec], words: str) -> None:

@@ -23,7 +23,7 @@ from tests.fake_gpu import fake_gpu
 DATA = ntk.DataSpec(n_train=24, n_test=12, size=7)
 THREE = ntk.DataSpec(classes=("Bag", "Coat", "Sandal"), n_train=12, n_test=6, size=4)
 CONV = NetSpec(family="conv", depth=1)
-TINY = Experiment(data=DATA, rule=Rule(level=0.3))
+TINY = Experiment(data=DATA, rule=Rule(fdr=0.3))
 MOVING = specs.Evolution(
     data=DATA,
     regimes=("standard", "pgd"),
@@ -137,7 +137,7 @@ def by_the_library(e: Experiment, device: str) -> dict[str, torch.Tensor]:
     f = ntk.fit(k, x, y, ridge=0.1)
     result = ntk.pgd(0.1, 2, random_start=True)(f, x_test, y_test)
     sweep = ntk.eigenfeatures(k, x, y, x_test, y_test, ntk.fgsm(0.03))
-    classes = ntk.classify(sweep, level=0.3)
+    classes = ntk.classify(sweep, fdr=0.3)
     assert readings.read_sweep(sweep, classes, 0.3)
     assert readings.read_tail(sweep, 3)
     assert consistency.tally(sweep, 0.3, 0.5).features == len(classes)

@@ -47,9 +47,9 @@ GOLDEN = {
 # A tiny experiment in which every field matters: a random start, so that the seed does, and a loose test of
 # usefulness, so that features of every class are there.
 TINY = Experiment(
-    data=DataSpec(n_train=24, n_test=12, size=7),
+    data=DataSpec(n_train=24, n_test=24, size=7),
     attack=pgd(0.1, steps=2, step_size=0.06, random_start=True),
-    rule=Rule(level=0.3),
+    rule=Rule(fdr=0.9),
 )
 KERNEL_SIDE: dict[str, StageSpec] = {
     spec.stage: spec for spec in (*TINY.stages(), TINY.pictures(1, (0, 1)), TINY.flip(1, time=50.0))
@@ -113,7 +113,7 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (Attack, "step_size"): {"step_size": 0.02},
     (Attack, "random_start"): {"random_start": False},
     (Attack, "seed"): {"seed": 1},
-    (Rule, "level"): {"level": 0.05},
+    (Rule, "fdr"): {"fdr": 0.01},
     (Rule, "keep"): {"keep": 0.9},
     (specs.KernelSpec, "kind"): {"kind": "nngp"},
     (specs.KernelSpec, "inputs"): {"inputs": "centre"},
@@ -385,7 +385,7 @@ def test_the_experiment_of_a_net_has_its_kernel(stage):
         pytest.param('{"net": {"W_std": NaN}}', "W_std is nan", id="nan"),
         pytest.param('{"attack": {"eps": -1}}', "eps is -1; it must be at least 0", id="eps"),
         pytest.param('{"attack": {"eps": 1e999}}', "eps is inf; a finite number", id="infinity"),
-        pytest.param('{"rule": {"level": 1}}', "level is 1; it must be less than 1", id="level"),
+        pytest.param('{"rule": {"fdr": 1}}', "fdr is 1; it must be less than 1", id="rate"),
         pytest.param('{"ridge": null}', "ridge is None; a number is needed", id="null inside"),
     ],
 )

@@ -11,15 +11,16 @@ import torch
 
 import ntkcore as ntk
 from ntkcore.analysis.flips import margin_along_eps
+from ntkcore.analysis.halves import halves
 from ntkcore.analysis.pictures import feature_pictures
-from ntkcore.analysis.tradeoff import along_time, kept_features
+from ntkcore.analysis.tradeoff import along_time, band_sums, kept_features
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.runs import stages
 from ntkcore.runs.specs import Experiment, NetSpec, PredictSpec, Rule, StageSpec, describe, key, parse
 from ntkcore.runs.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = Experiment(data=ntk.DataSpec(n_train=24, n_test=12, size=7), rule=Rule(level=0.3))
+TINY = Experiment(data=ntk.DataSpec(n_train=24, n_test=12, size=7), rule=Rule(fdr=0.3))
 EXPERIMENTS = {
     "two classes": TINY,
     "three classes, PGD": Experiment(
@@ -28,7 +29,7 @@ EXPERIMENTS = {
         attack=ntk.pgd(0.5, steps=3, norm="l2"),
         inputs="centre",
         ridge=0.1,
-        rule=Rule(level=0.2),
+        rule=Rule(fdr=0.2),
     ),
     "float32, NNGP": TINY.replace(precision="float32", kind="nngp", inputs="standardise"),
 }
@@ -70,10 +71,11 @@ def test_every_stage_equals_the_library_called_directly(name, store):
     f = ntk.fit(k, x, y, ridge=e.ridge, spectrum_of_train=s)
     attacked = e.attack(f, x_test, y_test)
     sweep = ntk.eigenfeatures(k, x, y, x_test, y_test, e.attack, s, K_test)
-    classes = ntk.classify(sweep, e.rule.level, e.rule.keep)
-    assert len(set(classes)) > 1
-    kept = kept_features(k, s, x, y, x_test, y_test, e.attack, classes, K_test)
-    flow = along_time(k, s, x, y, x_test, y_test, e.attack, K_test=K_test)
+    classes = ntk.classify(sweep, e.rule.fdr, e.rule.keep)
+    of_first = ntk.classify(sweep.part(halves(sweep.labels)), e.rule.fdr, e.rule.keep)
+    judged = kept_features(k, s, x, y, x_test, y_test, e.attack, of_first, K_test)
+    judged["time"] = along_time(k, s, x, y, x_test, y_test, e.attack, K_test=K_test)
+    judged["bands"] = band_sums(k, s, x, y, x_test, y_test, e.attack, K_test)
     pictures = feature_pictures(k, s, x, y, x_test[1], y_test[1], e.attack, (0, 3), classes)
     slow = ntk.fit(k, x, y, time=40.0, ridge=e.ridge, spectrum_of_train=s)
     radii = torch.linspace(0, 0.2, 25, dtype=torch.float64)
@@ -94,14 +96,14 @@ def test_every_stage_equals_the_library_called_directly(name, store):
             "right_after": sweep.right_after,
             "usefulness": sweep.usefulness,
             "robustness": sweep.robustness,
+            "p_values": torch.from_numpy(sweep.p_values),
+            "null_p_values": torch.from_numpy(sweep.permuted().p_values),
         },
         "curves": {
-            "classes": torch.from_numpy(classes),
-            **{f"{kind}_attacked": torch.from_numpy(curve.attacked) for kind, curve in kept.items()},
-            **{f"{kind}_clean": torch.from_numpy(curve.clean) for kind, curve in kept.items()},
-            "time_k": torch.from_numpy(flow.k),
-            "time_clean": torch.from_numpy(flow.clean),
-            "time_attacked": torch.from_numpy(flow.attacked),
+            "classes": torch.from_numpy(of_first),
+            **{f"{kind}_k": torch.from_numpy(one.k) for kind, one in judged.items()},
+            **{f"{kind}_before": torch.from_numpy(one.before) for kind, one in judged.items()},
+            **{f"{kind}_after": torch.from_numpy(one.after) for kind, one in judged.items()},
         },
         "pictures": {
             "pictures": pictures.pictures.float(),
@@ -125,7 +127,9 @@ def test_a_sweep_is_read_back_with_its_classes(store):
     sweep = stages.read_sweep(swept, spectral, e.sweep())
     assert torch.equal(sweep.robustness, direct.robustness)
     assert (sweep.attack, sweep.majority) == (e.attack, direct.majority)
-    assert np.array_equal(ntk.classify(sweep), ntk.classify(direct))
+    assert np.array_equal(ntk.classify(sweep, 0.5), ntk.classify(direct, 0.5))
+    null, expected = stages.read_null(swept), direct.permuted()
+    assert np.array_equal(null.useful(0.5), expected.useful(0.5))
 
 
 def test_an_artifact_says_what_it_is_of(store):
@@ -248,7 +252,7 @@ def test_eps_0_leaves_every_image_and_verdict_as_it_is(store):
     assert torch.equal(predict["attack_images"], ntk.load(e.data).x_test)
     assert torch.equal(predict["attack_outputs"], predict["outputs"])
     assert torch.equal(sweep["right_after"], sweep["right_before"])
-    assert torch.equal(curves["top_attacked"], curves["top_clean"])
+    assert torch.equal(curves["top_after"], curves["top_before"])
     assert run(e.flip(0), store)["eps"][-1] == 0.2
 
 

@@ -83,23 +83,26 @@ class SweepSpec(StageSpec):
     """Usefulness and robustness of every eigenfeature under one attack."""
 
     stage: ClassVar[str] = "sweep"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     kernel: KernelSpec = KernelSpec()
     attack: Attack = fgsm()
 
 
 class Rule(Spec):
-    """How features are classed: level of the binomial test, and the share of right answers a robust one keeps."""
+    """How features are classed: the false discovery rate of usefulness, and the share of right answers that a robust
+    feature keeps."""
 
-    level: float = Field(0.01, gt=0, lt=1)
-    keep: float = Field(0.5, gt=0, le=1)
+    fdr: float = Field(0.05, gt=0, lt=1)
+    keep: float = Field(0.5, gt=0.05, le=1)
 
 
 class CurvesSpec(StageSpec):
-    """Accuracy when only some features are kept, and of f_t along training time, clean and under attack."""
+    """Verdicts when only some features are kept, band by band, and of f_t along training time, clean and under attack.
+
+    Which features are robust or brittle is picked on the first half of the test images."""
 
     stage: ClassVar[str] = "curves"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     sweep: SweepSpec = SweepSpec()
     rule: Rule = Rule()
 
@@ -108,7 +111,7 @@ class PicturesSpec(StageSpec):
     """Chosen features at one test image as pictures, and that image's perturbation split over all features."""
 
     stage: ClassVar[str] = "pictures"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     sweep: SweepSpec = SweepSpec()
     rule: Rule = Rule()
     index: int = Field(0, ge=0)

@@ -17,7 +17,16 @@ from ntkcore.runs import specs
 from ntkcore.runs.rates import calibrate
 from ntkcore.runs.stages import consistency, evolution, nets  # noqa: F401  they register their stages
 from ntkcore.runs.stages.context import STAGES, Context, forward_only, portion, result
-from ntkcore.runs.stages.kernels import IMAGE, image_name, keep_image, kernel_of, read_spectrum, read_sweep
+from ntkcore.runs.stages.kernels import (
+    IMAGE,
+    image_name,
+    keep_image,
+    kernel_of,
+    read_curves,
+    read_null,
+    read_spectrum,
+    read_sweep,
+)
 from ntkcore.runs.store import Store
 
 
@@ -79,6 +88,8 @@ __all__ = [
     "keep_image",
     "kernel_of",
     "portion",
+    "read_curves",
+    "read_null",
     "read_spectrum",
     "read_sweep",
     "request",

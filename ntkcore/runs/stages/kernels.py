@@ -14,13 +14,16 @@ import torch
 from torch import Tensor
 
 from ntkcore import data
-from ntkcore.analysis.eigenfeatures import Sweep, classify, eigenfeatures, majority_share
+from ntkcore.analysis.classes import classify
+from ntkcore.analysis.eigenfeatures import Sweep, eigenfeatures, majority_share
 from ntkcore.analysis.flips import margin_along_eps
+from ntkcore.analysis.halves import halves
+from ntkcore.analysis.label_test import Null
 from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.predict import KernelPredictor, correct, fit, margins
 from ntkcore.analysis.spectrum import Spectrum, label_energy, projections, spectrum
 from ntkcore.analysis.tangent import tangent_kernel
-from ntkcore.analysis.tradeoff import along_time, kept_features
+from ntkcore.analysis.tradeoff import Judged, along_time, band_sums, kept_features
 from ntkcore.data.task import targets
 from ntkcore.errors import SpecError
 from ntkcore.kernels import TiledKernel, input_map, kernel_fn
@@ -33,6 +36,7 @@ PGD_STEPS = 10  # at least, of the attack that stands beside every other
 ROWS = 100  # test images attacked together: bounds the memory of a gradient
 IMAGE = "image"  # where uploaded images are kept in the store
 declare(IMAGE)
+SWEPT = ("answers", "labels", "right_before", "right_after", "zero_gradient")  # what a sweep's artifact keeps of it
 
 
 # -- reading results back ----------------------------------------------------------------------------------------
@@ -44,14 +48,14 @@ def read_spectrum(artifact: Artifact) -> Spectrum:
 
 def read_sweep(artifact: Artifact, spectrum_artifact: Artifact, spec: specs.SweepSpec) -> Sweep:
     arrays = artifact.arrays
-    return Sweep(
-        read_spectrum(spectrum_artifact),
-        spec.attack,
-        arrays["right_before"],
-        arrays["right_after"],
-        arrays["zero_gradient"],
-        float(arrays["majority"]),
-    )
+    sweep = Sweep(read_spectrum(spectrum_artifact), spec.attack, *(arrays[name] for name in SWEPT))
+    vars(sweep)["p_values"] = arrays["p_values"].numpy()  # what its cached property would compute again
+    return sweep
+
+
+def read_null(artifact: Artifact) -> Null:
+    """Of a sweep's artifact: its features under permuted test labels."""
+    return Null(artifact.arrays["null_p_values"].numpy(), artifact.arrays["null_usefulness"].numpy())
 
 
 def kernel_of(spec: specs.KernelSpec, task: data.Task, context: Context | None = None) -> TiledKernel:
@@ -176,41 +180,47 @@ def _sweep(spec: specs.SweepSpec, context: Context) -> Arrays:
         p.K_test,
         context.report((0.2, 1.0)),
     )
+    null = sweep.permuted()
     return {
-        "right_before": sweep.right_before.cpu(),
-        "right_after": sweep.right_after.cpu(),
-        "zero_gradient": sweep.zero_gradient.cpu(),
+        **{name: getattr(sweep, name).cpu() for name in SWEPT},
         "usefulness": sweep.usefulness.cpu(),
         "robustness": sweep.robustness.cpu(),
-        "majority": np.array(sweep.majority),
+        "p_values": sweep.p_values,
+        "null_p_values": null.p_values,
+        "null_usefulness": null.usefulness,
     }
 
 
-def _classes(spec: specs.SweepSpec, rule: specs.Rule, context: Context, share: tuple[float, float]) -> np.ndarray:
-    sweep = context.get(spec, share)
-    spectral = context.get(specs.SpectrumSpec(kernel=spec.kernel))
-    return classify(read_sweep(sweep, spectral, spec), rule.level, rule.keep)
+def _swept(spec: specs.SweepSpec, context: Context, share: tuple[float, float]) -> Sweep:
+    return read_sweep(context.get(spec, share), context.get(specs.SpectrumSpec(kernel=spec.kernel)), spec)
 
 
 @stage("curves")
 def _curves(spec: specs.CurvesSpec, context: Context) -> Arrays:
-    classes = _classes(spec.sweep, spec.rule, context, (0.0, 0.6))
+    sweep = _swept(spec.sweep, context, (0.0, 0.6))
+    classes = classify(sweep.part(halves(sweep.labels)), spec.rule.fdr, spec.rule.keep)
     p = parts_of(spec.sweep.kernel, context, (0.6, 0.6))
     y, y_test = context.put(p.task.y_train), context.put(p.task.y_test)
-    attack = spec.sweep.attack
-    kept = kept_features(
-        p.kernel, p.s, p.x, y, p.x_test, y_test, attack, classes, p.K_test, context.report((0.6, 0.85))
-    )
-    flow = along_time(p.kernel, p.s, p.x, y, p.x_test, y_test, attack, 0.0, p.K_test, context.report((0.85, 1.0)))
+    common, attack = (p.kernel, p.s, p.x, y, p.x_test, y_test), spec.sweep.attack
+    judged = kept_features(*common, attack, classes, p.K_test, context.report((0.6, 0.8)))
+    judged["time"] = along_time(*common, attack, 0.0, p.K_test, context.report((0.8, 0.9)))
+    judged["bands"] = band_sums(*common, attack, p.K_test, context.report((0.9, 1.0)))
     arrays: Arrays = {"classes": classes.astype(np.int64)}
-    for name, curve in (*kept.items(), ("time", flow)):
-        arrays |= {f"{name}_k": curve.k, f"{name}_clean": curve.clean, f"{name}_attacked": curve.attacked}
-    return {name: np.asarray(value) for name, value in arrays.items()}
+    for name, one in judged.items():
+        arrays |= {f"{name}_k": one.k, f"{name}_before": one.before, f"{name}_after": one.after}
+    return arrays
+
+
+def read_curves(artifact: Artifact) -> dict[str, Judged]:
+    """The verdicts of the curves stage: of KEPT's kinds, "time" and "bands"."""
+    found = {name: value.numpy() for name, value in artifact.arrays.items()}
+    names = [name.removesuffix("_before") for name in found if name.endswith("_before")]
+    return {name: Judged(*(found[f"{name}_{part}"] for part in ("k", "before", "after"))) for name in names}
 
 
 @stage("pictures")
 def _pictures(spec: specs.PicturesSpec, context: Context) -> Arrays:
-    classes = _classes(spec.sweep, spec.rule, context, (0.0, 0.9))
+    classes = classify(_swept(spec.sweep, context, (0.0, 0.9)), spec.rule.fdr, spec.rule.keep)
     p = parts_of(spec.sweep.kernel, context, (0.9, 0.95))
     _check_index(spec.index, p.task)
     r = feature_pictures(

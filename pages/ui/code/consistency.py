@@ -35,7 +35,7 @@ def consistency_lines(experiments: Mapping[str, Experiment], one: str, two: str)
             K[name] = k(x)
             s[name] = ntk.spectrum(K[name])
             sweep = ntk.eigenfeatures(k, *data, attack, s[name], k(x_test, x){double})
-            tallies[name] = tally(sweep, {rule.level!r}, {rule.keep!r})
+            tallies[name] = tally(sweep, {rule.fdr!r}, {rule.keep!r})
             print(name, tallies[name])
         print(read_tallies(tallies))
 

@@ -76,6 +76,7 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
     script.use("ntkcore.analysis.tradeoff", "along_time", "kept_features")
     sentences = ("read_kept", "read_sweep", "read_tail", "read_time", *(("read_split",) if at else ()))
     script.use("ntkcore.analysis.readings", *sentences)
+    script.use("ntkcore.analysis.halves", "halves")
     script.add(f"attack = {attack(experiment.attack)}")
     script.add("data = task.x_train, task.y_train, task.x_test, task.y_test")
     script.add(f"s = {eigenpairs(experiment)}")
@@ -84,17 +85,20 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
     script.add(
         f"""
         sweep = ntk.eigenfeatures(k, *data, attack, s, K_test)
-        classes = ntk.classify(sweep, level={rule.level!r}, keep={rule.keep!r})  # 0 useless, 1 not robust, 2 robust
+        classes = ntk.classify(sweep, fdr={rule.fdr!r}, keep={rule.keep!r})  # 0 weak, 1 brittle, 2 in between, 3 robust
+        first = halves(sweep.labels)
+        of_first = ntk.classify(sweep.part(first), fdr={rule.fdr!r}, keep={rule.keep!r})
 
         i = {feature}
         print(f"feature {{i}}, class {{classes[i]}}: eigenvalue {{s.values[i]:.3g}}, ", end="")
         print(f"right on {{sweep.usefulness[i]:.1%}}, under attack on {{sweep.robustness[i]:.1%}}")
-        print(read_sweep(sweep, classes, {rule.level!r}))
+        print(read_sweep(sweep, classes, sweep.permuted(), {rule.fdr!r}))
         print(read_tail(sweep))
         stuck = sweep.zero_gradient.sum() / sweep.right_before.sum()
         print(f"no gradient at {{stuck:.1%}} of the right answers")
-        print(read_kept(kept_features(k, s, *data, attack, classes, K_test)))
-        print(read_time(along_time(k, s, *data, attack, K_test=K_test)))
+        kept = kept_features(k, s, *data, attack, of_first, K_test)
+        print(read_kept({{kind: judged.curve(~first) for kind, judged in kept.items()}}))
+        print(read_time(along_time(k, s, *data, attack, K_test=K_test).curve(~first)))
         """
     )
     if at:
