@@ -49,7 +49,7 @@ KERNELS = {
 }
 TRAINED = 0.03  # relative: how far velocities of a net trained twice, with other threads, may differ
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
-CLASSES = ("useless", "useful non-robust", "robust useful")
+CLASSES = ("weak alone", "brittle", "in between", "robust")
 
 
 def printed(at: AppTest) -> list[str]:
