@@ -20,7 +20,7 @@ from ntkcore.figures.export import chart_config, directory_files, to_csv, to_fra
 from ntkcore.figures.images import amplify, data_uri, montage, png, signed_rgb, symmetric_scale, to_rgb
 from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration, spectra_at_epoch
-from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, polar_paths
+from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
 from ntkcore.figures.strip import Picture, strip
 from ntkcore.figures.template import alt_text
@@ -53,6 +53,7 @@ __all__ = [
     "kernel_distances",
     "kernel_heatmap",
     "kernel_velocity",
+    "lazy_by_threshold",
     "learned_modes",
     "margin_along_eps",
     "matched_cosines",

@@ -53,6 +53,7 @@ def add_band(
     digits: str = ".1%",
     bars: bool = False,
     index: np.ndarray | None = None,
+    of: str = "",
     **place: int,
 ) -> None:
     """Draw one line with its shaded band, or with error ``bars``; no legend entry, all in the group of its words.
@@ -63,6 +64,7 @@ def add_band(
         name: of the series in tables, the meaning's words by default.
         digits: format of the bounds in the hover text.
         index: ``[P]`` true positions, where ``x`` is shifted to fit on the axis.
+        of: what the bounds are, for the hover text.
         place: ``row`` and ``col`` in a figure of panels.
     """
     keep, colour, name = band.known, meaning.colour(dark), name or meaning.words
@@ -75,7 +77,8 @@ def add_band(
             edge = {"name": f"{name}, {side}", "line": {"width": 0, "color": colour}, "customdata": customdata}
             edge |= {"fill": fill, "fillcolor": faint(colour), "mode": "lines", "hoverinfo": "skip"}
             traces.append(go.Scatter(x=thin(x), y=thin(bound), **edge, **group))
-    reach = [f"<br>{a:{digits}} to {b:{digits}}" if b > a else "" for a, b in zip(low, high, strict=True)]
+    of = f"{of} " if of else ""
+    reach = [f"<br>{of}{a:{digits}} to {b:{digits}}" if b > a else "" for a, b in zip(low, high, strict=True)]
     line = {"line": {"color": colour, "dash": meaning.dash, "width": 2}, "mode": "lines+markers", "name": name}
     line |= {"marker": {"symbol": meaning.symbol, "size": 7, "color": colour}, "customdata": customdata}
     if spread and bars:

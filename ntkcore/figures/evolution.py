@@ -28,6 +28,7 @@ from ntkcore.figures.panels import (
     panel_grid,
     panel_places,
     regime_legend,
+    said_of_bands,
 )
 from ntkcore.figures.template import describe, guide, legend_entry
 
@@ -110,13 +111,13 @@ def accuracy_along_epochs(
         legend_entry(fig, f"chance {chance:.0%}", line=guide(dark, CHANCE))
 
     parts = [
-        from_to(f"{REGIMES[regime].words} {KINDS[kind]}", epochs, band.mean, ".2f", "epoch")
+        from_to(f"{REGIMES[regime].words} {KINDS[kind]}", epochs, band.mean, ".1%", "epoch")
         for kind in panels
         for regime, kinds in main.items()
         if (band := kinds.get(kind))
     ]
     alt = f"Accuracy along training up to epoch {epochs[-1]}, {plural(len(panels), 'panel')}"
-    return describe(fig, f"{alt}: {few(parts, 4)}.")
+    return describe(fig, f"{alt}: {few(parts, 4)}.{said_of_bands(fig)}")
 
 
 def frozen_accuracy(
@@ -180,10 +181,10 @@ def frozen_accuracy(
     parts = []
     for regime, kinds in lines.items():
         if "attacked" in kinds:
-            parts.append(from_to(REGIMES[regime].words, epochs, kinds["attacked"].mean, ".2f", "epoch"))
-            parts[-1] += f", {marks[regime]:.2f} if never frozen" if regime in marks else ""
+            parts.append(from_to(REGIMES[regime].words, epochs, kinds["attacked"].mean, ".1%", "epoch"))
+            parts[-1] += f", {marks[regime]:.1%} if never frozen" if regime in marks else ""
     alt = f"Accuracy after freezing the kernel at one of {plural(epochs.size, 'epoch')}, under attack: {few(parts, 3)}."
-    return describe(fig, alt)
+    return describe(fig, alt + said_of_bands(fig))
 
 
 def _by_kind(curves: Mapping[str, Mapping[str, Band]] | None, name: str, length: int) -> dict[str, dict[str, Band]]:

@@ -28,6 +28,7 @@ from ntkcore.figures.panels import (
     known_log_band,
     marker_sizes,
     regime_legend,
+    said_of_bands,
 )
 from ntkcore.figures.template import (
     describe,
@@ -102,9 +103,9 @@ def concentration(
     for k, dash in dashes.items():
         legend_entry(fig, f"k = {k}", line={"color": MUTED.colour(dark), "dash": dash, "width": 2})
     parts = [from_to(f"{REGIMES[key].words} rank", epochs, band.mean, ".1f", "epoch") for key, band in ranks.items()]
-    parts += [from_to(f"{REGIMES[key].words} share", epochs, band.mean, ".0%", "epoch") for key, band in shares.items()]
+    parts += [from_to(f"{REGIMES[key].words} share", epochs, band.mean, ".1%", "epoch") for key, band in shares.items()]
     alt = f"Effective rank of the kernel and share of its trace in the top {top} up to epoch {epochs[-1]}"
-    return describe(fig, f"{alt}: {few(parts, 4)}.")
+    return describe(fig, f"{alt}: {few(parts, 4)}.{said_of_bands(fig)}")
 
 
 def alignment_along_epochs(
@@ -148,7 +149,7 @@ def alignment_along_epochs(
     if len(quantities) > 1 and quantities[1][1]:
         legend_entry(fig, "no specialisation", line=guide(dark))
     alt = f"Alignment of the kernel with the labels up to epoch {epochs[-1]}: {few(parts, 4)}."
-    return describe(fig, alt)
+    return describe(fig, alt + said_of_bands(fig))
 
 
 def spectra_at_epoch(

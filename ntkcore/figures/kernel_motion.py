@@ -6,6 +6,7 @@ velocity ``1 - s(K_t, K_{t+1})``; path at radius ``|K_t - K_0| / |K_T - K_0|`` a
 
     fig = kernel_distances(epochs, {"pgd": matrix})                                    # epochs [P], matrix [P, P]
     fig = kernel_velocity(epochs, {"pgd": band}, lazy={"pgd": 12}, share=0.1)          # band [P - 1]
+    fig = lazy_by_threshold([0.01, ..., 0.5], {"pgd": lazy}, epochs=20, share=0.1)     # [K], lazy [S, K]
     fig = polar_paths(epochs, {"whole kernel": {"pgd": (radius, angle)}})              # [P] each, angle in radians
 """
 
@@ -16,13 +17,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.errors import DataError
-from ntkcore.figures.bands import Band, few, from_to, note_missing
+from ntkcore.figures.bands import Band, add_band, few, from_to, note_missing
 from ntkcore.figures.checks import plural, thin, vector
 from ntkcore.figures.palette import MUTED, PAPER, REGIMES, SEQUENTIAL, TEXT, epoch_scale
 from ntkcore.figures.panels import (
     EDGES,
     EPOCH_TITLE,
     LEGEND,
+    RANGE,
     add_curve,
     axis_number,
     by_regime,
@@ -34,6 +36,7 @@ from ntkcore.figures.panels import (
     panel_grid,
     panel_places,
     regime_legend,
+    said_of_bands,
 )
 from ntkcore.figures.template import DECORATION, describe, guide, legend_entry, new_figure, plain, short
 
@@ -98,6 +101,7 @@ def kernel_velocity(
     *,
     lazy: Mapping[str, int | None] | None = None,
     share: float | None = None,
+    seeds: int = 1,
     dark: bool = False,
 ) -> go.Figure:
     """How fast the kernel turns, along training on a log axis, with the epoch from which on each regime is lazy.
@@ -106,8 +110,8 @@ def kernel_velocity(
         epochs: ``[P]`` whole numbers from 0 on, ascending.
         velocities: regime -> ``[P - 1]``; the step between two epochs is drawn at the earlier one, as v_t is defined.
         lazy: regime -> epoch from which on each of its steps is below ``share`` of its first one
-            (``analysis.evolution.lazy_epoch``); None if none.
-        share: what lazy means, for the legend.
+            (``analysis.evolution.lazy_epoch``), of the median seed; None if none.
+        share: what lazy means, for the legend. seeds: how many there are.
     """
     epochs = known_epochs(epochs)
     steps = epochs.size - 1
@@ -121,6 +125,7 @@ def kernel_velocity(
                 raise DataError(f"velocity of {regime} has {np.size(band.mean)} numbers; one epoch has no step.")
     lines = {regime: band for regime, band in lines.items() if band.known.any()}
     marks = {regime: int(at) for regime, at in by_regime(lazy, "lazy").items() if at is not None}
+    of = " (median seed)" if seeds > 1 else ""
     fig = new_figure(dark=dark, height=400 + ROW * len(marks))
     for regime, band in lines.items():
         words = REGIMES[regime].words
@@ -138,7 +143,7 @@ def kernel_velocity(
         side, shift = ("left", 3) if at < 0.4 * last else ("right", -3)
         place = {"x": at, "y": 1, "yref": "paper", "xanchor": side, "xshift": shift, "yshift": ROW * row}
         ink = {"font": {"color": TEXT.colour(dark)}, "bgcolor": PAPER.colour(dark), "borderpad": 0}
-        fig.add_annotation(text=f"{SHORT_WORDS[regime]}: lazy from epoch {at}", yanchor="bottom", **place, **ink)
+        fig.add_annotation(text=f"{SHORT_WORDS[regime]}: lazy from epoch {at}{of}", yanchor="bottom", **place, **ink)
     fig.update_layout(margin_t=28 + ROW * len(marks))
     regime_legend(fig, lines, dark)
     if marks and share is not None:
@@ -146,8 +151,66 @@ def kernel_velocity(
     fig.update_xaxes(epoch_axis(last))
     fig.update_yaxes(decades(band.mean for band in lines.values()), title_text="velocity to the next epoch")
     parts = [from_to(REGIMES[regime].words, epochs[:-1], band.mean, ".2g", "epoch") for regime, band in lines.items()]
-    parts += [f"{REGIMES[regime].words} lazy from epoch {at}" for regime, at in marks.items()]
-    return describe(fig, f"Velocity of the kernel up to epoch {epochs[-1]} on a log axis: {few(parts, 6)}.")
+    parts += [f"{REGIMES[regime].words} lazy from epoch {at}{of}" for regime, at in marks.items()]
+    alt = f"Velocity of the kernel up to epoch {epochs[-1]} on a log axis: {few(parts, 6)}."
+    return describe(fig, alt + said_of_bands(fig))
+
+
+def lazy_by_threshold(
+    thresholds: Sequence[float],
+    lazy: Mapping[str, np.ndarray],
+    epochs: int,
+    *,
+    share: float | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """From which epoch on the kernel is lazy, as a function of what is called lazy: the median seed, and all of them.
+
+    Args:
+        thresholds: ``[K]`` shares of the first velocity, ascending.
+        lazy: regime -> ``[S, K]`` epochs, inf where a seed is not lazy within the run; seeds that are NaN are left out.
+        epochs: of the run; "never" is drawn above it.
+        share: the threshold that the page is at, a vertical guide.
+    """
+    x = vector(thresholds, "thresholds")
+    never = 1.12 * max(epochs, 1)
+    fig, said = new_figure(dark=dark, height=400), {}
+    for regime, values in by_regime(lazy, "lazy").items():
+        values = np.asarray(values, dtype=np.float64)
+        if values.ndim != 2 or values.shape[1] != x.size:
+            raise DataError(f"lazy of {regime} has shape {values.shape}; (seeds, {x.size}) is needed.")
+        values = np.sort(values[~np.isnan(values).any(1)], axis=0)
+        if not len(values):
+            continue
+        sides = values[(len(values) - 1) // 2], values[0], values[-1]
+        words = [[_lazy_words(epoch) for epoch in side] for side in sides]
+        told = [
+            f"{t:.0%}<br>{middle}" + (f"<br>{RANGE} {low} to {high}" if low != high else "")
+            for t, middle, low, high in zip(x, *words, strict=True)
+        ]
+        band, meaning = Band(*(np.minimum(side, never) for side in sides)), REGIMES[regime]
+        hover = f"{meaning.words}, threshold %{{customdata}}"
+        add_band(fig, x, band, meaning, dark, hover=hover, index=np.array(told))
+        fig.data[-1].update(mode="lines", text=None, hovertemplate=f"{hover}<extra></extra>")
+        said[regime] = f"{meaning.words} {words[0][0]} at {x[0]:.0%}, {words[0][-1]} at {x[-1]:.0%}"
+    fig.update_traces(line_shape="hv")
+    if not said:
+        note_missing(fig, 1)
+    regime_legend(fig, said, dark)
+    if share is not None and said:
+        fig.add_vline(x=share, line=guide(dark), layer="below")
+        legend_entry(fig, f"threshold {share:.0%}", line=guide(dark))
+    step = epoch_axis(epochs)["dtick"]
+    ticks = np.arange(0, epochs + 1, step).tolist()
+    fig.update_xaxes(title_text="threshold, share of the first velocity", tickformat=".0%", zeroline=False)
+    axis = {"tickvals": [*ticks, never], "ticktext": [*map(str, ticks), "never"], "zeroline": False}
+    fig.update_yaxes(title_text="lazy from epoch", range=[-0.03 * never, 1.04 * never], **axis)
+    alt = f"Epoch from which on the kernel is lazy, by threshold, of the median seed: {few(said.values(), 3)}."
+    return describe(fig, alt + said_of_bands(fig))
+
+
+def _lazy_words(epoch: float) -> str:
+    return f"epoch {epoch:.0f}" if np.isfinite(epoch) else "never"
 
 
 def polar_paths(

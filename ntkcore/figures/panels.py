@@ -20,7 +20,7 @@ from plotly.subplots import make_subplots
 from ntkcore.errors import DataError
 from ntkcore.figures.bands import Band, add_band, known_band
 from ntkcore.figures.checks import positive, thin, vector
-from ntkcore.figures.palette import REGIMES, TEXT, Meaning
+from ntkcore.figures.palette import MUTED, REGIMES, TEXT, Meaning, faint
 from ntkcore.figures.template import colorbar_above, dress, legend_entry, short
 
 Given = TypeVar("Given")
@@ -30,6 +30,7 @@ SIDE, LONE_SIDE, SPARE = 210, 300, 24  # pixels of a square panel beside others,
 EDGES, LEGEND = 70, 40  # pixels for title and axis at the edges, and for the legend
 BAR = 32  # pixels of a colour bar above the titles
 EPOCH_TITLE = "epoch"
+RANGE = "lowest to highest seed"  # what bands of training regimes are
 
 
 def panel_grid(
@@ -151,8 +152,8 @@ def add_curve(
     index: np.ndarray | None = None,
     **place: int,
 ) -> None:
-    """``bands.add_band`` with markers on a few of many points; arguments as there."""
-    add_band(fig, x, band, meaning, dark, hover=hover, name=name, digits=digits, index=index, **place)
+    """``bands.add_band`` over seeds, with markers on a few of many points; arguments as there."""
+    add_band(fig, x, band, meaning, dark, hover=hover, name=name, digits=digits, index=index, of=RANGE, **place)
     sizes = marker_sizes(x[band.known])  # sizes of their own bring a rim and make markers faint
     fig.data[-1].update(marker={"size": sizes, "line": {"width": 0}, "opacity": 1})
 
@@ -171,7 +172,9 @@ def add_side_line(
 ) -> None:
     """A thin line without a shade that goes with the main line of its regime, and leaves with it."""
     keep, colour = band.known, meaning.colour(dark)
-    reach = [f"<br>{a:.1%} to {b:.1%}" if b > a else "" for a, b in zip(band.low[keep], band.high[keep], strict=True)]
+    reach = [
+        f"<br>{RANGE} {a:.1%} to {b:.1%}" if b > a else "" for a, b in zip(band.low[keep], band.high[keep], strict=True)
+    ]
     trace = go.Scatter(x=thin(x[keep]), y=thin(band.mean[keep]), mode="lines+markers", name=name, text=reach)
     trace.update(line={"color": colour, "dash": dash, "width": 1.5}, legendgroup=meaning.words, showlegend=False)
     ends = np.zeros(int(keep.sum()), dtype=np.int8)
@@ -181,7 +184,10 @@ def add_side_line(
 
 
 def regime_legend(fig: go.Figure, present: Iterable[str], dark: bool, *, dash: str | None = None) -> None:
-    """An entry for each regime that is drawn in any panel; a click on it hides the regime in all of them."""
+    """An entry for each regime that is drawn in any panel, and one that says what bands are.
+
+    A click on a regime hides it in all panels.
+    """
     present = set(present)
     for regime, meaning in REGIMES.items():
         if regime in present:
@@ -190,3 +196,15 @@ def regime_legend(fig: go.Figure, present: Iterable[str], dark: bool, *, dash: s
             marker = {"symbol": meaning.symbol, "size": 8, "color": colour}
             line = {"color": colour, "dash": meaning.dash, "width": 2}
             legend_entry(fig, meaning.words, group=meaning.words, marker=marker, line=line)
+    if _shaded(fig):
+        square = {"symbol": "square", "size": 11, "color": faint(MUTED.colour(dark), 0.4)}
+        legend_entry(fig, RANGE, marker=square)
+
+
+def said_of_bands(fig: go.Figure) -> str:
+    """For an alt text: `` Bands: lowest to highest seed.`` where there are any."""
+    return f" Bands: {RANGE}." if _shaded(fig) else ""
+
+
+def _shaded(fig: go.Figure) -> bool:
+    return any(getattr(trace, "fill", None) == "tonexty" for trace in fig.data)

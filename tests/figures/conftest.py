@@ -170,7 +170,14 @@ def _velocity(r: Results, dark: bool) -> go.Figure:
     fall = {key: np.geomspace(0.1, end, 200) for key, end in zip(REGIMES, (1e-2, 1e-4, 1e-5), strict=True)}
     bands = {key: figures.Band(line, line * 0.8, line * 1.2) for key, line in fall.items()}
     lazy = {"standard": None, "fgsm": 40, "pgd": 20}
-    return figures.kernel_velocity(EPOCHS, bands, lazy=lazy, share=0.1, dark=dark)
+    return figures.kernel_velocity(EPOCHS, bands, lazy=lazy, share=0.1, seeds=3, dark=dark)
+
+
+def _thresholds(r: Results, dark: bool) -> go.Figure:
+    thresholds = np.arange(1, 51) / 100
+    fall = {key: np.rint(end / thresholds) for key, end in zip(REGIMES, (20, 4, 2), strict=True)}
+    lazy = {key: np.stack([np.where(t + k < 200, t + k, np.inf) for k in range(3)]) for key, t in fall.items()}
+    return figures.lazy_by_threshold(thresholds, lazy, 200, share=0.1, dark=dark)
 
 
 def _polar(r: Results, dark: bool) -> go.Figure:
@@ -229,6 +236,7 @@ FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
     "frozen-accuracy": _frozen,
     "kernel-distances": _distances,
     "kernel-velocity": _velocity,
+    "lazy-by-threshold": _thresholds,
     "polar-paths": _polar,
     "concentration": _concentration,
     "alignment-along-epochs": _alignment,

@@ -11,7 +11,7 @@ from ntkcore import figures
 from ntkcore.errors import DataError
 from ntkcore.figures.bands import MISSING
 from ntkcore.figures.palette import REGIMES, epoch_scale
-from ntkcore.figures.panels import epoch_axis, marker_sizes, panel_places
+from ntkcore.figures.panels import RANGE, epoch_axis, marker_sizes, panel_places
 
 NAN = np.nan
 EPOCHS = [0, 1, 2]
@@ -38,8 +38,8 @@ def test_accuracy_has_a_panel_an_attack_and_a_line_a_regime():
         "PGD training, clean accuracy": ("y", [0, 1, 2], [0.1, 0.5, 0.6]),
         "PGD training, PGD accuracy": ("y2", [0, 1, 2], [0.1, 0.3, 0.4]),
     }
-    assert lines(fig)["PGD training, PGD accuracy"].text[2] == "<br>35.0% to 45.0%"
-    assert legend(fig) == ["standard training", "PGD training", "chance 10%"]
+    assert lines(fig)["PGD training, PGD accuracy"].text[2] == "<br>lowest to highest seed 35.0% to 45.0%"
+    assert legend(fig) == ["standard training", "PGD training", RANGE, "chance 10%"]
     assert [(shape.y0, shape.yref) for shape in fig.layout.shapes] == [(0.1, "y"), (0.1, "y2")]
 
 
@@ -63,7 +63,7 @@ def test_training_images_are_dotted_and_frozen_nets_dashed_from_their_epoch_on()
     assert at(behind) == ("y", [0, 1, 2], [0.1, 0.6, 0.9])
     assert at(one) == ("y", [1, 2], [0.5, 0.55])
     assert at(two) == ("y2", [2], [0.2])
-    assert legend(fig) == ["FGSM training", "training images", "kernel frozen from there on"]
+    assert legend(fig) == ["FGSM training", RANGE, "training images", "kernel frozen from there on"]
 
 
 def test_accuracy_that_is_not_computed_yet():
@@ -105,7 +105,7 @@ def test_frozen_accuracy_lies_at_its_epoch_beside_the_run_that_was_not_frozen():
     assert (attacked.line.dash, whole.line.dash) == ("dash", None), "what is linearised is dashed"
     assert list(whole.y) == [0.45, 0.45]
     assert whole.yaxis == "y"
-    assert legend(fig) == ["PGD training", "never frozen"]
+    assert legend(fig) == ["PGD training", RANGE, "never frozen"]
 
 
 def test_frozen_accuracy_of_many_epochs_labels_those_that_leave_room():
@@ -217,6 +217,40 @@ def test_velocities_are_one_fewer_than_the_epochs(epochs, values):
         figures.kernel_velocity(epochs, {"pgd": band(*values)})
 
 
+def test_the_mark_of_several_seeds_is_the_median_seeds():
+    fig = figures.kernel_velocity(EPOCHS, {"pgd": band(0.1, 0.2)}, lazy={"pgd": 1}, share=0.1, seeds=3)
+    assert notes(fig) == ["PGD: lazy from epoch 1 (median seed)"]
+    assert "lazy from epoch 1 (median seed)" in figures.alt_text(fig)
+
+
+# ------------------------------------------------------------------------------------- lazy epochs by their threshold
+
+
+def test_lazy_by_threshold_draws_the_median_seed_and_all_of_them():
+    lazy = {"pgd": np.array([[np.inf, 4, 2], [np.inf, np.inf, 3], [6, 4, 1], [NAN, NAN, NAN]])}
+    fig = figures.lazy_by_threshold([0.01, 0.1, 0.5], lazy, 10, share=0.1)
+    (line,) = lines(fig).values()
+    never = fig.layout.yaxis.tickvals[-1]
+    assert at(line)[1] == pytest.approx([0.01, 0.1, 0.5])
+    assert at(line)[2] == [round(never, 6), 4, 2]
+    assert never > 10
+    assert fig.layout.yaxis.ticktext[-1] == "never"
+    edges = {trace.name.split(", ")[1]: at(trace)[2] for trace in fig.data if trace.name.endswith("est")}
+    assert edges == {"highest": [round(never, 6)] * 2 + [3], "lowest": [6, 4, 1]}
+    assert line.customdata[1] == "10%<br>epoch 4<br>lowest to highest seed epoch 4 to never"
+    assert {trace.line.shape for trace in (line, *fig.data[:2])} == {"hv"}
+    assert legend(fig) == ["PGD training", RANGE, "threshold 10%"]
+    assert "PGD training never at 1%, epoch 2 at 50%" in figures.alt_text(fig)
+
+
+def test_lazy_by_threshold_of_what_is_not_there():
+    fig = figures.lazy_by_threshold([0.1, 0.5], {"pgd": np.full((2, 2), NAN)}, 10, share=0.1)
+    assert notes(fig) == [MISSING]
+    assert legend(fig) == []
+    with pytest.raises(DataError, match=r"lazy of pgd has shape \(2,\); \(seeds, 2\) is needed"):
+        figures.lazy_by_threshold([0.1, 0.5], {"pgd": np.zeros(2)}, 10)
+
+
 # --------------------------------------------------------------------------------------------------- the kernel's path
 
 
@@ -298,10 +332,10 @@ def test_concentration_has_what_is_left_on_a_log_axis_then_share_then_rank():
     assert at(twenty) == ("y", [0, 1], [0.1, 0.01])
     assert at(share) == ("y2", [0, 1], [0.6, 0.7])
     assert at(rank) == ("y3", [0, 1], [60, 12])
-    assert twenty.text[1] == "<br>0.005 to 0.015", "the ends are swapped"
+    assert twenty.text[1] == "<br>lowest to highest seed 0.005 to 0.015", "the ends are swapped"
     assert (ten.line.dash, twenty.line.dash) == ("dashdot", "solid")
     assert [fig.layout[axis].type for axis in ("yaxis", "yaxis2", "yaxis3")] == ["log", None, None]
-    assert legend(fig) == ["PGD training", "k = 10", "k = 20"]
+    assert legend(fig) == ["PGD training", RANGE, "k = 10", "k = 20"]
 
 
 def test_mass_that_is_all_in_the_top_has_no_place_on_the_log_axis():
