@@ -172,6 +172,7 @@ def test_the_story_of_a_preset(name, call, monkeypatch):
 
 MOTION = {
     "data": {"n_train": 20, "n_test": 10, "size": 7},
+    "seeds": 1,
     "epochs": 2,
     "probe": 10,
     "judged": 5,

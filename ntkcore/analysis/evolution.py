@@ -27,6 +27,7 @@ from ntkcore.analysis.spectrum import effective_rank, spectrum, top_mass
 from ntkcore.errors import DataError
 
 TOP = 20
+THRESHOLDS = tuple(k / 100 for k in range(1, 51))  # shares of the first velocity that may be called lazy
 ROWS = 256  # rows of a kernel that are worked on at once: 5 MB in float64 at N = 2500
 STILL = 1e-13  # |K_T - K_0|^2 up to this share of |K_T|^2 + |K_0|^2 is rounding: the kernel did not move
 

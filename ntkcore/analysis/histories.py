@@ -1,11 +1,11 @@
 """Runs of several regimes and seeds along their epochs, put together from what each epoch has left.
 
 Epochs that are not there yet are nan, so that curves can be drawn while the nets train. Bands reach from the lowest to
-the highest seed::
+the highest seed; what is compared by sentences (``ntkcore.analysis.seeds``) is a number a seed, [S]::
 
     history = Histories(found, epochs=15, looks=(0, 1, ..., 15), regimes=("standard", "fgsm"), seeds=3)
     history.accuracy("fgsm", "test", "pgd")            # Band of [16]
-    history.velocity("fgsm"), history.lazy("fgsm", 0.1)
+    history.velocity("fgsm"), history.lazy("fgsm", 0.1)   # Band of [15], [3]
 """
 
 import warnings
@@ -18,6 +18,7 @@ import torch
 from ntkcore.analysis.evolution import (
     Concentration,
     Motion,
+    concentration,
     effective_rank,
     gram_of,
     late_velocity,
@@ -69,18 +70,19 @@ class Histories:
         motion = self.motion(regime, seed, part)
         return motion.radius.numpy(), motion.angle.numpy()
 
-    def lazy(self, regime: str, share: float) -> list[int | None]:
-        """For each seed whose last look is there, the epoch from which on it is lazy."""
-        found = []
-        for seed in self._done(regime):
-            step = lazy_epoch(self.motion(regime, seed).velocity, share)
-            found.append(None if step is None else self.looks[step])
-        return found
+    def right(self, regime: str, images: str, kind: str) -> np.ndarray:
+        """[S, m] bool: of the seeds that are through, which images are right after the last epoch; [0, 0] for none."""
+        last = [self.found.get((regime, seed, self.epochs, "score")) for seed in range(self.seeds)]
+        rows = [np.asarray(arrays[f"{images}_{kind}"], dtype=bool) for arrays in last if arrays is not None]
+        return np.stack(rows) if rows else np.zeros((0, 0), dtype=bool)
 
-    def late(self, regime: str) -> float:
-        """Velocity over the second half of training, mean over the seeds that are through; nan before."""
-        through = [late_velocity(self.motion(regime, seed).velocity) for seed in self._done(regime)]
-        return float(np.mean(through)) if through else float("nan")
+    def lazy(self, regime: str, share: float) -> np.ndarray:
+        """[S]: the epoch from which on a seed is lazy; inf where it is not within the run, nan before its end."""
+        return self._by_seed(regime, lambda velocity: self._epoch(lazy_epoch(velocity, share)))
+
+    def late(self, regime: str) -> np.ndarray:
+        """[S]: velocity over the second half of training; nan before its end."""
+        return self._by_seed(regime, late_velocity)
 
     def mass(self, regime: str, k: int) -> Band:
         return self._values(regime, lambda values: top_mass(values, k))
@@ -91,14 +93,11 @@ class Histories:
     def rank(self, regime: str) -> Band:
         return self._values(regime, effective_rank)
 
-    def concentration(self, regime: str, k: int) -> Concentration | None:
-        """At the last look at which all measures are known, mean over seeds; None before the first."""
-        mass, share, rank = self.mass(regime, k).mean, self.share(regime, k).mean, self.rank(regime).mean
-        known = np.flatnonzero(np.isfinite(mass) & np.isfinite(share) & np.isfinite(rank))
-        if not len(known):
-            return None
-        at = known[-1]
-        return Concentration(float(mass[at]), float(share[at]), float(rank[at]))
+    def concentration(self, regime: str, k: int) -> list[Concentration | None]:
+        """Of each seed, at the last look; None before it, and where the kernel is zero."""
+        found = [self.values(regime, self.looks[-1], seed) for seed in range(self.seeds)]
+        seen = [None if values is None else concentration(torch.from_numpy(np.array(values)), k) for values in found]
+        return [one if one is not None and np.isfinite(one.rank) else None for one in seen]
 
     def alignment(self, regime: str) -> Band:
         return self._band(regime, self.looks, "moment", lambda a: float(a["alignment"]))
@@ -115,9 +114,16 @@ class Histories:
 
     # -- how -----------------------------------------------------------------------------------------------------
 
-    def _done(self, regime: str) -> list[int]:
+    def _by_seed(self, regime: str, measure: Callable[[torch.Tensor], float]) -> np.ndarray:
+        """A measure of the velocities of each seed whose last look is there."""
         last = self.looks[-1]
-        return [seed for seed in range(self.seeds) if (regime, seed, last, "moment") in self.found]
+        done = [(regime, seed, last, "moment") in self.found for seed in range(self.seeds)]
+        return np.array(
+            [measure(self.motion(regime, seed).velocity) if there else np.nan for seed, there in enumerate(done)]
+        )
+
+    def _epoch(self, step: int | None) -> float:
+        return np.inf if step is None else float(self.looks[step])
 
     def _motion(self, regime: str, seed: int, column: int) -> Motion:
         rows = []

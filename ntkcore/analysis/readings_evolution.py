@@ -1,233 +1,363 @@
 """The kernel's evolution read aloud: who becomes lazy, who concentrates, who is robust, with the run's own numbers.
 
 The paper's claim (Tsilivis & Kempe 2022, section 5): under adversarial training the kernel becomes lazy much earlier,
-and its mass moves into the top eigenspaces much more, than under standard training. Where the numbers do not show it,
-the sentence says so; a verdict compares numbers as they are shown. Regimes are named as given, and all others are
-compared with "standard"::
+and its mass moves into the top eigenspaces much more, than under standard training. Each part of it *holds*, *does not
+hold here*, or *cannot tell*, by an interval or a test over seeds (``ntkcore.analysis.seeds``); the whole holds when all
+parts do. Nothing is rounded before it is compared, and fewer than three seeds tell nothing of a training. Regimes are
+named as given, and all others are compared with "standard"; of each there is a value a seed, [S]::
 
-    read_lazy({"FGSM": [4, 5, 4], "standard": [11]}, share=0.1, epochs=20)   # "Velocity stays below 10 % of its ..."
-    read_concentration({"FGSM": concentration(values), "standard": ...}, epochs=20)
-    read_frozen([Frozen(5, 0.6, 0.3, 0.99)], whole=Frozen(20, 0.62, 0.31, 0.99))
+    read_lazy({"FGSM": [4, 5, 4], "standard": [11, 9, inf]}, share=0.1, epochs=20)    # "Velocity stays below 10 % ..."
+    read_concentration({"FGSM": [concentration(values), ...], "standard": ...}, epochs=20)
+    read_frozen([Frozen(5, clean, attacked, train)], whole=Frozen(20, ...))           # [S, m] bool each
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf, isfinite
-from statistics import median_low
+from math import inf
 from typing import NamedTuple
 
+import numpy as np
+
 from ntkcore.analysis.evolution import TOP, Concentration
-from ntkcore.analysis.words import percent
+from ntkcore.analysis.seeds import (
+    FEWEST,
+    HOLDS,
+    IN_PART,
+    NOT_HERE,
+    UNKNOWN,
+    Change,
+    difference,
+    earlier,
+    gain,
+    ratio,
+)
+from ntkcore.analysis.words import percent, within
 
 BASE = "standard"
-ADVERSARIAL = {"FGSM", "PGD"}
-NEAR = 1.0  # points of accuracy: a frozen net this close to the whole run, or better, is as robust
 UNDERFIT = 5.0  # points: a frozen net that fits its training images this much worse than the whole run is underfit
+RUNS = 3  # pieces of a range of thresholds that a sentence lists
+
+BySeed = Mapping[str, Sequence[float]]  # regime -> a number a seed, nan where it is not known
+Verdict = tuple[str, str]  # HOLDS and the like, and the numbers behind it in words
 
 
 class Frozen(NamedTuple):
-    """Shares right of a net whose kernel is frozen from ``epoch`` on: clean, under attack, on its training images."""
+    """Which images a net whose kernel is frozen from ``epoch`` on gets right: test images clean and under attack
+    [S, m], training images [S, n], bool."""
 
     epoch: int
-    clean: float
-    attacked: float
-    train: float
+    clean: np.ndarray
+    attacked: np.ndarray
+    train: np.ndarray
 
 
-# -- lazy --------------------------------------------------------------------------------------------------------
+# -- the claim -----------------------------------------------------------------------------------------------------
 
 
-def read_lazy(regimes: Mapping[str, Sequence[int | None]], share: float, epochs: int) -> str:
-    """From which epoch on the kernel is slow: regimes -> ``lazy_epoch`` of each seed, None where not within the run.
+def read_claim(lazy: BySeed, late: BySeed, gathered: Mapping[str, Sequence[Concentration | None]], share: float) -> str:
+    """The page's answer, a sentence a training: arguments as of the sentences below. Empty without a partner."""
 
-    Of several seeds the (lower) median is told, and all of them. ``share`` of the first velocity counts as slow.
+    def answer(name: str) -> str:
+        parts = {
+            f"lazy earlier, below {percent(share)}": _lazy(lazy[name], lazy[BASE])[0],
+            "slower late in training": _late(late[name], late[BASE])[0],
+            "more concentrated": _gathered(gathered[name], gathered[BASE])[0],
+        }
+        whole, told = _together(parts.values()), "; ".join(f"{part}: {verdict}" for part, verdict in parts.items())
+        seeds = len(lazy[name])
+        few = f"; {_seeds(seeds)} cannot tell, {FEWEST} may" if seeds < FEWEST else f"; {_seeds(seeds)}"
+        return f"{name} training calms the kernel more than standard training does: **{whole}** ({told}{few})."
+
+    return _compared(lazy, answer).strip()
+
+
+def _together(parts: Sequence[str]) -> str:
+    """What holds of a claim of several parts: no correction for their number, as all are needed (Berger 1982)."""
+    parts = set(parts)
+    if parts == {HOLDS}:
+        return HOLDS
+    if parts & {HOLDS, IN_PART}:
+        return IN_PART
+    return NOT_HERE if NOT_HERE in parts else UNKNOWN
+
+
+# -- lazy ----------------------------------------------------------------------------------------------------------
+
+
+def read_lazy(regimes: BySeed, share: float, epochs: int) -> str:
+    """From which epoch on the kernel is slow: regimes -> ``lazy_epoch`` of each seed, inf where not within the run.
+
+    The median seed's epoch is told, and all of them. ``share`` of the first velocity is slow.
     """
-    lazy = {name: [inf if t is None else t for t in seeds] for name, seeds in regimes.items() if len(seeds)}
+    lazy = {name: known for name, seeds in regimes.items() if len(known := _known(seeds))}
     if not lazy:
         return "No velocity is known yet: a kernel of at least two epochs is needed."
     parts = [f"{_since(seeds, epochs)} under {name} training{_spread(seeds)}" for name, seeds in lazy.items()]
     words = f"Velocity stays below {percent(share)} of its first value {', '.join(parts)}."
 
     def verdict(name: str) -> str:
-        one, base = lazy[name], lazy[BASE]
-        mine, other = median_low(one), median_low(base)
-        if mine == other == inf:
-            return "Whether the kernel becomes lazy earlier under {} cannot be told: it does not within this run."
-        if mine == other:
-            return "The kernel does not become lazy earlier under {}, but at the same epoch as under standard training."
-        if mine > other:
-            return "The kernel does not become lazy earlier under {}, but later than under standard training."
-        seeds = ", though not for all seeds" if max(one) >= min(base) else ""
-        return f"The kernel becomes lazy earlier under {{}} than under standard training{seeds}."
+        holds, why = _lazy(regimes[name], regimes[BASE])
+        return f"The kernel becomes lazy earlier under {name} training: {holds}, {why}."
 
-    return words + _verdicts(lazy, verdict)
+    return words + _compared(lazy, verdict)
 
 
-def _since(seeds: Sequence[float], epochs: int) -> str:
-    middle = median_low(seeds)
-    return f"at no point of {_epochs(epochs)}" if middle == inf else f"from epoch {middle} on"
+def _lazy(one: Sequence[float], base: Sequence[float]) -> Verdict:
+    a, b = np.asarray(one, dtype=float), np.asarray(base, dtype=float)
+    known = ~(np.isnan(a) | np.isnan(b))
+    a, b = a[known], b[known]
+    counts = {
+        "earlier": int((a < b).sum()),
+        "later": int((a > b).sum()),
+        "at the same epoch": int(((a == b) & (a < inf)).sum()),
+        "at no point of either run": int(((a == b) & (a == inf)).sum()),
+    }
+    if len(a) == 1:
+        return (
+            UNKNOWN,
+            f"as one seed gives one epoch a training (here {next(how for how, count in counts.items() if count)})",
+        )
+    told = " and ".join(f"{how} for {count} of {len(a)} seeds" for how, count in counts.items() if count)
+    if len(a) < FEWEST:
+        return UNKNOWN, f"{told}, which are too few"
+    way = earlier(a, b)
+    test = "by an exact rank test at 5 %" if way else "not enough for an exact rank test at 5 %"
+    return {1: HOLDS, -1: NOT_HERE, 0: UNKNOWN}[way], f"{told}, {test}"
 
 
-def _spread(seeds: Sequence[float]) -> str:
-    """`` (4, 5, never over seeds)``, when there are several."""
+def median_seed(seeds: Sequence[float]) -> float:
+    """The epoch by which at least half of the seeds are lazy, inf when that is not within the run: the lower median."""
+    known = np.sort(_known(seeds))
+    return float(known[(len(known) - 1) // 2]) if len(known) else inf
+
+
+def _since(seeds: np.ndarray, epochs: int) -> str:
+    middle = median_seed(seeds)
+    return f"at no point of {_epochs(epochs)}" if middle == inf else f"from epoch {middle:.0f} on"
+
+
+def _spread(seeds: np.ndarray) -> str:
+    """`` (median of 4, 5, never)``, when there are several."""
     if len(seeds) == 1:
         return ""
-    if len(set(seeds)) == 1:
+    if len(set(seeds.tolist())) == 1:
         return f" (all {len(seeds)} seeds)"
-    return f" ({', '.join('never' if t == inf else str(t) for t in seeds)} over seeds)"
+    return f" (median of {', '.join('never' if t == inf else f'{t:.0f}' for t in seeds)})"
 
 
-def read_late_velocity(regimes: Mapping[str, float]) -> str:
-    """How fast the kernel still moves: regime -> ``late_velocity``, mean over seeds."""
-    late = {name: float(f"{v:.2g}") for name, v in regimes.items() if isfinite(v)}
-    if not late:
-        return "No velocity of the second half of training is known yet."
-    told = [f"{v:.2g} under {name} training" for name, v in late.items()]
-    words = f"Over the second half of training the kernel moves by {_listed(told)} per epoch (1 - similarity)."
+def read_thresholds(regimes: Mapping[str, np.ndarray], thresholds: Sequence[float]) -> str:
+    """Whether the order of the trainings hangs on what is called lazy: regimes -> lazy epochs [S, K] at K thresholds.
+
+    An order is told where all seeds have it.
+    """
+    t = np.asarray(thresholds, dtype=float)
 
     def verdict(name: str) -> str:
-        if late[name] == late[BASE]:
-            return "It is as fast under {} as under standard training."
-        if late[name] > late[BASE]:
-            return "It is not slower under {}, but faster than under standard training."
-        return "It is slower under {} than under standard training."
+        one, base = np.asarray(regimes[name], dtype=float), np.asarray(regimes[BASE], dtype=float)
+        before, after = (one < base).all(0), (one > base).all(0)  # [K]: over seeds
+        never = ((one == inf) & (base == inf)).all(0)
+        rest = ~(before | after | never)
+        seeds = len(one)
+        whom = f" for all {seeds} seeds" if seeds > 1 else ""
+        parts = {
+            f"earlier than under standard training{whom}": before,
+            f"later than that{whom}": after,
+            "in an order that depends on the seed" if seeds > 1 else "at the same epoch": rest,
+            "under neither of the two": never,
+        }
+        told = [f"{words} at {_runs(mask, t)}" for words, mask in parts.items() if mask.any()]
+        if before.any() and after.any():
+            order = "The order of the two depends on the threshold"
+        elif before.all() or after.all():
+            order = "The order of the two does not depend on the threshold"
+        elif before.any() or after.any():
+            order = f"Where {'all seeds agree' if seeds > 1 else 'there is one'}, the order is the same"
+        else:
+            order = f"At no threshold is there an order{' that all seeds agree on' if seeds > 1 else ''}"
+        return f"By the threshold, the kernel becomes lazy under {name} training {'; '.join(told)}. {order}."
 
-    return words + _verdicts(late, verdict)
+    return _compared({name: lazy for name, lazy in regimes.items() if len(lazy)}, verdict).strip()
 
 
-# -- concentration -----------------------------------------------------------------------------------------------
+def _runs(mask: np.ndarray, thresholds: np.ndarray) -> str:
+    """``"4 to 22 %, 25 %"``: where the mask is set."""
+    edges = np.flatnonzero(np.diff(np.r_[False, mask, False]))
+    pieces = [(thresholds[a], thresholds[b - 1]) for a, b in edges.reshape(-1, 2)]
+    if len(pieces) > RUNS:
+        return f"{mask.sum()} of {len(mask)} thresholds between {percent(pieces[0][0])} and {percent(pieces[-1][1])}"
+    return ", ".join(percent(a) if a == b else f"{percent(a).removesuffix(' %')} to {percent(b)}" for a, b in pieces)
 
 
-def read_concentration(regimes: Mapping[str, Concentration], epochs: int, top: int = TOP) -> str:
-    """Whether the kernel of the last epoch sits in few directions: regime -> ``concentration``, means over seeds.
-
-    More concentrated is a larger share, a smaller rank and a larger mass; where these disagree, it is said which.
-    """
-    known = {n: c for n, c in regimes.items() if all(map(isfinite, (c.mass, c.share, c.rank)))}
-    if not known:
-        return "No kernel's spectrum is known yet."
-    shares = [f"{c.share:.2f} of the trace under {n} training" for n, c in known.items()]
-    shares = [shares[0], *(words.replace(" of the trace", "") for words in shares[1:])]
-    ranks, rests = [_rank(c.rank) for c in known.values()], [f"{1 - c.mass:.2g}" for c in known.values()]
-    versus = " against ".join if len(known) == 2 else _listed
+def read_late_velocity(regimes: BySeed) -> str:
+    """How fast the kernel still moves: regime -> ``late_velocity`` of each seed."""
+    late = {name: known for name, seeds in regimes.items() if len(known := _known(seeds))}
+    if not late:
+        return "No velocity of the second half of training is known yet."
+    told = [f"{v.mean():.2g} under {name} training" for name, v in late.items()]
     words = (
-        f"After {_epochs(epochs)} the {top} largest eigenvalues hold {_listed(shares)} "
-        f"(effective rank {versus(ranks)}; of the sum of squared eigenvalues they leave {versus(rests)})."
+        f"Over the second half of training the kernel moves by {_listed(told)} per epoch "
+        f"(1 - similarity{_mean_of(late)})."
     )
 
     def verdict(name: str) -> str:
-        one, base = known[name], known[BASE]
-        signs = {
-            "share": _sign(f"{one.share:.2f}", f"{base.share:.2f}"),
-            "effective rank": _sign(_rank(base.rank), _rank(one.rank)),
-            "mass of squares": _sign(f"{1 - base.mass:.2g}", f"{1 - one.mass:.2g}"),
-        }
-        more, less = ([m for m, sign in signs.items() if sign == way] for way in (1, -1))
-        if more and less:
-            return (
-                "The measures disagree on whether {} concentrates the kernel more than standard training: "
-                f"by {_listed(more)} it does, by {_listed(less)} it does the opposite."
-            )
-        if more:
-            return "The kernel is more concentrated under {} than under standard training."
-        if less:
-            return "The kernel is not more concentrated under {}, but less than under standard training."
-        return "The kernel is as concentrated under {} as under standard training."
+        holds, why = _late(regimes[name], regimes[BASE])
+        return f"It is slower under {name} training: {holds}, {why}."
 
-    return words + _verdicts(known, verdict)
+    return words + _compared(late, verdict)
 
 
-def _rank(rank: float) -> str:
-    return f"{rank:.0f}" if rank >= 9.95 else f"{rank:.1f}"
+def _late(one: Sequence[float], base: Sequence[float]) -> Verdict:
+    change = ratio(one, base)
+    return {-1: HOLDS, 1: NOT_HERE, 0: UNKNOWN}[change.way], _by(change, "times as fast")
 
 
-def _sign(one: str, other: str) -> int:
-    """1, 0 or -1 as the first of two shown numbers is larger, the same or smaller."""
-    return (float(one) > float(other)) - (float(one) < float(other))
+# -- concentration -------------------------------------------------------------------------------------------------
 
 
-# -- accuracy ----------------------------------------------------------------------------------------------------
+def read_concentration(regimes: Mapping[str, Sequence[Concentration | None]], epochs: int, top: int = TOP) -> str:
+    """Whether the kernel of the last epoch sits in few directions: regime -> ``concentration`` of each seed.
+
+    More concentrated is a larger share, a smaller rank and less left of the squares; it is said which say so.
+    """
+    known = {name: rows for name, seeds in regimes.items() if len(rows := [c for c in seeds if c is not None])}
+    if not known:
+        return "No kernel's spectrum is known yet."
+    mean = {name: Concentration(*np.mean([(c.mass, c.share, c.rank) for c in rows], 0)) for name, rows in known.items()}
+    shares = [f"{percent(c.share)} of the trace under {n} training" for n, c in mean.items()]
+    shares = [shares[0], *(words.replace(" of the trace", "") for words in shares[1:])]
+    ranks, rests = [f"{c.rank:.1f}" for c in mean.values()], [f"{1 - c.mass:.2g}" for c in mean.values()]
+    versus = " against ".join if len(mean) == 2 else _listed
+    words = (
+        f"After {_epochs(epochs)} the {top} largest eigenvalues hold {_listed(shares)} "
+        f"(effective rank {versus(ranks)}; of the sum of squared eigenvalues they leave {versus(rests)}"
+        f"{_mean_of(known)})."
+    )
+
+    def verdict(name: str) -> str:
+        holds, why = _gathered(regimes[name], regimes[BASE])
+        return f"The kernel is more concentrated under {name} training: {holds}, {why}."
+
+    return words + _compared(known, verdict)
 
 
-def read_accuracy(regimes: Mapping[str, tuple[float, float]], attack: str = "attack") -> str:
-    """What each regime's net gets right after its last epoch: regime -> (clean, attacked), shares, means over seeds."""
-    known = {n: (clean, hit) for n, (clean, hit) in regimes.items() if isfinite(clean) and isfinite(hit)}
+def _gathered(one: Sequence[Concentration | None], base: Sequence[Concentration | None]) -> Verdict:
+    def pair(measure: Callable[[Concentration], float]) -> list[list[float]]:
+        return [[np.nan if c is None else measure(c) for c in seeds] for seeds in (one, base)]
+
+    measures = [
+        (difference(*pair(lambda c: 100 * c.share)), 1, "points of the trace more", ".1f"),
+        (ratio(*pair(lambda c: c.rank)), -1, "times the effective rank", ".2f"),
+        (ratio(*pair(lambda c: 1 - c.mass)), -1, "times what is left of the squares", ".2f"),
+    ]
+    signs = {change.way * sense for change, sense, _, _ in measures if change.seeds}
+    told = [_number(change, number) + f" {words}" for change, _, words, number in measures if change.seeds]
+    seeds = measures[0][0].seeds
+    verdict = {(1,): HOLDS, (-1,): NOT_HERE, (0,): UNKNOWN, (-1, 0): NOT_HERE}.get(tuple(sorted(signs)), IN_PART)
+    return verdict, f"{_listed(told)} ({_over(seeds)})"
+
+
+# -- accuracy ------------------------------------------------------------------------------------------------------
+
+
+def read_accuracy(regimes: Mapping[str, tuple[np.ndarray, np.ndarray]], attack: str = "attack") -> str:
+    """What each regime's nets get right after the last epoch: regime -> (clean, attacked), [S, m] bool each."""
+    known = {name: (clean, hit) for name, (clean, hit) in regimes.items() if np.size(clean) and np.size(hit)}
     if not known:
         return "No accuracy is known yet."
-    told = [f"{percent(clean)} and {percent(hit)} after {n} training" for n, (clean, hit) in known.items()]
+    told = [
+        f"{percent(np.mean(clean))} and {percent(np.mean(hit))} after {n} training" for n, (clean, hit) in known.items()
+    ]
     words = f"Accuracy at the last epoch, clean and under {attack}: {', '.join(told)}."
 
     def verdict(name: str) -> str:
         (clean, hit), (base_clean, base_hit) = known[name], known[BASE]
-        gain, cost = round(100 * (hit - base_hit), 1), round(100 * (base_clean - clean), 1)
-        if gain <= 0:
-            change = f"it loses {_points(-gain)}" if gain else "the numbers are the same"
-            return f"Here {name} training does not make the net more robust: under {attack} {change}."
-        price = f"costs {_points(cost)} clean" if cost > 0 else "costs nothing clean"
-        return f"{name} training gains {_points(gain)} under {attack} over standard training and {price}."
+        robust, cost = gain(hit, base_hit), gain(clean, base_clean)
+        holds = {1: HOLDS, -1: NOT_HERE, 0: UNKNOWN}[robust.way]
+        same = "" if cost.way or cost.seeds < FEWEST else ", which cannot be told from none"
+        return (
+            f"{name} training makes the net more robust: {holds}, {_number(robust, '+.1f')} points under {attack}, and "
+            f"{_number(cost, '+.1f')} points clean{same} ({_over(*np.shape(hit))})."
+        )
 
-    return words + _verdicts(known, verdict)
+    return words + _compared(known, verdict)
 
 
 def read_frozen(frozen: Sequence[Frozen], whole: Frozen) -> str:
     """Whether the kernel of an early epoch is enough: nets frozen at some epochs beside the whole run.
 
-    frozen: (epoch, clean, attacked, train accuracy) of nets trained on with the kernel of that epoch; whole: the same
-    of the run without freezing, at its last epoch. Robust is judged on ``attacked``; a frozen net that fits its
-    training images less than the whole run (by UNDERFIT) looks robust for the wrong reason and is not counted.
+    whole: the same of the runs without freezing, at their last epoch. Robust is judged on ``attacked``; a frozen net
+    that fits its training images less than the whole run (by UNDERFIT) looks robust for the wrong reason and is not
+    counted.
     """
-    rows, whole = sorted(Frozen(*row) for row in frozen), Frozen(*whole)
-    rows = [row for row in rows if all(map(isfinite, row))]
-    if not rows or not all(map(isfinite, whole)):
+    rows = [row for row in sorted(frozen, key=lambda row: row.epoch) if np.size(row.attacked)]
+    if not rows or not np.size(whole.attacked):
         return "No frozen net can be compared with the whole run yet."
-    told = [f"{percent(row.attacked)} at epoch {row.epoch} ({_beside(row)})" for row in rows]
+    told = [f"{percent(np.mean(row.attacked))} at epoch {row.epoch} ({_beside(row)})" for row in rows]
     words = (
         f"Frozen, the net gets right under attack: {_listed(told)}. "
-        f"The whole run of {_epochs(whole.epoch)} gets {percent(whole.attacked)} ({_beside(whole)})."
+        f"The whole run of {_epochs(whole.epoch)} gets {percent(np.mean(whole.attacked))} ({_beside(whole)})."
     )
-    lacks = {row: round(100 * (whole.attacked - row.attacked), 1) for row in rows}  # points under attack
-    fit = [row for row in rows if round(100 * (whole.train - row.train), 1) <= UNDERFIT]
-    near = [row for row in fit if lacks[row] <= NEAR]
-    steady = [row for row in near if all(later in near for later in fit if later.epoch > row.epoch)]
-    if steady:
-        words += f" From epoch {steady[0].epoch} on the frozen net is as robust as the whole run to {_points(NEAR)}"
-        gain = -min(lacks[row] for row in steady)
-        words += f"; the best is more robust by {_points(gain)}." if gain > NEAR else "."
-    elif near:
-        words += f" Frozen at {_at(near)} it is as robust as the whole run, frozen at {_at(fit[-1:])} it is not."
-    elif fit:
-        words += f" No frozen net is as robust as the whole run; the best lacks {_points(min(map(lacks.get, fit)))}."
-    if len(fit) < len(rows):
-        words += f" Frozen at {_at([row for row in rows if row not in fit])} the net is underfit: it does not count."
+    fit = [row for row in rows if 100 * (np.mean(whole.train) - np.mean(row.train)) <= UNDERFIT]
+    changes = {row.epoch: gain(row.attacked, whole.attacked) for row in fit}
+    if fit:
+        beside = [f"{_number(change, '+.1f')} points at epoch {epoch}" for epoch, change in changes.items()]
+        words += f" Beside the whole run that is {_listed(beside)} ({_over(*np.shape(whole.attacked))})."
+    groups = {-1: "it is less robust", 1: "it is more robust", 0: "a difference cannot be told"}
+    for way, said in groups.items():
+        epochs = [epoch for epoch, change in changes.items() if change.way == way]
+        words += f" Frozen at {_at(epochs)} {said}." if epochs else ""
+    unfit = [row.epoch for row in rows if row.epoch not in changes]
+    if unfit:
+        words += f" Frozen at {_at(unfit)} the net is underfit: it does not count."
     return words
 
 
 def _beside(row: Frozen) -> str:
-    return f"{percent(row.clean)} clean, {percent(row.train)} of the training images"
+    return f"{percent(np.mean(row.clean))} clean, {percent(np.mean(row.train))} of the training images"
 
 
-def _at(rows: Sequence[Frozen]) -> str:
-    return f"epoch{'s' * (len(rows) > 1)} {_listed([str(row.epoch) for row in rows])}"
+def _at(epochs: Sequence[int]) -> str:
+    return f"epoch{'s' * (len(epochs) > 1)} {_listed([str(epoch) for epoch in epochs])}"
 
 
-# -- words -------------------------------------------------------------------------------------------------------
+# -- words ---------------------------------------------------------------------------------------------------------
 
 
-def _verdicts(regimes: Mapping[str, object], verdict: Callable[[str], str]) -> str:
-    """One sentence for all regimes of one verdict, " ..."; empty when there is nothing to compare.
-
-    A verdict is a sentence with {} for the training, or one of its own without.
-    """
+def _compared(regimes: Mapping[str, object], verdict: Callable[[str], str]) -> str:
+    """A sentence for each training beside the standard one, " ..."; empty when there is nothing to compare."""
     others = [name for name in regimes if name != BASE] if BASE in regimes else []
-    grouped: dict[str, list[str]] = {}
-    for name in others:
-        grouped.setdefault(verdict(name), []).append(name)
-    return "".join(f" {words.replace('{}', _training(names, others))}" for words, names in grouped.items())
+    return "".join(f" {verdict(name)}" for name in others)
 
 
-def _training(names: Sequence[str], others: Sequence[str]) -> str:
-    """``"FGSM and PGD training"``, or ``"adversarial training"`` when that is all there is."""
-    adversarial = list(names) == list(others) and set(names) <= ADVERSARIAL
-    return f"{'adversarial' if adversarial else _listed(names)} training"
+def _known(seeds: Sequence[float]) -> np.ndarray:
+    values = np.asarray(seeds, dtype=float)
+    return values[~np.isnan(values)]
+
+
+def _number(change: Change, number: str) -> str:
+    """``"0.65 [0.45, 0.95]"``, or without the interval where there is none."""
+    if np.isnan(change.low):
+        return f"{change.value:{number}}"
+    return within(change.value, change.low, change.high, number)
+
+
+def _by(change: Change, words: str) -> str:
+    return f"{_number(change, '.2f')} {words} ({_over(change.seeds)})"
+
+
+def _over(seeds: int, images: int = 0) -> str:
+    """What an interval covers: ``"95 % intervals over 200 images and 3 seeds"``."""
+    if images:
+        return f"95 % intervals over {images} images" + (f" and {_seeds(seeds)}" if seeds > 1 else ", one seed")
+    return f"95 % intervals over {_seeds(seeds)}" if seeds > 1 else "one seed, no interval"
+
+
+def _mean_of(known: Mapping[str, Sequence]) -> str:
+    most = max(map(len, known.values()))
+    return f"; means of {most} seeds" if most > 1 else ""
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count != 1)}"
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -236,9 +366,3 @@ def _listed(words: Sequence[str]) -> str:
 
 def _epochs(count: int) -> str:
     return f"{count} epoch{'s' * (count != 1)}"
-
-
-def _points(value: float) -> str:
-    """``"1 point"``, ``"28.5 points"`` of accuracy."""
-    text = f"{value:.0f}" if value == round(value) else f"{value:.1f}"
-    return f"{text} point{'s' * (text != '1')}"

@@ -48,11 +48,11 @@ def work(spec: specs.StageSpec, n: int, m: int, c: int, flops: float, weights: f
         attack = checkpoint.run.attack
         return Work(3 * n * net * (1 + (attack.steps if attack else 0)) if spec.epoch else net)
     if isinstance(spec, specs.ScoreSpec):
-        return Work(_judging(spec, m + min(spec.n_train, n), net))
+        return Work(_judging(spec, min(spec.n_test, m) + min(spec.n_train, n), net))
     if isinstance(spec, specs.FrozenSpec):
         size = c * min(spec.n, n)
         solve = weights * size**2 + size**3
-        return Work(solve + _judging(spec, m + min(spec.n, n), LINEAR * net), bytes=16.0 * size**2)
+        return Work(solve + _judging(spec, min(spec.n_test, m) + min(spec.n, n), LINEAR * net), bytes=16.0 * size**2)
     probe = spec.n if isinstance(spec, specs.TangentSpec) else spec.tangent.n
     size = c * probe
     if isinstance(spec, specs.TangentSpec):

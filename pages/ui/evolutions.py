@@ -22,6 +22,7 @@ from pages.ui.plain import complaint
 TWIN = "twin of the sidebar's net"
 NETS = {**{words: name for name, words in ARCHITECTURES.items()}, TWIN: ""}
 DEFAULT = Evolution()
+SEEDS = "Of first weights and order of batches. Trainings are compared seed by seed; fewer than three cannot tell."
 
 
 def evolution_controls(experiment: Experiment) -> Evolution:
@@ -41,11 +42,11 @@ def evolution_controls(experiment: Experiment) -> Evolution:
         "and the ball are the sidebar's.",
     )
     epochs = c.number_input("Epochs", 1, 10_000, DEFAULT.epochs, key="epochs", bind="query-params")
-    seeds = d.number_input("Seeds", 1, 5, DEFAULT.seeds, key="eseeds", bind="query-params")
+    seeds = d.number_input("Seeds", 1, 5, DEFAULT.seeds, key="eseeds", bind="query-params", help=SEEDS)
     with st.expander("Training, attacks and probe set"):
         net = _net(experiment, name)
         schedule = _schedule()
-        steps, step, judged = _pgd(experiment)
+        steps, step, tested, judged = _pgd(experiment)
         probe, attacked, every = _probe(experiment)
         solved_on, ridge = _solved(experiment)
     freeze = _freeze(epochs)
@@ -64,6 +65,7 @@ def evolution_controls(experiment: Experiment) -> Evolution:
             fgsm=fgsm(*ball),
             pgd=pgd(ball[0], steps, step, norm=ball[1]),
             every=every,
+            tested=tested,
             judged=judged,
             probe=probe,
             attacked=attacked,
@@ -103,16 +105,25 @@ def _schedule() -> Schedule:
     return Schedule(loss=loss, lr=lr, momentum=momentum, batch=batch)
 
 
-def _pgd(experiment: Experiment) -> tuple[int, float, int]:
-    """Steps of PGD and their size, in training and in judging; how many training images are judged too."""
-    a, b, c, _ = st.columns(4)
+def _pgd(experiment: Experiment) -> tuple[int, float, int, int]:
+    """Steps of PGD and their size, in training and in judging; how many test and training images are judged."""
+    a, b, c, d = st.columns(4)
     steps = a.number_input("PGD steps", 1, 200, DEFAULT.pgd.steps, key="psteps", bind="query-params")
     share = b.number_input(
         "PGD step, share of the radius", 0.001, 10.0, 0.25, 0.05, format="%.3f", key="pstep", bind="query-params"
     )
-    n = max(1, experiment.data.n_train)
-    judged = c.number_input("Training images judged", 1, n, min(DEFAULT.judged, n), key="judged", bind="query-params")
-    return steps, share * experiment.attack.eps, judged
+    m, n = (max(1, count) for count in (experiment.data.n_test, experiment.data.n_train))
+    tested = c.number_input(
+        "Test images judged",
+        1,
+        m,
+        min(DEFAULT.tested, m),
+        key="tested",
+        bind="query-params",
+        help="The first ones, after every epoch, clean and under both attacks: most of the time goes there.",
+    )
+    judged = d.number_input("Training images judged", 1, n, min(DEFAULT.judged, n), key="judged", bind="query-params")
+    return steps, share * experiment.attack.eps, tested, judged
 
 
 def _probe(experiment: Experiment) -> tuple[int, bool, int]:
@@ -185,7 +196,8 @@ def choices(e: Evolution) -> dict[str, object]:
         "eseeds": e.seeds,
         "psteps": e.pgd.steps,
         "pstep": e.pgd.step_size / e.pgd.eps if e.pgd.eps else 0.25,
-        "judged": e.judged,
+        "tested": e.judging,
+        "judged": min(e.judged, e.data.n_train),
         "probe": e.probe,
         "every": e.every,
         "attacked": e.attacked,

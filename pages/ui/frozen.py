@@ -21,6 +21,8 @@ from ntkcore.runs.store import Artifact
 from pages.ui.results import need_all
 from pages.ui.show import chart
 
+KINDS = {"clean": "test_clean", "attacked": "test_pgd", "train": "train_clean"}  # as sentences and scores have them
+
 
 def frozen_section(
     e: Evolution, history: Histories, test: Mapping[str, Mapping[str, Band]], chance: float, dark: bool
@@ -38,18 +40,14 @@ def frozen_section(
     figures = {}
     whole = {r: float(test[r]["pgd"].mean[-1]) for r in e.regimes}
     freeze = sorted(set(e.freeze))
-    curves = {r: _curves(trained, r, freeze, e.seeds) for r in e.regimes}
+    right = {r: [_right(trained, r, t) for t in freeze] for r in e.regimes}
+    curves = {r: _curves(right[r], e.seeds) for r in e.regimes}
     figures["Frozen at an epoch"] = frozen_accuracy(freeze, curves, whole, chance=chance, dark=dark)
     chart(figures["Frozen at an epoch"], "frozen-at-an-epoch", key="frozen")
-    for regime in e.regimes:
-        rows = [
-            Frozen(t, *(float(curves[regime][kind].mean[i]) for kind in ("clean", "attacked", "train")))
-            for i, t in enumerate(freeze)
-            if curves[regime]["clean"].known[i]
-        ]
-        if rows and np.isfinite(whole[regime]):
-            end = history.accuracy(regime, "train", "clean").mean[-1]
-            told = read_frozen(rows, Frozen(e.epochs, float(test[regime]["clean"].mean[-1]), whole[regime], float(end)))
+    if len(trained) == len(e.frozen()):
+        for regime in e.regimes:
+            never = Frozen(e.epochs, *(history.right(regime, *name.split("_")) for name in KINDS.values()))
+            told = read_frozen(right[regime], never)
             st.markdown(f"**{REGIME_NAMES[regime]} training.** {told}")
     table = [
         {"Training": REGIME_NAMES[r], "Seed": seed, "Frozen after epoch": t, "By": how} | _shares(artifact)
@@ -61,23 +59,29 @@ def frozen_section(
         columns = ("Clean", "FGSM", "PGD", "Training images, clean")
         config = dict.fromkeys(columns, percent)
         st.dataframe(pd.DataFrame(table), hide_index=True, width="stretch", column_config=config)
+    bands = f"Bands: lowest to highest of {e.seeds} seeds. " if e.seeds > 1 else ""
     st.caption(
-        "Closed form: kernel regression with the frozen kernel on the first training images. A net that does not fit "
-        "its training images looks robust for the wrong reason: look at the last column first."
+        f"{bands}Closed form: kernel regression with the frozen kernel on the first training images. A net that does "
+        "not fit its training images looks robust for the wrong reason: look at the last column first."
     )
     return figures
 
 
-def _curves(
-    found: Mapping[tuple[str, int, int], Artifact], regime: str, freeze: list[int], seeds: int
-) -> dict[str, Band]:
-    kinds = {"clean": "test_clean", "attacked": "test_pgd", "train": "train_clean"}
+def _right(found: Mapping[tuple[str, int, int], Artifact], regime: str, epoch: int) -> Frozen:
+    """Which images the nets frozen at an epoch get right, of the seeds that are there."""
+    nets = [artifact.arrays for (r, _, t), artifact in sorted(found.items()) if (r, t) == (regime, epoch)]
+    return Frozen(epoch, *(np.array([arrays[name].numpy() for arrays in nets]) for name in KINDS.values()))
+
+
+def _curves(rows: list[Frozen], seeds: int) -> dict[str, Band]:
+    """Shares right along the epochs of freezing, over the seeds that are there."""
     curves = {}
-    for kind, array in kinds.items():
-        values = np.full((seeds, len(freeze)), np.nan)
-        for (r, seed, t), artifact in found.items():
-            if r == regime:
-                values[seed, freeze.index(t)] = float(artifact.arrays[array].double().mean())
+    for kind in KINDS:
+        values = np.full((seeds, len(rows)), np.nan)
+        for i, row in enumerate(rows):
+            right = getattr(row, kind)
+            if right.size:
+                values[: len(right), i] = right.mean(1)
         curves[kind] = seed_band(values)
     return curves
 

@@ -12,10 +12,10 @@ CHARTS = {
     "spectrum": ["eigenvalues", "cumulative", "learned", "heatmap", "eigenvectors"],
     "eigenfeatures": ["scatter", "along-index", "class-shares", "split", "kept", "time"],
     "attack": ["margins", "sheet"],
-    "evolution": ["accuracies", "distances", "velocity", "paths", "concentration", "aligned", "spectra"],
+    "evolution": ["accuracies", "velocity", "thresholds", "distances", "paths", "concentration", "aligned", "spectra"],
     "runs": [],
 }
-OF_PAGE = {"evolution": {"epochs": "2"}}
+OF_PAGE = {"evolution": {"epochs": "2", "eseeds": "1"}}
 
 # What is wider than the window and not inside something that scrolls by itself: its tag, class and right edge.
 OVERFLOW = """

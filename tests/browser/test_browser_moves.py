@@ -128,7 +128,7 @@ def test_pictures_and_kernels_are_one_entry(page: Page, app: Server) -> None:
     assert query(page) == left
     assert entries(page) == before + 1
 
-    arrive(page, app, "evolution", **TINY, epochs="1", regimes="standard")
+    arrive(page, app, "evolution", **TINY, epochs="1", eseeds="1", regimes="standard")
     before, left = entries(page), query(page)
     press(page, "use-standard")
     expect(page.get_by_role("heading", name="Spectrum", exact=True)).to_be_visible()

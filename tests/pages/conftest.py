@@ -18,7 +18,7 @@ from visits import SMALL, run_until_ready
 # What keeps a page's own work small.
 OF_PAGE = {
     "transfer": {"widths": ["8", "16"], "seeds": "1", "lr": "0.05"},
-    "evolution": {"epochs": "2"},
+    "evolution": {"epochs": "2", "eseeds": "1"},
     "consistency": {"compared": ["FC(1)", "Conv(2)"]},
 }
 Query = Mapping[str, str | Sequence[str]]

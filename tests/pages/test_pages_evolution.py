@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import stats
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.analysis.evolution import Motion, effective_rank, gram_of, top_share
+from ntkcore.analysis.words import percent
 from ntkcore.runs import specs
 from ntkcore.runs.specs import EpochSpec, Evolution, NamedNet, TwinNet
 from ntkcore.runs.store import Store
@@ -22,32 +24,47 @@ def evolution_of(at: AppTest, **fields: object) -> Evolution:
     """What the page shows for LINK, built from the sidebar's experiment."""
     e, attack = at.session_state.experiment, at.session_state.experiment.attack
     pgd = specs.Experiment().attack.replace(eps=attack.eps, steps=7, step_size=0.25 * attack.eps)
-    usual = Evolution(data=e.data, inputs=e.inputs, epochs=3, probe=60, fgsm=attack, pgd=pgd)
+    usual = Evolution(data=e.data, inputs=e.inputs, seeds=1, epochs=3, probe=60, fgsm=attack, pgd=pgd)
     return usual.replace(schedule=usual.schedule.replace(lr=0.1, batch=10), **fields)
 
 
-def arrays(e: Evolution, regime: str, epoch: int, kind: str) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in stored(e.wanted()[regime, 0, epoch, kind]).arrays.items()}
-
-
 def test_numbers_of_the_sentences(opened: Open) -> None:
-    at = opened("evolution", LINK)
-    e, words = evolution_of(at), text(at)
+    """Means over three seeds, and the intervals of paired changes by scipy."""
+    at = opened("evolution", LINK | {"eseeds": "3"})
+    e, words = evolution_of(at, seeds=3), text(at)
     assert complaints(at) == []
-    said = {}
+    share, rank, late = ({} for _ in range(3))
     for regime, name in (("standard", "standard"), ("fgsm", "FGSM")):
-        score, moment = arrays(e, regime, 3, "score"), arrays(e, regime, 3, "moment")
-        clean, attacked = (100 * score[f"test_{kind}"].mean() for kind in ("clean", "pgd"))
-        assert f"{clean:.3g} % and {attacked:.3g} % after {name} training" in words
-        values = stored(e.wanted()[regime, 0, 3, "moment"]).arrays["values"]
-        said[name] = top_share(values, 20), effective_rank(values)
-        rows = [stored(e.wanted()[regime, 0, t, "moment"]).arrays["inner"][:, 0] for t in range(4)]
-        late = float(Motion(gram_of(rows)).velocity[1:].mean())
-        assert f"{late:.2g} under {name} training" in words
-        assert len(moment["inner"]) == 4
-    shares = f"hold {said['standard'][0]:.2f} of the trace under standard training and {said['FGSM'][0]:.2f} under FGSM"
-    assert shares in words
-    assert f"effective rank {said['standard'][1]:.2g} against {said['FGSM'][1]:.2g}" in words
+        found = [{k: stored(e.wanted()[regime, seed, 3, k]).arrays for k in ("score", "moment")} for seed in range(3)]
+        clean, attacked = (
+            np.mean([one["score"][f"test_{kind}"].numpy() for one in found]) for kind in ("clean", "pgd")
+        )
+        assert f"{percent(clean)} and {percent(attacked)} after {name} training" in words
+        values = [one["moment"]["values"] for one in found]
+        share[name] = np.array([top_share(one, 20) for one in values])
+        rank[name] = np.array([effective_rank(one) for one in values])
+        rows = [
+            [stored(e.wanted()[regime, seed, t, "moment"]).arrays["inner"][:, 0] for t in range(4)] for seed in range(3)
+        ]
+        late[name] = np.array([float(Motion(gram_of(seed)).velocity[1:].mean()) for seed in rows])
+        assert f"{late[name].mean():.2g} under {name} training" in words
+    shares = [percent(one.mean()) for one in share.values()]
+    assert f"hold {shares[0]} of the trace under standard training and {shares[1]} under FGSM training" in words
+    assert f"effective rank {rank['standard'].mean():.1f} against {rank['FGSM'].mean():.1f}" in words
+    told = stats.ttest_rel(100 * share["FGSM"], 100 * share["standard"]).confidence_interval(0.95)
+    assert f"[{told.low:.1f}, {told.high:.1f}] points of the trace more" in words
+    told = stats.ttest_rel(np.log(late["FGSM"]), np.log(late["standard"])).confidence_interval(0.95)
+    assert f"[{np.exp(told.low):.2f}, {np.exp(told.high):.2f}] times as fast" in words
+    slower = "holds" if told.high < 0 else "does not hold here" if told.low > 0 else "cannot tell"
+    assert f"slower late in training: {slower};" in words
+    assert "3 seeds)" in at.main.markdown[1].value
+
+
+def test_one_seed_cannot_tell(opened: Open) -> None:
+    words = text(opened("evolution", LINK))
+    assert "**cannot tell**" in words
+    assert "1 seed cannot tell, 3 may" in words
+    assert "holds" not in words
 
 
 def test_threshold_of_laziness(opened: Open) -> None:
@@ -55,6 +72,7 @@ def test_threshold_of_laziness(opened: Open) -> None:
     for share, never in (("0.5", False), ("0.01", True)):
         words = text(opened("evolution", LINK | {"share": share}))
         assert f"stays below {100 * float(share):g} % of its first value" in words
+        assert "By the threshold, the kernel becomes lazy under FGSM training" in words
         assert ("at no point" in words) or not never
 
 
@@ -71,7 +89,7 @@ def test_threshold_of_laziness(opened: Open) -> None:
         pytest.param({"regimes": ["standard", "PGD"], "psteps": "2"}, {"regimes": ("standard", "pgd")}, id="pgd"),
         pytest.param({"eseeds": "2", "every": "2"}, {"seeds": 2, "every": 2}, id="seeds"),
         pytest.param({"attacked": "true", "probe": "30"}, {"attacked": True, "probe": 30}, id="attacked"),
-        pytest.param({"judged": "10", "emomentum": "0.5"}, {"judged": 10}, id="judged"),
+        pytest.param({"judged": "10", "tested": "7", "emomentum": "0.5"}, {"judged": 10, "tested": 7}, id="judged"),
     ],
 )
 def test_controls(link: dict, fields: dict, opened: Open) -> None:
@@ -97,6 +115,7 @@ def test_choices_are_the_controls(opened: Open) -> None:
         epochs=2,
         seeds=2,
         judged=7,
+        tested=5,
         probe=20,
         every=2,
         freeze=(1,),

@@ -351,7 +351,9 @@ def test_a_net_in_training(page: str, opened: Open) -> None:
     """The kernel of a checkpoint, which the lines train again, on other images than it was trained on."""
     link = {"n": "40", "m": "10", "epochs": "1", "regimes": ["FGSM"], "inputs": "centre", "size": "7"}
     at = opened("evolution", link)
-    e = Evolution(data=at.session_state.experiment.data, inputs="centre", epochs=1, regimes=("fgsm",), probe=40)
+    e = Evolution(
+        data=at.session_state.experiment.data, inputs="centre", seeds=1, epochs=1, regimes=("fgsm",), probe=40
+    )
     checkpoint = EpochSpec.at(e.run("fgsm"), 1)
     assert Store().has("epoch", key(checkpoint))
     at = opened(page, {"n": "20", "m": "10", "size": "7", "kind": "empirical", "checkpoint": key(checkpoint)})

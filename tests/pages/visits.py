@@ -28,7 +28,7 @@ CHARTS = {
     "eigenfeatures": ["scatter", "along-index", "class-shares", "split", "kept", "time"],
     "attack": ["margins", "sheet"],
     "transfer": ["along-eps", "along-width", "along-training", "training-loss", "gallery"],
-    "evolution": ["accuracies", "distances", "velocity", "paths", "concentration", "aligned", "spectra"],
+    "evolution": ["accuracies", "velocity", "thresholds", "distances", "paths", "concentration", "aligned", "spectra"],
     "consistency": ["alignment", "uncentred", "overlap", "pair-vectors", "matched"],
     "runs": [],
 }

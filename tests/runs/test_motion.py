@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,6 +33,7 @@ DATA = DataSpec(n_train=30, n_test=12, size=7)
 SMALL = Evolution(
     data=DATA,
     regimes=("standard", "fgsm"),
+    seeds=1,
     epochs=3,
     schedule=Schedule(lr=0.05, momentum=0.5, batch=8),
     fgsm=fgsm(0.1),
@@ -253,13 +255,17 @@ def test_histories_of_a_run_under_way(full) -> None:
         assert history.accuracy("fgsm", "test", "pgd").known.sum() == known
         assert history.velocity("fgsm").known.sum() == known - 1
         assert history.rank("fgsm").known.sum() == known
-    assert part.lazy("fgsm", 0.5) == []
-    assert len(whole.lazy("fgsm", 0.5)) == 1
-    assert part.late("fgsm") != part.late("fgsm")
+    assert np.isnan(part.lazy("fgsm", 0.5)).all()
+    assert whole.lazy("fgsm", 0.0).tolist() == [np.inf]
+    assert whole.lazy("fgsm", 1.1).tolist() == [0]
+    assert np.isnan(part.late("fgsm")).all()
     assert whole.late("standard") == part.late("standard") > 0
+    assert part.right("fgsm", "test", "pgd").shape == (0, 0)
+    assert (whole.right("fgsm", "test", "pgd")[0] == arrays["fgsm", 0, 3, "score"]["test_pgd"]).all()
     assert part.values("fgsm", 3) is None
     assert whole.specialisation("fgsm") is None
-    assert whole.concentration("fgsm", 4).rank == pytest.approx(float(whole.rank("fgsm").mean[-1]))
+    assert part.concentration("fgsm", 4) == [None]
+    assert whole.concentration("fgsm", 4)[0].rank == pytest.approx(float(whole.rank("fgsm").mean[-1]))
     radius, angle = whole.path("fgsm", "top")
     assert (radius[0], angle[0], radius[-1]) == (0, 0, 1)
 

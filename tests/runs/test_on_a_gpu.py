@@ -27,6 +27,7 @@ TINY = Experiment(data=DATA, rule=Rule(fdr=0.3))
 MOVING = specs.Evolution(
     data=DATA,
     regimes=("standard", "pgd"),
+    seeds=1,
     epochs=2,
     schedule=Schedule(lr=0.05, momentum=0.5, batch=8),
     fgsm=ntk.fgsm(0.1),

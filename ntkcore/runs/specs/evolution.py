@@ -24,13 +24,14 @@ REGIME_NAMES: dict[Regime, str] = {"standard": "standard", "fgsm": "FGSM", "pgd"
 
 
 class ScoreSpec(StageSpec):
-    """Accuracy of a checkpoint, clean and under both attacks, on the test images and the first training images."""
+    """Accuracy of a checkpoint, clean and under both attacks, on the first test and the first training images."""
 
     stage: ClassVar[str] = "score"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3  # 3: on the first test images
     checkpoint: EpochSpec = EpochSpec()
     fgsm: Attack = fgsm()
     pgd: Attack = pgd()
+    n_test: int = Field(200, ge=1)
     n_train: int = Field(200, ge=1)
 
 
@@ -70,9 +71,10 @@ class FrozenSpec(StageSpec):
     """A checkpoint's linearisation solved in closed form on the first ``n`` training images, and its accuracy."""
 
     stage: ClassVar[str] = "frozen"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3  # 3: on the first test images
     checkpoint: EpochSpec = EpochSpec()
     n: int = Field(500, ge=2, le=20_000)
+    n_test: int = Field(200, ge=1)
     ridge: float = Field(1e-3, ge=0, allow_inf_nan=False)  # in units of the kernel's mean diagonal
     fgsm: Attack = fgsm()
     pgd: Attack = pgd()
@@ -106,7 +108,8 @@ MOTION = (EpochSpec, ScoreSpec, TangentSpec, MomentSpec, FrozenSpec, GlimpseSpec
 class Evolution(Spec):
     """Runs of several regimes and seeds, looked at epoch by epoch.
 
-    fgsm and pgd: the attacks of the two adversarial regimes, and those that every net is judged by. every: of how many
+    fgsm and pgd: the attacks of the two adversarial regimes, and those that every net is judged by, on the first
+    ``tested`` test images and the first ``judged`` training images (or as many as there are). every: of how many
     epochs one kernel is taken (the first and the last always). probe: images of the probe set; attacked: it is
     perturbed by FGSM. freeze: epochs after which linearised copies of every run go on; their closed form is solved on
     the first ``solved_on`` training images with this ridge (in units of the kernel's mean diagonal). top: how many
@@ -117,12 +120,13 @@ class Evolution(Spec):
     inputs: InputMapName = "raw"
     net: NamedNet | TwinNet = NamedNet()
     regimes: tuple[Regime, ...] = ("standard", "fgsm")
-    seeds: int = Field(1, ge=1, le=10)
+    seeds: int = Field(3, ge=1, le=10)
     epochs: int = Field(15, ge=1, le=10_000)
     schedule: Schedule = Schedule()
     fgsm: Attack = fgsm()
     pgd: Attack = pgd(8 / 255, 7, 2 / 255)
     every: int = Field(1, ge=1)
+    tested: int = Field(200, ge=1)
     judged: int = Field(50, ge=1)
     probe: int = Field(128, ge=2, le=20_000)
     attacked: bool = False
@@ -159,13 +163,18 @@ class Evolution(Spec):
             linear_from=linear_from,
         )
 
+    @property
+    def judging(self) -> int:
+        """How many test images nets are judged on."""
+        return min(self.tested, self.data.n_test)
+
     def looks(self) -> tuple[int, ...]:
         """Epochs at which the kernel is taken."""
         return tuple(sorted({*range(0, self.epochs + 1, self.every), self.epochs}))
 
     def score(self, run: RunSpec, epoch: int) -> ScoreSpec:
         checkpoint = EpochSpec.at(run, epoch)
-        return ScoreSpec(checkpoint=checkpoint, fgsm=self.fgsm, pgd=self.pgd, n_train=self.judged)
+        return ScoreSpec(checkpoint=checkpoint, fgsm=self.fgsm, pgd=self.pgd, n_test=self.judging, n_train=self.judged)
 
     def tangent(self, regime: Regime, seed: int, epoch: int) -> TangentSpec:
         checkpoint = EpochSpec.at(self.run(regime, seed), epoch)
@@ -200,6 +209,7 @@ class Evolution(Spec):
             (regime, seed, e): FrozenSpec(
                 checkpoint=EpochSpec.at(self.run(regime, seed), e),
                 n=min(self.data.n_train, self.solved_on),
+                n_test=self.judging,
                 ridge=self.ridge,
                 fgsm=self.fgsm,
                 pgd=self.pgd,

@@ -112,7 +112,7 @@ def _describe_motion(spec: StageSpec) -> str:
     if isinstance(spec, MomentSpec | GlimpseSpec | TangentSpec):
         tangent = spec if isinstance(spec, TangentSpec) else spec.tangent
         words.append(f"probe {tangent.n}" + (f" under {attack_in_words(tangent.attack)}" if tangent.attack else ""))
-    words += _unusual(spec, "n_train", "every", "top", "ridge", "features")
+    words += _unusual(spec, "n_test", "n_train", "every", "top", "ridge", "features")
     words += [f"solved on {spec.n} images"] if isinstance(spec, FrozenSpec) else []
     words += [f"test image {spec.index}"] if isinstance(spec, GlimpseSpec) else []
     return ", ".join(words)

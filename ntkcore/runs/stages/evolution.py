@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntkcore import data
 from ntkcore.analysis.attacks import Attack, Predictor
 from ntkcore.analysis.evolution import Look, centred_alignment, class_specialisation, inner_products, look
 from ntkcore.analysis.frozen import along, solve
@@ -51,7 +50,7 @@ def _epoch(spec: specs.EpochSpec, context: Context) -> Arrays:
 @stage("score")
 def _score(spec: specs.ScoreSpec, context: Context) -> Arrays:
     net = load_checkpoint(spec.checkpoint, context, (0.0, 0.5))
-    return _judged(net, spec.fgsm, spec.pgd, context.task(spec.checkpoint.data), spec.n_train, context, (0.5, 1.0))
+    return _judged(net, spec, context, spec.n_train, (0.5, 1.0))
 
 
 @stage("tangent")
@@ -101,7 +100,7 @@ def _frozen(spec: specs.FrozenSpec, context: Context) -> Arrays:
     task = context.task(spec.checkpoint.data)
     n = min(spec.n, task.n)
     solved = solve(net, context.put(task.x_train[:n]), context.put(task.y_train[:n]), spec.ridge)
-    return _judged(solved, spec.fgsm, spec.pgd, task, min(n, FITTED), context, (0.6, 1.0))
+    return _judged(solved, spec, context, min(n, FITTED), (0.6, 1.0))
 
 
 @stage("glimpse")
@@ -151,18 +150,14 @@ def _adversary(attack: Attack):
 
 
 def _judged(
-    f: Predictor,
-    fgsm: Attack,
-    pgd: Attack,
-    task: data.Task,
-    n_train: int,
-    context: Context,
-    share: tuple[float, float],
+    f: Predictor, spec: specs.ScoreSpec | specs.FrozenSpec, context: Context, n_train: int, share: tuple[float, float]
 ) -> Arrays:
-    """[m] and [n_train] bool: right before and after each attack, on test images and the first training images; and
+    """[m] and [n_train] bool: right before and after each attack, on the first test and the first training images; and
     the outputs [m, c] that it was judged by."""
+    task, fgsm, pgd = context.task(spec.checkpoint.data), spec.fgsm, spec.pgd
     report, arrays = context.report(share), {}
-    sets = {"test": (task.x_test, task.y_test), "train": (task.x_train[:n_train], task.y_train[:n_train])}
+    m = spec.n_test
+    sets = {"test": (task.x_test[:m], task.y_test[:m]), "train": (task.x_train[:n_train], task.y_train[:n_train])}
     done, total = 0, 2 * sum(len(x) for x, _ in sets.values())
     for name, (x, y) in sets.items():
         parts: dict[str, list[Tensor]] = {}

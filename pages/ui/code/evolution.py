@@ -9,7 +9,7 @@ from pages.ui.code.script import Raw, Script, call
 def evolution_lines(e: Evolution, share: float, look: int) -> str:
     """share: of the first velocity, below which a kernel is lazy; look: the epoch of the spectra."""
     script = Script()
-    script.use("torch")
+    script.use("numpy"), script.use("torch")
     script.use("ntkcore.analysis.evolution", "centred_alignment", "inner_products", "look")
     script.use("ntkcore.analysis.histories", "Histories")
     script.add(f"task = {load(e.data)}")
@@ -27,7 +27,8 @@ def evolution_lines(e: Evolution, share: float, look: int) -> str:
         f"""
         def scores(f, judged={e.judged}):
             found = {{}}
-            for name, images, labels in (("test", task.x_test, task.y_test), ("train", x[:judged], y[:judged])):
+            test = task.x_test[:{e.judging}], task.y_test[:{e.judging}]
+            for name, (images, labels) in (("test", test), ("train", (x[:judged], y[:judged]))):
                 one, many = (attack(f, images, labels) for attack in (fgsm, pgd))
                 right = {{"clean": one.right_before, "fgsm": one.right_after, "pgd": many.right_after}}
                 found |= {{f"{{name}}_{{kind}}": value.numpy() for kind, value in right.items()}}
@@ -100,8 +101,9 @@ def _frozen(script: Script, e: Evolution) -> None:
 
 def _told(script: Script, e: Evolution, share: float, look: int) -> None:
     """What they say together: curves as lists, and the page's sentences."""
-    readings = ("read_accuracy", "read_concentration", "read_late_velocity", "read_lazy")
-    script.use("ntkcore.analysis.readings_evolution", *readings)
+    readings = ("accuracy", "claim", "concentration", "late_velocity", "lazy", "thresholds")
+    script.use("ntkcore.analysis.readings_evolution", *(f"read_{name}" for name in readings))
+    script.use("ntkcore.analysis.evolution", "THRESHOLDS")
     script.space()
     script.add(
         f"""
@@ -126,25 +128,29 @@ def _told(script: Script, e: Evolution, share: float, look: int) -> None:
     script.space()
     script.add(
         f"""
-        last = {{r: [history.accuracy(r, "test", kind).mean[-1] for kind in ("clean", "pgd")] for r in regimes}}
-        print(read_accuracy(last, str(pgd).split(",")[0]))
-        print(read_lazy({{r: history.lazy(r, {share!r}) for r in regimes}}, {share!r}, epochs))
-        print(read_late_velocity({{r: history.late(r) for r in regimes}}))
-        print(read_concentration({{r: history.concentration(r, {e.top}) for r in regimes}}, epochs))
+        right = {{r: [history.right(r, "test", kind) for kind in ("clean", "pgd")] for r in regimes}}
+        print(read_accuracy(right, str(pgd).split(",")[0]))
+        lazy, late = {{r: history.lazy(r, {share!r}) for r in regimes}}, {{r: history.late(r) for r in regimes}}
+        gathered = {{r: history.concentration(r, {e.top}) for r in regimes}}
+        print(read_lazy(lazy, {share!r}, epochs))
+        along = {{r: np.stack([history.lazy(r, t) for t in THRESHOLDS], 1) for r in regimes}}
+        print(read_thresholds(along, THRESHOLDS))
+        print(read_late_velocity(late))
+        print(read_concentration(gathered, epochs))
+        print(read_claim(lazy, late, gathered, {share!r}))
         """
     )
     if e.freeze:
-        script.use("numpy")
         script.use("ntkcore.analysis.readings_evolution", "Frozen", "read_frozen")
         script.add(
             f"""
             kinds = "test_clean", "test_pgd", "train_clean"
             for regime in regimes:
                 rows = [
-                    Frozen(t, *(np.mean([frozen[regime, seed, t][kind] for seed in range(seeds)]) for kind in kinds))
+                    Frozen(t, *(np.stack([frozen[regime, seed, t][kind] for seed in range(seeds)]) for kind in kinds))
                     for t in {sorted(set(e.freeze))}
                 ]
-                whole = Frozen(epochs, *(history.accuracy(regime, *kind.split("_")).mean[-1] for kind in kinds))
+                whole = Frozen(epochs, *(history.right(regime, *kind.split("_")) for kind in kinds))
                 print(f"{{regime}} training: {{read_frozen(rows, whole)}}")
             """
         )

@@ -1,0 +1,76 @@
+"""The section of the Evolution page about one epoch: the kernels' spectra, a way to use them, their leading features.
+
+::
+
+    drawn, asked = at_one_epoch(e, history, task, complete=True, stamp=stamp, night=False)     # figures, the epoch
+"""
+
+from functools import partial
+
+import streamlit as st
+
+from ntkcore.analysis.histories import Histories
+from ntkcore.data import Task
+from ntkcore.figures.kernel_concentration import spectra_at_epoch
+from ntkcore.figures.strip import Picture, strip
+from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, Evolution, GlimpseSpec
+from pages.ui.checkpoints import use_checkpoint
+from pages.ui.navigation import go_to
+from pages.ui.results import need_all
+from pages.ui.show import Drawn, chart, drawn_once, pictures
+
+
+def at_one_epoch(
+    e: Evolution, history: Histories, task: Task, complete: bool, stamp: str, night: bool
+) -> tuple[dict[str, Drawn], int]:
+    """Draw it; the figures by title, and the epoch that is asked for."""
+    st.subheader("The kernel at one epoch, of seed 0", anchor=False)
+    there = [t for t in e.looks() if all(history.values(r, t) is not None for r in e.regimes)]
+    if not there:
+        return {}, e.epochs
+    a, b = st.columns([3, 1])
+    asked = a.select_slider("Epoch", list(e.looks()), e.epochs, key="look", bind="query-params")
+    index = b.number_input("Test image", 0, task.m - 1, 0, key="of", bind="query-params")
+    at = max((t for t in there if t <= asked), default=there[0])
+    if at != asked:
+        st.caption(f"Epoch {asked} is not there yet: this is epoch {at}.")
+    first, now = ({r: history.values(r, t) for r in e.regimes} for t in (0, at))
+    figures: dict[str, Drawn] = {
+        "Spectra at an epoch": drawn_once(
+            f"spectra {at} {stamp}", lambda: spectra_at_epoch(now, at, first=first, dark=night)
+        )
+    }
+    chart(figures["Spectra at an epoch"], "spectra-at-an-epoch", key="spectra")
+    nets = {r: e.tangent(r, 0, at).checkpoint for r in e.regimes}
+    there_are = need_all(nets, f"nets of epoch {at}") if complete else nets  # a net may have been deleted since
+    with st.container(horizontal=True):
+        for regime in there_are:
+            st.button(
+                f"Use this kernel: {REGIME_NAMES[regime]} training, epoch {at}",
+                key=f"use-{regime}",
+                icon=":material/arrow_forward:",
+                on_click=_use,
+                args=(nets[regime],),
+                help="Spectrum, Eigenfeatures, Attack and Overview then look at this net's own tangent kernel.",
+            )
+    glimpses = {r: GlimpseSpec(tangent=e.tangent(r, 0, at), index=index) for r in e.regimes}
+    rows = []
+    looked = need_all(glimpses, f"leading eigenfeatures after epoch {at}") if complete else {}
+    for regime, artifact in looked.items():
+        title = f"{REGIME_NAMES[regime]} training, epoch {at}"
+        gradients = enumerate(artifact.arrays["gradients"])
+        row = [Picture(task.x_test[index].numpy(), title)]
+        row += [Picture(picture.numpy(), f"feature {i}", signed=True) for i, picture in gradients]
+        pictures(row, width=120)
+        rows += row
+    if rows:
+        figures["Eigenfeatures at an epoch"] = partial(strip, rows, columns=5, dark=night)
+        st.caption(
+            "Gradients of the kernel's leading eigenfeatures at this image for its true class, each on its own scale."
+        )
+    return figures, asked
+
+
+def _use(checkpoint: EpochSpec) -> None:
+    use_checkpoint(checkpoint)
+    go_to("pages/spectrum.py")
