@@ -5,17 +5,19 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from ntkcore.analysis.consistency import name_pairs, tally
-from ntkcore.analysis.readings_consistency import read_alignment, read_matched, read_overlap, read_tallies
-from ntkcore.figures.consistency import (
-    alignment_heatmap,
-    matched_cosines,
-    overlap_along_k,
-    vector_overlap_heatmap,
+from ntkcore.analysis.consistency import Match, matched_gradient_cosine, name_pairs, tally
+from ntkcore.analysis.readings_consistency import (
+    read_alignment,
+    read_answer,
+    read_matched,
+    read_overlap,
+    read_tallies,
 )
+from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
 from ntkcore.figures.strip import Picture, strip
 from ntkcore.runs.specs import ConsistencySpec, Experiment
 from ntkcore.runs.stages import read_sweep
+from ntkcore.runs.stages.consistency import read_agreement
 from pages.ui.architectures import comparison_controls
 from pages.ui.code import consistency_lines
 from pages.ui.page import page
@@ -24,7 +26,7 @@ from pages.ui.results import latest, need, need_all
 from pages.ui.samples import task_of
 from pages.ui.show import chart, dark, downloads, explain, pictures
 
-FEATURES = tuple(range(6))  # whose pictures stand side by side
+SHOWN = 6  # leading features whose pictures stand side by side
 
 chosen = page("Consistency", "Do different architectures have the same eigenfeatures?")
 experiments = comparison_controls(chosen.infinite())
@@ -32,52 +34,53 @@ task_of(next(iter(experiments.values())))
 
 
 def _compared(experiments: dict[str, Experiment]) -> ConsistencySpec:
-    return ConsistencySpec(sweeps=tuple(e.sweep() for e in experiments.values()))
+    return ConsistencySpec(kernels=tuple(e.kernel() for e in experiments.values()))
 
 
 def _in_words(experiments: dict[str, Experiment]) -> str:
     return f"{', '.join(experiments)}; {next(iter(experiments.values())).in_words(kernel=False)}"
 
 
-what = f"eigenfeatures of {', '.join(experiments)}"
+what = f"kernels of {', '.join(experiments)}"
 experiments = latest("consistency", experiments, lambda these: {"all": _compared(these)}, what, _in_words)
 first = next(iter(experiments.values()))
 task, night, figures = task_of(first), dark(), {}
 side = "x".join(map(str, task.image_shape[1:]))
-st.caption(f"Compared on {task.n} training and {task.m} test images of {side} pixels.")
-names = list(experiments)
 spec = _compared(experiments)
+st.caption(
+    f"Compared on {task.n} training images of {side} pixels; features are judged on {task.m} test images. "
+    "In brackets: 95 % intervals."
+)
+names = list(experiments)
 result = need(spec, what)
 if result is None:
     st.stop()
-a = {name: value.numpy() for name, value in result.arrays.items()}
+a, agreed = {name: value.numpy() for name, value in result.arrays.items()}, read_agreement(result.arrays)
 pairs = name_pairs(names)
+st.markdown(f"**{read_answer(names, agreed)}**")
 
 left, right = st.columns(2, gap="large")
 with left:
-    st.subheader("Whole kernels: centred alignment (CKA)", anchor=False)
-    figures["Alignment"] = alignment_heatmap(names, a["alignment"], quantity="centred alignment", dark=night)
-    chart(figures["Alignment"], "alignment", key="alignment")
-    st.markdown(read_alignment(names, a["alignment"], centred=True))
-    with st.expander("Not centred"):
-        figures["Alignment, not centred"] = alignment_heatmap(names, a["alignment_uncentred"], dark=night)
-        chart(figures["Alignment, not centred"], "alignment-not-centred", key="uncentred")
-        st.markdown(read_alignment(names, a["alignment_uncentred"], centred=False))
-with right:
     st.subheader("Leading eigenspaces", anchor=False)
-    overlaps = {name: a["overlap"][i] for i, (name, _, _) in enumerate(pairs)}
-    shown = dict(list(overlaps.items())[:10])
-    figures["Overlap of eigenspaces"] = overlap_along_k(a["ks"], shown, n=task.n, dark=night)
+    figures["Overlap of eigenspaces"] = overlap_along_k(*agreed.curves(names), dark=night)
     chart(figures["Overlap of eigenspaces"], "overlap", key="overlap")
-    st.markdown(read_overlap(a["ks"], overlaps, task.n))
+    st.markdown(read_overlap(names, agreed))
+with right:
+    st.subheader("Whole kernels: centred alignment (CKA)", anchor=False)
+    figures["Alignment"] = alignment_heatmap(names, agreed.alignment, quantity="centred alignment", dark=night)
+    chart(figures["Alignment"], "alignment", key="alignment")
+    st.markdown(read_alignment(names, agreed, centred=True))
+    with st.expander("Not centred"):
+        figures["Alignment, not centred"] = alignment_heatmap(names, agreed.uncentred, dark=night)
+        chart(figures["Alignment, not centred"], "alignment-not-centred", key="uncentred")
+        st.markdown(read_alignment(names, agreed, centred=False))
 
 st.subheader("Classes of features", anchor=False)
-need_sweeps = {name: need(e.sweep(), f"features of {name}") for name, e in experiments.items()}
-spectra = {name: need(e.spectrum(), f"spectrum of {name}") for name, e in experiments.items()}
 counts = {}
 for name, e in experiments.items():
-    if need_sweeps[name] is not None and spectra[name] is not None:
-        sweep = read_sweep(need_sweeps[name], spectra[name], e.sweep())
+    attacked, spectrum = need(e.sweep(), f"features of {name} under attack"), need(e.spectrum(), f"spectrum of {name}")
+    if attacked is not None and spectrum is not None:
+        sweep = read_sweep(attacked, spectrum, e.sweep())
         counts[name] = tally(sweep, e.rule.fdr, e.rule.keep)
 table = pd.DataFrame(
     {
@@ -103,39 +106,33 @@ st.subheader("One pair, feature by feature", anchor=False)
 pair = st.selectbox("Pair", [name for name, _, _ in pairs], key="pair", bind="query-params")
 number = [name for name, _, _ in pairs].index(pair)
 _, one, two = pairs[number]
+match = Match(result.arrays["partner"][number], result.arrays["product"][number])
+found = need_all({names[i]: experiments[names[i]].gradients() for i in (one, two)}, f"gradients of features of {pair}")
 left, right = st.columns(2, gap="large")
 with left:
     figures["Eigenvectors of a pair"] = vector_overlap_heatmap(a["vectors"][number], names[one], names[two], dark=night)
     chart(figures["Eigenvectors of a pair"], "eigenvectors-of-a-pair", key="pair-vectors")
-with right:
-    partner, cosines = a["partner"], a["cosine"]
-    top = list(range(len(partner[number])))
-    drawn = {name: cosines[i] for i, (name, _, _) in enumerate(pairs)}
-    figures["Gradients of matched features"] = matched_cosines(top, {pair: drawn[pair]}, dark=night)
-    chart(figures["Gradients of matched features"], "matched-gradients", key="matched")
-    overlap = a["vectors"][number][top, partner[number]]
-    st.markdown(read_matched(names[one], names[two], partner[number], overlap, cosines[number]))
-
-st.subheader("The same image through each architecture's leading features", anchor=False)
-index = st.number_input("Test image", 0, task.m - 1, 0, key="of-image", bind="query-params")
-features = tuple(i for i in FEATURES if i < len(top))
-wanted = {name: e.pictures(index, features) for name, e in experiments.items()}
-found = need_all(wanted, "pictures of the leading features")
-rows = []
-for name, artifact in found.items():
-    row = [Picture(artifact.arrays["image"].numpy(), name)]
-    row += [
-        Picture(picture.numpy(), f"feature {i}", signed=True)
-        for i, picture in zip(features, artifact.arrays["pictures"], strict=True)
-    ]
-    pictures(row, width=120)
-    rows += row
-if rows:
-    figures["Leading features"] = partial(strip, rows, columns=len(features) + 1, dark=night)
+if len(found) == 2:
+    gradients = [artifact.arrays["gradients"] for artifact in found.values()]
+    a["cosine"] = matched_gradient_cosine(*gradients, match).numpy()
+    with right:
+        figures["Matched features"] = matched_features(match, a["cosine"], n=task.n, dark=night)
+        chart(figures["Matched features"], "matched-features", key="matched")
+        st.markdown(read_matched(names[one], names[two], match, a["cosine"], task.n))
+    st.subheader("The same image through matched features", anchor=False)
+    index = st.number_input("Test image", 0, gradients[0].shape[1] - 1, 0, key="of-image", bind="query-params")
+    rows, leading = [], range(min(SHOWN, len(match.partner)))
+    of_two = [(int(match.partner[i]), 1 if match.product[i] >= 0 else -1) for i in leading]
+    for name, g, shown in zip(found, gradients, ([(i, 1) for i in leading], of_two), strict=True):
+        row = [Picture(sign * g[i, index].numpy(), f"feature {i}", signed=True) for i, sign in shown]
+        rows += [Picture(task.x_test[index].numpy(), name), *row]
+        pictures(rows[-len(row) - 1 :], width=120)
+    figures["Matched features as pictures"] = partial(strip, rows, columns=len(leading) + 1, dark=night)
     label = plain(task.classes[int(task.labels_test[index])])
     st.caption(
-        f"Test image {index}, a {label}: the gradient of each feature for the true class, each on its own scale. Red "
-        "pixels, made brighter, help it; blue ones hurt."
+        f"Test image {index}, a {label}: gradients of the largest features of {names[one]}, below each its partner's, "
+        "turned the way in which both agree on the training images: an eigenvector's sign is free. Each on its own "
+        "scale. Red pixels, made brighter, raise the feature; blue ones lower it."
     )
 
 explain(

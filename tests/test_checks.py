@@ -14,6 +14,7 @@ from torch import nn
 
 import ntkcore as ntk
 from ntkcore import checks, nets
+from ntkcore.analysis.agreement import agreement
 from ntkcore.analysis.consistency import alignment_matrix, feature_gradients, subspace_overlap
 from ntkcore.analysis.evolution import look
 from ntkcore.analysis.flips import margin_along_eps
@@ -742,8 +743,11 @@ DOORS = {
         {"eps": ((), 0.1, (-0.1,), (NAN,))},
     ),
     "feature_gradients": Door(
-        lambda a: feature_gradients(a["kernel"], a["s"], a["x"], a["y"], a["x_test"], a["y_test"], a["features"]),
-        {"s": "thing", "x": "images", "y": "labels", "x_test": "images", "y_test": "labels", "features": "selection"},
+        lambda a: feature_gradients(a["kernel"], a["s"], a["x"], a["x_test"], a["features"]),
+        {"s": "thing", "x": "images", "x_test": "images", "features": "selection"},
+    ),
+    "agreement": Door(
+        lambda a: agreement(a.get("kernels", [a["K"]] * 2)), {}, {"kernels": ([], None, [np.eye(3)], 3, [torch.eye(2)])}
     ),
     "look": Door(lambda a: look(a["K"], a.get("k", 2)), {"K": "matrix", "k": "number"}, {"k": (0, 1.5)}),
     "alignment_matrix": Door(

@@ -4,11 +4,13 @@ From coarse to fine: alignment of whole kernels, ``<A, B> / (|A| |B|)`` (CKA; Co
 2019); overlap of leading eigenspaces, ``|V_A^T V_B|_F^2 / k``, the mean squared cosine of their principal angles;
 single eigenvectors, ``|<v_i^A, v_j^B>|``, each matched with a partner; and what matched features
 ``f^(i)(x) = lam_i^-1 K(x, X) v_i v_i^T Y`` (Tsilivis & Kempe 2022, section 4) look at: the cosine of their input
-gradients. All kernels are of the same n training images in the same order; everything is float64::
+gradients. An eigenvector's sign is free, and so is that of ``v_i^T Y`` where it is near 0, so features are compared
+without the label, each turned the way of its partner. All kernels are of the same n training images in the same order;
+everything is float64::
 
-    alignment_matrix([K_fc, K_conv], centred=True)               # [2, 2], ones on the diagonal
-    partner = match_features(s_fc.vectors, s_conv.vectors, 20)   # [20]: partner[i] is feature i's in the second
-    matched_gradient_cosine(gradients_fc, gradients_conv, partner)   # [20], from feature_gradients of each
+    alignment_matrix([K_fc, K_conv], centred=True)                    # [2, 2], ones on the diagonal
+    match = match_features(s_fc.vectors, s_conv.vectors, 20)          # match.partner[i] is feature i's in the second
+    matched_gradient_cosine(gradients_fc, gradients_conv, match)      # [20, m], from feature_gradients of each
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from ntkcore import checks
 from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK, classify, falling
-from ntkcore.analysis.eigenfeatures import Selection, Sweep, chosen_features, feature_bank
+from ntkcore.analysis.eigenfeatures import Selection, Sweep, chosen_features
 from ntkcore.analysis.pictures import pair_gradients
 from ntkcore.analysis.resampling import Band
 from ntkcore.analysis.spectrum import Spectrum, train_spectrum
@@ -99,16 +101,6 @@ def subspace_overlap(V1: Tensor, V2: Tensor, ks: Sequence[int]) -> Tensor:
     return sums[ks - 1] / ks
 
 
-def chance_overlap(k: int, n: int) -> tuple[float, float]:
-    """(mean, standard deviation) of ``subspace_overlap`` of two k-dimensional subspaces of R^n drawn uniformly.
-
-    ``k/n`` and ``(n - k)/n sqrt(2 / ((n - 1)(n + 2)))``: for k = 1 that of a squared cosine, Beta(1/2, (n - 1)/2).
-    """
-    n = checks.whole(n, "n", 1)
-    k = checks.whole(k, "k", 1, n)
-    return k / n, (n - k) / n * (2 / ((n - 1) * (n + 2))) ** 0.5 if n > 1 else 0.0
-
-
 def vector_overlap(V1: Tensor, V2: Tensor, top: int) -> Tensor:
     """``|<v_i, v_j>|`` of the leading eigenvectors, the first's along the rows: [top, top].
 
@@ -118,14 +110,25 @@ def vector_overlap(V1: Tensor, V2: Tensor, top: int) -> Tensor:
     return _products(V1, V2, top).abs()
 
 
-def match_features(V1: Tensor, V2: Tensor, top: int) -> Tensor:
-    """For each of the ``top`` leading features of the first its partner among those of the second: [top] long.
+@dataclass(frozen=True, eq=False)
+class Match:
+    """partner [F]: for each of the leading features of one kernel the index of another's; product [F]: ``<v_i,
+    v_partner(i)>``, whose size is the overlap and whose sign turns one the way of the other."""
+
+    partner: Tensor
+    product: Tensor
+
+
+def match_features(V1: Tensor, V2: Tensor, top: int) -> Match:
+    """For each of the ``top`` leading features of the first its partner among those of the second.
 
     One to one, such that the sum of ``|<v_i, v_partner(i)>|`` is largest (assignment problem; Kuhn 1955). Every
     feature gets a partner, a poor one where there is no better: look at its overlap.
     """
-    _, partner = linear_sum_assignment(vector_overlap(V1, V2, top).cpu().numpy(), maximize=True)
-    return torch.from_numpy(partner).long()
+    top = checks.whole(top, "top", 1, _most(V1, V2))
+    products = _products(V1, V2, top).cpu()
+    row, partner = linear_sum_assignment(products.abs().numpy(), maximize=True)
+    return Match(torch.from_numpy(partner).long(), products[row, partner])
 
 
 def _most(V1: Tensor, V2: Tensor) -> int:
@@ -151,65 +154,58 @@ def feature_gradients(
     kernel: KernelFunction,
     s: Spectrum,
     x: Tensor,
-    y: Tensor,
     images: Tensor,
-    labels: Tensor,
     features: Selection,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Input gradient of each feature at each image, toward the true class: [F, m, d] for F ``features``.
+    """Input gradient of each feature at each image, without its label: of ``lam_i^-1 K(x, X) v_i``, [F, m, C, H, W].
 
-    s: spectrum of ``kernel`` on the training set x [n, C, H, W], y [n, c]; images [m, C, H, W], labels [m, c]. As in
-    ``feature_pictures``, binary: of ``y f^(i)``; multi-class: of the feature's output for the true class. progress
-    counts images. Raises SpecError for a feature that does not exist, labels that do not fit, or a kernel without
+    s: spectrum of ``kernel`` on the training images x [n, C, H, W]; images [m, C, H, W]; F ``features``. In the images'
+    own precision. progress counts images. Raises SpecError for a feature that does not exist, or a kernel without
     gradients for pairs of images.
     """
     checks.progress(progress)
     x = checks.images(x).detach()
-    y = checks.labels(y, len(x))
-    images = checks.images(images, "images", shape=x.shape[1:]).detach()
-    labels = checks.labels(labels, len(images), "labels", y.shape[1])
+    images = checks.images(images, "images", shape=x.shape[1:]).detach().to(x.dtype)
     train_spectrum(kernel, x, checks.instance(s, Spectrum, "s", "spectrum(kernel(x)) makes one."))
     if not hasattr(untiled(kernel), "pair_gradients"):
         raise SpecError(
             f"{type(untiled(kernel)).__name__} gives no input gradients of image pairs. Use a closed-form kernel."
         )
-    bank = feature_bank(s, y, chosen_features(s, features))
-    vectors, readout = bank.weights[:, :, 0], bank.readout[:, 0]  # [F, n], [F, c]
-    toward = readout @ labels.double().T  # [F, m]: output for the true class per unit of K(x, X) v_i; sum over c
+    index = chosen_features(s, features)
+    weights = s.vectors[:, index].T / s.values[index, None]  # [F, n]
     prepare = getattr(untiled(kernel), "prepare", None)
-    x = prepare(x.double()) if prepare else x.double()
-    out = vectors.new_empty(len(vectors), len(images), images[0].numel())
+    x = prepare(x) if prepare else x
+    out = weights.new_empty(len(weights), len(images), images[0].numel())
     for i in range(len(images)):
         if progress is not None:
             progress(i, len(images), "gradients of features")
-        J = pair_gradients(kernel, images[i].double(), x)  # [n, d]
-        out[:, i] = toward[:, i, None] * (vectors @ J)  # sum over training images
+        out[:, i] = weights @ pair_gradients(kernel, images[i], x).double()  # sum over training images
     if progress is not None:
         progress(len(images), len(images), "gradients of features")
-    return out
+    return out.view(len(weights), *images.shape)
 
 
-def matched_gradient_cosine(gradients1: Tensor, gradients2: Tensor, partner: Tensor) -> Tensor:
-    """Mean over images of the cosine between the input gradients of matched features: [F].
+def matched_gradient_cosine(gradients1: Tensor, gradients2: Tensor, match: Match) -> Tensor:
+    """Cosine between the input gradients of matched features at each image: [F, m].
 
-    gradients1 [F, m, d], gradients2 [F2, m, d], partner [F]: positions along gradients2's features. The cosine is
-    signed: ``v_i`` enters ``f^(i)`` twice, so its arbitrary sign drops out, and a negative cosine means that the two
-    architectures push the image in opposite directions (as when the labels' small share ``v_i^T Y`` in a feature has
-    another sign in its partner). The label's sign drops out too, as it is the same on both
-    sides. An image where either gradient is exactly zero has no cosine and is left out; nan when none is left.
+    gradients1 [F, m, ...], gradients2 [F2, m, ...], match of F features. The second of a pair is turned by the sign of
+    ``<v_i, v_partner(i)>``, so that both rise together on the training images: 1 when they look at the same pixels in
+    the same way, about 0 when they have nothing to do with each other. The labels' part in a feature, ``v_i^T Y``, has
+    no say: where it is near 0 its sign is noise. nan where either gradient is exactly zero.
     """
     checks.tensor(gradients1, "gradients1"), checks.tensor(gradients2, "gradients2")
-    if gradients1.ndim != 3 or gradients2.ndim != 3 or gradients1.shape[1:] != gradients2.shape[1:]:
+    checks.instance(match, Match, "match", "match_features makes one.")
+    if min(gradients1.ndim, gradients2.ndim) < 3 or gradients1.shape[1:] != gradients2.shape[1:]:
         raise SpecError(
-            "Gradients must be [F, m, d] at the same m images of d pixels; "
+            "Gradients must be [F, m, ...] at the same m images; "
             f"got {tuple(gradients1.shape)} and {tuple(gradients2.shape)}."
         )
-    positions = torch.from_numpy(checks.codes(partner, len(gradients1), range(len(gradients2)), "partner"))
-    one, two = gradients1.double(), gradients2.double()[positions]
+    positions = torch.from_numpy(checks.codes(match.partner, len(gradients1), range(len(gradients2)), "partner"))
+    one, two = gradients1.double().flatten(2), gradients2.double().flatten(2)[positions]
     sizes = one.norm(dim=2) * two.norm(dim=2)  # [F, m]
-    cosine = (one * two).sum(2) / sizes  # sum over pixels
-    return torch.where(sizes > 0, cosine, torch.nan).nanmean(1)
+    cosine = (one * two).sum(2) / sizes * match.product.sign().to(one.device)[:, None]  # sum over pixels
+    return torch.where(sizes > 0, cosine, torch.nan)
 
 
 # -- classes of features -----------------------------------------------------------------------------------------

@@ -1,124 +1,182 @@
 """Consistency across architectures read aloud: sentences with the run's own numbers, as in ``readings``.
 
-Where the architectures do not agree, the sentence says so::
+Every number has its 95 % interval, over the training images (alignment, overlap) or over the test images at which
+gradients were taken, and stands beside what images paired at random would give. A verdict is drawn from the interval,
+before anything is rounded::
 
-    read_alignment(["FC(1)", "Conv(2)"], matrix, centred=True)  # "The centred alignment of FC(1) and Conv(2) is ..."
-    read_overlap(ks, {"FC(1) and Conv(2)": overlaps}, n=2000)
-    read_matched("FC(1)", "Conv(2)", partner, overlap, cosines)
+    read_answer(names, agreed)                     # "In part: all 6 pairs share more of the space ..."
+    read_alignment(names, agreed, centred=True)    # "The centred alignment of FC(1) and Conv(2) is 0.71 [0.66, 0.76]"
+    read_overlap(names, agreed)
+    read_matched("FC(1)", "Conv(2)", match, cosines, n=500)
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ntkcore.analysis.consistency import FeatureCount, chance_overlap, name_pairs
-from ntkcore.analysis.words import percent
+from ntkcore.analysis.agreement import HALF, SURE, Agreement, agreeing, chance_product, mean_cosine
+from ntkcore.analysis.consistency import FeatureCount, Match, name_pairs
+from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.words import percent, percent_within, within
 
-CLOSE, HALF = 0.9, 0.5  # an agreement of 1 means the same: from CLOSE on "nearly the same", below HALF "not"
-BEYOND_CHANCE = 3  # standard deviations
 NOTHING = "There is nothing to compare with: choose a second architecture."
 
 
-def read_alignment(names: Sequence[str], matrix: np.ndarray, centred: bool) -> str:
-    """Which kernels are most and least alike: matrix [A, A] from ``alignment_matrix``."""
-    matrix = np.asarray(matrix)
-    pairs = [(float(matrix[a, b]), name) for name, a, b in name_pairs(names)]
+def read_answer(names: Sequence[str], agreed: Agreement) -> str:
+    """Do the leading eigenspaces agree: more than images paired at random, and by more than half?"""
+    pairs = name_pairs(names)
     if not pairs:
         return NOTHING
-    (low, least), (high, most) = min(pairs), max(pairs)
-    digits = 2 if low < 0.99 else 3
-    kind = "centred alignment" if centred else "alignment, not centred,"
-    if len(pairs) == 1:
-        words = f"The {kind} of {most} is {high:.{digits}f}. "
-    else:
-        words = f"The {kind} of {len(pairs)} pairs goes from {low:.{digits}f} ({least}) to {high:.{digits}f} ({most}). "
-    if not centred:
-        return words + "It counts what all image pairs have in common as agreement: a number near 1 says little."
-    if low >= CLOSE:
-        return words + "The architectures see nearly the same likeness between images."
-    if low >= HALF:
-        return words + "The architectures agree in part on which images are alike."
-    which = "The architectures do not agree" if high < HALF else "Not all architectures agree"
-    return words + f"{which} on which images are alike."
+    share, beyond = _leading(agreed), _beyond_chance(agreed)
+    space, count = f"the space of their {_vectors(agreed)}", len(pairs)
+    if not beyond.all():
+        which = "" if count == 1 else f" for {count - int(beyond.sum())} of {count} pairs"
+        return f"Not here: what architectures share of {space} cannot be told from chance{which}."
+    all_of_them = "They" if count == 1 else f"All {count} pairs"
+    least = f"{'it is' if count == 1 else 'the least is'} {_told(share, int(np.argmin(share.mean)))}"
+    if (share.low > HALF).all():
+        return f"Yes, for the most part: {all_of_them.lower()} share more than half of {space}; {least}."
+    under = int((share.high < HALF).sum())
+    if under:
+        less = "but less than half" if under == count else f"but {under} of them less than half"
+        return f"In part: {all_of_them.lower()} share more of {space} than chance, {less}; {least}."
+    return (
+        f"More than chance: {all_of_them.lower()} share some of {space}. Whether it is more than half cannot be told "
+        f"from {agreed.n} images; {least}."
+    )
 
 
-def read_overlap(ks: Sequence[int], curves: Mapping[str, np.ndarray], n: int, k: int = 20) -> str:
-    """How much of their leading eigenspaces pairs of architectures share, beside chance.
-
-    ks [P] ascending; curves: pair ("FC(1) and Conv(2)") -> overlaps [P] from ``subspace_overlap``; n training images.
-    Read at the largest of ks up to ``k``.
-    """
-    if not curves:
+def read_alignment(names: Sequence[str], agreed: Agreement, centred: bool) -> str:
+    """Which kernels are most and least alike, beside the same kernels with images paired at random."""
+    band, chance = (
+        (agreed.alignment, agreed.chance_alignment) if centred else (agreed.uncentred, agreed.chance_uncentred)
+    )
+    pairs = name_pairs(names)
+    if not pairs:
         return NOTHING
-    at = max(int(np.searchsorted(np.asarray(ks), k, side="right")) - 1, 0)
-    k = int(ks[at])
-    if k == n:
-        return f"All {n} eigenvectors span the same space for every architecture: choose a smaller k to compare."
-    shared = sorted((float(np.asarray(curve)[at]), pair) for pair, curve in curves.items())
-    (low, least), (high, most) = shared[0], shared[-1]
-    mean, deviation = chance_overlap(k, n)
-    leading = f"{k} leading eigenvectors" if k > 1 else "leading eigenvector"
-    words = f"{most} share {percent(high)} of the space of their {leading}"
-    if len(shared) > 1:
-        words += f", {least} {percent(low)}"
-    words += f"; random directions among {n} images would share {percent(mean)}. "
-    strangers = sum(share <= mean + BEYOND_CHANCE * deviation for share, _ in shared)
-    if strangers:
-        which = "That is" if len(shared) == 1 else f"For {strangers} of {len(shared)} pairs it is"
-        return words + f"{which} no more than chance allows: they do not share these features."
-    if low >= CLOSE:
-        return words + "These features are nearly the same for all of them."
-    if low >= HALF:
-        return words + "They share most of these features, but not all."
-    fewer = sum(share < HALF for share, _ in shared)
-    which = "That is" if len(shared) == 1 else f"For {fewer} of {len(shared)} pairs it is"
-    return words + f"{which} more than chance and yet less than half: the features agree only in part."
+    flat = Band(*(np.array([side[a, b] for _, a, b in pairs]) for side in (band.mean, band.low, band.high)))
+    at_random = max(chance[a, b] for _, a, b in pairs)
+    number = ".2f" if flat.mean.min() < 0.99 else ".3f"
+    kind = "centred alignment" if centred else "alignment, not centred,"
+    ends, beside = (
+        _ends(flat, pairs, number, "is" if len(pairs) == 1 else "goes from"),
+        _random(len(pairs), f"{at_random:{number}}"),
+    )
+    words = f"The {kind} of {ends}; {beside}."
+    return words if centred else f"{words} What all images have in common counts as agreement here: it says little."
 
 
-def read_matched(
-    name: str, other: str, partner: np.ndarray, overlap: np.ndarray, cosines: np.ndarray, first: int = 5
-) -> str:
+def read_overlap(names: Sequence[str], agreed: Agreement) -> str:
+    """How much of their leading eigenspaces pairs of architectures share, beside images paired at random."""
+    pairs = name_pairs(names)
+    if not pairs:
+        return NOTHING
+    count, share, beyond = len(pairs), _leading(agreed), _beyond_chance(agreed)
+    at_random = _random(count, percent(float(agreed.chance[:, agreed.at].max())))
+    space = f"of the space of their {_vectors(agreed)}"
+    if count == 1:
+        words = f"{_ends(share, pairs, '%', 'share')} {space}; {at_random}. "
+    else:
+        words = f"{space.capitalize()}, {_ends(share, pairs, '%', 'share from')}; {at_random}. "
+    smallest, largest = (min(1.0, count * float(p)) for p in (agreed.p_values.min(), agreed.p_values.max()))
+    test = f"permutation test{f', corrected for {count} pairs' if count > 1 else ''}"
+    if beyond.all():
+        who = "That is" if count == 1 else f"For all {count} pairs it is"
+        words += f"{who} more than chance ({test}: p {'=' if count == 1 else 'at most'} {largest:.2g})"
+    elif not beyond.any():
+        return f"{words}That cannot be told from chance ({test}: p {'=' if count == 1 else 'at least'} {smallest:.2g})."
+    else:
+        words += (
+            f"For {int(beyond.sum())} of {count} pairs it is more than chance ({test}), for others it cannot be told"
+        )
+    over, under = int((share.low > HALF).sum()), int((share.high < HALF).sum())
+    if count == 1:
+        verdict = (
+            "more than half" if over else "less than half" if under else "about half, and the interval does not tell"
+        )
+        return f"{words}, and {verdict}."
+    parts = [
+        (over, "more than half"),
+        (under, "less than half"),
+        (count - over - under, "near half, as far as that can be told"),
+    ]
+    return f"{words}; {', '.join(f'for {number} {what}' for number, what in parts if number)}."
+
+
+def read_matched(name: str, other: str, match: Match, cosines: np.ndarray, n: int) -> str:
     """Whether matched features sit at the same index, have the same eigenvector and look at the same pixels.
 
-    partner [F] from ``match_features``, overlap [F] ``|<v_i, v_partner(i)>|``, cosines [F] from
-    ``matched_gradient_cosine`` (nan where it has none).
+    match of F features, cosines [F, m] from ``matched_gradient_cosine`` (nan where it has none); n training images.
     """
-    partner, overlap, cosines = np.asarray(partner), np.asarray(overlap), np.asarray(cosines, dtype=float)
-    count, known = len(partner), cosines[np.isfinite(cosines)]
-    same = int((partner == np.arange(count)).sum())
-    strong = int((overlap >= CLOSE).sum())
+    partner, overlap = match.partner.numpy(), match.product.abs().numpy()
+    count, needed = len(partner), chance_product(n, len(partner) ** 2)
+    same, close = int((partner == np.arange(count)).sum()), agreeing(match, n)
     words = (
-        f"Of the {count} largest features of {name}, {same} have their partner at the same index of {other}; "
-        f"{strong} pairs of eigenvectors are nearly the same (overlap {CLOSE} or more), on average the overlap is "
+        f"Of the {count} largest features of {name}, {same} have their partner at the same index of {other}. For "
+        f"{int(close.sum())} the eigenvectors overlap by {max(HALF, needed):.2f} or more; on average it is "
         f"{overlap.mean():.2f}. "
     )
-    if not len(known):
+    means = {which: mean_cosine(cosines[rows]) for which, rows in (("there", close), ("for the others", ~close))}
+    known = {which: band for which, band in means.items() if np.isfinite(band.mean)}
+    if not known:
         return words + "No feature has an input gradient to compare."
-    head, tail = cosines[:first], cosines[first:]
-    words += f"The cosine of their input gradients is {known.mean():+.2f} on average"
-    if np.isfinite(head).any() and np.isfinite(tail).any():
-        words += f", {np.nanmean(head):+.2f} over the first {len(head)} and {np.nanmean(tail):+.2f} over the others"
-    opposite = int((known < 0).sum())
-    if opposite:
-        words += f"; for {opposite} of {count} it is negative, a push the other way"
-    if known.mean() >= HALF:
-        return words + f". Matched features look {'' if known.mean() >= CLOSE else 'largely '}at the same pixels."
-    if overlap.mean() >= HALF:
-        return words + ". Features that agree on the training images do not look at the same pixels."
-    return words + ". The architectures do not have these features in common."
+    told = [f"{within(float(b.mean), float(b.low), float(b.high), '+.2f')} {which}" for which, b in known.items()]
+    words += f"The mean cosine of their input gradients at {cosines.shape[1]} test images is {' and '.join(told)}"
+    unsure = [which for which, band in known.items() if not (band.low > 0 or band.high < 0)]
+    rest = f", which cannot be told from 0{'' if len(known) == 1 else f' {unsure[0]}' if len(unsure) == 1 else ''}"
+    return f"{words}{rest if unsure else ''}: 1 would be the same picture, 0 unrelated ones."
+
+
+def _leading(agreed: Agreement) -> Band:
+    """Of each pair, the overlap that is read aloud."""
+    band, at = agreed.overlap, agreed.at
+    return Band(band.mean[:, at], band.low[:, at], band.high[:, at])
+
+
+def _beyond_chance(agreed: Agreement) -> np.ndarray:
+    """Which pairs overlap more than chance: Bonferroni's correction."""
+    return len(agreed.p_values) * agreed.p_values < SURE
+
+
+def _vectors(agreed: Agreement) -> str:
+    k = int(agreed.ks[agreed.at])
+    return f"{k} leading eigenvectors" if k > 1 else "leading eigenvector"
+
+
+def _told(band: Band, place: int, number: str = "%") -> str:
+    ends = (float(side[place]) for side in (band.mean, band.low, band.high))
+    return percent_within(*ends) if number == "%" else within(*ends, number)
+
+
+def _ends(band: Band, pairs: Sequence[tuple[str, int, int]], number: str, verb: str) -> str:
+    """The one pair's value, or the smallest and the largest with their pairs: "6 pairs share from ... to ..."."""
+    if len(pairs) == 1:
+        return f"{pairs[0][0]} {verb} {_told(band, 0, number)}"
+    ends = (band.mean.argmin(), band.mean.argmax())
+    low, high = (f"{_told(band, place, number)} ({pairs[place][0]})" for place in ends)
+    return f"{len(pairs)} pairs {verb} {low} to {high}"
+
+
+def _random(count: int, value: str) -> str:
+    return f"with the images of one in random order it would be {'' if count == 1 else 'at most '}{value} on average"
 
 
 def read_tallies(counts: Mapping[str, FeatureCount]) -> str:
-    """Whether the robust features sit among the largest eigenvalues for every architecture."""
-    parts = [f"{name} {c.top_robust} of {c.top} ({c.robust} of all {c.features})" for name, c in counts.items()]
-    known = [c.spearman for c in counts.values() if c.spearman.known[0]]
-    falls = [band for band in known if band.high[0] < 0]
-    words = f"Robust features among the largest eigenvalues: {', '.join(parts)}. "
+    """Whether the robust features sit among the largest eigenvalues, and fewer answers survive along the index, for
+    every architecture."""
+    top = max(c.top for c in counts.values())
+    robust = [f"{name} {c.top_robust} of {c.robust}" for name, c in counts.items() if c.robust]
+    none = [name for name, c in counts.items() if not c.robust]
+    words = f"Robust features among the {top} largest eigenvalues: {', '.join(robust)}. " if robust else ""
+    words += f"{' and '.join(none)} {'have' if len(none) > 1 else 'has'} no robust feature here. " if none else ""
+    known = {name: c.spearman for name, c in counts.items() if c.spearman.known[0]}
     if not known:
         return words + "Too few features are useful to say how robustness goes along the index."
-    means = [band.mean[0] for band in known]
-    spread = f"Spearman {min(means):+.2f}" + (f" to {max(means):+.2f}" if len(known) > 1 else "")
-    what = "The share of right answers that useful features keep falls along the index"
-    if len(falls) < len(counts):
-        return words + f"{what} for {len(falls)} of {len(counts)}: {spread}."
-    return words + f"{what}{' for all of them' * (len(counts) > 1)}: {spread}."
+    falls, rest = sum(band.high[0] < 0 for band in known.values()), len(counts) - len(known)
+    bands = [f"{name} {within(b.mean[0], b.low[0], b.high[0], '+.2f')}" for name, b in known.items()]
+    verb = "falls" if falls == len(known) else "is seen to fall"
+    whom = "all of them" if falls == len(counts) else f"{falls} of {len(counts)}"
+    whom = f" for {whom}" if len(counts) > 1 or not falls else ""
+    words += f"The share of right answers that useful features keep {verb} along the index{whom}"
+    few = f"; for {rest} too few features are useful to say" if rest else ""
+    return f"{words} (Spearman {', '.join(bands)}){few}."

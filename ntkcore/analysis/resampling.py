@@ -97,3 +97,35 @@ def share_band(right: np.ndarray) -> Band:
         return Band(*(np.full(right.shape[1], np.nan),) * 3)
     share = right.mean(0)
     return Band(share, *wilson(share, len(right), LEVEL))
+
+
+def jackknife(value: np.ndarray, left_out: np.ndarray) -> Band:
+    """A statistic with its interval (LEVEL) from its values when each of G groups of points is left out in turn.
+
+    value [...], left_out [G, ...]: ``value -+ t sqrt((G - 1)/G sum_g (left_out_g - mean)^2)`` with Student's t of
+    G - 1 degrees of freedom (Tukey 1958; Shao & Tu 1995, section 2.3). Nothing is known of the interval, nan, where
+    there is one group only, or a value is nan.
+    """
+    value, left_out = np.asarray(value, dtype=float), np.asarray(left_out, dtype=float)
+    groups = len(left_out)
+    if groups < 2:
+        return Band(value, *(np.full_like(value, np.nan),) * 2)
+    error = np.sqrt((groups - 1) * left_out.var(0))
+    reach = stats.t.ppf(0.5 + LEVEL / 2, groups - 1) * error
+    return Band(value, value - reach, value + reach)
+
+
+def mean_band(values: np.ndarray) -> Band:
+    """Means along the last axis with Student's interval (LEVEL): values [..., m] -> Band of [...].
+
+    nan counts as absent; the interval is nan where fewer than two values are there, the mean where there is none.
+    """
+    values = np.asarray(values, dtype=float)
+    known = np.isfinite(values)
+    count = known.sum(-1)
+    nothing = np.full(count.shape, np.nan)
+    mean = np.divide(np.where(known, values, 0).sum(-1), count, out=nothing.copy(), where=count > 0)
+    squares = np.where(known, values - mean[..., None], 0) ** 2
+    variance = np.divide(squares.sum(-1), count * (count - 1), out=nothing.copy(), where=count > 1)  # of the mean
+    reach = stats.t.ppf(0.5 + LEVEL / 2, np.maximum(count - 1, 1)) * np.sqrt(variance)
+    return Band(mean, mean - reach, mean + reach)

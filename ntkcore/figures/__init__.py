@@ -13,7 +13,7 @@ from ntkcore.figures.along_index import class_shares, perturbation_split, shares
 from ntkcore.figures.along_steps import cosine_along_training, training_curves
 from ntkcore.figures.attack import contact_sheet, first_flip, margin_along_eps
 from ntkcore.figures.bands import Band
-from ntkcore.figures.consistency import alignment_heatmap, matched_cosines, overlap_along_k, vector_overlap_heatmap
+from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
 from ntkcore.figures.eigenfeatures import usefulness_robustness
 from ntkcore.figures.evolution import accuracy_along_epochs, frozen_accuracy
 from ntkcore.figures.export import chart_config, directory_files, to_csv, to_frame, to_html
@@ -56,7 +56,7 @@ __all__ = [
     "lazy_by_threshold",
     "learned_modes",
     "margin_along_eps",
-    "matched_cosines",
+    "matched_features",
     "montage",
     "overlap_along_k",
     "perturbation_split",

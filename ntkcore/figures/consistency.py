@@ -1,12 +1,14 @@
 """Figures of consistency across architectures: alignment, shared eigenspaces, matched eigenvectors and gradients.
 
 What is drawn is defined in ``analysis.consistency``: alignment ``<A, B> / (|A| |B|)`` of two kernels, overlap
-``|V_A^T V_B|_F^2 / k`` of their leading eigenspaces (``k/n`` by chance), ``|<v_i^A, v_j^B>|``, and the cosine of
-the input gradients of matched features. A curve a pair of architectures, each with a colour, dash and symbol::
+``|V_A^T V_B|_F^2 / k`` of their leading eigenspaces, ``|<v_i^A, v_j^B>|``, and the cosine of the input gradients of
+matched features, with their intervals and what images paired at random would give (``analysis.agreement``). A curve a
+pair of architectures, each with a colour, dash and symbol::
 
-    fig = alignment_heatmap(["FC(1)", "Conv(2)"], matrix)                       # [A, A]
-    fig = overlap_along_k(ks, {"FC(1) and Conv(2)": overlap}, n=2000)           # [P] each
+    fig = alignment_heatmap(["FC(1)", "Conv(2)"], band)                         # of [A, A]
+    fig = overlap_along_k(ks, {"FC(1) and Conv(2)": band}, chance)              # of [P] each
     fig = vector_overlap_heatmap(overlaps, "FC(1)", "Conv(2)")                  # [top, top]
+    fig = matched_features(match, cosines, n=2000)                              # [F], [F, m]
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +16,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.consistency import name_pairs
+from ntkcore.analysis.agreement import agreeing, leading, mean_cosine
+from ntkcore.analysis.consistency import Match, name_pairs
+from ntkcore.analysis.resampling import Band, mean_band
 from ntkcore.errors import DataError
+from ntkcore.figures.bands import known_band
 from ntkcore.figures.checks import plural, thin, vector
-from ntkcore.figures.palette import CLASS_SYMBOLS, MAX_CLASSES, MUTED, SEQUENTIAL, class_colours
+from ntkcore.figures.palette import CLASS_SYMBOLS, MAX_CLASSES, MUTED, SEQUENTIAL, TEXT, class_colours
 from ntkcore.figures.template import (
     colorbar_above,
     count_axis,
@@ -35,26 +40,32 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 def alignment_heatmap(
-    names: Sequence[str], matrix: np.ndarray, *, quantity: str = "kernel alignment", dark: bool = False
+    names: Sequence[str], band: Band, *, quantity: str = "kernel alignment", dark: bool = False
 ) -> go.Figure:
-    """Alignment of every pair of kernels, each number written into its square.
+    """Alignment of every pair of kernels, each number written into its square, its interval told on hover.
 
     Args:
         names: of the A architectures.
-        matrix: ``[A, A]`` from ``analysis.consistency.alignment_matrix``, drawn from 0 to 1.
+        band: of ``[A, A]``, from ``analysis.agreement``, drawn from 0 to 1.
         quantity: what the numbers are, in words, for the colour bar and the alt text.
     """
     count = len(names)
-    matrix = _matrix(matrix, "matrix", count)
+    matrix, low, high = (_matrix(side, "band", count) for side in (band.mean, band.low, band.high))
     side = min(560, 220 + 84 * count)
     x = np.arange(count, dtype=np.int32)
     fig = _square(matrix, x, quantity, dark, side)
-    rows, columns = np.meshgrid([short(name) for name in names], [short(name) for name in names], indexing="ij")
-    texts = [[f"{a} and {b}" for a, b in zip(*pair, strict=True)] for pair in zip(rows, columns, strict=True)]
-    hover = f"%{{text}}<br>{plain(quantity)} %{{z:.3f}}<extra></extra>"
+    shown = [short(name) for name in names]
     digits = 2 if matrix.min() < 0.99 else 3  # not centred, all are close to 1
-    fig.update_traces(text=texts, texttemplate=f"%{{z:.{digits}f}}", textfont={"size": 12}, hovertemplate=hover)
-    ticks = {"tickvals": x, "ticktext": rows[:, 0].tolist()}
+    interval = [
+        [
+            f"{shown[a]} and {shown[b]}<br>{matrix[a, b]:.{digits}f} [{low[a, b]:.{digits}f}, {high[a, b]:.{digits}f}]"
+            for b in x
+        ]
+        for a in x
+    ]
+    hover = f"{plain(quantity)} of %{{text}}<extra></extra>"
+    fig.update_traces(text=interval, texttemplate=f"%{{z:.{digits}f}}", textfont={"size": 12}, hovertemplate=hover)
+    ticks = {"tickvals": x, "ticktext": shown}
     fig.update_xaxes(ticks | {"title_text": "architecture"})
     fig.update_yaxes(ticks | {"title_text": "architecture"})
     alt = f"{quantity[:1].upper()}{quantity[1:]} of {plural(count, 'architecture')}"
@@ -64,30 +75,45 @@ def alignment_heatmap(
     return describe(fig, f"{alt}: {_ends(values, f'{{:.{digits}f}}')}.")
 
 
-def overlap_along_k(ks: np.ndarray, curves: Mapping[str, np.ndarray], *, n: int, dark: bool = False) -> go.Figure:
+def overlap_along_k(ks: np.ndarray, curves: Mapping[str, Band], chance: np.ndarray, *, dark: bool = False) -> go.Figure:
     """Overlap of the k leading eigenvectors of pairs of architectures, along k on a log axis.
 
     Args:
-        ks: ``[P]`` numbers of eigenvectors, ascending, from 1 to ``n``.
-        curves: pair of architectures in words -> ``[P]`` overlaps from ``analysis.consistency.subspace_overlap``.
-        n: number of training images; ``k/n``, the overlap of random subspaces, is a dotted guide.
+        ks: ``[P]`` numbers of eigenvectors, ascending, from 1 on.
+        curves: pair of architectures in words -> a band of ``[P]`` overlaps, from ``analysis.agreement``.
+        chance: ``[P]`` overlaps that images paired at random would have at most on average, a dotted guide.
     """
     ks = vector(ks, "ks")
-    if not (ks[0] >= 1 and ks[-1] <= n and (np.diff(ks) > 0).all()):
-        raise DataError(f"ks must ascend from 1 or more to at most n = {n}; they go from {ks[0]:g} to {ks[-1]:g}.")
+    if not (ks[0] >= 1 and (np.diff(ks) > 0).all()):
+        raise DataError(f"ks must ascend from 1 or more; they go from {ks[0]:g} to {ks[-1]:g}.")
+    chance, at = vector(chance, "chance", ks.size), leading(ks)
     fig = new_figure(dark=dark, height=400)
-    chance = go.Scatter(x=thin(ks), y=thin(ks / n), mode="lines", name="random subspaces, k/n", line=guide(dark))
-    chance.update(hovertemplate="random subspaces, k = %{x:.0f}<br>overlap %{y:.2f}<extra></extra>")
-    fig.add_trace(chance)
-    drawn = _curves(fig, thin(ks), curves, ks.size, dark)
-    for trace in drawn:
-        trace.update(hovertemplate=f"{trace.name}<br>k = %{{x:.0f}}, overlap %{{y:.2f}}<extra></extra>")
+    if not 1 <= len(curves) <= MAX_CLASSES:
+        raise DataError(
+            f"Got {len(curves)} pairs of architectures; from 1 to {MAX_CLASSES} are told apart. Choose "
+            f"{'fewer architectures' if curves else 'at least two architectures'}."
+        )
+    line = go.Scatter(x=thin(ks), y=thin(chance), mode="lines", name="images paired at random", line=guide(dark))
+    fig.add_trace(line.update(hovertemplate="images paired at random, k = %{x:.0f}<br>overlap %{y:.1%}<extra></extra>"))
+    for number, (pair, given) in enumerate(curves.items()):
+        band = known_band(given, pair, ks.size)
+        look = {"color": class_colours(len(curves), dark)[number]}
+        ends = [
+            f" [{low:.1%}, {high:.1%}]" if high > low else "" for low, high in zip(band.low, band.high, strict=True)
+        ]
+        bars = {"array": thin(band.high - band.mean), "arrayminus": thin(band.mean - band.low), "symmetric": False}
+        trace = go.Scatter(x=thin(ks), y=thin(band.mean), mode="lines+markers", name=plain(pair), text=ends)
+        trace.update(line=look | {"dash": DASHES[number % len(DASHES)], "width": 2})
+        trace.update(
+            marker={"symbol": CLASS_SYMBOLS[number], "size": 5}, error_y=bars | look | {"thickness": 1, "width": 2}
+        )
+        trace.update(hovertemplate=f"{trace.name}<br>k = %{{x:.0f}}, overlap %{{y:.1%}}%{{text}}<extra></extra>")
+        fig.add_trace(trace)
     fig.update_xaxes(title_text="number of leading eigenvectors, k", **count_axis(int(ks[-1])))
     fig.update_yaxes(title_text="overlap of eigenspaces", range=[0, 1.03])
-    at = max(int(np.searchsorted(ks, 20, side="right")) - 1, 0)
-    ends = _ends({pair: float(np.asarray(curve)[at]) for pair, curve in curves.items()}, "{:.2f}")
-    alt = f"Overlap of leading eigenspaces of {plural(len(drawn), 'pair')} of architectures along k; "
-    return describe(fig, f"{alt}at k = {ks[at]:.0f}: {ends}; chance gives {ks[at] / n:.2g}.")
+    ends = _ends({pair: float(np.asarray(band.mean)[at]) for pair, band in curves.items()}, "{:.1%}")
+    alt = f"Overlap of leading eigenspaces of {plural(len(curves), 'pair')} of architectures along k; "
+    return describe(fig, f"{alt}at k = {ks[at]:.0f}: {ends}; images paired at random give {chance[at]:.1%}.")
 
 
 def vector_overlap_heatmap(matrix: np.ndarray, name_rows: str, name_columns: str, *, dark: bool = False) -> go.Figure:
@@ -111,37 +137,50 @@ def vector_overlap_heatmap(matrix: np.ndarray, name_rows: str, name_columns: str
     return describe(fig, f"{alt}the diagonal {matrix.diagonal().mean():.2f}, largest in its row {best} of {top} times.")
 
 
-def matched_cosines(index: np.ndarray, curves: Mapping[str, np.ndarray], *, dark: bool = False) -> go.Figure:
-    """Mean cosine between the input gradients of matched features, along the eigenvalue index.
+def matched_features(match: Match, cosines: np.ndarray, *, n: int, dark: bool = False) -> go.Figure:
+    """Features of one architecture and their partners of another, along the first's eigenvalue index.
 
     Args:
-        index: ``[F]`` ascending indices of the first architecture's features, 0 the largest eigenvalue.
-        curves: pair of architectures in words -> ``[F]`` signed cosines; nan is a gap.
+        match: of F features, from ``analysis.consistency.match_features``.
+        cosines: ``[F, m]`` of their input gradients at m images, signed; drawn as the mean over images with its
+            interval, filled where the eigenvectors agree. nan is a gap.
+        n: number of training images, entries of an eigenvector.
     """
-    index = np.asarray(index)
-    if (
-        index.ndim != 1
-        or index.size == 0
-        or index.dtype.kind not in "iu"
-        or index[0] < 0
-        or (np.diff(index) <= 0).any()
-    ):
-        raise DataError(f"index has shape {index.shape}; ascending whole numbers from 0 on are needed.")
-    fig = new_figure(dark=dark, height=380)
-    drawn = _curves(fig, thin(index + 1), curves, index.size, dark)
-    for trace in drawn:
-        trace.update(customdata=index.astype(np.int32))
-        trace.update(hovertemplate=f"{trace.name}<br>feature %{{customdata}}, cosine %{{y:+.2f}}<extra></extra>")
-    heights = np.concatenate([trace.y for trace in drawn])
-    known = heights[np.isfinite(heights)]
-    low = min(-0.1, 1.1 * float(known.min())) if known.size else -0.1
-    fig.update_xaxes(index_axis(int(index[-1]) + 1))
-    fig.update_yaxes(title_text="cosine of input gradients", range=[low, 1.05])
+    overlap, partner = (vector(part, "match") for part in (match.product.abs(), match.partner))
+    cosines = np.asarray(cosines, dtype=float)
+    if cosines.ndim != 2 or len(cosines) != overlap.size:
+        raise DataError(f"cosines has shape {cosines.shape}; [{overlap.size}, m] is needed, a row for each feature.")
+    band, index = mean_band(cosines), np.arange(overlap.size)
+    fig = new_figure(dark=dark, height=520)
+    names = [f"feature {i}, partner {j:.0f}" for i, j in zip(index, partner, strict=True)]
+    grey = go.Scatter(x=thin(index + 1), y=thin(overlap), mode="lines+markers", name="overlap of eigenvectors")
+    grey.update(line=guide(dark) | {"dash": "dash"}, marker={"symbol": "diamond", "size": 6}, text=names)
+    fig.add_trace(grey.update(hovertemplate="%{text}<br>overlap of eigenvectors %{y:.2f}<extra></extra>"))
+    reach = np.where(np.isfinite(band.low), band.high - band.mean, 0)
+    ends = [
+        f"{n}<br>cosine {m:+.2f} [{a:+.2f}, {b:+.2f}]"
+        for n, m, a, b in zip(names, band.mean, band.low, band.high, strict=True)
+    ]
+    colour = {"color": TEXT.colour(dark)}
+    dots = go.Scatter(x=thin(index + 1), y=thin(band.mean), mode="markers", name="cosine of input gradients", text=ends)
+    close = agreeing(match, n)
+    symbols = np.where(close, "circle", "circle-open").tolist()
+    dots.update(
+        marker=colour | {"size": 7, "symbol": symbols},
+        error_y=colour | {"array": thin(reach), "thickness": 1.2, "width": 3},
+    )
+    fig.add_trace(dots.update(hovertemplate="%{text}<extra></extra>"))
+    known = np.isfinite(band.mean)
+    low = float((band.mean - reach)[known].min()) if known.any() else 0.0
+    fig.update_xaxes(index_axis(overlap.size))
+    fig.update_yaxes(title_text="overlap, cosine", range=[min(-0.1, 1.1 * low), 1.05])
     fig.update_yaxes(zeroline=True, zerolinecolor=MUTED.colour(dark))
-    means = {pair: np.asarray(curve, dtype=float) for pair, curve in curves.items()}
-    means = {pair: float(curve[np.isfinite(curve)].mean()) for pair, curve in means.items() if np.isfinite(curve).any()}
-    alt = f"Mean cosine between input gradients of {plural(index.size, 'matched feature')}: "
-    return describe(fig, alt + (f"on average {_ends(means, '{:+.2f}')}." if means else "none of them has a gradient."))
+    alt = f"{plural(overlap.size, 'matched feature')}: overlap of eigenvectors {overlap.mean():.2f} on average"
+    if not known.any():
+        return describe(fig, f"{alt}; none of them has an input gradient.")
+    groups = {"agree": mean_cosine(cosines[close]), "do not": mean_cosine(cosines[~close])}
+    told = [f"{float(found.mean):+.2f} where eigenvectors {which}" for which, found in groups.items() if found.known]
+    return describe(fig, f"{alt}; mean cosine of input gradients {', '.join(told)}.")
 
 
 def _square(matrix: np.ndarray, at: np.ndarray, quantity: str, dark: bool, side: int) -> go.Figure:
@@ -153,25 +192,6 @@ def _square(matrix: np.ndarray, at: np.ndarray, quantity: str, dark: bool, side:
     fig.update_xaxes(frame | {"range": [-0.5, len(at) - 0.5]})
     fig.update_yaxes(frame | {"range": [len(at) - 0.5, -0.5], "constraintoward": "top", "scaleanchor": "x"})
     return fig
-
-
-def _curves(
-    fig: go.Figure, x: np.ndarray, curves: Mapping[str, np.ndarray], length: int, dark: bool
-) -> list[go.Scatter]:
-    """Add a line for each pair, told apart by colour, dash and symbol; returns the traces."""
-    if not 1 <= len(curves) <= MAX_CLASSES:
-        raise DataError(
-            f"Got {len(curves)} pairs of architectures; from 1 to {MAX_CLASSES} are told apart. Choose "
-            f"{'fewer architectures' if curves else 'at least two architectures'}."
-        )
-    first = len(fig.data)
-    for number, (pair, values) in enumerate(curves.items()):
-        colour, dash = class_colours(len(curves), dark)[number], DASHES[number % len(DASHES)]
-        symbol = CLASS_SYMBOLS[number]
-        trace = go.Scatter(x=x, y=thin(vector(values, pair, length)), mode="lines+markers", name=plain(pair))
-        trace.update(line={"color": colour, "dash": dash, "width": 2}, marker={"symbol": symbol, "size": 5})
-        fig.add_trace(trace)
-    return list(fig.data[first:])
 
 
 def _ends(values: Mapping[str, float], form: str) -> str:

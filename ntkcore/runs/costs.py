@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ntkcore import data, nets
+from ntkcore.analysis.agreement import GROUPS
 from ntkcore.analysis.attacks import Attack
 from ntkcore.runs import costs_motion, specs
 from ntkcore.runs.rates import Rates
@@ -91,7 +92,7 @@ def _inputs(spec: specs.StageSpec) -> list[specs.StageSpec]:
     if isinstance(spec, specs.CurvesSpec | specs.PicturesSpec):
         return [spec.sweep]
     if isinstance(spec, specs.ConsistencySpec):
-        return list(spec.sweeps)
+        return [specs.SpectrumSpec(kernel=kernel) for kernel in spec.kernels]
     if isinstance(spec, specs.PathSpec):
         return [specs.SpectrumSpec(kernel=spec.kernel)]
     if isinstance(spec, specs.TwinSpec | specs.NetworkSpec):
@@ -119,9 +120,12 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
     if isinstance(spec, specs.TwinSpec | specs.NetworkSpec | specs.PerturbSpec | specs.TransferSpec):
         return _of_nets(spec, rates)
     if isinstance(spec, specs.ConsistencySpec):
-        kernels = [_Size.of(sweep.kernel) for sweep in spec.sweeps]
-        each = [20 * (size.attack(spec.top, ONE_STEP, rates) + OVERHEAD) for size in kernels]
-        return Estimate(sum(each), 16.0 * len(kernels) * kernels[0].n ** 2)
+        n, many = spec.kernels[0].data.n_train, len(spec.kernels)
+        return Estimate(many * (1 + GROUPS) * rates.eigh * n**3, 16.0 * many * n**2)
+    if isinstance(spec, specs.GradientsSpec):
+        size = _Size.of(spec.kernel)
+        each = 3 * size.n * size.recursion(rates, spec.kernel.precision == "float64") * (POOLED if size.pooled else 1)
+        return Estimate(min(spec.images, size.m) * (each + OVERHEAD), size.gradient_bytes())
     if isinstance(spec, specs.PathSpec):
         size = _Size.of(spec.kernel)
         each = size.attack(len(spec.steps), ONE_STEP, rates, double=True) + OVERHEAD

@@ -21,8 +21,9 @@ ARCHITECTURES = {
     "Myrtle-5": NetSpec(family="myrtle", depth=5),
     "Myrtle-7": NetSpec(family="myrtle", depth=7),
 }
-COMPARED = ("FC(1)", "FC(3)", "Conv(2)", "Myrtle-5")
-SMALL = 8  # pixels a side at which Myrtle kernels take a moment, not an hour
+COMPARED = ("FC(1)", "Conv(2)", "FC(3)", "Myrtle-5")
+MOST = 5  # architectures: ten pairs can be told apart in a figure
+SMALL = 16  # pixels a side at which Myrtle kernels take seconds, not an hour
 
 
 def with_net(experiment: Experiment, name: str) -> Experiment:
@@ -33,7 +34,7 @@ def with_net(experiment: Experiment, name: str) -> Experiment:
 
 
 def comparison_controls(experiment: Experiment) -> dict[str, Experiment]:
-    """Two to six architectures on the sidebar's data, by default fewer and smaller images; stops with a sentence."""
+    """Two to five architectures on the sidebar's data, by default fewer and smaller images; stops with a sentence."""
     a, b, c, d = st.columns([4, 1, 1, 1])
     names = a.multiselect(
         "Architectures",
@@ -41,20 +42,20 @@ def comparison_controls(experiment: Experiment) -> dict[str, Experiment]:
         default=list(COMPARED),
         key="compared",
         bind="query-params",
-        max_selections=6,
+        max_selections=MOST,
     )
     spec = experiment.data
     n = b.number_input(
         "Training images",
         min(10, spec.n_train),
         spec.n_train,
-        min(150, spec.n_train),
+        min(500, spec.n_train),
         50,
         key="cn",
         bind="query-params",
     )
     m = c.number_input(
-        "Test images", min(5, spec.n_test), spec.n_test, min(80, spec.n_test), 10, key="cm", bind="query-params"
+        "Test images", min(5, spec.n_test), spec.n_test, min(500, spec.n_test), 10, key="cm", bind="query-params"
     )
     sizes = [side for side in data.info(spec).sizes if side >= 4 and (spec.size is None or side <= spec.size)]
     full = spec.size or "full"
@@ -62,7 +63,7 @@ def comparison_controls(experiment: Experiment) -> dict[str, Experiment]:
     small = next((side for side in sorted(sizes, reverse=True) if side <= SMALL), full)
     size = d.selectbox("Image side", options, index=options.index(small), key="cside", bind="query-params")
     if len(names) < 2:
-        st.info("Choose two to six architectures to compare.")
+        st.info("Choose two to five architectures to compare.")
         st.stop()
     try:
         smaller = spec.replace(n_train=n, n_test=m, size=None if size == "full" else size)

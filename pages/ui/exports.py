@@ -34,6 +34,7 @@ PAGES = {
     "perturb": "pages/transfer.py",
     "transfer": "pages/transfer.py",
     "consistency": "pages/consistency.py",
+    "gradients": "pages/consistency.py",
     **{spec.stage: "pages/evolution.py" for spec in specs.MOTION},
 }
 
@@ -49,11 +50,11 @@ def _controls(spec: specs.StageSpec) -> dict[str, object]:
     """The controls of the page, by their keys, that belong to the run."""
     if isinstance(spec, specs.FlipSpec):
         return {"image": spec.index}
-    if isinstance(spec, specs.ConsistencySpec):
-        names = [str(sweep.kernel.net.build()) for sweep in spec.sweeps]
-        data = spec.sweeps[0].kernel.data
+    if isinstance(spec, specs.ConsistencySpec | specs.GradientsSpec):
+        kernels = getattr(spec, "kernels", None) or (spec.kernel,)
+        names, data = [str(kernel.net.build()) for kernel in kernels], kernels[0].data
         found = {"cn": data.n_train, "cm": data.n_test, "cside": data.size or "full"}
-        return found | ({"compared": names} if set(names) <= set(ARCHITECTURES) else {})
+        return found | ({"compared": names} if len(names) > 1 and set(names) <= set(ARCHITECTURES) else {})
     if isinstance(spec, specs.MOTION):
         return evolutions.controls_of(specs.run_of(spec), specs.checkpoint_of(spec).epoch)
     perturb, found = getattr(spec, "perturb", spec), {}
@@ -92,8 +93,8 @@ def net_in_words(entry: Artifact) -> str:
     if isinstance(spec, specs.TransferSpec):
         return specs.model_name(spec.target).split(", trained")[0]
     if isinstance(spec, specs.ConsistencySpec):
-        return ", ".join(str(sweep.kernel.net.build()) for sweep in spec.sweeps)
-    attack = "" if entry.stage in ("kernel", "spectrum", "path") else f", {experiment.attack}"
+        return ", ".join(str(kernel.net.build()) for kernel in spec.kernels)
+    attack = "" if entry.stage in ("kernel", "spectrum", "path", "gradients") else f", {experiment.attack}"
     if experiment.checkpoint is not None:
         return f"{specs.net_name(experiment.checkpoint.run)}, epoch {experiment.checkpoint.epoch}{attack}"
     return f"{experiment.net.build()} {experiment.kind.upper()}{attack}"

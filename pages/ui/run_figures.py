@@ -8,7 +8,6 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.consistency import name_pairs
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.analysis.storyline import Storyline, along_steps
 from ntkcore.analysis.tradeoff import KEPT
@@ -25,11 +24,10 @@ from ntkcore.figures.strip import Picture, strip
 from ntkcore.figures.transfer import accuracy_along_eps
 from ntkcore.runs import specs
 from ntkcore.runs.stages import read_curves
+from ntkcore.runs.stages.consistency import read_agreement
 from ntkcore.runs.store import Artifact
 from pages.ui.pictures import feature_rows, perturbation_row
 from pages.ui.services import load_task
-
-MOST_PAIRS = 10  # lines that can be told apart
 
 
 def figures_of(spec: specs.StageSpec, artifact: Artifact) -> dict[str, go.Figure]:
@@ -97,11 +95,13 @@ def _of_nets(spec: specs.StageSpec, a: dict[str, np.ndarray]) -> dict[str, go.Fi
         line = Storyline({(name, 0, source): a})
         panel = {name: {source: line.accuracy(name, source)}}
         return {"Accuracy along eps": accuracy_along_eps(np.array(spec.perturb.eps), panel, norm=spec.perturb.norm)}
+    if isinstance(spec, specs.GradientsSpec):
+        shown = [Picture(picture, f"feature {i}", signed=True) for i, picture in enumerate(a["gradients"][:, 0])]
+        return {"Gradients at the first test image": strip(shown, columns=10)}
     if isinstance(spec, specs.ConsistencySpec):
-        names = [str(sweep.kernel.net.build()) for sweep in spec.sweeps]
-        lines = {pair: a["overlap"][i] for i, (pair, _, _) in enumerate(name_pairs(names)[:MOST_PAIRS])}
+        names, agreed = [str(kernel.net.build()) for kernel in spec.kernels], read_agreement(a)
         return {
-            "Alignment": alignment_heatmap(names, a["alignment"], quantity="centred alignment"),
-            "Overlap of eigenspaces": overlap_along_k(a["ks"], lines, n=spec.sweeps[0].kernel.data.n_train),
+            "Alignment": alignment_heatmap(names, agreed.alignment, quantity="centred alignment"),
+            "Overlap of eigenspaces": overlap_along_k(*agreed.curves(names)),
         }
     return {}

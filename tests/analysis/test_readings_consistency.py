@@ -2,99 +2,187 @@
 
 import numpy as np
 import pytest
+import torch
 
-from ntkcore.analysis.consistency import FeatureCount, name_pairs
-from ntkcore.analysis.readings_consistency import read_alignment, read_matched, read_overlap, read_tallies
+from ntkcore.analysis.agreement import Agreement
+from ntkcore.analysis.consistency import FeatureCount, Match
+from ntkcore.analysis.readings_consistency import (
+    read_alignment,
+    read_answer,
+    read_matched,
+    read_overlap,
+    read_tallies,
+)
+from ntkcore.analysis.resampling import Band
 
-NAMES = ["FC(1)", "Conv(2)", "Myrtle(5)"]
+NAMES = ["FC(1)", "Conv(2)", "Myrtle-5"]
+PAIRS = [(0, 1), (0, 2), (1, 2)]
 
 
-def three(a, b, c):
-    return np.array([[1, a, b], [a, 1, c], [b, c, 1]])
+def agreed(*shares, p=0.001, reach=0.04, n=500):
+    """Of one pair or three: overlaps of 20 leading eigenvectors, and alignments of the same size."""
+    share = np.array(shares)
+    count = 2 if len(share) == 1 else 3
+    matrix = np.eye(count)
+    for (a, b), value in zip(PAIRS, share, strict=False):
+        matrix[a, b] = matrix[b, a] = value
+    along = np.stack([np.full_like(share, 0.99), share, np.ones_like(share)], 1)
+    return Agreement(
+        Band(matrix, matrix - reach, np.minimum(1, matrix + reach)),
+        Band(matrix, matrix - reach, np.minimum(1, matrix + reach)),
+        np.full((count, count), 0.031),
+        np.full((count, count), 0.93),
+        np.array([1, 20, n]),
+        Band(along, along - reach, np.minimum(1, along + reach)),
+        np.tile([0.97, 0.087, 1.0], (len(share), 1)),
+        np.broadcast_to(p, len(share)).astype(float),
+        n,
+    )
+
+
+ANSWERS = {
+    "all": (
+        agreed(0.61, 0.92, 0.7),
+        "Yes, for the most part: all 3 pairs share more than half",
+        "the least is 61 % [57, 65]",
+    ),
+    "one pair": (agreed(0.61), "Yes, for the most part: they share more than half", "it is 61 % [57, 65]"),
+    "part": (
+        agreed(0.41, 0.92, 0.7),
+        "In part: all 3 pairs share more",
+        "but 1 of them less than half; the least is 41 %",
+    ),
+    "less": (agreed(0.41, 0.3, 0.2), "In part", "than chance, but less than half; the least is 20 % [16, 24]"),
+    "cannot tell": (agreed(0.52, 0.92, 0.7), "More than chance", "cannot be told from 500 images; the least is 52 %"),
+    "chance": (
+        agreed(0.08, 0.92, 0.7, p=(0.2, 0.001, 0.001)),
+        "Not here",
+        "cannot be told from chance for 1 of 3 pairs",
+    ),
+    "many tests": (agreed(0.3, 0.92, 0.7, p=(0.02, 0.001, 0.001)), "Not here", "for 1 of 3 pairs"),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_the_answer_goes_no_further_than_its_interval(case):
+    numbers, beginning, words = ANSWERS[case]
+    text = read_answer(NAMES[: len(numbers.alignment.mean)], numbers)
+    assert text.startswith(beginning)
+    assert words in text
+
+
+def test_rounding_decides_nothing():
+    """50.04 % is drawn as 50 %, and more than half all the same."""
+    assert "more than half" in read_answer(NAMES[:2], agreed(0.5404, reach=0.04))
+    assert "cannot be told" in read_answer(NAMES[:2], agreed(0.5396, reach=0.04))
 
 
 @pytest.mark.parametrize(
-    ("matrix", "words"),
+    ("numbers", "words"),
     [
-        (three(0.95, 0.92, 0.99), "nearly the same"),
-        (three(0.95, 0.6, 0.99), "agree in part"),
-        (three(0.95, 0.2, 0.99), "Not all architectures agree"),
-        (three(0.3, 0.2, 0.1), "The architectures do not agree"),
+        (
+            agreed(0.41),
+            "FC(1) and Conv(2) share 41 % [37, 45] of the space of their 20 leading eigenvectors; with",
+        ),
+        (agreed(0.41), "That is more than chance (permutation test: p = 0.001), and less than half."),
+        (agreed(0.52), "and about half, and the interval does not tell."),
+        (
+            agreed(0.41, 0.92, 0.52),
+            "3 pairs share from 41 % [37, 45] (FC(1) and Conv(2)) to 92 % [88, 96] (FC(1) and Myrtle-5); with",
+        ),
+        (agreed(0.41, 0.92, 0.52), "it would be at most 8.7 % on average"),
+        (
+            agreed(0.41, 0.92, 0.52),
+            "For all 3 pairs it is more than chance (permutation test, corrected for 3 pairs: p at most 0.003)",
+        ),
+        (agreed(0.41, 0.92, 0.52), "; for 1 more than half, for 1 less than half, for 1 near half"),
+        (agreed(0.41, 0.92, 0.7, p=(0.2, 0.001, 0.001)), "For 2 of 3 pairs it is more than chance"),
+        (agreed(0.08, p=0.3), "That cannot be told from chance (permutation test: p = 0.3)."),
     ],
-    ids=["same", "part", "some", "none"],
+    ids=["one", "less", "half", "ends", "random", "all", "counts", "some", "none"],
 )
-def test_alignment_is_read_as_it_is(matrix, words):
-    text = read_alignment(NAMES, matrix, centred=True)
+def test_overlap_is_read_beside_chance(numbers, words):
+    text = read_overlap(NAMES[: len(numbers.alignment.mean)], numbers)
+    assert "20 leading eigenvectors" in text
     assert words in text
-    assert f"{matrix[np.triu_indices(3, 1)].min():.2f}" in text
-    assert f"{matrix[np.triu_indices(3, 1)].max():.2f}" in text
 
 
-def test_alignment_without_centring_is_no_verdict():
-    text = read_alignment(NAMES[:2], np.array([[1, 0.99], [0.99, 1]]), centred=False)
-    assert "0.99" in text
+def test_alignment_is_read_beside_chance():
+    text = read_alignment(NAMES, agreed(0.61, 0.92, 0.7), centred=True)
+    assert (
+        "of 3 pairs goes from 0.61 [0.57, 0.65] (FC(1) and Conv(2)) to 0.92 [0.88, 0.96] (FC(1) and Myrtle-5)" in text
+    )
+    assert text.endswith("with the images of one in random order it would be at most 0.03 on average.")
+    text = read_alignment(NAMES[:2], agreed(0.998, reach=0.0006), centred=False)
+    assert "not centred, of FC(1) and Conv(2) is 0.998 [0.997, 0.999]" in text
+    assert "would be 0.930 on average" in text
     assert "says little" in text
-    assert "nearly the same" not in text
-    assert "0.998" in read_alignment(NAMES, three(0.998, 0.999, 0.9991), centred=False)
-    assert "second architecture" in read_alignment(NAMES[:1], np.ones((1, 1)), centred=True)
+
+
+def test_one_architecture_is_not_compared():
+    alone = Agreement(
+        *[Band(*[np.ones((1, 1))] * 3)] * 2, *[np.ones((1, 1))] * 2, np.ones(1), None, None, np.ones(0), 9
+    )
+    for text in (read_answer(NAMES[:1], alone), read_overlap(NAMES[:1], alone), read_alignment(NAMES[:1], alone, True)):
+        assert "second architecture" in text
+
+
+def matched(*product):
+    return Match(torch.tensor([0, 2, 1, 3]), torch.tensor(product, dtype=torch.float64))
+
+
+def test_matched_features_are_read_in_two_groups():
+    cosines = np.array([[0.8, 0.9], [0.6, 0.7], [0.1, -0.1], [-0.2, 0.2]])
+    text = read_matched("FC(1)", "Conv(2)", matched(0.95, -0.7, 0.3, 0.2), cosines, 500)
+    assert "Of the 4 largest features of FC(1), 2 have their partner at the same index of Conv(2)." in text
+    assert "For 2 the eigenvectors overlap by 0.50 or more; on average it is 0.54." in text
+    # Student's t of 1 degree of freedom: 0.7 and 0.8, -0.05 and 0.05
+    assert "at 2 test images is +0.75 [+0.11, +1.39] there and +0.00 [-0.64, +0.64] for the others" in text
+    assert "which cannot be told from 0 for the others: 1 would be the same picture" in text
 
 
 @pytest.mark.parametrize(
-    ("shares", "words"),
+    ("product", "cosine", "words", "absent"),
     [
-        ((0.95, 0.97), "nearly the same"),
-        ((0.6, 0.97), "not all"),
-        ((0.2, 0.97), "For 1 of 2 pairs it is more than chance and yet less than half"),
-        ((0.011, 0.97), "For 1 of 2 pairs it is no more than chance"),
-        ((0.011,), "That is no more than chance"),
+        (0.9, 0.8, "is +0.80 [+0.80, +0.80] there: 1 would", "others"),
+        (0.2, 0.1, "is +0.10 [+0.10, +0.10] for the others: 1 would", "there"),
+        (0.9, np.nan, "No feature has an input gradient", "mean cosine"),
     ],
-    ids=["same", "most", "part", "chance", "one-pair"],
+    ids=["all", "none", "no-gradient"],
 )
-def test_overlap_is_read_beside_chance(shares, words):
-    curves = {name: np.array([0.5, share, 0.5]) for (name, _, _), share in zip(name_pairs(NAMES), shares, strict=False)}
-    text = read_overlap([1, 20, 500], curves, n=2000)
+def test_matched_features_of_one_group(product, cosine, words, absent):
+    text = read_matched("a", "b", matched(*[product] * 4), np.full((4, 3), cosine), 500)
     assert words in text
-    assert "20 leading" in text
-    assert "share 1 %" in text
+    assert absent not in text
 
 
-def test_overlap_of_whole_spaces_says_nothing():
-    assert "smaller k" in read_overlap([10], {"a and b": np.ones(1)}, n=10)
-    assert "second architecture" in read_overlap([10], {}, n=20)
+def test_overlaps_that_few_images_have_by_chance_do_not_count():
+    text = read_matched("a", "b", matched(0.6, 0.6, 0.6, 0.6), np.full((4, 3), 0.5), 12)
+    assert "For 0 the eigenvectors overlap by 0.7" in text
+
+
+def counted(robust, top_robust, *spearman):
+    band = Band(*(np.array([value]) for value in spearman or (np.nan,) * 3))
+    return FeatureCount(robust, 5, 20, 100 - robust - 25, 20, top_robust, 3, 2, 15 - top_robust, band)
+
+
+FALLS, FLAT, FEW = counted(4, 3, -0.9, -0.95, -0.8), counted(1, 1, -0.2, -0.6, 0.3), counted(0, 0)
 
 
 @pytest.mark.parametrize(
-    ("overlap", "cosine", "words"),
+    ("counts", "words"),
     [
-        (0.95, 0.8, "largely at the same pixels"),
-        (0.95, 0.1, "do not look at the same"),
-        (0.2, 0.1, "not have these features"),
+        ({"a": FALLS, "b": FLAT}, "Robust features among the 20 largest eigenvalues: a 3 of 4, b 1 of 1."),
+        ({"a": FALLS, "b": FEW}, "a 3 of 4. b has no robust feature here."),
+        ({"a": FALLS}, "keep falls along the index (Spearman a -0.90 [-0.95, -0.80])."),
+        ({"a": FALLS, "b": FALLS}, "keep falls along the index for all of them (Spearman a -0.90"),
+        ({"a": FALLS, "b": FLAT}, "keep is seen to fall along the index for 1 of 2 (Spearman"),
+        ({"a": FLAT}, "keep is seen to fall along the index for 0 of 1 (Spearman a -0.20 [-0.60, +0.30])."),
+        ({"a": FALLS, "b": FALLS, "c": FEW}, "falls along the index for 2 of 3 (Spearman"),
+        ({"a": FALLS, "c": FEW}, "; for 1 too few features are useful to say."),
+        ({"a": FEW, "c": FEW}, "a and c have no robust feature here. Too few features are useful to say how"),
     ],
-    ids=["same", "same-vectors", "different"],
+    ids=["robust", "none", "one", "all", "some", "flat", "of-those-known", "few", "nothing"],
 )
-def test_matched_features_are_read_as_they_are(overlap, cosine, words):
-    partner, cosines = np.array([0, 2, 1, 3, 4, 5, 6]), np.full(7, cosine)
-    cosines[6] = -0.01
-    text = read_matched("FC(1)", "Conv(2)", partner, np.full(7, overlap), cosines)
-    assert words in text
-    assert "Of the 7 largest features of FC(1), 5 have their partner at the same index of Conv(2)" in text
-    assert "for 1 of 7 it is negative" in text
-    assert f"{cosine:+.2f} over the first 5" in text
-
-
-def test_matched_features_without_gradients_say_so():
-    text = read_matched("a", "b", np.arange(2), np.ones(2), np.full(2, np.nan))
-    assert "No feature has an input gradient" in text
-    one_gap = read_matched("a", "b", np.arange(2), np.ones(2), np.array([np.nan, 0.75]))
-    assert "+0.75 on average" in one_gap
-
-
-def test_tallies_say_where_robustness_does_not_fall():
-    falls, rises = FeatureCount(30, 20, 50, 20, 15, 3, 2, -0.6), FeatureCount(3, 20, 77, 20, 1, 3, 16, 0.2)
-    flat = FeatureCount(0, 0, 5, 5, 0, 0, 5, float("nan"))
-    text = read_tallies({"FC(1)": falls, "Conv(2)": rises})
-    assert "FC(1) 15 of 20 (30 of all 100)" in text
-    assert "for 1 of 2 only: Spearman -0.60 to +0.20" in text
-    assert "for all of them: Spearman -0.60 to -0.60" in read_tallies({"a": falls, "b": falls})
-    assert read_tallies({"a": falls}).endswith("Robustness falls along the index: Spearman -0.60.")
-    assert "no order" in read_tallies({"a": flat})
+def test_tallies_say_where_robustness_is_seen_to_fall(counts, words):
+    assert words in read_tallies(counts)

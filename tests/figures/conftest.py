@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
 
 from ntkcore import figures
 from ntkcore.analysis.classes import BRITTLE, ROBUST, WEAK
+from ntkcore.analysis.consistency import Match
 from ntkcore.analysis.resampling import Band
 
 NAMES = ("T-shirt/top", "Ankle boot")
@@ -127,13 +129,15 @@ def _matrix(r: Results, dark: bool) -> go.Figure:
 def _overlaps(r: Results, dark: bool) -> go.Figure:
     ks = np.unique(np.geomspace(1, r.n, 40).astype(int))
     curves = {f"{a} and {b}": (ks / r.n) ** power for (a, b), power in zip(PAIRS, (0.1, 0.3, 0.6), strict=True)}
-    return figures.overlap_along_k(ks, curves, n=r.n, dark=dark)
+    bands = {pair: figures.Band(curve, 0.9 * curve, curve) for pair, curve in curves.items()}
+    return figures.overlap_along_k(ks, bands, ks / r.n, dark=dark)
 
 
-def _cosines(r: Results, dark: bool) -> go.Figure:
-    index = np.arange(r.n // 2)
-    curves = {f"{a} and {b}": start * np.cos(index / 9) for (a, b), start in zip(PAIRS, (0.9, 0.6, -0.2), strict=True)}
-    return figures.matched_cosines(index, curves, dark=dark)
+def _matched(r: Results, dark: bool) -> go.Figure:
+    index = torch.arange(r.n // 2)
+    match = Match(index, torch.cos(index / 9.0).double())
+    cosines = match.product[:, None].numpy() * np.array([0.5, 0.6, 0.8])
+    return figures.matched_features(match, cosines, n=r.n, dark=dark)
 
 
 REGIMES = ("standard", "fgsm", "pgd")
@@ -221,12 +225,14 @@ FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
     "margin-along-eps": _margin,
     "contact-sheet": lambda r, d: figures.contact_sheet(r.images, r.status, selected=1, dark=d),
     "strip": _strip,
-    "alignment": lambda r, d: figures.alignment_heatmap(ARCHITECTURES, ALIGNMENT, dark=d),
+    "alignment": lambda r, d: figures.alignment_heatmap(
+        ARCHITECTURES, figures.Band(ALIGNMENT, 0.9 * ALIGNMENT, ALIGNMENT), dark=d
+    ),
     "overlap-along-k": _overlaps,
     "vector-overlap": lambda r, d: figures.vector_overlap_heatmap(
         np.abs(np.cos(np.add.outer(np.arange(40), np.arange(40) ** 2))), *ARCHITECTURES[:2], dark=d
     ),
-    "matched-cosines": _cosines,
+    "matched-features": _matched,
     "accuracy-along-eps": _accuracy_panels,
     "strength-along-width": _strength,
     "cosine-along-training": _cosine,

@@ -379,7 +379,7 @@ def test_a_net_in_training(page: str, opened: Open) -> None:
             id="three-classes-another-pair",
         ),
         pytest.param(
-            {"kind": "nngp", "precision": "float32", "norm": "l2", "eps": "1", "cside": "14", "cn": "20", "cm": "6"},
+            {"kind": "nngp", "precision": "float32", "norm": "l2", "eps": "1", "cside": "7", "cn": "20", "cm": "6"},
             id="nngp-float32-smaller",
         ),
     ],
@@ -397,18 +397,17 @@ def test_consistency(kind: dict, opened: Open) -> None:
         assert spearman == pytest.approx(row["Spearman of index and share kept"], nan_ok=True)
     if kind.get("cside"):
         return
-    found = stored(ConsistencySpec(sweeps=tuple(e.sweep() for e in small(at, *names)))).arrays
+    found = stored(ConsistencySpec(kernels=tuple(e.kernel() for e in small(at, *names)))).arrays
     assert e.precision == "float64"
     centred, plain = (np.array(ast.literal_eval(line)) for line in said if line.startswith("[["))
     np.testing.assert_allclose(centred, found["alignment"].numpy(), atol=1e-9)
-    np.testing.assert_allclose(plain, found["alignment_uncentred"].numpy(), atol=1e-9)
-    pair = 1 if "pair" in kind else 0
-    assert listed(said, "partners").tolist() == found["partner"][pair].tolist()
-    np.testing.assert_allclose(listed(said, "cosines"), found["cosine"][pair].numpy(), atol=1e-4)
-    (line,) = (line for line in said if line.startswith(f"{kind.get('pair', 'FC(1) and Conv(2)')} {{"))
-    overlap = ast.literal_eval(line[line.index("{") :])
-    assert list(overlap) == found["ks"].tolist()
-    np.testing.assert_allclose(list(overlap.values()), found["overlap"][pair].numpy(), atol=1e-6)
+    np.testing.assert_allclose(plain, found["uncentred"].numpy(), atol=1e-9)
+    row, pair = (1, kind["pair"]) if "pair" in kind else (0, "FC(1) and Conv(2)")
+    assert listed(said, "partners").tolist() == found["partner"][row].tolist()
+    (heights,) = (line for name, line in drawn(at, "matched").items() if name.startswith("cosine"))
+    np.testing.assert_allclose(listed(said, "cosines").mean(1), heights, atol=1e-4)
+    assert listed(said, "leading eigenvectors").tolist() == found["ks"].tolist()
+    np.testing.assert_allclose(listed(said, f"overlap of {pair}"), found["overlap"][row].numpy(), atol=1e-6)
 
 
 # -- what is in the cache --------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ CHARTS = {
     "attack": ["margins", "sheet"],
     "transfer": ["along-eps", "along-width", "along-training", "training-loss", "gallery"],
     "evolution": ["accuracies", "velocity", "thresholds", "distances", "paths", "concentration", "aligned", "spectra"],
-    "consistency": ["alignment", "uncentred", "overlap", "pair-vectors", "matched"],
+    "consistency": ["overlap", "alignment", "uncentred", "pair-vectors", "matched"],
     "runs": [],
 }
 
@@ -107,9 +107,9 @@ def stored(spec: StageSpec) -> Artifact:
 
 
 def small(at: AppTest, *names: str) -> list[Experiment]:
-    """The experiments that the Consistency page compares: the sidebar's on images of 7 pixels a side."""
+    """The experiments that the Consistency page compares: the sidebar's on images of 14 pixels a side."""
     experiment = at.session_state.experiment
-    smaller = experiment.replace(data=experiment.data.replace(size=7))
+    smaller = experiment.replace(data=experiment.data.replace(size=14))
     return [with_net(smaller, name) for name in names]
 
 

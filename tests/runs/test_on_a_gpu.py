@@ -10,6 +10,7 @@ import torch
 
 import ntkcore as ntk
 from ntkcore.analysis import consistency, evolution, readings
+from ntkcore.analysis.agreement import agreement as compare
 from ntkcore.analysis.frozen import solve
 from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.transfer import gradient_cosine, judge, perturb_along, sign_noise
@@ -65,7 +66,7 @@ def motion(e: specs.Evolution) -> list[StageSpec]:
 
 
 def agreement(*experiments: Experiment) -> specs.ConsistencySpec:
-    return specs.ConsistencySpec(sweeps=tuple(e.sweep() for e in experiments), top=3)
+    return specs.ConsistencySpec(kernels=tuple(e.kernel() for e in experiments), top=3)
 
 
 SPECS = {
@@ -81,6 +82,7 @@ SPECS = {
     "transfer": [*STORY.transfers().values(), specs.PerturbSpec(source=TINY.kernel_model(), eps=(0.05,))],
     "consistency": [
         agreement(TINY, TINY.replace(net=CONV)),
+        TINY.replace(net=CONV).gradients(),
         agreement(LEARNED, TINY.replace(data=LEARNED.data)),
     ],
     "upload": [TINY.upload(stages.image_name(torch.full((1, 7, 7), 0.5)), 1)],
@@ -142,8 +144,8 @@ def by_the_library(e: Experiment, device: str) -> dict[str, torch.Tensor]:
     assert readings.read_sweep(sweep, classes, 0.3)
     assert readings.read_tail(sweep, 3)
     assert consistency.tally(sweep, 0.3, 0.5).features == len(classes)
-    partner = consistency.match_features(s.vectors, s.vectors, 4)
-    gradients = consistency.feature_gradients(k, s, x, y, x_test[:2], y_test[:2], range(4))
+    match = consistency.match_features(s.vectors, s.vectors, 4)
+    gradients = consistency.feature_gradients(k, s, x, x_test[:2], range(4))
     pictures = feature_pictures(k, s, x, y, x_test[0], y_test[0], e.attack, (0, 2), classes)
 
     module = net.module(task.image_shape, width=8, outputs=y.shape[1]).to(device)
@@ -162,8 +164,9 @@ def by_the_library(e: Experiment, device: str) -> dict[str, torch.Tensor]:
         "usefulness": sweep.usefulness,
         "subset": ntk.subset_predictor(k, s, x, y, [0, 2])(x_test),
         "nothing": ntk.subset_predictor(k, s, x, y, [])(x_test),
+        "agreed": torch.from_numpy(compare([k(x), k(x).square()]).overlap.low),
         "overlap": consistency.subspace_overlap(s.vectors, s.vectors, (1, 3)),
-        "cosine": consistency.matched_gradient_cosine(gradients, gradients, partner),
+        "cosine": consistency.matched_gradient_cosine(gradients, gradients, match),
         "pictures": pictures.pictures,
         "empirical": empirical(x_test),
         "inner": evolution.inner_products(*looks),

@@ -35,7 +35,8 @@ GOLDEN = {
     "perturb": "25f23e90237eef8e8897adbec669eced",
     "transfer": "ae506ae371bc1f6d72afca0f817cc598",
     "path": "97bcc746c41b7e5f1de189fc960d8948",
-    "consistency": "4d7e66527c029126d04233bff6884c43",
+    "consistency": "f60486d0860685e358631e59b93de624",
+    "gradients": "c2353f98337c8f6eea788bf9842c5753",
     "epoch": "5473aa5fe2aaf2f1ce062e0a415ade5e",
     "score": "9ca0e6cfd9ca68e8e32204e70b0ceb04",
     "tangent": "31878a58be88aab1f78c5889440d2504",
@@ -67,7 +68,8 @@ NET_SIDE: dict[str, StageSpec] = {
         PERTURB,
         specs.TransferSpec(perturb=PERTURB, target=TWIN),
         specs.PathSpec(kernel=TINY.ntk(), steps=(1, 3)),
-        specs.ConsistencySpec(sweeps=(TINY.sweep(), TINY.replace(net=NetSpec(depth=2)).sweep()), top=3),
+        specs.ConsistencySpec(kernels=(TINY.kernel(), TINY.replace(net=NetSpec(depth=2)).kernel()), top=3),
+        TINY.gradients().replace(top=3, images=2),
     )
 }
 ONE = pgd(0.1, steps=1, step_size=0.1, random_start=True)
@@ -156,8 +158,10 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (specs.PathSpec, "lr"): {"lr": 0.5},
     (specs.PathSpec, "momentum"): {"momentum": 0.5},
     (specs.PathSpec, "steps"): {"steps": (1, 4)},
-    (specs.ConsistencySpec, "sweeps"): {"sweeps": (TINY.sweep(), TINY.replace(net=NetSpec(depth=3)).sweep())},
+    (specs.ConsistencySpec, "kernels"): {"kernels": (TINY.kernel(), TINY.replace(net=NetSpec(depth=3)).kernel())},
     (specs.ConsistencySpec, "top"): {"top": 2},
+    (specs.GradientsSpec, "top"): {"top": 2},
+    (specs.GradientsSpec, "images"): {"images": 3},
     (specs.NamedNet, "name"): {"name": "cnn-large"},
     (specs.NamedNet, "init"): {"init": "torch"},
     (specs.TwinNet, "width"): {"width": 9},

@@ -39,6 +39,7 @@ from ntkcore.runs.specs.kernels import (
 )
 from ntkcore.runs.specs.nets import (
     ConsistencySpec,
+    GradientsSpec,
     KernelModel,
     Model,
     NetworkSpec,
@@ -68,6 +69,7 @@ STAGE_SPECS: dict[str, type[StageSpec]] = {
         TransferSpec,
         PathSpec,
         ConsistencySpec,
+        GradientsSpec,
         *MOTION,
     )
 }
@@ -96,6 +98,7 @@ __all__ = [
     "FlipSpec",
     "FrozenSpec",
     "GlimpseSpec",
+    "GradientsSpec",
     "KernelModel",
     "KernelSpec",
     "Model",

@@ -31,6 +31,7 @@ from ntkcore.runs.specs.kernels import (
 )
 from ntkcore.runs.specs.nets import (
     ConsistencySpec,
+    GradientsSpec,
     KernelModel,
     Noise,
     PathSpec,
@@ -88,6 +89,9 @@ class Experiment(Spec):
 
     def pictures(self, index: int, features: tuple[int, ...]) -> PicturesSpec:
         return PicturesSpec(sweep=self.sweep(), rule=self.rule, index=index, features=features)
+
+    def gradients(self) -> GradientsSpec:
+        return GradientsSpec(kernel=self.kernel())
 
     def flip(self, index: int, time: float | None = None, eps_max: float = 0.2) -> FlipSpec:
         return FlipSpec(
@@ -148,7 +152,7 @@ def experiment_of(spec: StageSpec) -> Experiment:
         bare = Experiment(data=run.data, inputs=run.inputs, attack=run.attack or Attack())
         return bare.replace(net=run.net.net) if isinstance(run.net, TwinNet) else bare
     if isinstance(spec, ConsistencySpec):
-        return experiment_of(spec.sweeps[0])
+        return experiment_of(spec.kernels[0])
     sweep = getattr(spec, "sweep", spec)
     kernel = spec if isinstance(spec, KernelSpec) else sweep.kernel
     said = {"attack": getattr(sweep, "attack", None), "rule": getattr(spec, "rule", None)}

@@ -17,7 +17,7 @@ from ntkcore.architectures import ARCHITECTURES, Init
 from ntkcore.data import DataSpec
 from ntkcore.runs.specs.base import StageSpec
 from ntkcore.runs.specs.checkpoints import NetSpec
-from ntkcore.runs.specs.kernels import KernelSpec, SweepSpec
+from ntkcore.runs.specs.kernels import KernelSpec
 from ntkcore.training import LAZY, PLAIN, Descent, Training
 from ntkcore.validation import Spec
 
@@ -180,21 +180,31 @@ class PathSpec(StageSpec):
         return cls(kernel=model.kernel, lr=model.descent.lr, momentum=model.descent.momentum, steps=steps)
 
 
-_DEEPER = SweepSpec(kernel=KernelSpec(net=NetSpec(depth=3)))
+class GradientsSpec(StageSpec):
+    """Input gradients of a kernel's ``top`` leading eigenfeatures at the first ``images`` test images."""
+
+    stage: ClassVar[str] = "gradients"
+    version: ClassVar[int] = 1
+    kernel: KernelSpec = KernelSpec()
+    top: int = Field(20, ge=1, le=100)
+    images: int = Field(10, ge=1, le=1000)
+
+
+_DEEPER = KernelSpec(net=NetSpec(depth=3))
 
 
 class ConsistencySpec(StageSpec):
-    """How far the eigenfeatures of several architectures agree, on the same images and under the same attack."""
+    """How far the kernels of several architectures agree on the same images, and their ``top`` leading eigenvectors."""
 
     stage: ClassVar[str] = "consistency"
-    version: ClassVar[int] = 1
-    sweeps: tuple[SweepSpec, ...] = Field((SweepSpec(), _DEEPER), min_length=2, max_length=6)
+    version: ClassVar[int] = 2
+    kernels: tuple[KernelSpec, ...] = Field((KernelSpec(), _DEEPER), min_length=2, max_length=5)
     top: int = Field(20, ge=1, le=100)
 
     @model_validator(mode="after")
     def _same_images(self) -> "ConsistencySpec":
-        if len({(sweep.kernel.data, sweep.attack) for sweep in self.sweeps}) > 1:
-            raise ValueError("The architectures see different images or attacks; choose the same for all.")
-        if len({sweep.kernel for sweep in self.sweeps}) < len(self.sweeps):
+        if len({kernel.data for kernel in self.kernels}) > 1:
+            raise ValueError("The architectures see different images; choose the same for all.")
+        if len(set(self.kernels)) < len(self.kernels):
             raise ValueError("An architecture is chosen twice; choose different ones.")
         return self

@@ -56,14 +56,13 @@ def describe(spec: Spec) -> str:
             [describe(spec.kernel), *_unusual(spec, "lr", "momentum"), f"loss gradients after steps {steps}"]
         )
     if isinstance(spec, ConsistencySpec):
-        nets = ", ".join(str(sweep.kernel.net.build()) for sweep in spec.sweeps)
-        words = [describe_data(spec.sweeps[0].kernel), nets, str(spec.sweeps[0].attack)]
-        return ", ".join([*words, *_unusual(spec, "top")])
+        nets = [str(kernel.net.build()) for kernel in spec.kernels]
+        return ", ".join([describe_data(spec.kernels[0]), *nets, *_unusual(spec, "top")])
     if isinstance(spec, CurvesSpec | PicturesSpec):
         words = [describe(spec.sweep), *_unusual(spec.rule)]
     else:
         words = [describe(spec.kernel), *([str(spec.attack)] if hasattr(spec, "attack") else [])]
-    words += _unusual(spec, "time", "ridge", "eps_max", "features")
+    words += _unusual(spec, "time", "ridge", "eps_max", "features", "top", "images")
     if isinstance(spec, PicturesSpec | FlipSpec):
         words.append(f"test image {spec.index}")
     if isinstance(spec, UploadSpec):

@@ -1,9 +1,8 @@
-"""The lines of the Consistency page: eigenfeatures of several architectures on the same images."""
+"""The lines of the Consistency page: kernels and eigenfeatures of several architectures on the same images."""
 
 from collections.abc import Mapping
 
-from ntkcore.runs.specs import ConsistencySpec, Experiment
-from ntkcore.runs.stages.consistency import IMAGES
+from ntkcore.runs.specs import Experiment, GradientsSpec
 from pages.ui.code.pieces import attack, begin, images, kernel_of, mapped, net
 from pages.ui.code.script import entries, literal
 
@@ -11,13 +10,13 @@ from pages.ui.code.script import entries, literal
 def consistency_lines(experiments: Mapping[str, Experiment], one: str, two: str) -> str:
     """Whole kernels, eigenspaces and classes of features of all of them; feature by feature those of two."""
     first = next(iter(experiments.values()))
-    script, top, rule = begin(first, kernel=False), ConsistencySpec.model_fields["top"].default, first.rule
-    names = ("alignment_matrix", "feature_gradients", "match_features", "matched_gradient_cosine", "name_pairs")
-    script.use("ntkcore.analysis.consistency", *names, "subspace_overlap", "tally", "vector_overlap")
-    script.use("ntkcore.analysis.tradeoff", "counts")
-    script.use(
-        "ntkcore.analysis.readings_consistency", "read_alignment", "read_matched", "read_overlap", "read_tallies"
-    )
+    script, rule = begin(first, kernel=False), first.rule
+    top, seen = (GradientsSpec.model_fields[name].default for name in ("top", "images"))
+    script.use("ntkcore.analysis.agreement", "agreement")
+    names = ("feature_gradients", "match_features", "matched_gradient_cosine", "name_pairs", "tally")
+    script.use("ntkcore.analysis.consistency", *names)
+    readings = ("read_alignment", "read_answer", "read_matched", "read_overlap", "read_tallies")
+    script.use("ntkcore.analysis.readings_consistency", *readings)
     script.add(entries("nets", {name: net(e.net) for name, e in experiments.items()}))
     if first.inputs != "raw":
         script.add(f"inputs = {mapped(first.inputs)}")
@@ -39,31 +38,24 @@ def consistency_lines(experiments: Mapping[str, Experiment], one: str, two: str)
             print(name, tallies[name])
         print(read_tallies(tallies))
 
-        for centred in (True, False):
-            alignment = alignment_matrix(list(K.values()), centred)
-            print(alignment.tolist())
-            print(read_alignment(names, alignment, centred))
-
-        ranks = [pairs.rank for pairs in s.values()]
-        ks, top = counts(min(task.n, *ranks)), min({top}, *ranks)
-        vectors = [pairs.vectors for pairs in s.values()]
-        overlaps = {{pair: subspace_overlap(vectors[a], vectors[b], ks) for pair, a, b in name_pairs(names)}}
-        for pair, overlap in overlaps.items():
-            print(pair, dict(zip(ks, overlap.tolist())))
-        print(read_overlap(ks, overlaps, task.n))
+        agreed = agreement(list(K.values()))
+        print(read_answer(names, agreed))
+        print("leading eigenvectors", agreed.ks.tolist())
+        for (pair, _, _), overlap in zip(name_pairs(names), agreed.overlap.mean):
+            print("overlap of", pair, overlap.tolist())
+        print(read_overlap(names, agreed))
+        for centred, alignment in ((True, agreed.alignment), (False, agreed.uncentred)):
+            print(alignment.mean.tolist())
+            print(read_alignment(names, agreed, centred))
 
         one, two = {literal(one)}, {literal(two)}
-        partner = match_features(s[one].vectors, s[two].vectors, top)
-        overlap = vector_overlap(s[one].vectors, s[two].vectors, top)[range(top), partner]
-        x, y, x_test, y_test = data
-        of_one, of_two = (
-            feature_gradients(kernels[name], s[name], x, y, x_test[:{IMAGES}], y_test[:{IMAGES}], range(top))
-            for name in (one, two)
-        )
-        cosines = matched_gradient_cosine(of_one, of_two, partner)
-        print("partners", partner.tolist())
+        top = min({top}, *(pairs.rank for pairs in s.values()))
+        match = match_features(s[one].vectors, s[two].vectors, top)
+        gradients = [feature_gradients(kernels[name], s[name], x, x_test[:{seen}], range(top)) for name in (one, two)]
+        cosines = matched_gradient_cosine(*gradients, match).numpy()
+        print("partners", match.partner.tolist())
         print("cosines", cosines.tolist())
-        print(read_matched(one, two, partner, overlap, cosines))
+        print(read_matched(one, two, match, cosines, task.n))
         """
     )
     return str(script)
