@@ -13,7 +13,7 @@ from guessing, together they carry most of an attack::
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ntkcore import checks
 from ntkcore.analysis.eigenfeatures import Sweep
@@ -67,7 +67,7 @@ def falling(sweep: Sweep, fdr: float = 0.05) -> Falling:
     draw = Resampling(second.m, 1)
     rho, gamma = (draw.mean(right.transpose(0, 2, 1)) for right in (before, after))  # [D, U]
     kept = draw.ratio(gamma, rho)
-    ranks = stats.rankdata(kept, axis=1)  # index is its own rank
+    ranks = scipy.stats.rankdata(kept, axis=1)  # index is its own rank
     steps = np.arange(len(index)) - (len(index) - 1) / 2
     ranks = ranks - ranks.mean(1, keepdims=True)
     size = np.linalg.norm(ranks, axis=1) * np.linalg.norm(steps)

@@ -16,8 +16,8 @@ everything is float64::
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import scipy
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ntkcore import checks
@@ -127,7 +127,7 @@ def match_features(V1: Tensor, V2: Tensor, top: int) -> Match:
     """
     top = checks.whole(top, "top", 1, _most(V1, V2))
     products = _products(V1, V2, top).cpu()
-    row, partner = linear_sum_assignment(products.abs().numpy(), maximize=True)
+    row, partner = scipy.optimize.linear_sum_assignment(products.abs().numpy(), maximize=True)
     return Match(torch.from_numpy(partner).long(), products[row, partner])
 
 

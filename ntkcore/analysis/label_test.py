@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import stats
-from scipy.special import gammaln
+import scipy
 
 PERMUTATIONS = 200
 REACH = 9  # standard deviations of a hypergeometric count that are looked at; beyond lies less than 1e-18
@@ -88,12 +87,14 @@ def _log_choose(n: int | np.ndarray, k: int | np.ndarray) -> np.ndarray:
 @cache
 def _log_factorials(size: int) -> np.ndarray:
     """log of 0!, 1!, ...: [size]."""
-    return gammaln(np.arange(size) + 1.0)
+    return scipy.special.gammaln(np.arange(size) + 1.0)
 
 
 def useful(p: np.ndarray, fdr: float) -> np.ndarray:
     """Which of the p-values [..., F] are discoveries at the false discovery rate ``fdr``: bool, same shape."""
-    return stats.false_discovery_control(p, axis=-1) <= fdr if np.shape(p)[-1] else np.zeros(np.shape(p), dtype=bool)
+    return (
+        scipy.stats.false_discovery_control(p, axis=-1) <= fdr if np.shape(p)[-1] else np.zeros(np.shape(p), dtype=bool)
+    )
 
 
 def cutoff(p: np.ndarray, fdr: float) -> float:

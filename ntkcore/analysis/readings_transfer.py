@@ -10,7 +10,7 @@ Where the numbers do not show what the paper claims (Tsilivis & Kempe 2022, sect
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ntkcore.analysis.words import percent
 from ntkcore.errors import DataError
@@ -132,7 +132,7 @@ def _trend(values: np.ndarray) -> str:
         return f"is the same at all {count}"
     if (steps < 0).all():
         return f"does not rise along the width, it falls from each to the next ({count})"
-    spearman = stats.spearmanr(np.arange(len(values)), values).statistic
+    spearman = scipy.stats.spearmanr(np.arange(len(values)), values).statistic
     if spearman > NO_TREND:
         return f"rises along the width, but not from each to the next ({count}, Spearman {spearman:+.2f})"
     return f"does not rise along the width ({count}, Spearman {spearman:+.2f})"
