@@ -535,7 +535,7 @@ def test_a_reader_that_leaves_early_is_no_error(monkeypatch):
 
 LARGE = {"data": {"n_train": 300, "n_test": 20}, "net": {"family": "myrtle", "depth": 5}}  # at 28 x 28: an hour
 MANY = LARGE | {"data": {"n_train": 1000}}
-LONG_EVOLUTION = {"data": {"n_train": 800}, "net": {"name": "resnet18"}, "epochs": 400}
+LONG_EVOLUTION = {"data": {"n_train": 800}, "net": {"name": "resnet18"}, "epochs": 10}
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,12 @@ def net():
 
 
 @pytest.mark.parametrize(
-    "classes", [("T-shirt/top", "Shirt"), ("Coat", "Bag", "Shirt")], ids=["binary", "three classes"]
+    ("classes", "norm", "eps"),
+    [
+        pytest.param(("T-shirt/top", "Shirt"), "linf", 0.03, id="binary"),
+        pytest.param(("Coat", "Bag", "Shirt"), "l2", 0.5, id="three classes"),
+    ],
 )
-@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.03), ("l2", 0.5)])
 def test_stronger_than_pgd_but_not_by_much(net, classes, norm, eps):
     f, x, y = net(classes)
     x_adv = autoattack(f, x, y, eps, norm)

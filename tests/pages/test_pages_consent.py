@@ -17,7 +17,7 @@ from visits import complaints, number, press, working
 
 Open = Callable[..., AppTest]
 EVERY = list(ARCHITECTURES)[-6:]  # as many as the page takes, the most expensive ones
-FULL = {"n": "1000", "m": "300"}  # what the app begins with
+FULL = {"n": "1000", "m": "20"}
 # A common machine, so that the words do not depend on this one.
 RATES = Rates(flop32=5e-12, flop64=1e-11, relu32=2.6e-9, relu64=5.5e-9, box32=6.5e-10, box64=9.4e-10, eigh=1.2e-10)
 
