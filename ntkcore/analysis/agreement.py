@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ntkcore import checks
@@ -180,7 +180,7 @@ def chance_product(n: int, count: int) -> float:
     Its square is Beta(1/2, (n - 1)/2); Bonferroni's bound.
     """
     n, count = checks.whole(n, "n", 2), checks.whole(count, "count", 1)
-    return float(stats.beta.isf(SURE / count, 0.5, (n - 1) / 2) ** 0.5)
+    return float(scipy.stats.beta.isf(SURE / count, 0.5, (n - 1) / 2) ** 0.5)
 
 
 def agreeing(match: Match, n: int) -> np.ndarray:

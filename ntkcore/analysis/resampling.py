@@ -111,7 +111,7 @@ def jackknife(value: np.ndarray, left_out: np.ndarray) -> Band:
     if groups < 2:
         return Band(value, *(np.full_like(value, np.nan),) * 2)
     error = np.sqrt((groups - 1) * left_out.var(0))
-    reach = stats.t.ppf(0.5 + LEVEL / 2, groups - 1) * error
+    reach = scipy.stats.t.ppf(0.5 + LEVEL / 2, groups - 1) * error
     return Band(value, value - reach, value + reach)
 
 
@@ -127,5 +127,5 @@ def mean_band(values: np.ndarray) -> Band:
     mean = np.divide(np.where(known, values, 0).sum(-1), count, out=nothing.copy(), where=count > 0)
     squares = np.where(known, values - mean[..., None], 0) ** 2
     variance = np.divide(squares.sum(-1), count * (count - 1), out=nothing.copy(), where=count > 1)  # of the mean
-    reach = stats.t.ppf(0.5 + LEVEL / 2, np.maximum(count - 1, 1)) * np.sqrt(variance)
+    reach = scipy.stats.t.ppf(0.5 + LEVEL / 2, np.maximum(count - 1, 1)) * np.sqrt(variance)
     return Band(mean, mean - reach, mean + reach)

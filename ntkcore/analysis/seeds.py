@@ -17,7 +17,7 @@ from itertools import combinations
 from math import comb, exp
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ntkcore.errors import DataError
 
@@ -94,7 +94,7 @@ def earlier(one: Sequence[float], other: Sequence[float]) -> int:
     a, b = _pairs(one, other)
     if len(a) < FEWEST:
         return 0
-    ranks = stats.rankdata(np.concatenate([a, b]))
+    ranks = scipy.stats.rankdata(np.concatenate([a, b]))
     sums = np.array([sum(chosen) for chosen in combinations(ranks.tolist(), len(a))])  # [C(2k, k)]
     mine, most = float(ranks[: len(a)].sum()), (1 - LEVEL) * comb(2 * len(a), len(a)) + 1e-9
     return int((sums <= mine).sum() <= most) - int((sums >= mine).sum() <= most)
@@ -118,4 +118,4 @@ def _mean(values: np.ndarray) -> Change:
 
 def _reach(values: np.ndarray) -> float:
     """Half the interval of the mean of at least two numbers."""
-    return float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
