@@ -129,16 +129,15 @@ def eigenfeatures(
     kernel = frozen(kernel)
     s = train_spectrum(kernel, x.double(), spectrum_of_train)
     K_test = kernel(x_test.double(), x.double()) if K_test is None else K_test
-    bank = feature_bank(s, y)
-    result = attack_bank(kernel, x, bank, x_test, y_test, attack, progress, K_test)
+    result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test)
     labels = class_numbers(y_test)
-    return Sweep(
-        s, attack, _answers(bank, K_test), labels, result.right_before, result.right_after, result.zero_gradient
-    )
+    answers = feature_answers(s, y, K_test)
+    return Sweep(s, attack, answers, labels, result.right_before, result.right_after, result.zero_gradient)
 
 
-def _answers(bank: Bank, K_test: Tensor) -> Tensor:
-    """The class that each feature gives each image, [m, F]: it depends on the sign of K(x, X) v_i alone."""
+def feature_answers(s: Spectrum, y: Tensor, K_test: Tensor) -> Tensor:
+    """The class that each feature gives each image, [m, F]: y [n, c], K_test [m, n]. The sign of K(x, X) v_i tells."""
+    bank = feature_bank(s, y)
     positive = bank.inner(K_test)[:, :, 0] > 0  # [m, F]
     readout = bank.readout[:, 0]  # [F, c]
     readout = torch.cat([-readout, readout], 1) if readout.shape[1] == 1 else readout
