@@ -15,6 +15,7 @@ again in float64, so the verdicts are those of a float64 evaluation of the same 
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -249,7 +250,7 @@ def _prepared(kernel: KernelFunction, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Together:
-    """A bank as one predictor of B images, image b going to predictor b, and its linear model at one image."""
+    """A bank as one predictor of B images, image b going to predictor b, and its value and gradient at one image."""
 
     kernel: KernelFunction
     x_train: Tensor  # or what the kernel's ``prepare`` made of it
@@ -268,12 +269,28 @@ class _Together:
         rows = bank.weights.transpose(1, 2)  # [B, r, n]
         g0 = rows @ k.float()  # [B, r]
         J = pair_gradients(x, self.x_train).flatten(1)  # [n, d]
-        G = (rows.flatten(0, 1) @ J).view(*g0.shape, -1)  # [B, r, d]
 
         def linear(z: Tensor) -> Tensor:
-            return bank.read(g0 + torch.einsum("brd,bd->br", G, (z - x).flatten(1)))
+            return bank.read(g0 + torch.einsum("brn,bn->br", rows, _Rise.apply((z - x).flatten(1), J)))
 
         return linear
+
+
+class _Rise(torch.autograd.Function):
+    """By how much every pair's kernel rises along steps [B, d] of gradients J [n, d], for steps of 0: [B, n].
+
+    Backwards the r outputs of a predictor are summed before the product with J, which so costs no more than for one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, steps: Tensor, J: Tensor) -> Tensor:
+        ctx.save_for_backward(J)
+        return steps.new_zeros(len(steps), len(J))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (J,) = ctx.saved_tensors
+        return gradient @ J, None
 
 
 def _read(g: Tensor, readout: Tensor | None) -> Tensor:
