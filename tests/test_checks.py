@@ -20,7 +20,7 @@ from ntkcore.analysis.evolution import look
 from ntkcore.analysis.flips import margin_along_eps
 from ntkcore.analysis.frozen import solve
 from ntkcore.analysis.pictures import feature_pictures
-from ntkcore.analysis.tradeoff import along_time, kept_features
+from ntkcore.analysis.tradeoff import along_time, kept_features, trade_offs
 from ntkcore.analysis.transfer import judge, perturb_along, sign_noise
 from ntkcore.architectures import build
 from ntkcore.errors import SpecError
@@ -719,6 +719,10 @@ DOORS = {
         lambda a: kept_features(
             a["kernel"], a["s"], a["x"], a["y"], a["x_test"], a["y_test"], a["attack"], a["classes"]
         ),
+        {"x": "pixels", "y": "labels", "x_test": "pixels", "y_test": "labels", "classes": "codes"},
+    ),
+    "trade_offs": Door(
+        lambda a: trade_offs(a["kernel"], a["s"], a["x"], a["y"], a["x_test"], a["y_test"], a["attack"], a["classes"]),
         {"x": "pixels", "y": "labels", "x_test": "pixels", "y_test": "labels", "classes": "codes"},
     ),
     "along_time": Door(

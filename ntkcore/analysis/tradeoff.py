@@ -52,6 +52,7 @@ class Judged:
 
 
 KEPT = ("top", "bottom", "robust", "brittle", "rest")
+Predictors = tuple[np.ndarray, list[Tensor]]  # k [P], and the dual weights [n, c] of each
 
 
 @plain
@@ -76,19 +77,7 @@ def kept_features(
     """
     x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     classes = checks.codes(classes, s.rank, CLASSES, "classes")
-    order = {
-        "top": np.arange(s.rank),
-        "bottom": np.arange(s.rank)[::-1],
-        "robust": np.flatnonzero(classes == ROBUST),
-        "brittle": np.flatnonzero(classes == BRITTLE),
-        "rest": np.flatnonzero(classes != ROBUST),
-    }
-    plan = [(kind, k) for kind in KEPT for k in counts(len(order[kind]))]
-    weights = [subset_weights(s, y, torch.from_numpy(order[kind][:k].copy())) for kind, k in plan]
-    judged = _judged(kernel, x, np.array([k for _, k in plan]), weights, x_test, y_test, attack, K_test, progress)
-    kinds = np.array([kind for kind, _ in plan])
-    parts = {kind: kinds == kind for kind in KEPT}
-    return {kind: Judged(judged.k[own], judged.before[:, own], judged.after[:, own]) for kind, own in parts.items()}
+    return _judged(kernel, x, _kept(s, y, classes), x_test, y_test, attack, K_test, progress)
 
 
 @plain
@@ -112,11 +101,8 @@ def along_time(
     """
     x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     ridge, points = checks.number(ridge, "ridge", 0), checks.whole(points, "points", 2, 10_000)
-    smallest = float(s.values[s.rank - 1])
-    times = np.geomspace(0.1 / float(s.values[0]), 10 / smallest, points)
-    p = projections(s, y)
-    weights = [s.vectors @ (inverse_weights(s, float(t), ridge)[:, None] * p) for t in times]
-    return _judged(kernel, x, times, weights, x_test, y_test, attack, K_test, progress)
+    plan = {"time": _times(s, y, ridge, points)}
+    return _judged(kernel, x, plan, x_test, y_test, attack, K_test, progress)["time"]
 
 
 @plain
@@ -136,10 +122,27 @@ def band_sums(
     Images and labels as in ``kept_features``.
     """
     x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
-    spans = bands(s.rank)
-    weights = [subset_weights(s, y, torch.arange(start, stop)) for start, stop in spans]
-    first = np.array([start for start, _ in spans])
-    return _judged(kernel, x, first, weights, x_test, y_test, attack, K_test, progress)
+    return _judged(kernel, x, {"bands": _bands(s, y)}, x_test, y_test, attack, K_test, progress)["bands"]
+
+
+@plain
+def trade_offs(
+    kernel: KernelFunction,
+    s: Spectrum,
+    x: Tensor,
+    y: Tensor,
+    x_test: Tensor,
+    y_test: Tensor,
+    attack: Attack,
+    classes: np.ndarray,
+    K_test: Tensor | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Judged]:
+    """``kept_features``, with ``along_time`` as "time" and ``band_sums`` as "bands": in one pass over the images."""
+    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
+    classes = checks.codes(classes, s.rank, CLASSES, "classes")
+    plan = {**_kept(s, y, classes), "time": _times(s, y), "bands": _bands(s, y)}
+    return _judged(kernel, x, plan, x_test, y_test, attack, K_test, progress)
 
 
 def bands(features: int) -> list[tuple[int, int]]:
@@ -154,17 +157,50 @@ def counts(available: int) -> list[int]:
     return sorted({k for k in steps if k < available} | ({available} if available else set()))
 
 
+def _kept(s: Spectrum, y: Tensor, classes: np.ndarray) -> dict[str, Predictors]:
+    order = {
+        "top": np.arange(s.rank),
+        "bottom": np.arange(s.rank)[::-1],
+        "robust": np.flatnonzero(classes == ROBUST),
+        "brittle": np.flatnonzero(classes == BRITTLE),
+        "rest": np.flatnonzero(classes != ROBUST),
+    }
+    plan = {}
+    for kind in KEPT:
+        k = counts(len(order[kind]))
+        chosen = [torch.from_numpy(order[kind][:one].copy()) for one in k]
+        plan[kind] = np.array(k, dtype=int), [subset_weights(s, y, features) for features in chosen]
+    return plan
+
+
+def _times(s: Spectrum, y: Tensor, ridge: float = 0.0, points: int = 25) -> Predictors:
+    times = np.geomspace(0.1 / float(s.values[0]), 10 / float(s.values[s.rank - 1]), points)
+    p = projections(s, y)
+    return times, [s.vectors @ (inverse_weights(s, float(t), ridge)[:, None] * p) for t in times]
+
+
+def _bands(s: Spectrum, y: Tensor) -> Predictors:
+    spans = bands(s.rank)
+    weights = [subset_weights(s, y, torch.arange(start, stop)) for start, stop in spans]
+    return np.array([start for start, _ in spans]), weights
+
+
 def _judged(
     kernel: KernelFunction,
     x: Tensor,
-    k: np.ndarray,
-    weights: list[Tensor],
+    plan: dict[str, Predictors],
     x_test: Tensor,
     y_test: Tensor,
     attack: Attack,
     K_test: Tensor | None,
     progress: Progress | None,
-) -> Judged:
-    """The predictors with dual weights [n, c] each, attacked at every test image."""
-    result = attack_bank(kernel, x, Bank(torch.stack(weights)), x_test, y_test, attack, progress, K_test)
-    return Judged(k, result.right_before.cpu().numpy(), result.right_after.cpu().numpy())
+) -> dict[str, Judged]:
+    """The predictors of each kind, attacked at every test image, all together: they share the kernel's gradients."""
+    bank = Bank(torch.stack([one for _, weights in plan.values() for one in weights]))
+    result = attack_bank(kernel, x, bank, x_test, y_test, attack, progress, K_test)
+    before, after = result.right_before.cpu().numpy(), result.right_after.cpu().numpy()
+    found, start = {}, 0
+    for kind, (k, _) in plan.items():
+        own = slice(start, start + len(k))
+        found[kind], start = Judged(k, before[:, own], after[:, own]), own.stop
+    return found

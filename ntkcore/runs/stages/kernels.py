@@ -23,7 +23,7 @@ from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.predict import KernelPredictor, correct, fit, margins
 from ntkcore.analysis.spectrum import Spectrum, label_energy, projections, spectrum
 from ntkcore.analysis.tangent import tangent_kernel
-from ntkcore.analysis.tradeoff import Judged, along_time, band_sums, kept_features
+from ntkcore.analysis.tradeoff import Judged, trade_offs
 from ntkcore.data.task import targets
 from ntkcore.errors import SpecError
 from ntkcore.kernels import TiledKernel, input_map, kernel_fn
@@ -201,10 +201,8 @@ def _curves(spec: specs.CurvesSpec, context: Context) -> Arrays:
     classes = classify(sweep.part(halves(sweep.labels)), spec.rule.fdr, spec.rule.keep)
     p = parts_of(spec.sweep.kernel, context, (0.6, 0.6))
     y, y_test = context.put(p.task.y_train), context.put(p.task.y_test)
-    common, attack = (p.kernel, p.s, p.x, y, p.x_test, y_test), spec.sweep.attack
-    judged = kept_features(*common, attack, classes, p.K_test, context.report((0.6, 0.8)))
-    judged["time"] = along_time(*common, attack, 0.0, p.K_test, context.report((0.8, 0.9)))
-    judged["bands"] = band_sums(*common, attack, p.K_test, context.report((0.9, 1.0)))
+    images, attack = (p.x, y, p.x_test, y_test), spec.sweep.attack
+    judged = trade_offs(p.kernel, p.s, *images, attack, classes, p.K_test, context.report((0.6, 1.0)))
     arrays: Arrays = {"classes": classes.astype(np.int64)}
     for name, one in judged.items():
         arrays |= {f"{name}_k": one.k, f"{name}_before": one.before, f"{name}_after": one.after}
