@@ -23,6 +23,7 @@ from ntkcore.analysis.resampling import Band, Resampling
 
 WEAK, BRITTLE, BETWEEN, ROBUST = 0, 1, 2, 3
 CLASSES = (WEAK, BRITTLE, BETWEEN, ROBUST)
+WORDS = ("weak alone", "brittle", "in between", "robust")  # by their codes
 BRITTLE_KEEPS = 0.05
 NOTHING = Band(*(np.full(1, np.nan),) * 3)
 FEWEST = 5  # useful features, below which nothing is said of an order among them

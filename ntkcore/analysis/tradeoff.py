@@ -10,6 +10,7 @@ The verdicts of every image are kept, so that what was picked on some images can
     band_sums(kernel, s, x, y, x_test, y_test, attack).curve()           # of features 0, 1, 2-3, 4-7, ...
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,18 @@ class Judged:
 
 
 KEPT = ("top", "bottom", "robust", "brittle", "rest")
+CHOSEN = ("robust", "brittle", "rest")  # kinds whose features were chosen by their answers on test images
+TIMES = 29  # of f_t
 Predictors = tuple[np.ndarray, list[Tensor]]  # k [P], and the dual weights [n, c] of each
+
+
+def reported(judged: Mapping[str, Judged], first: np.ndarray) -> dict[str, Curve]:
+    """Curves on the images that chose nothing, those outside of ``first`` [m] bool (``ntkcore.analysis.halves``).
+
+    Where there are none, on all images, without the kinds that were CHOSEN on them.
+    """
+    rows = None if first.all() else ~first
+    return {kind: one.curve(rows) for kind, one in judged.items() if rows is not None or kind not in CHOSEN}
 
 
 @plain
@@ -92,12 +104,12 @@ def along_time(
     ridge: float = 0.0,
     K_test: Tensor | None = None,
     progress: Progress | None = None,
-    points: int = 25,
+    points: int = TIMES,
 ) -> Judged:
-    """Verdicts of f_t; times from a tenth of the fastest mode's 1/lam to ten times the slowest.
+    """Verdicts of f_t; times from a thousandth of the fastest mode's 1/lam to ten times the slowest's.
 
-    At the first of them ``f_t`` is nearly ``t K(x, X) Y``: any earlier time gives the same answers. Images and labels
-    as in ``kept_features``.
+    At the first of them ``f_t`` is ``t K(x, X) Y`` to within a thousandth: any earlier time gives the same answers.
+    Images and labels as in ``kept_features``.
     """
     x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     ridge, points = checks.number(ridge, "ridge", 0), checks.whole(points, "points", 2, 10_000)
@@ -173,8 +185,8 @@ def _kept(s: Spectrum, y: Tensor, classes: np.ndarray) -> dict[str, Predictors]:
     return plan
 
 
-def _times(s: Spectrum, y: Tensor, ridge: float = 0.0, points: int = 25) -> Predictors:
-    times = np.geomspace(0.1 / float(s.values[0]), 10 / float(s.values[s.rank - 1]), points)
+def _times(s: Spectrum, y: Tensor, ridge: float = 0.0, points: int = TIMES) -> Predictors:
+    times = np.geomspace(1e-3 / float(s.values[0]), 10 / float(s.values[s.rank - 1]), points)
     p = projections(s, y)
     return times, [s.vectors @ (inverse_weights(s, float(t), ridge)[:, None] * p) for t in times]
 

@@ -14,6 +14,7 @@ from ntkcore.figures.along_steps import cosine_along_training, training_curves
 from ntkcore.figures.attack import contact_sheet, first_flip, margin_along_eps
 from ntkcore.figures.bands import Band
 from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
+from ntkcore.figures.dyadic import feature_bands
 from ntkcore.figures.eigenfeatures import usefulness_robustness
 from ntkcore.figures.evolution import accuracy_along_epochs, frozen_accuracy
 from ntkcore.figures.export import chart_config, directory_files, to_csv, to_frame, to_html
@@ -21,6 +22,7 @@ from ntkcore.figures.images import amplify, data_uri, montage, png, signed_rgb, 
 from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration, spectra_at_epoch
 from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
+from ntkcore.figures.null import usefulness_over_null
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
 from ntkcore.figures.strip import Picture, strip
 from ntkcore.figures.template import alt_text
@@ -47,6 +49,7 @@ __all__ = [
     "directory_files",
     "eigenvalues",
     "eigenvectors",
+    "feature_bands",
     "first_flip",
     "frozen_accuracy",
     "kept_subsets",
@@ -74,6 +77,7 @@ __all__ = [
     "to_rgb",
     "training_curves",
     "transfer_matrix",
+    "usefulness_over_null",
     "usefulness_robustness",
     "vector_overlap_heatmap",
 ]

@@ -4,7 +4,7 @@ The running mean at index ``i`` is over ``(i+1)/ratio <= j+1 <= (i+1) ratio``: o
 have one width on the log axis too, but hold at least one index::
 
     fig = shares_along_index(usefulness, robustness, m=200)           # arrays [F]
-    fig = class_shares(codes)                                         # analysis.classes.classify
+    fig = class_shares(codes)                                         # codes of analysis.classes
     fig = perturbation_split(contributions, classes=codes)            # signed, [F]
 """
 
@@ -14,13 +14,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.analysis.resampling import wilson
+from ntkcore.analysis.words import span
 from ntkcore.checks import whole
 from ntkcore.figures.checks import feature_groups, plural, thin, vector
 from ntkcore.figures.palette import FEATURES, MUTED, ROBUST, TEXT, faint, index_colour
 from ntkcore.figures.template import (
+    add_chance,
     add_ring,
     describe,
-    guide,
     index_axis,
     index_positions,
     new_figure,
@@ -86,10 +87,7 @@ def shares_along_index(
         trace = _line(f"{words}, running mean", mean, index, words, {"color": colour, "width": 2.5})
         hover = f"around index %{{customdata}}<br>mean {words} %{{y:.1%}}<extra></extra>"
         fig.add_trace(trace.update(hovertemplate=hover))
-    if chance is not None:
-        fig.add_hline(y=chance, line=guide(dark))
-        place = {"x": 0, "xref": "paper", "xanchor": "left", "y": chance, "yanchor": "bottom"}
-        fig.add_annotation(text=f"chance {chance:.0%}", **place)
+    add_chance(fig, chance, dark=dark, side="left")
     if selected is not None:
         selected = whole(selected, "selected", 0, rho.size - 1)
         add_ring(fig, selected + 1, rho[selected], dark=dark, size=13)
@@ -104,7 +102,7 @@ def shares_along_index(
 
 
 def class_shares(classes: np.ndarray, *, per_decade: int = 4, dark: bool = False) -> go.Figure:
-    """Shares of robust useful, useful non-robust and useless features, stacked, in bins along the index.
+    """Shares of robust, in-between, brittle and weak features, stacked, in bins along the index.
 
     Args:
         classes: ``[F]`` codes of ``analysis.classes.classify``.
@@ -120,7 +118,7 @@ def class_shares(classes: np.ndarray, *, per_decade: int = 4, dark: bool = False
         own[members.get(code, [])] = 1
         in_bin = np.add.reduceat(own, edges[:-1])
         totals.append(f"{int(own.sum())} {meaning.words}")
-        trace = go.Bar(x=_bin_names(edges), y=thin(in_bin / np.diff(edges)), name=meaning.words)
+        trace = go.Bar(x=bin_names(edges), y=thin(in_bin / np.diff(edges)), name=meaning.words)
         trace.update(marker={"color": meaning.colour(dark), "line": {"width": 0}}, customdata=in_bin.astype(np.int32))
         hover = f"indices %{{x}}<br>%{{customdata}} {meaning.words}, %{{y:.0%}}<extra></extra>"
         fig.add_trace(trace.update(hovertemplate=hover))
@@ -159,7 +157,7 @@ def perturbation_split(
         colour = index_colour(0.4, dark) if code is None else FEATURES[code].colour(dark)
         trace = go.Bar(x=thin(edges[:-1] + 0.5), y=thin(np.add.reduceat(own, edges[:-1])), offset=0)
         trace.update(width=thin(np.diff(edges) * 0.97), marker={"color": colour, "line": {"width": 0}})
-        trace.update(name=words or "features", showlegend=bool(words), text=_bin_names(edges), textposition="none")
+        trace.update(name=words or "features", showlegend=bool(words), text=bin_names(edges), textposition="none")
         hover = f"features %{{text}}{', ' * bool(words)}{words}<br>contribute %{{y:+.3g}}<extra></extra>"
         fig.add_trace(trace.update(hovertemplate=hover), row=1, col=1)
     total = parts.cumsum()
@@ -184,5 +182,6 @@ def _line(name: str, heights: np.ndarray, index: np.ndarray, group: str | None, 
     return go.Scatter(x=x, y=thin(heights), mode="lines", name=name, customdata=index, legendgroup=group, line=line)
 
 
-def _bin_names(edges: np.ndarray) -> list[str]:
-    return [f"{a}" if b - a == 1 else f"{a}–{b - 1}" for a, b in pairwise(edges.tolist())]
+def bin_names(edges: np.ndarray) -> list[str]:
+    """Words for bins of indices from one edge to before the next: ``["0", "1", "2–3", ...]``."""
+    return [span(start, stop) for start, stop in pairwise(edges.tolist())]

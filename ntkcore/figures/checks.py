@@ -40,7 +40,7 @@ def words(values: object, name: str, length: int, allowed: Sequence[str] | None 
 def feature_groups(classes: object | None, count: int) -> list[tuple[int | None, np.ndarray]]:
     """``(code, ascending indices)`` of each class of features present; ``(None, all)`` without classes.
 
-    Weak ones come first, so that they are drawn beneath the others.
+    Those weak alone come first, so that they are drawn beneath the others.
     """
     if classes is None:
         return [(None, np.arange(count))]

@@ -14,6 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.analysis.resampling import wilson
+from ntkcore.analysis.words import p_words
 from ntkcore.checks import whole
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import feature_groups, plural, thin, vector
@@ -39,6 +40,7 @@ def usefulness_robustness(
     *,
     classes: np.ndarray | None = None,
     colour: Literal["index", "class"] = "index",
+    p_values: np.ndarray | None = None,
     selected: int | None = None,
     m: int | None = None,
     chance: float | None = None,
@@ -56,6 +58,7 @@ def usefulness_robustness(
     Args:
         usefulness, robustness: ``[F]`` shares in [0, 1], from the largest eigenvalue on.
         classes: ``[F]`` codes of ``analysis.classes.classify``; they set the marker's symbol.
+        p_values: ``[F]`` of the test of usefulness, told in the hover text.
         colour: ``index`` (viridis) or ``class`` (needs ``classes``).
         selected: feature to ring; with ``m`` test images also its 95 % Wilson intervals.
         chance: usefulness of a blind guess, a vertical guide.
@@ -71,7 +74,10 @@ def usefulness_robustness(
         raise DataError("colour is 'class' but there are no classes; hand in classes or choose colour='index'.")
     fig = new_figure(dark=dark, height=520)
     _add_guides(fig, _range(rho), _range(gamma), chance, useful_from, keep, dark)
-    neighbours = _same_spot(rho, gamma)
+    told = _same_spot(rho, gamma)
+    if p_values is not None:
+        p = vector(p_values, "p_values", rho.size)
+        told = np.array([f"<br>{p_words(value)}{words}" for value, words in zip(p, told, strict=True)], dtype=object)
     scatter = go.Scattergl if rho.size >= WEBGL_FROM else go.Scatter
     for code, members in groups:
         members = members[::-1]  # the largest eigenvalues are drawn last, on top
@@ -84,7 +90,7 @@ def usefulness_robustness(
         else:
             marker |= {"color": thin(np.log10(members + 1)), "coloraxis": "coloraxis"}
         trace = scatter(x=thin(rho[members]), y=thin(gamma[members]), mode="markers", marker=marker)
-        trace.update(customdata=members.astype(np.int32), text=neighbours[members].tolist(), **steady(_OPACITY))
+        trace.update(customdata=members.astype(np.int32), text=told[members].tolist(), **steady(_OPACITY))
         shares = "right on %{x:.1%} of test images<br>under attack on %{y:.1%}%{text}<extra></extra>"
         trace.update(hovertemplate=f"<b>feature %{{customdata}}</b>{', ' * bool(words)}{words}<br>{shares}")
         fig.add_trace(trace.update(name=words or "all features", legendgroup=words or None, showlegend=False))
@@ -139,12 +145,12 @@ def _add_guides(
         if up[0] < slope * across[0] < up[1]:
             place = {"x": across[0], "xanchor": "left", "xshift": 3, "y": slope * across[0], "yanchor": "top"}
             fig.add_annotation(text=words, **place)
-    for x, height, words, turn in ((chance, 1.0, "chance", 0.25), (useful_from, 0.93, "useful from", 0.6)):
+    for x, height, words, turn in ((chance, 1.0, "chance", 0.25), (useful_from, 0.93, "useful from about", 0.6)):
         if x is not None:
             fig.add_vline(x=x, line=guide(dark), layer="below")
             side = "right" if x > across[0] + turn * (across[1] - across[0]) else "left"
             place = {"xanchor": side, "xshift": -3 if side == "right" else 3, "y": height, "yref": "paper"}
-            fig.add_annotation(x=x, yanchor="top", text=f"{words} {x:.0%}", **place)
+            fig.add_annotation(x=x, yanchor="top", text=f"{words} {x:.1%}".replace(".0%", "%"), **place)
 
 
 def _add_selected(fig: go.Figure, rho: np.ndarray, gamma: np.ndarray, i: int, m: int | None, dark: bool) -> None:

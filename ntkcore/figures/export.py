@@ -85,6 +85,11 @@ def to_csv(fig: go.Figure) -> str:
     return to_frame(fig).to_csv(index=False, lineterminator="\n")
 
 
+def columns_csv(columns: Mapping[str, np.ndarray]) -> str:
+    """Columns of one length as CSV text, the first one the row's index from 0."""
+    return pd.DataFrame(dict(columns)).to_csv(index_label="index", lineterminator="\n")
+
+
 def _trace_frame(fig: go.Figure, trace: go.Trace) -> pd.DataFrame | None:
     if isinstance(trace, go.Image):
         return None if trace.z is None else _picture_frame(trace)

@@ -6,7 +6,7 @@ backgrounds. Colour is never the only carrier: a meaning also has a marker symbo
 have P. Tol's "muted" set (SRON/EPS/TN/09-002), so that they are not mistaken for classes of features::
 
     ROBUST.colour(dark=False)                    # "#0072B2"
-    FEATURES[analysis.ROBUST].words              # "robust"
+    FEATURES[classes.BETWEEN].words              # "in between"
     class_colours(3, dark=True)                  # ["#44AA99", "#D45A93", "#DDCC77"]
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from plotly.colors import sample_colorscale, unlabel_rgb
 
-from ntkcore.analysis import classes as analysis
+from ntkcore.analysis import classes
 from ntkcore.errors import SpecError
 
 
@@ -33,12 +33,13 @@ class Meaning:
         return self.dark if dark else self.light
 
 
-# Classes of eigenfeatures, by the codes of analysis.classes.classify; the most interesting one first.
-ROBUST = Meaning("robust", "#0072B2", "#2E96D6", symbol="circle")
-BETWEEN = Meaning("in between", "#7A8F5A", "#A3B77E", symbol="square")
-BRITTLE = Meaning("brittle", "#E69F00", "#E69F00", symbol="diamond")
-WEAK = Meaning("weak alone", "#8C8C8C", "#8C8C8C", symbol="x")
-FEATURES = {analysis.ROBUST: ROBUST, analysis.BETWEEN: BETWEEN, analysis.BRITTLE: BRITTLE, analysis.WEAK: WEAK}
+# Classes of eigenfeatures, by the codes of analysis.classes; the most interesting one first. In between is between the
+# two colours beside it, darker than both on light and lighter on dark, so that colour-blind eyes tell the three apart.
+ROBUST = Meaning(classes.WORDS[classes.ROBUST], "#0072B2", "#2E96D6", symbol="circle")
+BETWEEN = Meaning(classes.WORDS[classes.BETWEEN], "#6B6E48", "#C9D2A8", symbol="triangle-up")
+BRITTLE = Meaning(classes.WORDS[classes.BRITTLE], "#E69F00", "#E69F00", symbol="diamond")
+WEAK = Meaning(classes.WORDS[classes.WEAK], "#A8A8A8", "#6E6E6E", symbol="x")
+FEATURES = {classes.ROBUST: ROBUST, classes.BETWEEN: BETWEEN, classes.BRITTLE: BRITTLE, classes.WEAK: WEAK}
 
 # Attacks. FGSM and PGD on the kernel are two purples, with a dash and a symbol each.
 KERNEL_FGSM = Meaning("FGSM on the kernel", "#CC79A7", "#CC79A7", symbol="circle", dash="solid")
@@ -123,8 +124,8 @@ def index_scale(dark: bool = False) -> list[list]:
 
 
 def index_colour(position: float, dark: bool = False) -> str:
-    """The colour at ``position`` of ``index_scale``: 0 is the largest eigenvalue, 1 the smallest."""
-    return sample_colorscale(index_scale(dark), [float(position)])[0]
+    """The colour at ``position`` of ``index_scale``: 0 is the largest eigenvalue, 1 the smallest; hexadecimal."""
+    return _hexadecimal(sample_colorscale(index_scale(dark), [float(position)])[0])
 
 
 def amount_colour(position: float, dark: bool = False) -> str:
@@ -133,8 +134,11 @@ def amount_colour(position: float, dark: bool = False) -> str:
     The end of the scale that a background would swallow is left out.
     """
     low, high = (0.38, 1.0) if dark else (0.0, 0.76)
-    rgb = unlabel_rgb(sample_colorscale(SEQUENTIAL, [low + (high - low) * float(position)])[0])
-    return "#" + "".join(f"{round(channel):02X}" for channel in rgb)
+    return _hexadecimal(sample_colorscale(SEQUENTIAL, [low + (high - low) * float(position)])[0])
+
+
+def _hexadecimal(rgb: str) -> str:
+    return "#" + "".join(f"{round(channel):02X}" for channel in unlabel_rgb(rgb))
 
 
 def epoch_scale(dark: bool = False) -> list[list]:

@@ -223,6 +223,13 @@ def guide(dark: bool, dash: str = "dot") -> dict:
     return {"color": MUTED.colour(dark), "dash": dash, "width": 1.5}
 
 
+def add_chance(fig: go.Figure, chance: float | None, *, dark: bool, side: str = "right", **place: int) -> None:
+    """A labelled horizontal guide at the accuracy of a blind guess; none without one. ``place`` is ``row``, ``col``."""
+    if chance is not None:
+        words = {"annotation_text": f"chance {chance:.0%}", "annotation_position": f"bottom {side}"}
+        fig.add_hline(y=chance, line=guide(dark), layer="below", **words, **place)
+
+
 def plain(text: object) -> str:
     """Text from outside made safe for plotly: no markup, no templates, no line breaks."""
     cleaned = " ".join(str(text).split())

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from ntkcore.analysis.classes import WORDS
+from ntkcore.analysis.pictures import GROUPS
 from ntkcore.figures.strip import Picture
 
 
@@ -29,7 +31,7 @@ def perturbation_row(arrays: Mapping[str, Tensor], label: str) -> list[Picture]:
     """The image, the perturbation, the adversarial image, and the loss gradient split by class of feature."""
     image, x_adv = arrays["image"].numpy(), arrays["x_adv"].numpy()
     groups = arrays["group_gradients"].numpy()
-    words = ("robust part", "in-between part", "brittle part", "weak part")
+    words = [f"{WORDS[kind]} part" for kind in GROUPS]
     return [
         Picture(image, label),
         Picture(x_adv - image, "perturbation", signed=True),

@@ -8,14 +8,16 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from ntkcore.analysis.halves import halves
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.analysis.storyline import Storyline, along_steps
-from ntkcore.analysis.tradeoff import KEPT
+from ntkcore.analysis.tradeoff import KEPT, reported
 from ntkcore.figures.accuracy import along_time, kept_subsets
 from ntkcore.figures.along_index import shares_along_index
 from ntkcore.figures.along_steps import cosine_along_training, training_curves
 from ntkcore.figures.attack import margin_along_eps
 from ntkcore.figures.consistency import alignment_heatmap, overlap_along_k
+from ntkcore.figures.dyadic import feature_bands
 from ntkcore.figures.eigenfeatures import usefulness_robustness
 from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.kernel_concentration import spectra_at_epoch
@@ -50,11 +52,13 @@ def figures_of(spec: specs.StageSpec, artifact: Artifact) -> dict[str, go.Figure
             "Along the index": shares_along_index(rho, gamma, m=m, chance=chance),
         }
     if isinstance(spec, specs.CurvesSpec):
-        curves = {name: judged.curve() for name, judged in read_curves(artifact).items()}
-        flow, words = curves["time"], str(spec.sweep.attack)
+        task, words, judged = load_task(spec.sweep.kernel.data), str(spec.sweep.attack), read_curves(artifact)
+        curves = reported(judged, halves(task.labels_test.numpy()))
+        kept = {kind: curves[kind] for kind in KEPT if kind in curves and len(curves[kind].k)}
         return {
-            "Kept features": kept_subsets({kind: curves[kind] for kind in KEPT if len(curves[kind].k)}, attack=words),
-            "Along training time": along_time(flow.k, flow.clean.mean, flow.attacked.mean, attack=words),
+            "Bands of features": feature_bands(judged["bands"].curve(), count=len(a["classes"]), attack=words),
+            "Kept features": kept_subsets(kept, attack=words),
+            "Along training time": along_time(curves["time"], attack=words),
         }
     if isinstance(spec, specs.PicturesSpec):
         rows = feature_rows({"image": artifact.arrays}, spec.features)

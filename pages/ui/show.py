@@ -9,6 +9,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
@@ -49,6 +50,12 @@ def drawn_once(stamp: str, _draw: Callable[[], go.Figure]) -> go.Figure:
     return _draw()
 
 
+@st.cache_resource(show_spinner=False, max_entries=64)
+def told_once(stamp: str, _tell: Callable[[], str]) -> str:
+    """The sentence that ``_tell`` makes, kept likewise."""
+    return _tell()
+
+
 def clicked(state) -> int | None:
     """The index (customdata) of the point that was clicked last, or None."""
     points = state.selection.points if state else []
@@ -81,15 +88,21 @@ def explain(formula: str, spec: StageSpec, code: str) -> None:
         st.json(spec.model_dump(mode="json"), expanded=False)
 
 
-def downloads(name: str, figures: Mapping[str, Drawn], arrays: Mapping[str, np.ndarray]) -> None:
+def downloads(
+    name: str, figures: Mapping[str, Drawn], arrays: Mapping[str, np.ndarray], table: str | None = None
+) -> None:
     """Data and figures of a page as files. Pictures (SVG, PNG) come from the camera button of each figure.
 
     A figure that the page itself does not show may be given as a function that draws it when it is asked for.
+    table: what the rows are, where the arrays are the columns of one table.
     """
     with st.popover("Download", icon=":material/download:"):
         st.download_button(
             "Arrays (NPZ)", lambda: npz(arrays), f"{name}.npz", on_click="ignore", width="stretch", key=f"npz-{name}"
         )
+        if table is not None:
+            rows, key, file = partial(export.columns_csv, arrays), f"table-{name}", f"{export.slug(table)}.csv"
+            st.download_button(f"{table} (CSV)", rows, file, on_click="ignore", width="stretch", key=key)
         for title, figure in figures.items():
             file = export.slug(title)
             st.download_button(

@@ -21,9 +21,10 @@ from ntkcore import (
 from ntkcore.analysis.classes import BRITTLE, ROBUST
 from ntkcore.analysis.eigenfeatures import class_numbers
 from ntkcore.analysis.flips import margin_along_eps
+from ntkcore.analysis.halves import halves
 from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.predict import accuracy, correct
-from ntkcore.analysis.tradeoff import Judged, along_time, band_sums, bands, counts, kept_features
+from ntkcore.analysis.tradeoff import Judged, along_time, band_sums, bands, counts, kept_features, reported
 
 NETS = {"fc1": fc(1), "conv1": conv(1), "myrtle5": myrtle(5)}
 
@@ -127,6 +128,26 @@ def test_accuracy_along_time_agrees_with_fits():
     curve = along_time(k, s, x, y, x_test, y_test, attack, points=4).curve()
     for t, clean in zip(curve.k, curve.clean.mean, strict=True):
         assert clean == pytest.approx(accuracy(fit(k, x, y, time=t)(x_test), y_test))
+
+
+def test_before_the_first_time_the_answers_are_those_of_the_limit():
+    """``f_t / t`` tends to ``K(x, X) Y``; ten classes, so that small changes of the outputs are seen."""
+    x, y, x_test, y_test = problem(classes=10, n=100, m=400)
+    k = kernel_fn(fc(1))
+    judged = along_time(k, spectrum(k(x.double())), x, y, x_test, y_test, fgsm(0.0), points=2)
+    limit = correct(k(x_test.double(), x.double()) @ y.double(), y_test)
+    assert np.array_equal(judged.before[:, 0], limit)
+    assert np.mean(judged.before[:, 0] != judged.before[:, 1]) > 0
+
+
+def test_reported_is_what_chose_nothing():
+    labels = np.arange(8) % 2
+    first = halves(labels)
+    before = np.stack([first, ~first], 1)
+    judged = dict.fromkeys(("top", "robust"), Judged(np.arange(2), before, before))
+    assert reported(judged, first)["robust"].clean.mean.tolist() == [0, 1]
+    assert list(reported(judged, np.ones(8, dtype=bool))) == ["top"]
+    assert reported(judged, np.ones(8, dtype=bool))["top"].clean.mean.tolist() == [0.5, 0.5]
 
 
 def test_bands_are_sums_of_their_features():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ntkcore.analysis.words import percent, percent_within, within
+from ntkcore.analysis.words import p_words, percent, percent_within, span, within
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,11 @@ from ntkcore.analysis.words import percent, percent_within, within
         (percent(0.9996), "100 %"),
         (percent_within(0.793, 0.71, 0.8549), "79.3 % [71, 85.5]"),
         (within(0.67, 0.612, 0.7249, ".2f"), "0.67 [0.61, 0.72]"),
+        (span(4, 8), "4–7"),
+        (span(0, 1), "0"),
+        (p_words(0.0213), "p = 0.021"),
+        (p_words(1.0), "p = 1"),
+        (p_words(0.0), "p < 1e-15"),
         (within(-12, -15.2, 3, "+.1f"), "-12.0 [-15.2, +3.0]"),
     ],
 )

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from ntkcore import figures
-from ntkcore.analysis.classes import BRITTLE, ROBUST, WEAK
+from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.analysis.consistency import Match
-from ntkcore.analysis.resampling import Band
 
 NAMES = ("T-shirt/top", "Ankle boot")
 ARCHITECTURES = ("FC(1)", "Conv(2)", "Myrtle(10)")
@@ -48,7 +47,8 @@ def make_results(n: int, m: int) -> Results:
     vectors = rng.normal(size=(n, 2)) + labels[:, None]
     rho = rng.integers(m // 3, 9 * m // 10, n) / m
     gamma = np.floor(rho * m * np.exp(-index / 40)) / m
-    codes = np.where(rho > 0.6, np.where(gamma > rho / 2, ROBUST, BRITTLE), WEAK)
+    kept = gamma / rho
+    codes = np.select([rho <= 0.6, kept >= 0.5, kept <= 0.05], [WEAK, ROBUST, BRITTLE], BETWEEN)
     kernel = 1 + vectors @ vectors.T / 4
     images = rng.uniform(size=(m, 1, 28, 28))
     status = np.array(["right", "flipped", "wrong"])[rng.integers(0, 3, m)]
@@ -67,16 +67,31 @@ def make_results(n: int, m: int) -> Results:
     )
 
 
+def band(*mean: float, reach: float = 0.03) -> figures.Band:
+    mean = np.array(mean)
+    return figures.Band(mean, mean - reach, mean + reach)
+
+
 def _subsets(r: Results, dark: bool) -> go.Figure:
     ks = np.array([1, 2, 5, 10, 50, r.n])
-    clean, attacked = (Band(v, v - 0.03, v + 0.03) for v in (np.linspace(0.5, 0.9, 6), np.linspace(0.4, 0.05, 6)))
-    curve = figures.Curve(ks, clean, attacked)
+    curve = figures.Curve(ks, band(*np.linspace(0.5, 0.9, 6)), band(*np.linspace(0.4, 0.05, 6)))
     return figures.kept_subsets({"top": curve, "bottom": curve, "robust": curve}, k=5, chance=0.5, dark=dark)
 
 
 def _time(r: Results, dark: bool) -> go.Figure:
-    times = np.append(np.logspace(-1, 4, 20), np.inf)
-    return figures.along_time(times, np.linspace(0.5, 0.9, 21), np.linspace(0.4, 0, 21), t=3.0, chance=0.5, dark=dark)
+    curve = figures.Curve(np.logspace(-1, 4, 20), band(*np.linspace(0.5, 0.9, 20)), band(*np.linspace(0.4, 0.03, 20)))
+    return figures.along_time(curve, t=3.0, chance=0.5, dark=dark)
+
+
+def _bands(r: Results, dark: bool) -> go.Figure:
+    first = np.array([0, *2 ** np.arange(int(np.log2(r.n - 1)) + 1)])
+    curve = figures.Curve(first, band(*np.full(len(first), 0.6)), band(*np.linspace(0.55, 0.03, len(first))))
+    return figures.feature_bands(curve, count=r.n, chance=0.5, dark=dark)
+
+
+def _over_null(r: Results, dark: bool) -> go.Figure:
+    null = np.random.default_rng(6).binomial(40, 0.5, (100, r.n)) / 40
+    return figures.usefulness_over_null(r.rho, null, m=40, classes=r.codes, chance=0.5, useful_from=0.7, dark=dark)
 
 
 def _margin(r: Results, dark: bool) -> go.Figure:
@@ -89,11 +104,6 @@ def _strip(r: Results, dark: bool) -> go.Figure:
     image = r.images[0]
     pictures = [figures.Picture(image, "image"), figures.Picture(image - 0.5, "signed", signed=True)]
     return figures.strip(pictures, colorbar=True, dark=dark)
-
-
-def band(*mean: float, reach: float = 0.03) -> figures.Band:
-    mean = np.array(mean)
-    return figures.Band(mean, mean - reach, mean + reach)
 
 
 def _accuracy_panels(r: Results, dark: bool) -> go.Figure:
@@ -217,6 +227,8 @@ FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
     "usefulness-robustness": lambda r, d: figures.usefulness_robustness(
         r.rho, r.gamma, classes=r.codes, selected=2, m=40, chance=0.5, useful_from=0.6, keep=0.5, dark=d
     ),
+    "usefulness-over-null": _over_null,
+    "feature-bands": _bands,
     "shares-along-index": lambda r, d: figures.shares_along_index(r.rho, r.gamma, m=40, chance=0.5, selected=2, dark=d),
     "class-shares": lambda r, d: figures.class_shares(r.codes, dark=d),
     "perturbation-split": lambda r, d: figures.perturbation_split(r.contributions, classes=r.codes, dark=d),

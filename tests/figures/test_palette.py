@@ -22,11 +22,15 @@ def rgb(colour: str) -> np.ndarray:
     return np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)])
 
 
+def linear(colour: str) -> np.ndarray:
+    """Linear RGB in [0, 1] of sRGB."""
+    c = rgb(colour) / 255
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
 def luminance(colour: str) -> float:
     """Relative luminance (WCAG 2.2)."""
-    c = rgb(colour) / 255
-    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
+    return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
 
 
 def contrast(one: str, other: str) -> float:
@@ -39,8 +43,43 @@ def test_features_have_the_colours_and_words_of_their_meaning():
     assert words == {ROBUST: "robust", BETWEEN: "in between", BRITTLE: "brittle", WEAK: "weak alone"}
     assert palette.ROBUST.light == "#0072B2"
     assert palette.BRITTLE.light == "#E69F00"
-    grey = rgb(palette.WEAK.light)
-    assert grey.max() == grey.min()
+    for dark in (False, True):
+        grey = rgb(palette.WEAK.colour(dark))
+        assert grey.max() == grey.min()
+
+
+# What a dichromat sees of linear RGB (Machado, Oliveira, Fernandes 2009, severity 1).
+EYES = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def seen(colour: str, eyes: str) -> np.ndarray:
+    """CIELAB of a colour as such eyes see it."""
+    xyz = XYZ @ np.clip(np.array(EYES[eyes]) @ linear(colour), 0, 1) / XYZ.sum(1)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@THEMES
+@pytest.mark.parametrize("eyes", EYES)
+def test_classes_of_features_are_told_apart_by_colour_blind_eyes(eyes, dark):
+    """A difference of 2 is just noticeable; dots of a few pixels need about ten times that."""
+    lab = [seen(meaning.colour(dark), eyes) for meaning in palette.FEATURES.values()]
+    assert min(np.linalg.norm(a - b) for k, a in enumerate(lab) for b in lab[:k]) > 22
+
+
+@THEMES
+def test_in_between_lies_between_robust_and_brittle(dark):
+    robust, between, brittle = (
+        seen(palette.FEATURES[code].colour(dark), "normal") for code in (ROBUST, BETWEEN, BRITTLE)
+    )
+    along = (between - robust) @ (brittle - robust) / np.sum((brittle - robust) ** 2)
+    assert 0.3 < along < 0.7
 
 
 def test_white_box_is_black_on_light_and_white_on_dark():

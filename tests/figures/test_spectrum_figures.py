@@ -39,7 +39,7 @@ def test_eigenvalues_not_above_zero_are_left_out_and_counted():
 def test_classes_of_features_have_their_colours(results, dark):
     fig = figures.eigenvalues(results.values, results.energy, classes=results.codes, dark=dark)
     dots = [trace for trace in fig.data if trace.customdata is not None and (trace.yaxis or "y") == "y"]
-    assert len(dots) == 3
+    assert len(dots) == len(FEATURES)
     for trace in dots:
         code = results.codes[trace.customdata[0]]
         assert trace.marker.color == FEATURES[code].colour(dark)

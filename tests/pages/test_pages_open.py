@@ -1,5 +1,6 @@
 """Every page on small experiments of every kind: its main elements are there, its sentences agree with the store."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,18 +107,20 @@ def test_spectrum_numbers(opened: Open) -> None:
 
 
 def test_eigenfeatures_numbers(opened: Open) -> None:
-    at = opened("eigenfeatures", {"feature": "7"})
-    experiment = at.session_state.experiment
-    sweep, spectrum = stored(experiment.sweep()).arrays, stored(experiment.spectrum()).arrays
-    words = text(at)
-    assert number(r"\*\*Feature 7\*\* .*eigenvalue (\S+);", words) == pytest.approx(
-        float(spectrum["values"][7]), rel=0.01
-    )
-    useful = float(sweep["right_before"][:, 7].double().mean())
-    assert number(r"right on (\d+\.?\d*) % of the test images", words) == pytest.approx(100 * useful, abs=0.5)
-    classes = stored(experiment.curves()).arrays["classes"]
-    assert number(r"(\d+) of 60 features (?:is|are) robust and useful", words) == int((classes == 2).sum())
-    assert number(r"; (\d+) (?:is|are) useful but not robust", words) == int((classes == 1).sum())
+    """One feature's shares, and the counts of all, by Benjamini and Hochberg's rule as it is written down."""
+    at = opened("eigenfeatures", {"feature": "7", "m": "400"})
+    experiment, words = at.session_state.experiment, text(at)
+    a, values = stored(experiment.sweep()).arrays, stored(experiment.spectrum()).arrays["values"]
+    hits, kept = (a[name].sum(0).numpy() for name in ("right_before", "right_after"))
+    one = re.search(r"\*\*Feature 7\*\* .*eigenvalue (\S+); right on (\S+) % .* of the .*, on (\S+) % ", words).groups()
+    assert [float(number) for number in one] == pytest.approx([float(values[7]), hits[7] / 4, kept[7] / 4], rel=0.01)
+    p = a["p_values"].numpy()
+    passing = np.flatnonzero(np.sort(p) <= 0.05 * np.arange(1, len(p) + 1) / len(p))
+    useful = p <= np.sort(p)[passing[-1]]
+    robust, brittle = kept >= 0.5 * hits, kept <= 0.05 * hits
+    counts = [int((useful & which).sum()) for which in (robust, ~robust & ~brittle, brittle)]
+    told = re.search(r"useful at a false discovery rate of 5 %: (\d+) robust.*?, (\d+) in b.*? and (\d+) br", words)
+    assert [int(count) for count in told.groups()] == counts
 
 
 def test_attack_numbers(opened: Open) -> None:

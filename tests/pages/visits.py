@@ -25,7 +25,7 @@ SMALL = {"n": "60", "m": "20"}
 CHARTS = {
     "overview": [],
     "spectrum": ["eigenvalues", "cumulative", "learned", "heatmap", "eigenvectors"],
-    "eigenfeatures": ["scatter", "along-index", "class-shares", "split", "kept", "time"],
+    "eigenfeatures": ["bands", "scatter", "over-null", "class-shares", "along-index", "split", "kept", "time"],
     "attack": ["margins", "sheet"],
     "transfer": ["along-eps", "along-width", "along-training", "training-loss", "gallery"],
     "evolution": ["accuracies", "velocity", "thresholds", "distances", "paths", "concentration", "aligned", "spectra"],

@@ -26,7 +26,7 @@ GOLDEN = {
     "spectrum": "419eaf47568f22d18709d7ed00149778",
     "predict": "48f2b663d17539cb9998486df24083f7",
     "sweep": "ea21b0eb4e57869c4a217420d0603cd0",
-    "curves": "b6de5d440dbc5e02be8c2493eb012128",
+    "curves": "a7b9a759b07c3fdb6f28fabbe1a15f38",
     "pictures": "ad6fe4a8b83be9b05badab9860a231a3",
     "flip": "c789bc4fa3a33588f62fcd1c6df998f9",
     "upload": "4c8eec04ac4bab92dab325be3f61695f",

@@ -102,7 +102,7 @@ class CurvesSpec(StageSpec):
     Which features are robust or brittle is picked on the first half of the test images."""
 
     stage: ClassVar[str] = "curves"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     sweep: SweepSpec = SweepSpec()
     rule: Rule = Rule()
 

@@ -73,10 +73,12 @@ def spectrum_lines(experiment: Experiment, time: float, pair: tuple[int, int]) -
 def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence[int], at: Mapping[str, int]) -> str:
     """All features, one of them, what is left of a few, and pictures of some at one test image (at) of each class."""
     script, rule = begin(experiment), experiment.rule
-    script.use("ntkcore.analysis.tradeoff", "along_time", "kept_features")
-    sentences = ("read_kept", "read_sweep", "read_tail", "read_time", *(("read_split",) if at else ()))
-    script.use("ntkcore.analysis.readings", *sentences)
+    by_rule = f"fdr={rule.fdr!r}, keep={rule.keep!r}"
+    script.use("ntkcore.analysis.classes", "falling")
     script.use("ntkcore.analysis.halves", "halves")
+    script.use("ntkcore.analysis.tradeoff", "along_time", "band_sums", "kept_features")
+    names = ("read_bands", "read_falling", "read_feature", "read_kept", "read_sweep", "read_tail", "read_time")
+    script.use("ntkcore.analysis.readings_features", *names, *(("read_split",) if at else ()))
     script.add(f"attack = {attack(experiment.attack)}")
     script.add("data = task.x_train, task.y_train, task.x_test, task.y_test")
     script.add(f"s = {eigenpairs(experiment)}")
@@ -85,20 +87,23 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
     script.add(
         f"""
         sweep = ntk.eigenfeatures(k, *data, attack, s, K_test)
-        classes = ntk.classify(sweep, fdr={rule.fdr!r}, keep={rule.keep!r})  # 0 weak, 1 brittle, 2 in between, 3 robust
-        first = halves(sweep.labels)
-        of_first = ntk.classify(sweep.part(first), fdr={rule.fdr!r}, keep={rule.keep!r})
+        classes = ntk.classify(sweep, {by_rule})  # 0 weak alone, 1 brittle, 2 in between, 3 robust
+        null, chance = sweep.permuted(), sweep.majority
 
-        i = {feature}
-        print(f"feature {{i}}, class {{classes[i]}}: eigenvalue {{s.values[i]:.3g}}, ", end="")
-        print(f"right on {{sweep.usefulness[i]:.1%}}, under attack on {{sweep.robustness[i]:.1%}}")
-        print(read_sweep(sweep, classes, sweep.permuted(), {rule.fdr!r}))
-        print(read_tail(sweep))
+        bands = band_sums(k, s, *data, attack, K_test).curve()
+        print(read_bands(bands, len(classes), chance, str(attack), task.m))
+        print(read_sweep(sweep, classes, null, {rule.fdr!r}))
+
+        print(read_feature(sweep, classes, {feature}))
+        print(read_falling(falling(sweep, {rule.fdr!r})))
+        print(read_tail(sweep, null))
         stuck = sweep.zero_gradient.sum() / sweep.right_before.sum()
         print(f"no gradient at {{stuck:.1%}} of the right answers")
-        kept = kept_features(k, s, *data, attack, of_first, K_test)
-        print(read_kept({{kind: judged.curve(~first) for kind, judged in kept.items()}}))
-        print(read_time(along_time(k, s, *data, attack, K_test=K_test).curve(~first)))
+
+        first = halves(sweep.labels)  # what is chosen is chosen here, and told of the other images
+        chosen = ntk.classify(sweep.part(first), {by_rule})
+        print(read_kept(kept_features(k, s, *data, attack, chosen, K_test), first, chance))
+        print(read_time(along_time(k, s, *data, attack, K_test=K_test), first))
         """
     )
     if at:

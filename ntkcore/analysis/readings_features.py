@@ -1,0 +1,289 @@
+"""Eigenfeatures read aloud: bands of the index, classes of features, what is left when some are kept.
+
+Every sentence is computed from the run's own numbers with their 95 % intervals. What was picked by looking at test
+labels was picked on one half of the test images and is told on the other (``ntkcore.analysis.halves``); where an
+interval covers both answers, the sentence says that it cannot tell::
+
+    read_bands(judged["bands"].curve(), features=1000, chance=0.5, attack="FGSM, eps 8/255", m=2000)
+    read_sweep(sweep, classes, sweep.permuted(), fdr=0.05)      # "Of 1000 features 49 are useful: 4 robust ..."
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from torch import Tensor
+
+from ntkcore.analysis.classes import BETWEEN, BRITTLE, FEWEST, ROBUST, WEAK, WORDS, Falling
+from ntkcore.analysis.eigenfeatures import Sweep
+from ntkcore.analysis.label_test import MODEST, Null, cutoff, images_needed, smallest_passing
+from ntkcore.analysis.resampling import Band, Resampling, share_band
+from ntkcore.analysis.tradeoff import Curve, Judged, bands
+from ntkcore.analysis.words import p_words, percent, percent_within, span, within
+
+
+def read_bands(curve: Curve, features: int, chance: float, attack: str, m: int) -> str:
+    """What each dyadic band of the index is worth alone against guessing, clean and under attack; curve over ``bands``.
+
+    A band is called right more often than guessing where the whole interval lies above ``chance``.
+    """
+    spans, clean, attacked = bands(features), curve.clean, curve.attacked
+    more, less = clean.low > chance, clean.high < chance
+    stand, fall = more & (attacked.low > chance), more & (attacked.high < chance)
+    words = (
+        (stand, "right more often than guessing, also under attack"),
+        (fall, "right more often than guessing, but under attack less often"),
+        (more & ~stand & ~fall, "right more often than guessing, but under attack not to be told from it"),
+        (~more & ~less, "not to be told from guessing"),
+        (less, "right less often than guessing"),
+    )
+    parts = []
+    for which, verdict in words:
+        if which.any():
+            example = np.flatnonzero(which)[0 if which is stand else -1]
+            shares = f"{_share(clean, example)} clean, {_share(attacked, example)} attacked"
+            parts.append(f"{_named(which, spans)} {verdict} ({span(*spans[example])}: {shares})")
+    where = f"Each band alone, on {m} test images, where guessing gives {percent(chance)}"
+    return f"**{_message(stand, fall, more, attack)}** {where}: {'; '.join(parts)}."
+
+
+def _message(stand: np.ndarray, fall: np.ndarray, more: np.ndarray, attack: str) -> str:
+    if not more.any():
+        return "With these test images no band of features can be told from guessing."
+    if stand.any() and fall.any():
+        if np.flatnonzero(stand)[-1] < np.flatnonzero(fall)[0]:
+            return f"Useful bands of large eigenvalues survive {attack}, useful bands behind them do not."
+        return f"Some useful bands of features survive {attack}, others do not."
+    if stand.any():
+        return f"No useful band of features is seen to fall to {attack}."
+    if fall.any():
+        return f"No useful band of features is seen to survive {attack}."
+    return f"Whether the useful bands of features survive {attack}, these test images cannot tell."
+
+
+def _named(which: np.ndarray, spans: list[tuple[int, int]]) -> str:
+    """``"the 3 bands from 1 to 7 and the band 16-31 are"``."""
+    names = []
+    for start, stop in _runs(which):
+        whole = spans[start][0], spans[stop - 1][1]
+        name = f"the band {span(*whole)}" if stop - start == 1 else f"the {stop - start} bands {span(*whole)}"
+        names.append(name)
+    verb = "is" if which.sum() == 1 else "are"
+    return f"{_listed(names)} {verb}"
+
+
+def _runs(which: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Start and end (before) of each stretch of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], which, [False]]).astype(int)))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _share(band: Band, k: int) -> str:
+    return percent_within(band.mean[k], band.low[k], band.high[k])
+
+
+# -- one by one ----------------------------------------------------------------------------------------------------
+
+
+def read_sweep(sweep: Sweep, classes: np.ndarray, null: Null, fdr: float) -> str:
+    """How many features of each class there are and where, what chance alone would give, and whether m is enough."""
+    useful = int((classes != WEAK).sum())
+    counts = [
+        f"{(classes == kind).sum()} {WORDS[kind]}{_where(classes == kind)}" for kind in (ROBUST, BETWEEN, BRITTLE)
+    ]
+    be = "is" if useful == 1 else "are"
+    told = f": {counts[0]}, {counts[1]} and {counts[2]}" if useful else ""
+    by_chance = null.useful(fdr)
+    low, high = np.quantile(by_chance, [0.025, 0.975], method="inverted_cdf")
+    mean = f"{by_chance.mean():.2g} on average ({low:.0f} to {high:.0f} in 95 % of {len(by_chance)} permutations)"
+    verdict = "" if not useful else ", fewer than that" if useful > high else ", so that they may all be chance"
+    return (
+        f"Of {len(classes)} features {useful or 'none'} {be} useful at a false discovery rate of {percent(fdr)}{told}. "
+        f"With permuted test labels the same test finds {mean}{verdict}.{_too_few(sweep, fdr)}"
+    )
+
+
+def _where(which: np.ndarray) -> str:
+    index = np.flatnonzero(which)
+    if not len(index):
+        return ""
+    return f" (index {span(int(index[0]), int(index[-1]) + 1)})"
+
+
+def _too_few(sweep: Sweep, fdr: float) -> str:
+    """That m is too small for a feature right MODEST times as often as chance to pass, and which m would do."""
+    labels, features = sweep.labels.cpu().numpy(), len(sweep.p_values)
+    classes = 1 + max(int(labels.max()), int(sweep.answers.max()))
+    smallest, modest = smallest_passing(labels, cutoff(sweep.p_values, fdr)), MODEST / classes
+    if smallest <= modest:
+        return ""
+    takes = f"it takes {percent(smallest)}" if smallest <= 1 else "none can"
+    return (
+        f" {sweep.m} test images are too few to tell: a feature right on {percent(modest)} of them, {MODEST} times as "
+        f"often as chance, does not pass ({takes}); {images_needed(classes, features, fdr)} balanced ones would do."
+    )
+
+
+def read_feature(sweep: Sweep, classes: np.ndarray, i: int) -> str:
+    """One feature: its class, and its shares of right answers with their intervals."""
+    useful, robust = (share_band(right[:, [i]].cpu().numpy()) for right in (sweep.right_before, sweep.right_after))
+    return (
+        f"**Feature {i}** ({WORDS[classes[i]]}): eigenvalue {float(sweep.spectrum.values[i]):.3g}; right on "
+        f"{_share(useful, 0)} of the test images ({p_words(sweep.p_values[i])}), on {_share(robust, 0)} under attack."
+    )
+
+
+def read_falling(falling: Falling) -> str:
+    """Whether robustness falls along the index, among useful features alone."""
+    band, count = falling.spearman, len(falling.index)
+    if not band.known[0]:
+        why = "too few" if count < FEWEST else "and there is no order"
+        return (
+            f"{count or 'No'} feature{' is' if count == 1 else 's are'} useful on one half of the test images: {why} "
+            "to say how robustness goes along the index."
+        )
+    low, high = band.low[0], band.high[0]
+    verdict = "falls" if high < 0 else "rises" if low > 0 else "cannot be told to fall or to rise"
+    return (
+        f"The share of right answers that a useful feature keeps {verdict} along the index: Spearman "
+        f"{within(band.mean[0], low, high, '+.2f')}, over {count} features that are useful on one half of the test "
+        "images, with their shares on the other."
+    )
+
+
+def read_tail(sweep: Sweep, null: Null, start: int = 20) -> str:
+    """The features from ``start`` on, on average: do they know the labels, and does anything survive?"""
+    features = len(sweep.usefulness)
+    if features <= start + 1 or sweep.m < 2:
+        return ""
+    rho, gamma = (_mean_share(right[:, start:]) for right in (sweep.right_before, sweep.right_after))
+    permuted = null.usefulness[:, start:].mean(1)
+    chance = permuted.mean(), *np.quantile(permuted, [0.025, 0.975])
+    verdict = (
+        "more than chance"
+        if rho[0] > chance[2]
+        else "less than chance"
+        if rho[0] < chance[1]
+        else "not to be told from chance"
+    )
+    mean, by_chance, left = (within(*(100 * share for share in shares), ".2f") for shares in (rho, chance, gamma))
+    return (
+        f"The {features - start} features from index {start} on are right on {mean} per cent of the test images on "
+        f"average: {verdict}, which gives {by_chance} with permuted labels. Under attack they are right on {left}."
+    )
+
+
+def _mean_share(right: Tensor) -> tuple[float, float, float]:
+    """Mean over features of the shares of right answers [m, F]; features share the images, which are drawn anew."""
+    return _mean_within(right.double().mean(1).cpu().numpy())
+
+
+def _mean_within(values: np.ndarray) -> tuple[float, float, float]:
+    """The mean of values [m], and its interval over images drawn anew."""
+    draw = Resampling(len(values), 1)
+    band = draw.band(draw.mean(values[None])[:, None])
+    return float(band.mean[0]), float(band.low[0]), float(band.high[0])
+
+
+def read_split(parts: np.ndarray, classes: np.ndarray, before: float, after: float, label: str, top: int = 20) -> str:
+    """Which features an attack on the whole kernel works through: the change of one image's margin, split two ways."""
+    whole, weak = parts.sum(), parts[classes == WEAK].sum()
+    robust, between, brittle = (parts[classes == kind].sum() for kind in (ROBUST, BETWEEN, BRITTLE))
+    other = (
+        ""
+        if np.isclose(whole, after - before, rtol=1e-4, atol=1e-6)
+        else f" (against the class that competes with it after the attack, by {whole:+.2f})"
+    )
+    most = ", the larger part" if weak / whole > 0.5 else ""
+    return (
+        f"The attack on the whole kernel moves the margin of this {label} from {before:+.2f} to {after:+.2f}{other}: "
+        f"the sum of what each feature's own output changes by. The first {top} features sum to "
+        f"{parts[:top].sum():+.2f}, the {len(parts) - top} behind them to {parts[top:].sum():+.2f}. By class: robust "
+        f"{robust:+.2f}, in between {between:+.2f}, brittle {brittle:+.2f}; those weak alone, none of which can be "
+        f"told from guessing by itself, together {weak:+.2f}{most}."
+    )
+
+
+# -- chosen on one half, reported on the other -----------------------------------------------------------------------
+
+
+def read_kept(judged: Mapping[str, Judged], first: np.ndarray, chance: float) -> str:
+    """Accuracy of the robust, of the brittle, and of other features together; first [m]: the half that chose them."""
+    if first.all():
+        return _no_half(first)
+    other = {kind: one.curve(~first) for kind, one in judged.items()}
+    words = [f"Classes and k were chosen on {_half(first)}; what follows is told of the other {(~first).sum()}"]
+    for kind in ("robust", "brittle"):
+        if len(other[kind].k):
+            words.append(f"{_together(kind, int(other[kind].k[-1]))} {_last(other[kind], chance)}")
+        else:
+            words.append(f"No feature was {kind} there")
+    if len(other["robust"].k) and len(other["rest"].k):
+        words.append(f"All but the robust ones {_last(other['rest'], chance)}")
+    words.append(f"All features {_last(other['top'], chance)}")
+    best = int(judged["top"].after[first].mean(0).argmax())
+    k, attacked = int(other["top"].k[best]), other["top"].attacked
+    if best == len(attacked.mean) - 1:
+        words.append("No smaller number of the largest ones did better under attack")
+    else:
+        gain = _gain(judged["top"].after[~first], best, "what all features keep")
+        many = f"Of the k largest, k = {k} did best under attack"
+        words.append(f"{many}; it keeps {_share(attacked, best)}, {gain}")
+    return ". ".join(words) + "."
+
+
+def read_time(judged: Judged, first: np.ndarray) -> str:
+    """The robust moment of training, chosen on the half ``first`` [m] and told on the other."""
+    if first.all():
+        return _no_half(first)
+    best, other = int(judged.after[first].mean(0).argmax()), judged.curve(~first)
+    at = f"t = {judged.k[best]:.3g}"
+    if best == 0:
+        at = f"{at}, the earliest of all that were tried (any earlier time gives the same answers)"
+    gain = "" if best == len(other.k) - 1 else f", {_gain(judged.after[~first], best, 'what is left at the end')}"
+    return (
+        f"On {_half(first)} the prediction was best under attack at {at}. On the other {(~first).sum()} it is right on "
+        f"{_share(other.clean, best)} there, on {_share(other.attacked, best)} under attack{gain}. At the end it is "
+        f"right on {_share(other.clean, -1)}, on {_share(other.attacked, -1)} under attack."
+    )
+
+
+def _half(first: np.ndarray) -> str:
+    return f"{first.sum()} of the {len(first)} test images (every other one of each class)"
+
+
+def _no_half(first: np.ndarray) -> str:
+    images = f"{len(first)} test image{'' if len(first) == 1 else 's'}"
+    return f"{images} cannot be split in two: what is chosen on one half could not be told on the other."
+
+
+def _together(kind: str, count: int) -> str:
+    return f"The {count} {kind} features together" if count > 1 else f"The only {kind} feature"
+
+
+def _last(curve: Curve, chance: float) -> str:
+    """The last point of a curve, its clean accuracy against guessing."""
+    clean = curve.clean
+    verdict = (
+        "more often than guessing"
+        if clean.low[-1] > chance
+        else "less often than guessing"
+        if clean.high[-1] < chance
+        else "not to be told from guessing"
+    )
+    be = "is" if curve.k[-1] == 1 else "are"
+    return f"{be} right on {_share(clean, -1)} ({verdict}), on {_share(curve.attacked, -1)} under attack"
+
+
+def _gain(after: np.ndarray, best: int, than: str) -> str:
+    """Accuracy under attack of predictor ``best`` over the last one's, on the same images: after [m, P]."""
+    gain, low, high = _mean_within(after[:, best].astype(float) - after[:, -1])
+    points = f"{100 * gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    if low > 0:
+        return f"more than {than} ({points})"
+    if high < 0:
+        return f"less than {than} ({points})"
+    return f"not to be told from {than} ({points})"

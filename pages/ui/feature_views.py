@@ -1,0 +1,218 @@
+"""Sections of the Eigenfeatures page: bands, one feature, the null, pictures, what is kept, training time.
+
+::
+
+    view = Features(experiment, swept, sweep)
+    figures = view.bands(curves)                    # {"Bands of features": figure}, drawn where it is called
+    figures |= view.one_by_one()
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+import streamlit as st
+
+from ntkcore.analysis import readings_features as readings
+from ntkcore.analysis.classes import WORDS, classify, falling
+from ntkcore.analysis.eigenfeatures import Sweep
+from ntkcore.analysis.halves import halves
+from ntkcore.analysis.label_test import cutoff, smallest_passing
+from ntkcore.analysis.tradeoff import KEPT, reported
+from ntkcore.analysis.words import percent
+from ntkcore.figures.accuracy import along_time, kept_subsets
+from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
+from ntkcore.figures.dyadic import feature_bands
+from ntkcore.figures.eigenfeatures import usefulness_robustness
+from ntkcore.figures.null import usefulness_over_null
+from ntkcore.figures.strip import strip
+from ntkcore.runs.specs import Experiment
+from ntkcore.runs.stages import read_curves, read_null
+from ntkcore.runs.store import Artifact
+from pages.ui.pictures import feature_rows, perturbation_row
+from pages.ui.plain import plain
+from pages.ui.show import Drawn, chart, clicked, dark, drawn_once, pictures, told_once
+
+Drawings = dict[str, Drawn]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Every feature of an experiment's kernel under its attack, and how they are shown."""
+
+    experiment: Experiment
+    swept: Artifact
+    sweep: Sweep
+
+    @cached_property
+    def null(self):
+        return read_null(self.swept)
+
+    @cached_property
+    def classes(self) -> np.ndarray:
+        return classify(self.sweep, self.rule.fdr, self.rule.keep)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """The half of the test images on which things are chosen."""
+        return halves(self.sweep.labels.numpy())
+
+    @property
+    def rule(self):
+        return self.experiment.rule
+
+    @property
+    def count(self) -> int:
+        return len(self.sweep.p_values)
+
+    @property
+    def told(self) -> dict:
+        """What every figure of accuracies says of chance, the attack and the theme."""
+        return {"chance": self.sweep.majority, "attack": str(self.experiment.attack), "dark": dark()}
+
+    @property
+    def useful_from(self) -> float | None:
+        """The usefulness from which on a feature passes the test; None where none can."""
+        smallest = smallest_passing(self.sweep.labels.numpy(), cutoff(self.sweep.p_values, self.rule.fdr))
+        return smallest if smallest <= 1 else None
+
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """Every feature as a row of a table, [F] each."""
+        return {
+            "eigenvalue": self.sweep.spectrum.values[: self.count].numpy(),
+            "usefulness": self.sweep.usefulness.numpy(),
+            "robustness": self.sweep.robustness.numpy(),
+            "p_value": self.sweep.p_values,
+            "class": np.array(WORDS)[self.classes],
+        }
+
+    def _once(self, name: str, make: Callable[[], Drawn]) -> Drawn:
+        return drawn_once(f"{name} {self.swept.key} {self.rule} {dark()}", make)
+
+    def _say(self, name: str, tell: Callable[[], str]) -> None:
+        st.markdown(told_once(f"{name} {self.swept.key} {self.rule}", tell))
+
+    # -- the answer ------------------------------------------------------------------------------------------------
+
+    def bands(self, curves: Artifact) -> Drawings:
+        curve = read_curves(curves)["bands"].curve()
+        figure = self._once("bands", lambda: feature_bands(curve, count=self.count, **self.told))
+        chart(figure, "bands-of-features", key="bands")
+        st.caption("Sums of the features of one band each. Intervals are at 95 %, each by itself.")
+        return {"Bands of features": figure}
+
+    def answer(self, curves: Artifact | None) -> None:
+        """The verdict, and the counts."""
+        if curves is not None:
+            curve, attack = read_curves(curves)["bands"].curve(), str(self.experiment.attack)
+            st.markdown(readings.read_bands(curve, self.count, self.sweep.majority, attack, self.sweep.m))
+        self._say("sweep", lambda: readings.read_sweep(self.sweep, self.classes, self.null, self.rule.fdr))
+
+    # -- one by one ------------------------------------------------------------------------------------------------
+
+    def one(self, feature: int) -> None:
+        """What there is to say of one feature, and of all."""
+        st.markdown(readings.read_feature(self.sweep, self.classes, feature))
+        self._say("falling", lambda: readings.read_falling(falling(self.sweep, self.rule.fdr)))
+        self._say("tail", lambda: readings.read_tail(self.sweep, self.null))
+        stuck = float(self.sweep.zero_gradient.sum() / self.sweep.right_before.sum().clamp(min=1))
+        if stuck > 0:
+            st.caption(
+                f"For {percent(stuck)} of the right answers the gradient is exactly zero: no attack was possible there."
+            )
+
+    def scatter(self, feature: int, colour: str) -> Drawings:
+        figure = usefulness_robustness(
+            self.sweep.usefulness.numpy(),
+            self.sweep.robustness.numpy(),
+            classes=self.classes,
+            p_values=self.sweep.p_values,
+            colour=colour,
+            selected=feature,
+            m=self.sweep.m,
+            useful_from=self.useful_from,
+            keep=self.rule.keep,
+            **self.told,
+        )
+        chart(figure, "usefulness-robustness", key="scatter", on_click=_open_feature)
+        return {"Usefulness and robustness": figure}
+
+    def over_null(self) -> Drawings:
+        figure = self._once(
+            "null",
+            lambda: usefulness_over_null(
+                self.sweep.usefulness.numpy(),
+                self.null.usefulness,
+                m=self.sweep.m,
+                classes=self.classes,
+                chance=self.sweep.majority,
+                useful_from=self.useful_from,
+                dark=dark(),
+            ),
+        )
+        chart(figure, "usefulness-over-null", key="over-null")
+        return {"Usefulness over the null": figure}
+
+    def along_index(self, feature: int) -> Drawings:
+        shares = self.sweep.usefulness.numpy(), self.sweep.robustness.numpy()
+        look = {"m": self.sweep.m, "chance": self.sweep.majority, "selected": feature, "dark": dark()}
+        figure = shares_along_index(*shares, **look)
+        chart(figure, "along-index", key="along-index")
+        return {"Along the index": figure}
+
+    def class_shares(self) -> Drawings:
+        figure = self._once("classes", lambda: class_shares(self.classes, dark=dark()))
+        chart(figure, "classes-along-index", key="class-shares")
+        return {"Classes along the index": figure}
+
+    # -- pictures --------------------------------------------------------------------------------------------------
+
+    def looks(self, ready: Mapping[str, Artifact], chosen: Sequence[int]) -> Drawings:
+        """Pictures of the chosen features at a test image of each class."""
+        rows, width = feature_rows({label: one.arrays for label, one in ready.items()}, chosen), len(chosen) + 1
+        for start in range(0, len(rows), width):
+            pictures(rows[start : start + width], width=130)
+        st.caption(
+            "The gradient of each feature for the true class: red pixels, made brighter, help it; blue ones hurt. "
+            "Each picture has its own scale."
+        )
+        return {"Feature pictures": partial(strip, rows, columns=width, dark=dark())}
+
+    def split(self, label: str, artifact: Artifact) -> Drawings:
+        """One image's perturbation, split over the features."""
+        row = perturbation_row(artifact.arrays, label)
+        pictures(row)
+        parts, of_class = (artifact.arrays[name].numpy() for name in ("contributions", "classes"))
+        figure = drawn_once(
+            f"split {artifact.key} {dark()}",
+            lambda: perturbation_split(parts, classes=of_class, quantity="change of the margin", dark=dark()),
+        )
+        chart(figure, "perturbation-split", key="split")
+        st.markdown(readings.read_split(parts, of_class, *artifact.arrays["margins"].tolist(), plain(label)))
+        return {"Perturbation": partial(strip, row, dark=dark()), "Perturbation over features": figure}
+
+    # -- chosen on one half, told on the other -----------------------------------------------------------------------
+
+    def kept(self, curves: Artifact, k: int) -> Drawings:
+        judged = {kind: one for kind, one in read_curves(curves).items() if kind in KEPT}
+        drawn = {kind: curve for kind, curve in reported(judged, self.first).items() if len(curve.k)}
+        figure = self._once(f"kept {k}", lambda: kept_subsets(drawn, k=k, **self.told))
+        chart(figure, "kept-features", key="kept")
+        self._say("kept", lambda: readings.read_kept(judged, self.first, self.sweep.majority))
+        return {"Kept features": figure}
+
+    def time(self, curves: Artifact) -> Drawings:
+        judged = read_curves(curves)["time"]
+        curve = reported({"time": judged}, self.first)["time"]
+        best = judged.k[judged.after[self.first].mean(0).argmax()]
+        figure = self._once("time", lambda: along_time(curve, t=best, **self.told))
+        chart(figure, "along-time", key="time")
+        self._say("time", lambda: readings.read_time(judged, self.first))
+        return {"Along training time": figure}
+
+
+def _open_feature() -> None:
+    index = clicked(st.session_state.get("scatter"))
+    if index is not None:
+        st.session_state.feature = index
