@@ -110,7 +110,7 @@ if view is not None:
         (_, fgsm), (_, pgd) = view.flips.items()
         st.markdown(
             f"True class: **{plain(view.truth)}**. "
-            + read_flip(fgsm, pgd, right_before, largest_radius(experiment), norm, who)
+            + read_flip(fgsm, pgd, right_before, largest_radius(experiment), norm, who, len(view.eps), view.halved)
         )
         if view.stuck:
             st.warning("The gradient is exactly zero at this image: no attack was possible, which is not robustness.")
@@ -118,6 +118,7 @@ if view is not None:
         figures["Margin along eps"] = margin_along_eps(
             view.eps,
             view.margins,
+            view.flips,
             norm=norm,
             eps_mark=experiment.attack.eps if experiment.attack.eps <= view.eps[-1] else None,
             dark=night,

@@ -16,10 +16,11 @@ from pages.ui.show import explain, pictures
 experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?", needed=False)
 
 st.markdown(
-    "A wide network trained a little is a kernel machine: its **neural tangent kernel** (NTK). The kernel alone, "
-    "with no training, makes adversarial examples; its eigenvectors are **features**, and the first few of them are "
-    "robust while the long tail behind them is brittle: hardly useful one by one, it adds accuracy together and is "
-    "what an attack works through. Pick data and an architecture on the left, or start from one of these."
+    "A very wide network in NTK parameterisation, however long it is trained, predicts as a kernel machine does, with "
+    "its **neural tangent kernel** (NTK). So the kernel alone, without training, makes adversarial examples for such "
+    "networks. Its eigenvectors are **features**: the paper finds robust ones among the first, and useful but brittle "
+    "ones behind them. These pages test that, and say how sure every number is. Pick data and an architecture on the "
+    "left, or start from one of these."
 )
 
 
@@ -73,15 +74,15 @@ with right:
             )
         st.markdown(
             read_prediction(
-                clean,
-                attacked,
-                pgd,
+                a["right"].numpy(),
+                a["attack_right"].numpy(),
+                a["pgd_right"].numpy(),
                 float(a["majority"]),
                 str(experiment.attack),
-                task.m,
                 trained=experiment.checkpoint is not None,
             )
         )
+        st.caption("In brackets: 95 % intervals over the test images, of this one draw of training images.")
         if float(a["outputs"].abs().max()) < 1e-8:
             st.info(
                 "The prediction is zero up to rounding: the same images carry opposite labels, or the ridge is huge."

@@ -64,9 +64,12 @@ state = st.dataframe(
     selection_default={"selection": {"rows": [names.index(chosen)] if chosen in names else []}},
     key="runs",
     column_config={
-        "What": st.column_config.TextColumn(width="large"),
-        "Size (MB)": st.column_config.NumberColumn(format="%.2f"),
-        "Time (s)": st.column_config.NumberColumn(format="%.1f"),
+        "Stage": st.column_config.TextColumn(width=90),
+        "Net": st.column_config.TextColumn(width=150),
+        "What": st.column_config.TextColumn(width=380),
+        "When": st.column_config.DatetimeColumn(width=150, format="YYYY-MM-DD HH:mm"),
+        "Size (MB)": st.column_config.NumberColumn(width=90, format="%.2f"),
+        "Time (s)": st.column_config.NumberColumn(width=90, format="%.1f"),
     },
 )
 rows = [row for row in state.selection.rows if row < len(entries)]

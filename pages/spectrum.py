@@ -38,7 +38,7 @@ with right:
         values, energy, effective_rank=effective_rank(result.arrays["values"]), dark=night
     )
     chart(figures["Cumulative mass"], "cumulative-mass", key="cumulative")
-st.markdown(read_spectrum(result.arrays["values"], energy, len(values)))
+st.markdown(read_spectrum(result.arrays["values"], energy))
 
 st.subheader("What has been learned by time t", anchor=False)
 power = st.slider(

@@ -3,19 +3,21 @@
 import numpy as np
 import streamlit as st
 
+from ntkcore.analysis.eigenfeatures import majority_share
 from ntkcore.analysis.readings_transfer import (
+    read_beside,
     read_cosine,
-    read_lazy,
+    read_cover,
     read_noise,
     read_recovered,
     read_white_box,
     read_zero,
 )
-from ntkcore.analysis.storyline import along_steps, joined
-from ntkcore.figures.along_steps import cosine_along_training, training_curves
+from ntkcore.analysis.storyline import along_steps, means_apart
+from ntkcore.figures.along_steps import BY_SGD, cosine_along_training, training_curves
 from ntkcore.figures.attack import contact_sheet
 from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
-from ntkcore.runs.specs import TwinSpec
+from ntkcore.runs.specs import describe
 from ntkcore.training import LAZY
 from pages.ui.attack_views import DESCENT, ITSELF, KERNEL, predictors
 from pages.ui.code import transfer_lines
@@ -27,11 +29,13 @@ from pages.ui.samples import task_of
 from pages.ui.services import stored
 from pages.ui.show import chart, clicked, dark, downloads, drawn_once, explain
 from pages.ui.sidebar import radius_in_words
-from pages.ui.stories import accuracies, percent_columns, story_controls, told
+from pages.ui.stories import accuracies, percent_columns, story_controls, told, under_way
 
 SHOWN = 48  # images of the gallery
 
-experiment = page("Transfer", "Do perturbations made from the kernel alone fool networks that were trained?")
+experiment = page(
+    "Transfer", "Do perturbations made from the kernel alone fool networks that were trained?", attacked=False
+)
 task, night, figures = task_of(experiment), dark(), {}
 if experiment.kind != "ntk" or experiment.ridge:
     st.caption(
@@ -44,7 +48,7 @@ experiment, story = latest(
     (experiment, story),
     lambda both: both[1].transfers(),
     what,
-    lambda both: f"{both[0].in_words()}; {both[1].in_words()}",
+    lambda both: f"{describe(both[0].ntk())}; {both[1].in_words()}",
     one_by_one=True,
 )
 task = task_of(experiment)
@@ -55,6 +59,9 @@ targets = story.targets()
 if not line.groups:
     st.caption("No net is ready yet; each one's panel appears when it is.")
     st.stop()
+missing = under_way(wanted, found)
+if missing:
+    st.caption(f"What follows is said of what is there: {missing}.")
 
 choices = list(dict.fromkeys(radius_in_words(eps, story.norm) for eps in story.eps))
 words = st.select_slider(
@@ -64,43 +71,48 @@ at = choices.index(words)
 stamp = " ".join([*targets, *(artifact.key for artifact in found.values()), words, str(night)])
 
 st.subheader("Accuracy of the nets along the radius", anchor=False)
-chance = max(np.bincount(task.labels_test.numpy())) / task.m
 panels = {}
 for group in targets:
     bands = {source: line.accuracy(group, source) for source in line.sources(group)}
     panels[group] = {source: band for source, band in bands.items() if band is not None}
-kind = {"norm": story.norm, "eps_mark": story.eps[at], "chance": float(chance), "dark": night}
+cover = read_cover(line.points, line.seeds)
+kind = {"norm": story.norm, "eps_mark": story.eps[at], "chance": majority_share(task.y_test), "dark": night}
 figures["Accuracy along eps"] = drawn_once(
     f"accuracy {stamp}", lambda: accuracy_along_eps(np.array(story.eps), panels, **kind)
 )
 chart(figures["Accuracy along eps"], "accuracy-along-eps", key="along-eps")
-largest = [group for group in targets if group in line.groups and group.startswith("width")][-1:]
-for group in largest:
-    fgsm, pgd = (line.accuracy(group, source) for source in ("white_fgsm", "white_pgd"))
-    if fgsm is not None and pgd is not None:
-        st.markdown(f"At {group} and {words}: " + read_white_box(float(fgsm.mean[at]), float(pgd.mean[at])))
+widths = [width for width in story.widths if f"width {width}" in line.groups]
+for group in [f"width {width}" for width in widths[-1:]]:
+    pair = [line.accuracy(group, source) for source in ("white_fgsm", "white_pgd")]
+    if None not in pair:
+        more = line.more(group, "white_pgd", "white_fgsm", at)
+        st.markdown(f"At {group} and {words}: " + read_white_box(*(band.one(at) for band in pair), more))
 if max(story.eps) > 0:
-    st.markdown(read_noise(line.worst_noise()))
-st.dataframe(accuracies(line, at), width="stretch", hide_index=True, column_config=percent_columns(line))
-st.caption(f"Accuracy at {words}, mean over seeds; *worst of all*: images that no attack of the row turns wrong.")
-bands = "Bands: 95 % over test images, and over seeds as far as so few can tell (bootstrap)."
-st.caption(f"{bands} {read_zero(line.zero_share())}")
+    st.markdown(read_noise(line.noise_cost(at), words))
+rows, reach = accuracies(line, at)
+st.dataframe(rows, width="stretch", hide_index=True, column_config=percent_columns(line))
+st.caption(
+    f"Accuracy at {words}, mean over seeds, within {reach} points (95 %); *worst of all*: images that no attack of the "
+    "row turns wrong."
+)
+st.caption(f"{cover} The bands of all figures are of the same kind. {read_zero(line.zero_share())}")
 
 left, right = st.columns(2, gap="large")
-ready = [width for width in story.widths if f"width {width}" in line.groups]
 with left:
-    st.subheader("Wider nets are closer to the kernel", anchor=False)
-    if ready:
-        groups = [f"width {width}" for width in ready]
+    st.subheader("Are wider nets closer to the kernel?", anchor=False)
+    if widths:
         sources = [source for source in story.sources() if source not in ("white_fgsm", "white_pgd")]
-        recovered = {source: joined([line.recovered(group, source, at) for group in groups]) for source in sources}
-        cosine = joined([line.cosine(group) for group in groups])
+        shares = {source: line.recovered_along(story.widths, at, source) for source in sources}
+        cosine = line.cosine_along(story.widths)
         figures["Along the width"] = drawn_once(
-            f"width {stamp}", lambda: strength_along_width(ready, recovered, cosine, dark=night)
+            f"width {stamp}",
+            lambda: strength_along_width(
+                story.widths, {source: along.band for source, along in shares.items()}, cosine.band, dark=night
+            ),
         )
         chart(figures["Along the width"], "along-width", key="along-width")
-        st.markdown(read_recovered(ready, recovered["kernel_fgsm"].mean, words))
-        st.markdown(read_cosine(ready, cosine.mean))
+        st.markdown(read_recovered(shares["kernel_fgsm"], words, missing))
+        st.markdown(read_cosine(cosine, missing))
 with right:
     st.subheader("Along training", anchor=False)
     curves, losses, last, made = {}, {}, {}, []
@@ -108,14 +120,13 @@ with right:
         there = [artifact for net in nets if (artifact := stored(net)) is not None]
         trained = [artifact.arrays for artifact in there]
         made += [artifact.key for artifact in there]
-        name = f"{group}, lazy" if isinstance(nets[0], TwinSpec) and nets[0].training == story.training else group
-        name = name if name.endswith("lazy") else f"{name}, not lazy"
+        name = group if group not in story.outside or group.endswith(BY_SGD) else f"{group}, {BY_SGD}"
         if trained:
             steps = min((a["cosine_steps"].numpy() for a in trained), key=len)
             cosines = [a["cosine"].numpy()[: len(steps)] for a in trained]
             curves[name] = along_steps(steps, cosines)
             losses[name] = (np.arange(len(trained[0]["loss"])), trained[0]["loss"].numpy())
-            last[name] = float(curves[name][1].mean[-1])
+            last[group] = np.stack([a["cosine"].numpy()[len(steps) - 1] for a in trained])
     if curves:
         trainings = f"{list(curves)} {made} {night}"
         figures["Cosine along training"] = drawn_once(
@@ -124,10 +135,10 @@ with right:
         figures["Training loss"] = drawn_once(f"loss {trainings}", lambda: training_curves(losses, dark=night))
         chart(figures["Cosine along training"], "along-training", key="along-training")
         chart(figures["Training loss"], "training-loss", key="training-loss")
-        lazy = [value for name, value in last.items() if name.endswith(", lazy")]
-        others = [(name, value) for name, value in last.items() if name.endswith("not lazy")]
-        for name, value in others if lazy else []:
-            st.markdown(f"**{name.removesuffix(', not lazy')}**: {read_lazy(lazy[-1], value)}")
+        twins = [cosines for group, cosines in last.items() if group not in story.outside]
+        for group in story.outside if twins else ():
+            if group in last:
+                st.markdown(f"**{group}**: {read_beside(*means_apart(last[group], twins[-1]))}")
 
 st.subheader("Images that the kernel's perturbation flips: click one", anchor=False)
 if st.session_state.get("flipped") not in targets:

@@ -1,51 +1,106 @@
 """One kernel read aloud: its spectrum, its prediction before and under attack, what it takes to flip one image.
 
-::
+Shares of test images have their 95 % interval in brackets, and what is said is what the interval allows::
 
-    read_spectrum(values, energy, n=1000)       # "The largest of 1000 eigenvalues holds 88 % of their sum, ..."
+    read_spectrum(values, energy)               # "Of the kernel on the 1000 training images the largest eigenvalue ..."
+    read_prediction(right, attacked, pgd, chance=0.5, attack="FGSM eps 8/255")
 """
 
 import numpy as np
 
+from ntkcore.analysis.flips import BISECTIONS
+from ntkcore.analysis.resampling import Resampling, share_band
 from ntkcore.analysis.spectrum import effective_rank, top_mass
-from ntkcore.analysis.words import percent
+from ntkcore.analysis.words import percent, percent_within, points, points_within, radius, radius_found
+
+MOST = 0.5  # an attack works that takes more than this share of what a prediction has over guessing
 
 
-def read_spectrum(values, energy, n: int) -> str:
-    """Concentration of the spectrum and of the labels."""
-    k = min(10, len(values))
-    first = np.flatnonzero(np.cumsum(np.asarray(energy)) >= 0.5)
-    half = f"half of the labels' energy lies in the first {first[0] + 1} of them" if len(first) else ""
+def read_spectrum(values, energy) -> str:
+    """Concentration of the spectrum and of the training labels: values, energy [n], of all n training images."""
+    n, k = len(values), min(10, len(values))
+    total = np.cumsum(np.asarray(energy))
+    half = int(np.argmax(total >= 0.5 * total[-1])) + 1
+    holds = "first eigenvector holds" if half == 1 else f"first {half} eigenvectors hold"
+    first, several, rank = top_mass(values, 1, 1), top_mass(values, k, 1), effective_rank(values)
     return (
-        f"The largest of {n} eigenvalues holds {percent(top_mass(values, 1, 1))} of their sum, the {k} largest "
-        f"{percent(top_mass(values, k, 1))}; the effective rank is {effective_rank(values):.1f}; {half}."
+        f"Of the kernel on the {n} training images, the largest eigenvalue holds {percent(first)} of the sum, the {k} "
+        f"largest {percent(several)}; the effective rank is {rank:.1f}. The {holds} half of the energy of the training "
+        "labels."
     )
 
 
-def read_prediction(
-    clean: float, attacked: float, pgd: float, majority: float, attack: str, m: int, trained: bool = False
-) -> str:
-    """The kernel's accuracy before and under attack. trained: it is the tangent kernel of a net in training."""
-    verdict = (
-        ""
-        if clean > majority + 2 * np.sqrt(majority * (1 - majority) / m)
-        else (" That is no better than guessing the most frequent label.")
-    )
+def read_prediction(right, attacked, pgd, chance: float, attack: str, trained: bool = False) -> str:
+    """The kernel's accuracy before and under attack, and what became of what it has over guessing.
+
+    The attack works where the interval of what it takes, less MOST of what the kernel has over guessing, is above 0
+    (bootstrap over the test images, all three accuracies on the same ones); it does not where it is below.
+
+    Args:
+        right, attacked, pgd: ``[m]`` bool, images right clean, under the attack, and under PGD of the same radius.
+        chance: accuracy of always guessing the most frequent class.
+        trained: it is the tangent kernel of a net in training.
+    """
+    before, after, strong = (np.asarray(one, dtype=float) for one in (right, attacked, pgd))
+    m, sure = len(before), share_band(before[:, None])
     untrained = "" if trained else "; no network was trained"
-    return (
-        f"The kernel gets {percent(clean)} of {m} test images right (guessing: {percent(majority)}). Under {attack} "
-        f"{percent(attacked)} are left, under PGD of the same radius {percent(pgd)}{untrained}.{verdict}"
+    words = (
+        f"The kernel gets {_share(before)} of {m} test images right (always guessing the most frequent class: "
+        f"{percent(chance)}). Under {attack} {_share(after)} are left, under PGD of the same radius "
+        f"{_share(strong)}{untrained}."
     )
+    if sure.high[0] < chance:
+        return f"{words} That is worse than guessing."
+    if sure.low[0] <= chance:
+        return f"{words} These images cannot tell it from guessing, so there is little that an attack could take."
+    draw = Resampling(m, 1)
+    clean, left = (draw.mean(one[None])[:, None] for one in (before, after))
+    taken = draw.band_of_shares(clean - left, ends=(-1, 1))
+    beyond = draw.band_of_shares(clean - left - MOST * (clean - chance), ends=(-1, 1))
+    takes = f"The attack takes {points_within(taken.mean[0], taken.low[0], taken.high[0])} of accuracy"
+    half = f"half of the {points(before.mean() - chance)} that the kernel has over guessing"
+    if beyond.low[0] > 0:
+        claim = "" if trained else ": made without any training, it works here"
+        return f"{words} {takes}, more than {half}{claim}."
+    if beyond.high[0] < 0:
+        return f"{words} {takes}, less than {half}: at this radius it does not work here."
+    return f"{words} {takes}; whether that is more than {half} cannot be told."
 
 
-def read_flip(fgsm: float, pgd: float, right: bool, largest: float, norm: str, who: str = "kernel") -> str:
-    """The smallest radius that flips one image; who: whose prediction it is."""
+def read_flip(
+    fgsm: float,
+    pgd: float,
+    right: bool,
+    largest: float,
+    norm: str,
+    who: str = "kernel",
+    radii: int = 25,
+    halved: bool = True,
+) -> str:
+    """The smallest radius found that flips one image, and how it was looked for.
+
+    Args:
+        fgsm, pgd: radii in pixel units; inf where nothing up to ``largest`` flips it.
+        right: whether the image is right before any attack.
+        who: whose prediction it is.
+        radii: how many there are from 0 to the largest.
+        halved: whether the first cell in which it flips was halved (``flips``), or a straight line was drawn in it.
+    """
     if not right:
         return f"The {who} gets this image wrong before any attack."
 
-    def radius(eps: float) -> str:
+    def at(eps: float) -> str:
         if not np.isfinite(eps):
-            return f"not up to {largest:.3g}"
-        return f"at {255 * eps:.2f}/255" if norm == "linf" else f"at {eps:.3g}"
+            return f"not up to {radius(largest, norm)}"
+        return f"{'' if (found := radius_found(eps, norm)).startswith('below') else 'at '}{found}"
 
-    return f"The {who} gets this image right. FGSM flips it {radius(fgsm)}, PGD {radius(pgd)}."
+    words = f"The {who} gets this image right. FGSM flips it {at(fgsm)}, PGD {at(pgd)}"
+    if not np.isfinite([fgsm, pgd]).any():
+        return f"{words} (tried at {radii} radii)."
+    how = f"and then by halving {BISECTIONS} times" if halved else "and by a straight line between two of them"
+    return f"{words}: the smallest radius found, first at {radii} radii up to {radius(largest, norm)} {how}."
+
+
+def _share(right: np.ndarray) -> str:
+    band = share_band(right[:, None])
+    return percent_within(band.mean[0], band.low[0], band.high[0])

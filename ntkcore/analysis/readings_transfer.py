@@ -1,104 +1,115 @@
 """Transfer read aloud: how far perturbations from the kernel reach finite nets, in sentences with the run's numbers.
 
-Where the numbers do not show what the paper claims (Tsilivis & Kempe 2022, section 3), the sentence says so::
+Every number has its 95 % interval in brackets (``read_cover`` says over what), and what is said is what the interval
+allows. Where the numbers do not show what the paper claims (Tsilivis & Kempe 2022, section 3), the sentence says so::
 
-    read_recovered([32, 4096], [0.83, 0.95], "eps 0.05")   # "At the largest width, 4096, FGSM on the kernel takes ..."
-    read_cosine([32, 4096], [0.61, 0.97])                  # "The loss gradients of kernel and net have cosine 0.61 ..."
-    read_noise(0.4)                                        # "Random signs of the same radius cost at most 0.4 ..."
+    read_recovered(line.recovered_along((32, 4096), at=3), "eps 0.05")   # "At width 4096 FGSM on the kernel takes ..."
+    read_cosine(line.cosine_along((32, 4096)))                           # "The loss gradients of kernel and net ..."
+    read_noise(line.noise_cost(at=3), "eps 0.05")                        # "Random signs of eps 0.05 cost at most ..."
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-import scipy
 
-from ntkcore.analysis.words import percent
+from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.storyline import Along
+from ntkcore.analysis.words import percent, percent_within, points_within, within
 from ntkcore.errors import DataError
 
-NOISE_CHEAP, NOISE_DEAR = 2.0, 10.0  # points of accuracy: below, noise does next to nothing; above, it does a lot
-NO_TREND = 0.1  # Spearman's correlation, below which nothing rises or falls
-SAME = 0.02  # difference of two cosines, below which they count as the same
+NOISE_CHEAP, NOISE_DEAR = 0.02, 0.1  # accuracy: below, noise does next to nothing; above, it does a lot
+FEW_SEEDS = 5  # fewer of them, and the bootstrap makes too little of how seeds differ
 
 
-def read_recovered(widths: Sequence[int], recovered_means: Sequence[float], eps_words: str) -> str:
+def read_cover(points: int, seeds: int) -> str:
+    """What the intervals in brackets are over: ``points`` test images, and ``seeds`` of every net."""
+    images = f"In brackets: 95 % intervals (bootstrap) over the {points} test images"
+    if seeds < 2:
+        return f"{images}. Of one seed of each net: they say nothing of what other seeds would do."
+    few = "; so few tell little of what others would do" if seeds < FEW_SEEDS else ""
+    return f"{images} and the {seeds} seeds of each net{few}."
+
+
+def read_recovered(share: Along, eps_words: str, missing: str = "") -> str:
     """The share of white-box FGSM's drop that FGSM on the kernel recovers, along the width.
 
     Args:
-        widths: ``[W]``.
-        recovered_means: ``[W]`` shares, 1 is the whole drop; NaN where white-box FGSM takes nothing.
+        share: 1 is the whole drop; nan where white-box FGSM takes nothing, or where nothing is there yet.
         eps_words: the radius in words, e.g. "eps 0.05".
+        missing: what is still under way, in words, e.g. "3 of 12 attacks are done"; empty when all is there.
     """
-    width, share = _known(widths, recovered_means)
-    if not width.size:
-        return (
-            f"There is no share to tell at {eps_words}: white-box FGSM takes no accuracy there, or nothing is "
-            "computed yet."
-        )
-    place = f"At the largest width, {width[-1]}," if width.size > 1 else f"At width {width[-1]}"
-    much = f"{percent(share[-1])} of the accuracy that white-box FGSM takes at {eps_words}"
-    if share[-1] <= 0:
-        much = f"no accuracy at {eps_words}, white-box FGSM does"
-    words = f"{place} FGSM on the kernel takes {much}"
-    if width.size == 1:
-        return f"{words}."
-    return f"{words}; at width {width[0]} the share is {percent(share[0])}. It {_trend(share)}."
+    widths, values = _known(share)
+    if not widths.size:
+        if missing:
+            return f"What the kernel's FGSM takes at {eps_words} is not known yet: {missing}."
+        return f"White-box FGSM takes no accuracy at {eps_words}, so there is no share of it to tell."
+    last = values.one(-1)
+    takes = f"{_share(last)} of the accuracy that white-box FGSM takes at {eps_words}"
+    if last.high[0] <= 0:
+        takes = f"no accuracy at {eps_words}, white-box FGSM does"
+    elif last.low[0] <= 0:
+        takes += ", which cannot be told from nothing"
+    words = f"{_place(share, widths)} FGSM on the kernel takes {takes}."
+    if widths.size == 1:
+        return words
+    first = f"At width {widths[0]} it is {_share(values.one(0))}"
+    return f"{words} {first}: {_trend(share.rise, 'the share', _points(share.rise), widths)}."
 
 
-def read_cosine(widths: Sequence[int], cosines: Sequence[float]) -> str:
-    """Along the width, the cosine between the loss gradients of kernel and net; ``widths``, ``cosines`` ``[W]``."""
-    width, cosine = _known(widths, cosines)
-    if not width.size:
-        return "No cosine between the loss gradients of kernel and net is known: they are zero, or not computed yet."
-    words = f"The loss gradients of kernel and net have cosine {cosine[0]:.2f} at width {width[0]}"
-    if width.size == 1:
+def read_cosine(cosine: Along, missing: str = "") -> str:
+    """The cosine between the loss gradients of kernel and net, along the width; missing: as in ``read_recovered``."""
+    widths, values = _known(cosine)
+    if not widths.size:
+        if missing:
+            return f"The cosine between the loss gradients of kernel and net is not known yet: {missing}."
+        return "The loss gradient of kernel or net is zero at every test image: there is no cosine between them."
+    words = f"The loss gradients of kernel and net have cosine {_cosine(values.one(0))} at width {widths[0]}"
+    if widths.size == 1:
         return f"{words}, mean over the test images."
-    return f"{words} and {cosine[-1]:.2f} at width {width[-1]}, mean over the test images; the cosine {_trend(cosine)}."
+    end = f"{words} and {_cosine(values.one(-1))} at width {widths[-1]}, mean over the test images"
+    return f"{end}: {_trend(cosine.rise, 'the cosine', _cosine(cosine.rise), widths)}."
 
 
-def read_noise(worst_cost_points: float) -> str:
-    """What random signs of the same radius cost at worst, in points of accuracy (1 point is 1 % of the images)."""
-    if not np.isfinite(worst_cost_points):
+def read_noise(cost: Band, eps_words: str) -> str:
+    """What random signs of this radius take of the net that they hit hardest: accuracy, a Band of one number."""
+    if not cost.known.all():
         return ""
-    cost = _points(worst_cost_points)
-    if worst_cost_points < 0.05:
-        return "Random signs of the same radius cost no accuracy: what the attacks take is due to their direction."
-    if worst_cost_points < NOISE_CHEAP:
-        return (
-            f"Random signs of the same radius cost at most {cost}: what the attacks take beyond that is due to "
-            "their direction."
-        )
-    if worst_cost_points < NOISE_DEAR:
-        return f"Random signs of the same radius cost up to {cost}: that much of a drop says nothing of an attack."
+    words = f"Random signs of {eps_words} cost at most {_points(cost)} of accuracy"
+    if cost.low[0] <= 0:
+        words += ", which cannot be told from nothing"
+    if cost.high[0] < NOISE_CHEAP:
+        return f"{words}: what the attacks take beyond that is due to their direction."
+    if cost.low[0] < NOISE_DEAR:
+        return f"{words}: that much of a drop says nothing of an attack."
     return (
-        f"Random signs of the same radius cost up to {cost} themselves: at this radius any perturbation "
-        "does much, and the comparison of attacks is weak. Choose a smaller radius."
+        f"{words}: at this radius any perturbation does much, and the comparison of attacks is weak. Choose a smaller "
+        "radius."
     )
 
 
-def read_lazy(lazy_cosine: float, other_cosine: float) -> str:
-    """The last cosines, of a net that trains lazily and of one that does not, with the kernel's gradients."""
-    if not np.isfinite([lazy_cosine, other_cosine]).all():
+def read_beside(other: Band, twin: Band, apart: Band) -> str:
+    """Cosines with the kernel's loss gradients at the end of training, of a net that is not trained as the kernel is
+    and of the widest twin, and the first minus the second: Bands of one number (``storyline.means_apart``)."""
+    if not all(band.known.all() for band in (other, twin, apart)):
         return ""
     words = (
-        f"At the end of training the loss gradients of the lazy net have cosine {lazy_cosine:.2f} with the kernel's, "
-        f"those of the net that is not lazy {other_cosine:.2f}: "
+        f"At the end of training its loss gradients have cosine {_cosine(other)} with the kernel's, those of the "
+        f"widest twin {_cosine(twin)}: "
     )
-    if lazy_cosine > other_cosine + SAME:
-        return words + "the net that learns features is further away from the kernel."
-    if lazy_cosine < other_cosine - SAME:
-        return words + "here the lazy net is the one further away, against what the theory leads to expect."
-    return words + "no difference to speak of."
+    if apart.high[0] < 0:
+        return f"{words}it is further away from the kernel, the difference is {_cosine(apart)}."
+    if apart.low[0] > 0:
+        return f"{words}here the twin is the one further away, the difference is {_cosine(apart)}."
+    return f"{words}which is further away from the kernel cannot be told, the difference is {_cosine(apart)}."
 
 
-def read_white_box(fgsm_accuracy: float, pgd_accuracy: float) -> str:
-    """What the two white-box attacks leave, as shares: one step is no upper bound on the damage."""
-    if not np.isfinite([fgsm_accuracy, pgd_accuracy]).all():
+def read_white_box(fgsm: Band, pgd: Band, more: Band) -> str:
+    """What the two white-box attacks leave, and what PGD takes more, as shares, each a Band of one number."""
+    if not all(band.known.all() for band in (fgsm, pgd, more)):
         return ""
-    words = f"White-box FGSM leaves {percent(fgsm_accuracy)} right, white-box PGD of the same radius "
-    if pgd_accuracy < fgsm_accuracy:
-        return words + f"{percent(pgd_accuracy)}: FGSM is no upper bound on the damage."
-    same = "as much" if pgd_accuracy == fgsm_accuracy else f"{percent(pgd_accuracy)}"
-    return words + f"{same}: here PGD does not do more damage, but FGSM is no upper bound on it."
+    words = f"White-box FGSM leaves {_share(fgsm)} right, white-box PGD of the same radius {_share(pgd)}"
+    if more.low[0] > 0:
+        return f"{words}, {_points(more)} fewer: FGSM is not the worst that can happen."
+    told = "FGSM does more damage here" if more.high[0] < 0 else "which does more damage cannot be told"
+    return f"{words}: {told}, and neither says what the worst attack would do."
 
 
 def read_zero(share: float) -> str:
@@ -112,33 +123,38 @@ def read_zero(share: float) -> str:
     )
 
 
-def _known(widths: Sequence[int], values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Widths in ascending order and their values, where there is a value."""
-    width, value = np.asarray(widths, dtype=int), np.asarray(values, dtype=np.float64)
-    if width.ndim != 1 or width.shape != value.shape:
-        raise DataError(f"widths have shape {width.shape}, values {value.shape}; one value for each width is needed.")
-    order = np.argsort(width, kind="stable")
-    order = order[np.isfinite(value[order])]
-    return width[order], value[order]
+def _known(along: Along) -> tuple[np.ndarray, Band]:
+    """The widths at which there is a value, and the values there."""
+    known, band = along.band.known, along.band
+    if known.shape != along.widths.shape:
+        raise DataError(f"There are {len(along.widths)} widths and {len(known)} values; one for each width is needed.")
+    return along.widths[known], Band(band.mean[known], band.low[known], band.high[known])
 
 
-def _trend(values: np.ndarray) -> str:
-    """``"rises from each width to the next (4 widths)"``, or what it does instead."""
-    steps = np.diff(values)
-    count = f"{len(values)} widths"
-    if (steps > 0).all():
-        return f"rises from each width to the next ({count})"
-    if (steps == 0).all():
-        return f"is the same at all {count}"
-    if (steps < 0).all():
-        return f"does not rise along the width, it falls from each to the next ({count})"
-    spearman = scipy.stats.spearmanr(np.arange(len(values)), values).statistic
-    if spearman > NO_TREND:
-        return f"rises along the width, but not from each to the next ({count}, Spearman {spearman:+.2f})"
-    return f"does not rise along the width ({count}, Spearman {spearman:+.2f})"
+def _place(along: Along, widths: np.ndarray) -> str:
+    """Where the last known value is: "At the largest width, 4096,", or "At width 512" where larger ones are missing."""
+    if len(along.widths) > 1 and widths[-1] == along.widths[-1]:
+        return f"At the largest width, {widths[-1]},"
+    return f"At width {widths[-1]}"
 
 
-def _points(cost: float) -> str:
-    value = round(cost, 1)
-    text = f"{value:.0f}" if value == round(value) else f"{value:.1f}"
-    return f"{text} point{'' if text == '1' else 's'} of accuracy"
+def _trend(rise: Band, what: str, much: str, widths: np.ndarray) -> str:
+    """``"the cosine rises by 0.38 [0.34, 0.42]"``, or what it does instead."""
+    if rise.low[0] > 0:
+        return f"{what} rises by {much}"
+    if rise.high[0] < 0:
+        return f"{what} does not rise but falls, the difference is {much}"
+    return f"whether {what} rises from width {widths[0]} to {widths[-1]} cannot be told, the difference is {much}"
+
+
+def _share(band: Band) -> str:
+    return percent_within(band.mean[0], band.low[0], band.high[0])
+
+
+def _points(band: Band) -> str:
+    """A difference of shares in points: "10.1 points [4.2, 16.3]"."""
+    return points_within(band.mean[0], band.low[0], band.high[0])
+
+
+def _cosine(band: Band) -> str:
+    return within(band.mean[0], band.low[0], band.high[0], ".2f")

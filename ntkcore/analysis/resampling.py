@@ -1,15 +1,20 @@
 """How far a number would move with other test points and other seeds: the bootstrap over both.
 
 Test points are shared by all seeds of a net, so the two are drawn independently: points with replacement (the same
-draw for every mask), then seeds with replacement (Efron & Tibshirani 1993; two-way as in Owen 2007)::
+draw for every mask), then seeds with replacement (Efron & Tibshirani 1993; two-way as in Owen 2007). Of so few seeds
+as two or three the bootstrap makes too little: it spreads them by sqrt((S - 1) / S) of what it should; of one it makes
+nothing, and the interval is over the points alone. What a net does to a point it counts too often, up to three times::
 
     draw = Resampling(points=300, seeds=2)
-    draw.band(draw.accuracy(right))                     # right [S, E, m] bool -> Band of three [E]
+    draw.band(draw.mean(right))                         # right [S, E, m] bool -> Band of three [E]
     draw.band(draw.recovered(before, source, white))    # share of the white-box drop
     share_band(right)                                   # of one share of m images: Wilson's interval
+    other = Resampling(points=300, seeds=2, group=1)    # of other nets: the same points, seeds of their own
+    draw.band(other.mean(theirs) - draw.mean(right))    # a difference of two nets, paired by the points
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy
@@ -31,15 +36,19 @@ class Band:
         """Which values are there, bool."""
         return np.isfinite(self.mean)
 
+    def one(self, at: int) -> "Band":
+        """The value at a place, a Band of one number."""
+        return Band(*(np.asarray(values)[[at]] for values in (self.mean, self.low, self.high)))
+
 
 class Resampling:
-    """Weights of DRAWS resamples of m points and S seeds; row 0 is the sample itself, all weights equal."""
+    """Weights of DRAWS resamples of m points and S seeds; row 0 is the sample itself, all weights equal.
 
-    def __init__(self, points: int, seeds: int, seed: int = 0):
-        generator = np.random.default_rng(seed)
-        self.points = np.vstack([np.ones(points), generator.multinomial(points, np.full(points, 1 / points), DRAWS)])
-        self.seeds = np.vstack([np.ones(seeds), generator.multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS)])
-        self.points, self.seeds = self.points / points, self.seeds / seeds
+    group: number of a group of nets. Groups share the resamples of points, and each draws seeds of its own.
+    """
+
+    def __init__(self, points: int, seeds: int, seed: int = 0, group: int = 0):
+        self.points, self.seeds = _resamples(points, (seed, 0)), _resamples(seeds, (seed, 1, group))
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """values [S, ..., m] -> mean over points and seeds in every draw, [DRAWS + 1, ...]; nan counts as absent."""
@@ -70,7 +79,8 @@ class Resampling:
         """above / below draw by draw, nan where there is nothing to be a share of."""
         return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 1e-9)
 
-    def band(self, drawn: np.ndarray) -> Band:
+    @staticmethod
+    def band(drawn: np.ndarray) -> Band:
         """The value of the sample itself with the central 95 % of the draws: [D, ...] -> Band of [...]."""
         tail = 50 * (1 - LEVEL)
         value, rest = drawn[0], drawn[1:]
@@ -79,6 +89,17 @@ class Resampling:
         low, high = np.nanpercentile(filled, [tail, 100 - tail], axis=0)
         low, high = (np.where(some, bound, value) for bound in (low, high))
         return Band(value, np.minimum(low, value), np.maximum(high, value))
+
+    def band_of_shares(self, drawn: np.ndarray, unit: float = 1.0, ends: tuple[float, float] = (0.0, 1.0)) -> Band:
+        """``band`` of shares of the points, or of their differences, within ``ends``.
+
+        Where all draws are alike, as after an attack that leaves nothing, the bootstrap knows no interval: there it
+        reaches as far as Wilson's of none among so many points, times ``unit``.
+        """
+        band, reach = self.band(drawn), unit * wilson(0.0, self.points.shape[1])[1]
+        alike = band.high - band.low < 1e-9
+        low, high = (np.clip(band.mean + side * reach, *ends) for side in (-1, 1))
+        return Band(band.mean, np.where(alike, low, band.low), np.where(alike, high, band.high))
 
 
 def wilson(share: np.ndarray, m: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -129,3 +150,12 @@ def mean_band(values: np.ndarray) -> Band:
     variance = np.divide(squares.sum(-1), count * (count - 1), out=nothing.copy(), where=count > 1)  # of the mean
     reach = scipy.stats.t.ppf(0.5 + LEVEL / 2, np.maximum(count - 1, 1)) * np.sqrt(variance)
     return Band(mean, mean - reach, mean + reach)
+
+
+@lru_cache(maxsize=16)
+def _resamples(count: int, stream: tuple[int, ...]) -> np.ndarray:
+    """Weights [DRAWS + 1, count] of resamples of ``count`` things; the first row is the sample itself."""
+    drawn = np.random.default_rng(stream).multinomial(count, np.full(count, 1 / count), DRAWS)
+    weights = np.vstack([np.ones(count), drawn]) / count
+    weights.flags.writeable = False
+    return weights

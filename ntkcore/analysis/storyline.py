@@ -5,9 +5,11 @@ Transfers come as they are ready; a group of nets (a width, an architecture) has
     line = Storyline({("width 512", 0, "kernel_fgsm"): arrays, ...})     # arrays of the transfer stage
     line.accuracy("width 512", "kernel_fgsm")                            # Band of [E]
     line.recovered("width 512", "kernel_fgsm", at=3)                     # Band of one number: of white-box FGSM's drop
+    line.recovered_along((32, 512), at=3).rise                           # how much more the widest net gives away
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,17 +19,37 @@ Key = tuple[str, int, str]  # group, seed, source
 NOTHING = Band(*(np.full(1, np.nan),) * 3)
 
 
+@dataclass(frozen=True, eq=False)
+class Along:
+    """A quantity along the width: widths [W], ascending; its band [W], nan where it is not known; rise: its last known
+    value minus its first, a Band of one number whose two ends are drawn on the same resamples of the test points."""
+
+    widths: np.ndarray
+    band: Band
+    rise: Band
+
+
 class Storyline:
     """The transfers that are there. Intervals: 95 % over test points and seeds (``ntkcore.analysis.resampling``)."""
 
     def __init__(self, transfers: Mapping[Key, Mapping[str, np.ndarray]]):
         self._transfers = transfers
-        self._draws: dict[tuple[int, int], Resampling] = {}
+        self._draws: dict[tuple[int, int, int], Resampling] = {}
 
     @property
     def groups(self) -> list[str]:
         """Groups that have at least one transfer, in the order of their first."""
         return list(dict.fromkeys(group for group, _, _ in self._transfers))
+
+    @property
+    def points(self) -> int:
+        """How many test images every transfer is judged on; 0 without any."""
+        return next((len(arrays["right_before"]) for arrays in self._transfers.values()), 0)
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds every group has at least; 0 without any."""
+        return min((len({s for other, s, _ in self._transfers if other == group}) for group in self.groups), default=0)
 
     def sources(self, group: str) -> list[str]:
         return list(dict.fromkeys(source for other, _, source in self._transfers if other == group))
@@ -38,40 +60,56 @@ class Storyline:
         if not nets:
             return NOTHING
         before = np.stack([np.asarray(nets[seed]) for seed in sorted(nets)])
-        draw = self._draw(before)
-        return draw.band(draw.mean(before)[:, None])
+        draw = self._draw(group, before)
+        return draw.band_of_shares(draw.mean(before)[:, None])
 
     def accuracy(self, group: str, source: str) -> Band | None:
         """Accuracy under the source at every radius, [E]; None when it is not there."""
         after = self._stack(group, source, "right_after")
         if after is None:
             return None
-        draw = self._draw(after)
-        return draw.band(draw.mean(after))
+        draw = self._draw(group, after)
+        return draw.band_of_shares(draw.mean(after))
 
     def recovered(self, group: str, source: str, at: int) -> Band:
         """Accuracy lost to the source over that lost to white-box FGSM, at radius number ``at``."""
-        return self._against_white(group, source, at, "recovered")
+        return self._share_of_white(group, source, at, "recovered")
 
     def strength(self, group: str, source: str, at: int) -> Band:
         """Transfer rate of the source over the target's own white-box rate (FGSM), at radius number ``at``."""
-        return self._against_white(group, source, at, "strength")
+        return self._share_of_white(group, source, at, "strength")
 
     def rate(self, group: str, source: str, at: int) -> Band:
         """Share of the images right before that the source turns wrong, at radius number ``at``."""
         after = self._stack(group, source, "right_after")
         if after is None:
             return NOTHING
-        draw = self._draw(after)
-        return draw.band(draw.rate(self._stack(group, source, "right_before"), after[:, [at]]))
+        draw = self._draw(group, after)
+        return draw.band_of_shares(draw.rate(self._stack(group, source, "right_before"), after[:, [at]]))
 
     def cosine(self, group: str, source: str = "kernel_fgsm") -> Band:
         """Mean cosine of the loss gradients of source and target at the clean images, one number."""
-        cosine = self._stack(group, source, "cosine")
-        if cosine is None:
+        return _band(self._cosine(group, source))
+
+    def recovered_along(self, widths: Sequence[int], at: int, source: str = "kernel_fgsm") -> Along:
+        """``recovered`` along the width, of the groups "width 32" and so on, at radius number ``at``."""
+        groups = {width: f"width {width}" for width in sorted(widths)}
+        draws = {width: self._against_white(group, source, at, "recovered") for width, group in groups.items()}
+        return _along(draws, [self.recovered(group, source, at) for group in groups.values()])
+
+    def cosine_along(self, widths: Sequence[int], source: str = "kernel_fgsm") -> Along:
+        """``cosine`` along the width, of the groups "width 32" and so on."""
+        draws = {width: self._cosine(f"width {width}", source) for width in sorted(widths)}
+        return _along(draws, [_band(drawn) for drawn in draws.values()])
+
+    def more(self, group: str, strong: str, weak: str, at: int) -> Band:
+        """Accuracy that one source takes more than another, of the seeds that have both, at radius number ``at``."""
+        seeds = self._seeds(group, strong, weak)
+        if not seeds:
             return NOTHING
-        draw = self._draw(cosine)
-        return draw.band(draw.mean(cosine)[:, None])
+        left, less = (self._stack(group, source, "right_after", seeds)[:, [at]] for source in (weak, strong))
+        draw = self._draw(group, left)
+        return draw.band_of_shares(draw.mean(left) - draw.mean(less), ends=(-1, 1))
 
     def worst(self, group: str, at: int) -> Band:
         """Share of the images that no source turns wrong, at radius number ``at``: the worst of all attacks."""
@@ -81,35 +119,51 @@ class Storyline:
             return NOTHING
         right = [self._stack(group, source, "right_after", seeds)[:, [at]] for source in sources]
         left = np.logical_and.reduce(right)
-        draw = self._draw(left)
-        return draw.band(draw.mean(left))
+        draw = self._draw(group, left)
+        return draw.band_of_shares(draw.mean(left))
 
-    def worst_noise(self) -> float:
-        """Points of accuracy that random signs cost at worst, over groups and radii; nan without any."""
+    def noise_cost(self, at: int) -> Band:
+        """Accuracy that random signs take of the group that they hit hardest, at radius number ``at``."""
         costs = []
         for group in self.groups:
-            noise = self.accuracy(group, "noise")
-            if noise is not None:
-                clean = self._stack(group, "noise", "right_before").mean()  # of the very seeds that have noise
-                costs.append(100 * float((clean - noise.mean).max()))
-        return max(costs, default=float("nan"))
+            after = self._stack(group, "noise", "right_after")
+            if after is not None:
+                draw, before = self._draw(group, after), self._stack(group, "noise", "right_before")
+                costs.append(draw.mean(before)[:, None] - draw.mean(after[:, [at]]))
+        return draw.band_of_shares(np.max(costs, axis=0), ends=(-1, 1)) if costs else NOTHING
 
     def zero_share(self, source: str = "kernel_fgsm") -> float:
         """Share of (net, image) pairs at which the source's gradient is exactly zero."""
         stuck = [arrays["zero_gradient"] for (_, _, name), arrays in self._transfers.items() if name == source]
         return float(np.concatenate([np.asarray(s, dtype=float) for s in stuck]).mean()) if stuck else 0.0
 
-    def _against_white(self, group: str, source: str, at: int, kind: str) -> Band:
+    def _share_of_white(self, group: str, source: str, at: int, kind: str) -> Band:
+        """The band of ``_against_white``; alike in all draws, it reaches as far as none of all images can."""
+        drawn = self._against_white(group, source, at, kind)
+        if drawn is None:
+            return NOTHING
+        taken = self.clean(group).mean[0] - self.accuracy(group, "white_fgsm").mean[at]
+        unit = 1 / taken if taken > 0 else np.nan
+        draw = self._draw(group, self._stack(group, source, "right_before"))
+        return draw.band_of_shares(drawn, unit, (-np.inf, np.inf))
+
+    def _against_white(self, group: str, source: str, at: int, kind: str) -> np.ndarray | None:
+        """Draws [D, 1] of a share of white-box FGSM's damage; None when source or white box is not there."""
         seeds = self._seeds(group, source, "white_fgsm")
         if not seeds:
-            return NOTHING
+            return None
         before, after = (self._stack(group, source, name, seeds) for name in ("right_before", "right_after"))
         white = self._stack(group, "white_fgsm", "right_after", seeds)
-        draw = self._draw(before)
+        draw = self._draw(group, before)
         after, white = after[:, [at]], white[:, [at]]
         if kind == "recovered":
-            return draw.band(draw.recovered(before, after, white))
-        return draw.band(draw.ratio(draw.rate(before, after), draw.rate(before, white)))
+            return draw.recovered(before, after, white)
+        return draw.ratio(draw.rate(before, after), draw.rate(before, white))
+
+    def _cosine(self, group: str, source: str) -> np.ndarray | None:
+        """Draws [D, 1] of the mean cosine; None when there is none."""
+        cosine = self._stack(group, source, "cosine")
+        return None if cosine is None else self._draw(group, cosine).mean(cosine)[:, None]
 
     def _seeds(self, group: str, *sources: str) -> list[int]:
         """Seeds for which all these sources are there."""
@@ -122,16 +176,13 @@ class Storyline:
         found = [self._transfers[group, seed, source] for seed in seeds]
         return np.stack([np.asarray(arrays[name]) for arrays in found]) if found and name in found[0] else None
 
-    def _draw(self, values: np.ndarray) -> Resampling:
-        shape = (values.shape[-1], len(values))
+    def _draw(self, group: str, values: np.ndarray) -> Resampling:
+        """Resamples for values [S, ..., m] of a group: its points are those of every other, its seeds are its own."""
+        shape = (values.shape[-1], len(values), self.groups.index(group))
         if shape not in self._draws:
-            self._draws[shape] = Resampling(*shape)
+            points, seeds, number = shape
+            self._draws[shape] = Resampling(points, seeds, group=number)
         return self._draws[shape]
-
-
-def joined(bands: list[Band]) -> Band:
-    """Bands of one number each, one after the other: along widths, say."""
-    return Band(*(np.concatenate([np.atleast_1d(getattr(b, name)) for b in bands]) for name in ("mean", "low", "high")))
 
 
 def along_steps(steps: np.ndarray, cosines: list[np.ndarray]) -> tuple[np.ndarray, Band]:
@@ -139,3 +190,28 @@ def along_steps(steps: np.ndarray, cosines: list[np.ndarray]) -> tuple[np.ndarra
     stacked = np.stack([np.asarray(c) for c in cosines])
     draw = Resampling(stacked.shape[-1], len(stacked))
     return np.asarray(steps), draw.band(draw.mean(stacked))
+
+
+def means_apart(one: np.ndarray, other: np.ndarray) -> tuple[Band, Band, Band]:
+    """Means of one net and of another, [S, m] and [S', m] on the same test points, and one minus other: three Bands.
+
+    nan counts as absent.
+    """
+    draws = []
+    for group, values in enumerate((one, other)):
+        values = np.asarray(values)
+        draws.append(Resampling(values.shape[-1], len(values), group=group).mean(values)[:, None])
+    return _band(draws[0]), _band(draws[1]), _band(draws[0] - draws[1])
+
+
+def _band(drawn: np.ndarray | None) -> Band:
+    return NOTHING if drawn is None else Resampling.band(drawn)
+
+
+def _along(draws: Mapping[int, np.ndarray | None], bands: Sequence[Band]) -> Along:
+    """From draws by width, ascending, and their bands."""
+    widths = list(draws)
+    band = Band(*(np.concatenate([getattr(b, name) for b in bands]) for name in ("mean", "low", "high")))
+    known = [width for width, there in zip(widths, band.known, strict=True) if there]
+    rise = _band(draws[known[-1]] - draws[known[0]]) if len(known) > 1 else NOTHING
+    return Along(np.array(widths), band, rise)

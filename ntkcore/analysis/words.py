@@ -7,6 +7,7 @@
     within(0.67, 0.61, 0.722, ".2f")            # "0.67 [0.61, 0.72]"
     span(4, 8)                                  # "4–7"
     p_words(0.0213)                             # "p = 0.021"
+    radius(0.05)                                # "12.75/255"
 """
 
 SMALLEST_P = 1e-15  # below, a p-value is not told: its rounding errors are no smaller
@@ -22,9 +23,32 @@ def percent_within(share: float, low: float, high: float) -> str:
     return f"{percent(share)} [{_short(100 * low)}, {_short(100 * high)}]"
 
 
+def points(difference: float) -> str:
+    """A difference of two shares in per cent points: "1 point", "2.5 points"."""
+    text = _short(100 * difference)
+    return f"{text} point{'' if text in ('1', '-1') else 's'}"
+
+
+def points_within(difference: float, low: float, high: float) -> str:
+    """A difference of two shares in points, with its interval."""
+    return f"{points(difference)} [{_short(100 * low)}, {_short(100 * high)}]"
+
+
 def within(value: float, low: float, high: float, number: str) -> str:
-    """A value with its interval, all in the format ``number``."""
-    return f"{value:{number}} [{low:{number}}, {high:{number}}]"
+    """A value with its interval, all in the format ``number``; no minus before a zero."""
+    sign, digits = (number[0], number[1:]) if number[0] in "+-" else ("", number)
+    return "{} [{}, {}]".format(*(f"{one:{sign}z{digits}}" for one in (value, low, high)))
+
+
+def radius(eps: float, norm: str = "linf") -> str:
+    """A radius in pixel units: of the linf ball in 255ths."""
+    return f"{255 * eps:.4g}/255" if norm == "linf" else f"{eps:.4g}"
+
+
+def radius_found(eps: float, norm: str = "linf") -> str:
+    """A radius that was searched for, to a hundredth of a grey level or of the unit of l2: "3.21/255"."""
+    unit = 255 if norm == "linf" else 1
+    return radius(round(unit * eps, 2) / unit, norm) if unit * eps >= 0.005 else f"below {radius(0.01 / unit, norm)}"
 
 
 def span(start: int, stop: int) -> str:

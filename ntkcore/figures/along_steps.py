@@ -1,10 +1,10 @@
 """Figures of finite nets along training steps: cosine between their gradients and the kernel's, and the loss.
 
-A net that trains lazily keeps its kernel, so that its loss gradients stay along those of the kernel predictor;
-one that learns features turns away (cosine ``<g, g'> / (|g| |g'|)``, mean over test images). Step ``s`` is drawn
+A net that keeps its kernel in training has loss gradients along those of the kernel predictor; one that does not
+turns away (cosine ``<g, g'> / (|g| |g'|)``, mean over test images). Step ``s`` is drawn
 at ``s + 1`` on a log axis and reads ``s``, so that step 0 has a place::
 
-    fig = cosine_along_training({"width 512, lazy": (steps, Band(mean, low, high))})     # arrays [T]
+    fig = cosine_along_training({"width 512": (steps, Band(mean, low, high))})     # arrays [T]
     fig = training_curves({"width 512, seed 0": (steps, loss)})                          # arrays [T]
     step_axis(last=2000)                                                                 # settings of the axis
 """
@@ -22,15 +22,15 @@ from ntkcore.figures.palette import CLASS_SYMBOLS, Meaning, amount_colour
 from ntkcore.figures.template import describe, legend_entry, new_figure, plain
 
 STEP_TITLE = "training step"
-NOT_LAZY = "not lazy"  # names that end so are dashed
+BY_SGD = "by SGD"  # names that end so are dashed: of nets that are not trained as the kernel is
 
 
 def cosine_along_training(curves: Mapping[str, tuple[Sequence[int], Band]], *, dark: bool = False) -> go.Figure:
     """Mean cosine between the loss gradients of the net and of the kernel along training, a line a net.
 
     Args:
-        curves: name -> (steps ``[T]`` from 0 on, cosines ``[T]``). A width in the name, as in "width 512, not
-            lazy", gives the colour; a name that ends with "not lazy" is dashed; NaN is not computed yet.
+        curves: name -> (steps ``[T]`` from 0 on, cosines ``[T]``). A width in the name, as in "width 512, by SGD",
+            gives the colour; a name that ends with "by SGD" is dashed; NaN is not computed yet.
     """
     styles = _styles(curves)
     fig = new_figure(dark=dark, height=400)
@@ -41,7 +41,7 @@ def cosine_along_training(curves: Mapping[str, tuple[Sequence[int], Band]], *, d
         last = max(last, int(steps[-1]))
         if band.known.any():
             hover = f"{style.words}, step %{{customdata}}<br>cosine %{{y:.3f}}"
-            kind = {"name": plain(name), "digits": ".3f", "index": steps}
+            kind = {"name": plain(name), "digits": ".3f", "of": "95 %:", "index": steps}
             add_band(fig, steps + 1, band, style, dark, hover=hover, **kind)
             lowest = min(lowest, float(band.low[band.known].min()))
             parts.append(from_to(name, steps, band.mean, ".2f", "step"))
@@ -101,7 +101,7 @@ def step_axis(last: int) -> dict:
 
 
 def _styles(names: Iterable[str]) -> dict[str, Meaning]:
-    """How each line looks: colour and symbol by width, dash by lazy or not; seeds of a net look the same."""
+    """How each line looks: colour and symbol by width, dash by the training; seeds of a net look the same."""
     names = list(names)
     if not names:
         raise DataError("There are no curves; hand in at least one, of NaN while nothing is computed.")
@@ -119,7 +119,7 @@ def _styles(names: Iterable[str]) -> dict[str, Meaning]:
             light=amount_colour(rank / count),
             dark=amount_colour(rank / count, dark=True),
             symbol=CLASS_SYMBOLS[rank % len(CLASS_SYMBOLS)],
-            dash="dash" if net.endswith(NOT_LAZY) else "solid",
+            dash="dash" if net.endswith(BY_SGD) else "solid",
         )
     return styles
 

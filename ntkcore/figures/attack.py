@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import plotly.graph_objects as go
 
+from ntkcore.analysis.words import radius, radius_found
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import plural, thin, vector, words
 from ntkcore.figures.images import data_uri, image_stack, montage
@@ -39,6 +40,7 @@ def first_flip(eps: np.ndarray, margin: np.ndarray) -> float | None:
 def margin_along_eps(
     eps: np.ndarray,
     margins: Mapping[str, np.ndarray],
+    flips: Mapping[str, float] | None = None,
     *,
     norm: Literal["linf", "l2"] = "linf",
     eps_mark: float | None = None,
@@ -49,6 +51,8 @@ def margin_along_eps(
     Args:
         eps: ``[E]`` radii in pixel units, ascending. For ``linf`` the axis counts in 1/255.
         margins: keyed by ``fgsm``, ``pgd`` or what else ``palette`` has in ATTACKS and SOURCES; ``[E]`` each.
+        flips: the smallest radius found that flips the image, keyed as ``margins``, inf for none; by default where a
+            straight line between the margins reaches 0.
         norm: of the ball.
         eps_mark: the experiment's radius, marked by a vertical line.
     """
@@ -57,7 +61,7 @@ def margin_along_eps(
     if unknown or not margins:
         raise DataError(f"margins are keyed by {sorted(margins)}; use one or more of {', '.join(MEANINGS)}.")
     lines = {key: vector(margins[key], f"margins of {key}", eps.size) for key in MEANINGS if key in margins}
-    unit, radius = (255.0, "ε = %{x:.2f}/255") if norm == "linf" else (1.0, "ε = %{x:.3g}")
+    unit, here = (255.0, "ε = %{x:.4g}/255") if norm == "linf" else (1.0, "ε = %{x:.4g}")
     lowest, highest = min(0.0, *map(np.min, lines.values())), max(0.0, *map(np.max, lines.values()))
     pad = 0.08 * float(highest - lowest or 1.0)
     bounds = [float(lowest) - pad, float(highest) + pad]
@@ -67,21 +71,22 @@ def margin_along_eps(
     fig.add_hline(y=0, line=guide(dark, "solid"))
     place = {"x": 1, "xref": "paper", "xanchor": "right", "xshift": -4, "y": 0, "yanchor": "top"}
     fig.add_annotation(text="below: wrong", **place)
-    flips = {key: first_flip(eps, margin) for key, margin in lines.items()}
+    found = {key: first_flip(eps, margin) for key, margin in lines.items()} if flips is None else flips
+    flips = {key: found[key] if found[key] is not None and np.isfinite(found[key]) else None for key in lines}
     for key, margin in lines.items():
         meaning = MEANINGS[key]
         trace = go.Scatter(x=thin(eps * unit), y=thin(margin), mode="lines+markers", name=meaning.words)
         trace.update(line={"color": meaning.colour(dark), "dash": meaning.dash, "width": 2.5}, legendgroup=key)
         trace.update(marker={"symbol": meaning.symbol, "size": 6, "color": meaning.colour(dark)})
-        hover = f"{meaning.words}<br>{radius}<br>margin %{{y:+.3g}}<extra></extra>"
+        hover = f"{meaning.words}<br>{here}<br>margin %{{y:+.3g}}<extra></extra>"
         fig.add_trace(trace.update(hovertemplate=hover))
     for key, flip in flips.items():
         if flip is not None:
             height = min(0.0, float(lines[key][0]))  # an image that is wrong from the start has no crossing
-            _add_flip(fig, MEANINGS[key], key, flip * unit, height, _radius(flip, norm), dark)
+            _add_flip(fig, MEANINGS[key], key, flip * unit, height, f"ε = {radius_found(flip, norm)}", dark)
     if any(flip is not None for flip in flips.values()):
         open_circle = {"symbol": "circle-open", "size": 11, "color": TEXT.colour(dark), "line": {"width": 2}}
-        legend_entry(fig, "smallest ε that flips it", marker=open_circle)
+        legend_entry(fig, "smallest ε found that flips it", marker=open_circle)
     if eps_mark is not None:
         fig.add_vline(x=eps_mark * unit, line=guide(dark, "dash"))
         place = {
@@ -98,9 +103,9 @@ def margin_along_eps(
     fig.update_xaxes(title_text=across, range=[-0.02 * last, 1.02 * last], zeroline=False)
     fig.update_yaxes(title_text="margin (positive = right)", range=bounds, zeroline=False)
     verdicts = [
-        f"{MEANINGS[key].words} does not flip it up to {_radius(eps[-1], norm)}"
+        f"{MEANINGS[key].words} does not flip it up to ε = {radius(eps[-1], norm)}"
         if flip is None
-        else f"{MEANINGS[key].words} flips it at {_radius(flip, norm)}"
+        else f"{MEANINGS[key].words} flips it at ε = {radius_found(flip, norm)}"
         for key, flip in flips.items()
     ]
     start = next(iter(lines.values()))[0]
@@ -211,7 +216,3 @@ def _frames(left: np.ndarray, top: np.ndarray, width: int, height: int, outset: 
     x = np.stack([a, b, b, a, a, gap], axis=1).ravel()
     y = np.stack([c, c, d, d, c, gap], axis=1).ravel()
     return x, y
-
-
-def _radius(eps: float, norm: str) -> str:
-    return f"ε = {eps * 255:.2f}/255" if norm == "linf" else f"ε = {eps:.3g}"

@@ -8,7 +8,7 @@ bars instead. NaN is a value that is not computed yet, and not drawn::
     add_band(fig, x, band, SOURCES["kernel_fgsm"], dark, hover="ε = %{x:.3g}<br>%{y:.1%} right")
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -60,11 +60,11 @@ def add_band(
 
     Args:
         x: ``[P]`` positions.
-        hover: template of what is said of a point; the reach of the seeds is added.
+        hover: template of what is said of a point; its bounds are added.
         name: of the series in tables, the meaning's words by default.
         digits: format of the bounds in the hover text.
         index: ``[P]`` true positions, where ``x`` is shifted to fit on the axis.
-        of: what the bounds are, for the hover text.
+        of: what the bounds are, for the hover text, e.g. "95 %:".
         place: ``row`` and ``col`` in a figure of panels.
     """
     keep, colour, name = band.known, meaning.colour(dark), name or meaning.words
@@ -99,11 +99,14 @@ def note_missing(fig: go.Figure, number: int) -> None:
     fig.add_trace(nothing.update(hoverinfo="skip", meta=DECORATION))  # axes without any trace are not drawn
 
 
-def from_to(words: str, x: np.ndarray, y: np.ndarray, number: str, at: str) -> str:
-    """``"cosine 0.61 at width 32, 0.97 at width 4096"``: the first and the last value that are there."""
+def from_to(words: str, x: np.ndarray, y: np.ndarray, number: str | Callable[[float], str], at: str) -> str:
+    """``"cosine 0.61 at width 32, 0.97 at width 4096"``: the first and the last value that are there.
+
+    number: a format, or what makes words of a value, such as ``percent``.
+    """
     first, *others = np.flatnonzero(np.isfinite(y))
-    ends = [first, *others[-1:]]
-    return f"{words} " + ", ".join(f"{y[k]:{number}} at {at} {x[k]:.0f}" for k in ends)
+    said = number if callable(number) else lambda value: f"{value:{number}}"
+    return f"{words} " + ", ".join(f"{said(y[k])} at {at} {x[k]:.0f}" for k in [first, *others[-1:]])
 
 
 def few(parts: Iterable[str], most: int) -> str:

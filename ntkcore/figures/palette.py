@@ -117,7 +117,7 @@ def diverging_scale() -> list[list]:
 
 def index_scale(dark: bool = False) -> list[list]:
     """Viridis for the eigenvalue index, without the end a background would swallow; plotly's form."""
-    low, high = (0.22, 1.0) if dark else (0.0, 0.9)
+    low, high = (0.36, 1.0) if dark else (0.0, 0.9)
     positions = np.linspace(0, 1, 12)
     colours = sample_colorscale("Viridis", (low + (high - low) * positions).tolist())
     return [[float(p), colour] for p, colour in zip(positions, colours, strict=True)]
@@ -133,7 +133,7 @@ def amount_colour(position: float, dark: bool = False) -> str:
 
     The end of the scale that a background would swallow is left out.
     """
-    low, high = (0.38, 1.0) if dark else (0.0, 0.76)
+    low, high = (0.44, 1.0) if dark else (0.0, 0.76)
     return _hexadecimal(sample_colorscale(SEQUENTIAL, [low + (high - low) * float(position)])[0])
 
 

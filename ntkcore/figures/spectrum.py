@@ -16,12 +16,14 @@ import plotly.graph_objects as go
 import torch
 
 from ntkcore.analysis.spectrum import learned_fraction
+from ntkcore.analysis.words import percent
 from ntkcore.checks import codes, whole
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import feature_groups, positive, thin, vector
 from ntkcore.figures.palette import CLASS_SYMBOLS, FEATURES, ROBUST, TEXT, class_colours
 from ntkcore.figures.template import (
     add_ring,
+    count_axis,
     describe,
     feature_legend,
     guide,
@@ -67,7 +69,7 @@ def eigenvalues(
     if above.size < values.size:
         alt += f"; {values.size - above.size} are not above zero and not drawn"
     k = min(10, values.size)
-    return describe(fig, f"{alt}; the {k} largest carry {energy[:k].sum():.0%} of the label energy.")
+    return describe(fig, f"{alt}; the {k} largest carry {percent(energy[:k].sum())} of the label energy.")
 
 
 def learned_modes(values: np.ndarray, t: float, *, classes: np.ndarray | None = None, dark: bool = False) -> go.Figure:
@@ -93,7 +95,7 @@ def learned_modes(values: np.ndarray, t: float, *, classes: np.ndarray | None = 
     if 0 < t < np.inf:
         fig.add_hline(y=t, row=2, col=1, line=guide(dark, "dash"))
         place = {"x": 0.01, "xref": "x2 domain", "xanchor": "left", "y": np.log10(t), "yref": "y2"}
-        fig.add_annotation(text=f"now, t = {t:.3g}", yanchor="bottom", **place)
+        fig.add_annotation(text=f"t = {t:.3g}: 63 % learned", yanchor="bottom", **place)
     alt = f"At t = {t:.3g}, {np.count_nonzero(learned > 0.5)} of {values.size} modes are more than half learned"
     if np.isfinite(times).any():
         alt += f"; learning times run from {np.nanmin(times):.3g} to {np.nanmax(times):.3g}"
@@ -103,12 +105,12 @@ def learned_modes(values: np.ndarray, t: float, *, classes: np.ndarray | None = 
 def cumulative(
     values: np.ndarray, label_energy: np.ndarray, *, effective_rank: float | None = None, dark: bool = False
 ) -> go.Figure:
-    """Share of the eigenvalue mass ``sum_{j<=i} lam_j / sum lam`` and of the label energy up to each index.
+    """Share of the eigenvalue mass ``sum_{j<k} lam_j / sum lam`` and of the label energy in the k largest, along k.
 
     Args:
         values: ``[r]`` eigenvalues, descending, with a positive sum.
         label_energy: ``[r]`` shares ``(v_i . y)^2 / |y|^2``.
-        effective_rank: ``exp(entropy of lam / sum lam)``, marked by a vertical line.
+        effective_rank: ``exp(entropy of lam / sum lam)``, a number of eigenvalues too, marked by a vertical line.
     """
     values = vector(values, "values")
     count = values.size
@@ -120,20 +122,24 @@ def cumulative(
         ("label energy", energy, ROBUST.colour(dark), "dash"),
     ):
         trace = go.Scatter(x=index_positions(count), y=thin(share), mode="lines", name=words)
-        trace.update(customdata=np.arange(count, dtype=np.int32), line={"color": colour, "dash": dash, "width": 2.5})
-        hover = f"indices 0 to %{{customdata}} hold<br>%{{y:.1%}} of the {words}<extra></extra>"
+        trace.update(line={"color": colour, "dash": dash, "width": 2.5})
+        hover = f"the %{{x:.0f}} largest hold<br>%{{y:.1%}} of the {words}<extra></extra>"
         fig.add_trace(trace.update(hovertemplate=hover))
     k = min(10, count)
-    alt = f"The {k} largest of {count} eigenvalues hold {mass[k - 1]:.0%} of the eigenvalue mass"
-    alt += f" and {energy[k - 1]:.0%} of the label energy"
+    alt = f"The {k} largest of {count} eigenvalues hold {percent(mass[k - 1])} of the eigenvalue mass"
+    alt += f" and {percent(energy[k - 1])} of the label energy"
     if effective_rank is not None:
         fig.add_vline(x=float(effective_rank), line=guide(dark))
         # on a log axis a line is placed by its value, an annotation by its logarithm
-        place = {"x": np.log10(effective_rank), "xanchor": "left", "xshift": 4, "y": 0.02, "yref": "paper"}
-        fig.add_annotation(text=f"effective rank {effective_rank:.3g}", yanchor="bottom", **place)
-        alt += f"; the effective rank is {effective_rank:.3g}"
-    fig.update_xaxes(index_axis(count))
-    fig.update_yaxes(title_text="cumulative share", tickformat=".0%", range=[0, 1.03])
+        place = {"x": np.log10(effective_rank), "xanchor": "left", "xshift": 4, "yanchor": "middle"}
+        beside = min(round(2 * effective_rank), count) - 1  # where the words end
+        ends = np.sort([0.0, mass[beside], energy[beside], 1.0])
+        free = int(np.diff(ends).argmax())  # between the curves, above or below both
+        fig.add_annotation(text=f"effective rank {effective_rank:.1f}", y=ends[free : free + 2].mean(), **place)
+        alt += f"; the effective rank is {effective_rank:.1f}"
+    fig.update_xaxes(count_axis(count) | {"range": [np.log10(0.9), np.log10(max(count, 2) * 1.12)]})
+    fig.update_xaxes(title_text="number of largest eigenvalues")
+    fig.update_yaxes(title_text="share that they hold", tickformat=".0%", range=[0, 1.03])
     return describe(fig, alt + ".")
 
 

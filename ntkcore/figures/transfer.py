@@ -16,6 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ntkcore.analysis.words import percent, percent_within, radius
 from ntkcore.errors import DataError
 from ntkcore.figures.bands import MISSING, Band, add_band, few, from_to, known_band, known_bands, note_missing
 from ntkcore.figures.checks import plural, thin, vector, words
@@ -24,6 +25,7 @@ from ntkcore.figures.template import colorbar_above, describe, dress, guide, leg
 
 PANEL, GAP, LEGEND = 190, 52, 110  # pixels: height of a panel, room between two rows of panels, legend and title
 SHORT_NAME = 6  # characters that fit under a cell of a matrix on a phone; longer names are written slantwise
+SURE = "95 %:"  # what bands and bars are
 COSINE = Meaning("cosine of the gradients of kernel and net", TEXT.light, TEXT.dark)
 
 
@@ -54,19 +56,20 @@ def accuracy_along_eps(
     lines = {title: known_bands(bands, title, eps.size, tuple(SOURCES)) for title, bands in panels.items()}
     count, columns = len(lines), max(1, min(columns, len(lines)))
     fig = _grid(count, columns, dark)
-    unit, radius = (255.0, "ε = %{x:.2f}/255") if norm == "linf" else (1.0, "ε = %{x:.3g}")
+    unit, across = (255.0, "ε = %{x:.4g}/255") if norm == "linf" else (1.0, "ε = %{x:.4g}")
     last = float(eps[-1] * unit)
-    across = ("radius ε" if columns < 3 else "ε") + (", in 1/255" if norm == "linf" else " (ℓ2 norm)")
-    for k, (title, bands) in enumerate(lines.items()):
+    title = ("radius ε" if columns < 3 else "ε") + (", in 1/255" if norm == "linf" else " (ℓ2 norm)")
+    for k, (net, bands) in enumerate(lines.items()):
         place = {"row": k // columns + 1, "col": k % columns + 1}
         for key, band in bands.items():
             source = SOURCES[key].words
-            hover = f"{source}<br>{radius}<br>%{{y:.1%}} right"
-            add_band(fig, eps * unit, band, SOURCES[key], dark, hover=hover, name=f"{source}, {plain(title)}", **place)
+            hover = f"{source}<br>{across}<br>%{{y:.1%}} right"
+            said = {"hover": hover, "of": SURE, "name": f"{source}, {plain(net)}"}
+            add_band(fig, eps * unit, band, SOURCES[key], dark, **said, **place)
         axis = "" if k == 0 else k + 1
         corner = {"x": 0, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain"}
         corner |= {"xanchor": "left", "yanchor": "bottom", "font": {"color": TEXT.colour(dark), "size": 13}}
-        fig.add_annotation(text=short(title), **corner)
+        fig.add_annotation(text=short(net), **corner)
         if not bands:
             note_missing(fig, k + 1)
         if bands and eps_mark is not None:
@@ -74,7 +77,7 @@ def accuracy_along_eps(
         if bands and chance is not None:
             fig.add_hline(y=chance, line=guide(dark), layer="below", **place)
         lowest = k + columns >= count
-        fig.update_xaxes(title_text=across if lowest else None, range=[-0.02 * last, 1.02 * last], **place)
+        fig.update_xaxes(title_text=title if lowest else None, range=[-0.02 * last, 1.02 * last], **place)
         left = {"title_text": "accuracy of the net"} if k % columns == 0 else {"showticklabels": False, "ticks": ""}
         fig.update_yaxes(tickformat=".0%", dtick=0.25, range=[-0.03, 1.03], **left, **place)
     fig.update_xaxes(zeroline=False, matches="x")
@@ -85,14 +88,13 @@ def accuracy_along_eps(
     if chance is not None:
         legend_entry(fig, f"chance {chance:.0%}", line=guide(dark))
 
-    present = [(title, bands) for title, bands in lines.items() if bands]
+    present = [(net, bands) for net, bands in lines.items() if bands]
     alt = f"Accuracy of finite nets along the attack radius, {len(present)} of {plural(count, 'panel')} computed"
     if present:
-        title, bands = present[-1]
+        net, bands = present[-1]
         k = -1 if eps_mark is None else int(np.abs(eps - eps_mark).argmin())
-        where = f"{eps[k] * 255:.2f}/255" if norm == "linf" else f"{eps[k]:.3g}"
-        parts = [f"{SOURCES[key].words} {band.mean[k]:.2f}" for key, band in bands.items() if band.known[k]]
-        alt += f"; {short(title)} at ε = {where}: {', '.join(parts) or MISSING}"
+        parts = [f"{SOURCES[key].words} {percent(band.mean[k])}" for key, band in bands.items() if band.known[k]]
+        alt += f"; {short(net)} at ε = {radius(eps[k], norm)}: {', '.join(parts) or MISSING}"
     return describe(fig, alt + ".")
 
 
@@ -121,15 +123,19 @@ def strength_along_width(
     fig.add_hline(y=1, line=guide(dark, "dash"), layer="below", row=1, col=1, exclude_empty_subplots=False)
     for key, band in shares.items():
         hover = f"{SOURCES[key].words}, width %{{x:.0f}}<br>%{{y:.1%}} of white-box FGSM's drop"
-        add_band(fig, widths, band, SOURCES[key], dark, hover=hover, bars=True, row=1, col=1)
+        add_band(fig, widths, band, SOURCES[key], dark, hover=hover, of=SURE, bars=True, row=1, col=1)
     for band in cosines:
         hover = "width %{x:.0f}<br>cosine of gradients %{y:.3f}"
-        add_band(fig, widths, band, COSINE, dark, hover=hover, digits=".3f", bars=True, row=2, col=1)
+        said = {"hover": hover, "of": SURE, "digits": ".3f"}
+        add_band(fig, widths, band, COSINE, dark, **said, bars=True, row=2, col=1)
     for number, drawn in ((1, shares), (2, cosines)):
         if not drawn:
             note_missing(fig, number)
     _source_legend(fig, shares, dark)
     legend_entry(fig, "as much as white-box FGSM", line=guide(dark, "dash"))
+    if shares or cosines:
+        bar = {"symbol": "line-ns-open", "size": 12, "color": COSINE.colour(dark), "line": {"width": 1.5}}
+        legend_entry(fig, "bars: 95 % interval", marker=bar)
 
     ticks = np.unique(widths).astype(int)
     ticks = ticks[:: -(-ticks.size // 8)].tolist()
@@ -138,7 +144,7 @@ def strength_along_width(
     fig.update_xaxes(title_text="width of the net", row=2)
     fig.update_yaxes(title_text="share of drop recovered", tickformat=".0%", range=_reach(shares.values()), row=1)
     fig.update_yaxes(title_text="cosine of gradients", range=_reach(cosines), row=2)
-    parts = [from_to(SOURCES[key].words, widths, band.mean, ".0%", "width") for key, band in shares.items()]
+    parts = [from_to(SOURCES[key].words, widths, band.mean, percent, "width") for key, band in shares.items()]
     parts += [from_to("cosine of gradients", widths, band.mean, ".2f", "width") for band in cosines]
     return describe(fig, f"Share of white-box FGSM's drop recovered, {plural(widths.size, 'width')}: {few(parts, 5)}.")
 
@@ -149,6 +155,7 @@ def transfer_matrix(
     values: np.ndarray,
     *,
     value_name: str,
+    reach: tuple[np.ndarray, np.ndarray] | None = None,
     empty: str = MISSING,
     dark: bool = False,
 ) -> go.Figure:
@@ -159,6 +166,7 @@ def transfer_matrix(
         columns: ``[C]`` names of the target nets.
         values: ``[R, C]`` shares; colours span 0 to 1. NaN is an empty cell.
         value_name: what the shares are, in words, e.g. "transfer rate".
+        reach: lower and upper ends of the shares' intervals, ``[R, C]`` each, told on hover.
         empty: what an empty cell says.
     """
     values = np.asarray(values, dtype=np.float64)
@@ -169,7 +177,11 @@ def transfer_matrix(
     value_name, known = plain(value_name), np.isfinite(values)
     hovers = np.empty(values.shape, dtype=object)
     for (i, j), share in np.ndenumerate(values):
-        said = f"{value_name} {share:.1%}" if known[i, j] else empty
+        if known[i, j]:
+            ends = [] if reach is None else [np.asarray(end)[i, j] for end in reach]
+            said = f"{value_name} {percent_within(share, *ends) if ends else percent(share)}"
+        else:
+            said = empty
         hovers[i, j] = f"from {sources[i]}<br>to {targets[j]}<br>{said}"
 
     longest = max(len(short(name)) for name in columns)
@@ -200,7 +212,7 @@ def transfer_matrix(
     if known.any():
         for extreme, pick in (("highest", np.nanargmax), ("lowest", np.nanargmin)):
             i, j = np.unravel_index(pick(values), values.shape)
-            alt += f"; {extreme} {values[i, j]:.0%}, from {short(rows[i])} to {short(columns[j])}"
+            alt += f"; {extreme} {percent(values[i, j])}, from {short(rows[i])} to {short(columns[j])}"
     return describe(fig, alt + ".")
 
 

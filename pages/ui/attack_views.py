@@ -27,8 +27,9 @@ RADII = 12  # radii of a margin curve between 0 and the largest
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """image, x_adv [C, H, W]; what the target says of them; margins [E] along eps [E] by attack; flip by attack;
-    stuck: the source's gradient is exactly zero here. status and margins of all test images, or None.
+    """image, x_adv [C, H, W]; what the target says of them; margins [E] along eps [E] by attack; flips: the radius of
+    each, found by halving a cell of eps, or (not halved) by a line in it; stuck: the source's gradient is exactly zero
+    here. status and margins of all test images, or None.
     """
 
     image: np.ndarray
@@ -39,6 +40,7 @@ class View:
     eps: np.ndarray
     margins: dict[str, np.ndarray]
     flips: dict[str, float]
+    halved: bool
     stuck: bool
     status: list[str] | None = None
     all_margins: tuple[np.ndarray, np.ndarray] | None = None
@@ -129,6 +131,7 @@ def transfer_view(experiment: Experiment, task: Task, index: int, source: str, t
         eps=np.array(eps),
         margins=margins,
         flips={kind: float("inf") if radius is None else radius for kind, radius in flips.items()},
+        halved=False,
         stuck=bool(first["zero_gradient"][index]),
         status=_status(first["right_before"], first["right_after"][at]),
         all_margins=(margin(first["outputs"], y).numpy(), margin(first["attacked"][at], y).numpy()),
@@ -176,6 +179,7 @@ def _of_one(a, task: Task, truth: str, status: list[str] | None, margins) -> Vie
         eps=a["eps"].numpy(),
         margins={"fgsm": a["fgsm_margin"].numpy(), "pgd": a["pgd_margin"].numpy()},
         flips={"fgsm": float(a["fgsm_flip"]), "pgd": float(a["pgd_flip"])},
+        halved=True,
         stuck=bool(a["fgsm_zero_gradient"]),
         status=status,
         all_margins=None if margins is None else (margins[0].numpy(), margins[1].numpy()),

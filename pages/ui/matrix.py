@@ -52,18 +52,22 @@ def matrix(
     architectures = {name: e.net for name, e in experiments.items()}
     if not found:
         return {}, architectures, width
-    values = [[float(line.recovered(target, name, 0).mean[0]) for target in names] for name in names]
+    bands = [[line.recovered(target, name, 0) for target in names] for name in names]
+    values, low, high = (
+        np.array([[getattr(band, end)[0] for band in row] for row in bands]) for end in ("mean", "low", "high")
+    )
     figure = transfer_matrix(
         [f"{name} kernel" for name in names],
         [f"{name} net" for name in names],
-        np.array(values),
+        values,
         value_name="share of white-box FGSM's drop",
+        reach=(low, high),
         empty=MISSING if len(found) < len(wanted) else "white-box FGSM takes nothing there",
         dark=dark,
     )
     chart(figure, "across-architectures", key="across")
     st.caption(
-        f"Rows: the kernel whose FGSM perturbs the images, at {words}. Columns: the net, of width {width}, that judges "
-        "them; 100 % is what its own white-box FGSM takes."
+        f"Rows: the kernel whose FGSM perturbs the images, at {words}. Columns: the net, of width {width}, one seed, "
+        "that judges them; 100 % is what its own white-box FGSM takes. On hover, in brackets: 95 % over test images."
     )
     return {"Across architectures": figure}, architectures, width

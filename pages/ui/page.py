@@ -12,7 +12,7 @@ import streamlit as st
 
 from ntkcore import data
 from ntkcore.errors import NTKError
-from ntkcore.runs.specs import Experiment, balance_in_words, key
+from ntkcore.runs.specs import Experiment, balance_in_words, describe, key
 from pages.ui import sidebar
 from pages.ui.navigation import enter
 from pages.ui.plain import complaint, plain
@@ -31,11 +31,14 @@ WORDS_OF_NUMBERS = """<style>
 </style>"""
 
 
-def page(title: str, question: str, any_kernel: bool = False, needed: bool = True) -> Experiment | None:
+def page(
+    title: str, question: str, any_kernel: bool = False, needed: bool = True, attacked: bool = True
+) -> Experiment | None:
     """Draw the head of a page and return the experiment; stops with a sentence when there is none.
 
     any_kernel: the page is not about the experiment's kernel, which is then not told either. needed: without an
-    experiment there is nothing to show; otherwise the sentence is said and None returned.
+    experiment there is nothing to show; otherwise the sentence is said and None returned. attacked: at the radius of
+    the sidebar, which is not told where the page has radii of its own.
     """
     enter()
     st.html(WORDS_OF_NUMBERS)
@@ -48,7 +51,8 @@ def page(title: str, question: str, any_kernel: bool = False, needed: bool = Tru
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment(any_kernel)
     if isinstance(experiment, Experiment):
-        st.caption(plain(experiment.in_words(kernel=not any_kernel) + _balance(experiment.data)))
+        words = experiment.in_words(kernel=not any_kernel) if attacked else describe(experiment.ntk())
+        st.caption(plain(words + _balance(experiment.data)))
     else:
         st.error(complaint(experiment))
         if needed:

@@ -58,9 +58,7 @@ def need_all(wanted: Mapping[Name, StageSpec], what: str) -> dict[Name, Artifact
     """
     found = {name: artifact for name, spec in wanted.items() if (artifact := stored(spec)) is not None}
     if len(found) < len(wanted) and not _old():
-        every = "".join(key(spec) for spec in wanted.values())
-        name = f"batch-{hashlib.sha256(every.encode()).hexdigest()[:32]}"
-        _Work(name, tuple(wanted.values()), what).draw()
+        _Work.batch(wanted, what).draw()
     return found
 
 
@@ -74,8 +72,9 @@ def latest(
 ) -> Choices:
     """``choices``, when the results that they want are there; else the last ones at this place whose results are.
 
-    Then what the new ones lack is drawn here, what ``words`` says of the old ones below it, and all that follows is
-    dimmed and computes nothing. one_by_one: results of a job that are shown as they come in; the first one is enough.
+    Then what the new ones lack is drawn here, what ``words`` says of the old ones below it, and all that follows
+    computes nothing, and is dimmed unless the new ones were cancelled. one_by_one: results of a job that are shown as
+    they come in; the first one is enough.
     """
     enough = any if one_by_one else all
     specs_ = wanted(choices)
@@ -87,12 +86,15 @@ def latest(
     if old is None or not enough(stored(spec) is not None for spec in wanted(old).values()):
         return choices
     if one_by_one:
-        need_all(specs_, what)
+        work = _Work.batch(specs_, what)
     else:
-        need(next(spec for spec in specs_.values() if stored(spec) is None), what)
+        spec = next(spec for spec in specs_.values() if stored(spec) is None)
+        work = _Work(key(spec), (spec,), what)
+    work.draw()
     with st.container(key="old-result"):
         st.caption(f"Below, the last result, until there is a new one: {plain(words(old))}.")
-    st.html(_DIMMED)
+    if not work.cancelled:
+        st.html(_DIMMED)
     st.session_state.drawing_old = True
     return old
 
@@ -110,6 +112,16 @@ class _Work:
     specs: tuple[StageSpec, ...]
     what: str
 
+    @classmethod
+    def batch(cls, wanted: Mapping[Name, StageSpec], what: str) -> "_Work":
+        every = "".join(key(spec) for spec in wanted.values())
+        return cls(f"batch-{hashlib.sha256(every.encode()).hexdigest()[:32]}", tuple(wanted.values()), what)
+
+    @property
+    def cancelled(self) -> bool:
+        job = services().worker.job(self.name)
+        return job is not None and job.state == "cancelled"
+
     @property
     def estimates(self) -> list[costs.Estimate]:
         return costs.estimate_all(self.specs, services().rates, services().store)
@@ -125,7 +137,7 @@ class _Work:
             _watch(self.name, self.what, self._missing())
         elif job is not None and job.state == "failed":
             self._failed(job)
-        elif job is not None and job.state == "cancelled":
+        elif self.cancelled:
             st.info(f"Cancelled: {plain(self.what)}. {_cost_in_words(self.demand.cost, self.specs[0])}.")
             self._run_button("Go on" if self._begun else "Run again")
         elif self.demand.light:

@@ -68,7 +68,8 @@ def figures_of(spec: specs.StageSpec, artifact: Artifact) -> dict[str, go.Figure
         }
     if isinstance(spec, specs.FlipSpec | specs.UploadSpec):
         margins = {"fgsm": a["fgsm_margin"], "pgd": a["pgd_margin"]}
-        return {"Margin along eps": margin_along_eps(a["eps"], margins, norm=spec.attack.norm)}
+        flips = {"fgsm": float(a["fgsm_flip"]), "pgd": float(a["pgd_flip"])}
+        return {"Margin along eps": margin_along_eps(a["eps"], margins, flips, norm=spec.attack.norm)}
     if isinstance(spec, specs.MOTION):
         return _of_motion(spec, a)
     return _of_nets(spec, a)

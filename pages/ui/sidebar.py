@@ -11,6 +11,7 @@ import streamlit as st
 
 from ntkcore import data
 from ntkcore.analysis.attacks import Attack, fgsm, pgd
+from ntkcore.analysis.words import radius
 from ntkcore.errors import NTKError
 from ntkcore.nets import MYRTLE_BLOCKS
 from ntkcore.runs.device import devices
@@ -268,13 +269,13 @@ def _attack() -> Attack:
     else:
         label, top, step = "Radius eps, l2 norm of the pixels", 100.0, 0.1
     eps = st.number_input(label, 0.0, top, 8.0, step, format="%.2f", key="eps", bind="query-params")
-    radius = eps / 255 if norm == "linf" else eps
+    size = eps / 255 if norm == "linf" else eps
     if kind == "FGSM":
-        return fgsm(radius, norm)
+        return fgsm(size, norm)
     left, right = st.columns(2, vertical_alignment="bottom")
     steps = left.number_input("Steps", 1, 200, 10, key="steps", bind="query-params")
     start = right.toggle("Random start", key="start", bind="query-params")
-    return pgd(radius, steps, norm=norm, random_start=start)
+    return pgd(size, steps, norm=norm, random_start=start)
 
 
 def _norm_changed() -> None:
@@ -287,7 +288,7 @@ def _norm_changed() -> None:
 
 def radius_in_words(eps: float, norm: str) -> str:
     """ "eps 4/255" or "ℓ2 eps 0.5"."""
-    return f"eps {eps * 255:.3g}/255" if norm == "linf" else f"ℓ2 eps {eps:.3g}"
+    return f"{'' if norm == 'linf' else 'ℓ2 '}eps {radius(eps, norm)}"
 
 
 def _more(idle: bool) -> tuple[Rule, str, str, str, float, EpochSpec | NTKError | None]:

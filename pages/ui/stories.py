@@ -50,7 +50,7 @@ def story_controls(experiment: Experiment) -> Story:
         args=(norm,),
     )
     outside = d.multiselect(
-        "Beside them, outside the lazy regime",
+        "Beside them, trained by SGD",
         list(OUTSIDE),
         key="beside",
         bind="query-params",
@@ -125,15 +125,24 @@ def told(found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:
     return Storyline({name: {key: a.numpy() for key, a in artifact.arrays.items()} for name, artifact in found.items()})
 
 
-def accuracies(line: Storyline, at: int) -> list[dict[str, float | str]]:
-    """One row a net: accuracy clean, under every source at radius number ``at``, and under the worst of them."""
-    rows = []
+def under_way(wanted: Mapping[tuple[str, int, str], object], found: Mapping[tuple[str, int, str], Artifact]) -> str:
+    """What is still to come, in words; empty when all is there."""
+    return "" if len(found) == len(wanted) else f"{len(found)} of {len(wanted)} attacks are done"
+
+
+def accuracies(line: Storyline, at: int) -> tuple[list[dict[str, float | str]], str]:
+    """One row a net: accuracy clean, under every source at radius number ``at``, and under the worst of them.
+
+    And how many points the ends of their intervals are off at most.
+    """
+    rows, reach = [], 0.0
     for group in line.groups:
-        row: dict[str, float | str] = {"Net": group, "clean": float(line.clean(group).mean[0])}
-        for source in line.sources(group):
-            row[SOURCES[source].words] = float(line.accuracy(group, source).mean[at])
-        rows.append({**row, WORST: float(line.worst(group, at).mean[0])})
-    return rows
+        bands = {"clean": line.clean(group)}
+        bands |= {SOURCES[source].words: line.accuracy(group, source).one(at) for source in line.sources(group)}
+        bands[WORST] = line.worst(group, at)
+        rows.append({"Net": group, **{name: float(band.mean[0]) for name, band in bands.items()}})
+        reach = max(reach, *(max(band.high[0] - band.mean[0], band.mean[0] - band.low[0]) for band in bands.values()))
+    return rows, f"{100 * reach:.1f}"
 
 
 def percent_columns(line: Storyline) -> dict:

@@ -1,119 +1,158 @@
-"""Sentences on transfer: the run's own numbers, and no claim that they do not bear out."""
+"""Sentences on transfer: the run's own numbers, and no claim that their intervals do not bear out."""
 
 import numpy as np
 import pytest
 
 from ntkcore.analysis.readings_transfer import (
+    read_beside,
     read_cosine,
-    read_lazy,
+    read_cover,
     read_noise,
     read_recovered,
     read_white_box,
     read_zero,
 )
+from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.storyline import Along
 from ntkcore.errors import DataError
 
 NAN = float("nan")
+UNKNOWN = (NAN, NAN, NAN)
 
 
-def test_recovered_names_the_ends_whatever_the_order_of_widths():
-    words = read_recovered([4096, 32, 512], [0.95, 0.83, 0.9], "eps 0.05")
+def band(*values):
+    """One number with its interval, or several: (mean, low, high) each."""
+    return Band(*np.array([values] if np.ndim(values[0]) == 0 else values, dtype=float).T)
+
+
+def along(widths, values, rise=UNKNOWN):
+    return Along(np.array(widths), band(*values), band(*rise))
+
+
+SHARES = [(0.83, 0.77, 0.89), (0.9, 0.85, 0.94), (0.95, 0.91, 0.9849)]
+
+
+def test_recovered_names_both_ends_with_their_intervals():
+    words = read_recovered(along([32, 512, 4096], SHARES, (0.12, 0.05, 0.19)), "eps 0.05")
     assert words == (
-        "At the largest width, 4096, FGSM on the kernel takes 95 % of the accuracy that white-box FGSM takes at "
-        "eps 0.05; at width 32 the share is 83 %. It rises from each width to the next (3 widths)."
+        "At the largest width, 4096, FGSM on the kernel takes 95 % [91, 98.5] of the accuracy that white-box FGSM "
+        "takes at eps 0.05. At width 32 it is 83 % [77, 89]: the share rises by 12 points [5, 19]."
     )
 
 
 @pytest.mark.parametrize(
-    ("shares", "trend"),
+    ("rise", "share", "cosine"),
     [
-        pytest.param([0.1, 0.2, 0.3, 0.4], "rises from each width to the next (4 widths)", id="rises"),
-        pytest.param([0.1, 0.3, 0.2, 0.4], "rises along the width, but not from each to the next (4", id="mostly"),
-        pytest.param([0.2, 0.4, 0.1, 0.2], "does not rise along the width (4 widths, Spearman -0.32)", id="wavers"),
-        pytest.param([0.4, 0.3, 0.2, 0.1], "does not rise along the width, it falls from each to the next", id="falls"),
-        pytest.param([0.5, 0.5, 0.5, 0.5], "is the same at all 4 widths", id="constant"),
-        pytest.param([NAN, 0.3, NAN, 0.4], "rises from each width to the next (2 widths)", id="partly-missing"),
+        pytest.param((0.1, 0.0004, 0.2), "the share rises by 10 points", "the cosine rises by 0.10 [0.00", id="up"),
+        pytest.param((-0.1, -0.2, -1e-6), "does not rise but falls, the difference is -10 p", "falls", id="down"),
+        pytest.param((0.1, -1e-6, 0.2), "the share rises from width 32 to 64 cannot be told", "told", id="open"),
+        pytest.param((0.0, 0.0, 0.0), "cannot be told, the difference is 0 points [0, 0]", "told", id="constant"),
     ],
-)
-@pytest.mark.parametrize("read", [lambda w, s: read_recovered(w, s, "eps 0.05"), read_cosine], ids=["share", "cosine"])
-def test_trend_is_what_the_numbers_do(read, shares, trend):
-    assert trend in read([32, 128, 512, 2048], shares)
+)  # fmt: skip
+def test_trend_is_what_the_interval_of_the_difference_allows(rise, share, cosine):
+    values = along([32, 64], [(0.5, 0.4, 0.6), (0.6, 0.5, 0.7)], rise)
+    assert share in read_recovered(values, "eps 0.05")
+    assert cosine in read_cosine(values)
 
 
-def test_recovered_of_one_width_claims_no_trend():
-    words = read_recovered([512, 1024], [0.9, NAN], "ε = 8/255")
-    assert words.startswith("At width 512 FGSM on the kernel takes 90 %")
+def test_one_known_width_claims_no_trend():
+    words = read_recovered(along([512, 1024], [SHARES[1], UNKNOWN]), "ε = 8/255")
+    assert words.startswith("At width 512 FGSM on the kernel takes 90 % [85, 94] of")
     assert "rise" not in words
     assert "largest" not in words
-
-
-def test_recovered_says_when_there_is_nothing_to_recover_or_nothing_recovered():
-    assert "no share to tell at eps 0: white-box FGSM takes no accuracy" in read_recovered(
-        [32, 64], [NAN, NAN], "eps 0"
+    assert read_cosine(along([32], [(0.5, 0.4, 0.6)])) == (
+        "The loss gradients of kernel and net have cosine 0.50 [0.40, 0.60] at width 32, mean over the test images."
     )
-    words = read_recovered([32, 64], [0.1, -0.02], "eps 0.05")
-    assert "64, FGSM on the kernel takes no accuracy at eps 0.05" in words
-    assert "does not rise" in words
 
 
-def test_cosine_names_both_ends():
-    words = read_cosine([32, 4096], [0.611, 0.968])
-    assert "cosine 0.61 at width 32 and 0.97 at width 4096" in words
-    assert read_cosine([32], [0.5]) == (
-        "The loss gradients of kernel and net have cosine 0.50 at width 32, mean over the test images."
-    )
-    assert "No cosine" in read_cosine([32], [NAN])
+def test_what_is_under_way_is_told_apart_from_what_is_not_there():
+    nothing = along([32, 64], [UNKNOWN, UNKNOWN])
+    for read in (lambda *rest: read_recovered(nothing, "eps 0", *rest), lambda *rest: read_cosine(nothing, *rest)):
+        assert read("3 of 12 attacks are done").endswith("is not known yet: 3 of 12 attacks are done.")
+        assert "yet" not in read()
+    assert read_recovered(nothing, "eps 0").startswith("White-box FGSM takes no accuracy at eps 0, so")
+    assert "no cosine" in read_cosine(nothing)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        ((-0.02, -0.05, 0.0), "FGSM on the kernel takes no accuracy at eps 0.05, white-box FGSM does."),
+        ((0.02, -0.001, 0.05), "takes at eps 0.05, which cannot be told from nothing."),
+        ((0.02, 0.001, 0.05), "takes at eps 0.05."),
+    ],
+    ids=["none", "open", "some"],
+)
+def test_a_share_that_may_be_none_is_not_told_as_one(share, expected):
+    assert read_recovered(along([64], [share]), "eps 0.05").endswith(expected)
 
 
 def test_one_value_for_each_width_is_needed():
-    with pytest.raises(DataError, match="one value for each width"):
-        read_cosine([32, 64], [0.5])
+    with pytest.raises(DataError, match="one for each width"):
+        read_cosine(along([32, 64], [(0.5, 0.4, 0.6)]))
 
 
 @pytest.mark.parametrize(
-    ("points", "expected"),
+    ("cost", "expected"),
     [
-        (-0.3, "cost no accuracy"),
-        (0.0, "cost no accuracy"),
-        (1.0, "at most 1 point of accuracy"),
-        (1.26, "at most 1.3 points of accuracy"),
-        (5.0, "up to 5 points of accuracy: that much of a drop"),
-        (30.0, "the comparison of attacks is weak"),
+        ((-0.003, -0.01, 0.004), "-0.3 points [-1, 0.4] of accuracy, which cannot be told from nothing: what the"),
+        ((0.01, 0.002, 0.0199), "1 point [0.2, 2] of accuracy: what the attacks take beyond that is due to their"),
+        ((0.01, 0.002, 0.0201), "that much of a drop says nothing of an attack"),
+        ((0.13, 0.0999, 0.16), "that much of a drop says nothing of an attack"),
+        ((0.3, 0.25, 0.35), "the comparison of attacks is weak"),
     ],
+    ids=["none", "cheap", "barely not cheap", "barely not dear", "dear"],
 )
-def test_noise_says_how_much_it_costs_and_what_follows(points, expected):
-    words = read_noise(points)
+def test_noise_says_how_much_it_costs_at_this_radius_and_what_follows(cost, expected):
+    words = read_noise(band(*cost), "eps 4/255")
+    assert words.startswith("Random signs of eps 4/255 cost at most ")
     assert expected in words
-    assert ("direction" in words) is (points < 2)
 
 
 @pytest.mark.parametrize(
-    ("lazy", "other", "expected"),
+    ("apart", "expected"),
     [
-        (0.95, 0.6, "learns features is further away"),
-        (0.6, 0.95, "against what the theory"),
-        (0.80, 0.81, "no difference to speak of"),
+        ((-0.35, -0.4, -0.3), "it is further away from the kernel, the difference is -0.35 [-0.40, -0.30]."),
+        ((0.35, 0.3, 0.4), "here the twin is the one further away"),
+        ((0.002, -0.001, 0.005), "cannot be told, the difference is 0.00 [0.00, 0.01]."),
+        ((-0.002, -0.005, -0.001), "it is further away"),
     ],
+    ids=["further", "nearer", "open", "little but sure"],
 )
-def test_lazy_and_other_nets_are_compared_as_they_are(lazy, other, expected):
-    words = read_lazy(lazy, other)
+def test_nets_are_compared_by_their_difference(apart, expected):
+    words = read_beside(band(0.6, 0.57, 0.63), band(0.95, 0.94, 0.96), band(*apart))
+    assert "cosine 0.60 [0.57, 0.63] with the kernel's, those of the widest twin 0.95 [0.94, 0.96]: " in words
     assert expected in words
-    assert f"{lazy:.2f}" in words
-    assert f"{other:.2f}" in words
 
 
 @pytest.mark.parametrize(
-    ("fgsm", "pgd", "expected"),
+    ("more", "expected"),
     [
-        (0.12, 0.03, "White-box FGSM leaves 12 % right, white-box PGD of the same radius 3 %: FGSM is no upper bound"),
-        (0.12, 0.12, "as much: here PGD does not do more damage"),
-        (0.12, 0.155, "15.5 %: here PGD does not do more damage"),
+        ((0.09, 0.05, 0.13), "right, white-box PGD of the same radius 3 % [1, 5], 9 points [5, 13] fewer: FGSM is not"),
+        ((0.01, -0.01, 0.03), "3 % [1, 5]: which does more damage cannot be told"),
+        ((-0.02, -0.04, -0.01), "3 % [1, 5]: FGSM does more damage here"),
+    ],
+    ids=["more", "open", "less"],
+)
+def test_white_box_fgsm_is_never_called_a_bound(more, expected):
+    words = read_white_box(band(0.12, 0.08, 0.16), band(0.03, 0.01, 0.05), band(*more))
+    assert words.startswith("White-box FGSM leaves 12 % [8, 16] right")
+    assert expected in words
+    assert "worst" in words
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [
+        (1, "one seed of each net: they say nothing"),
+        (2, "2 seeds of each net; so few"),
+        (5, "5 seeds of each net."),
     ],
 )
-def test_white_box_fgsm_is_never_called_a_bound(fgsm, pgd, expected):
-    words = read_white_box(fgsm, pgd)
+def test_what_the_intervals_are_over(seeds, expected):
+    words = read_cover(300, seeds)
+    assert "over the 300 test images" in words
     assert expected in words
-    assert "no upper bound" in words
 
 
 def test_zero_gradients_are_told_and_silent_without_any():
@@ -123,6 +162,17 @@ def test_zero_gradients_are_told_and_silent_without_any():
     assert "less than 0.1 %" in read_zero(1e-4)
 
 
-@pytest.mark.parametrize("words", [read_noise(NAN), read_lazy(NAN, 0.5), read_lazy(0.5, NAN), read_white_box(NAN, 0.1)])
+KNOWN = band(0.5, 0.4, 0.6)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        read_noise(band(*UNKNOWN), "eps 1"),
+        read_beside(band(*UNKNOWN), KNOWN, KNOWN),
+        read_beside(KNOWN, KNOWN, band(*UNKNOWN)),
+        read_white_box(KNOWN, band(*UNKNOWN), KNOWN),
+    ],
+)
 def test_nothing_is_said_of_what_is_not_known(words):
     assert words == ""

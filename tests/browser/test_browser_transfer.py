@@ -76,10 +76,10 @@ def test_story_by_a_link(page: Page, app: Server) -> None:
     for key in FIGURES["transfer"]:
         assert len(alt(page, key)) > 40, key
     for sentence in (
-        r"At width 64 and eps 8/255: White-box FGSM leaves \d+(\.\d)? % right",
-        r"At the largest width, 64, FGSM on the kernel takes \d+(\.\d)? %",
-        r"have cosine \d\.\d\d at width 16 and \d\.\d\d at width 64",
-        r"Random signs of the same radius cost",
+        r"At width 64 and eps 8/255: White-box FGSM leaves \d+(\.\d)? % \[\S+, \S+\] right",
+        r"At the largest width, 64, FGSM on the kernel takes \d+(\.\d)? % \[",
+        r"have cosine \d\.\d\d \[\S+, \S+\] at width 16 and \d\.\d\d \[\S+, \S+\] at width 64",
+        r"Random signs of eps 8/255 cost",
         r"width 64, seed 0, FGSM on the kernel at eps 8/255: \d+ of 20 test images flip",
     ):
         expect_words(page, re.compile(sentence))

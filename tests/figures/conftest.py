@@ -120,7 +120,7 @@ def _strength(r: Results, dark: bool) -> go.Figure:
 
 def _cosine(r: Results, dark: bool) -> go.Figure:
     curve = [0, 1, 10, 100, 1000], band(0.95, 0.9, 0.8, 0.7, 0.6)
-    names = ("width 32, lazy", "width 32, not lazy", "width 512, lazy", "width 512, not lazy")
+    names = ("width 32", "width 32, by SGD", "width 512", "width 512, by SGD")
     return figures.cosine_along_training(dict.fromkeys(names, curve), dark=dark)
 
 

@@ -178,6 +178,10 @@ def test_margin_lines_carry_their_data_and_flip_marks():
     assert lines["random noise"].line.dash == "dot"
     assert "flip by random noise" not in lines
     assert 8.0 in {shape.x0 for shape in fig.layout.shapes}
+    told = figures.margin_along_eps(eps, margins, {"fgsm": 3.2149 / 255, "noise": np.inf})
+    (mark,) = (trace for trace in told.data if (trace.name or "").startswith("flip by"))
+    assert mark.x[0] == pytest.approx(3.2149)
+    assert "flips it at ε = 3.21/255; random noise does not flip it up to ε = 16/255" in figures.alt_text(told)
 
 
 def test_l2_radii_are_not_counted_in_grey_levels():

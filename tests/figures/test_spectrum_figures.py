@@ -78,6 +78,9 @@ def test_cumulative_shares_are_running_sums(results):
     mass, energy = fig.data
     np.testing.assert_allclose(mass.y, np.cumsum(results.values) / results.values.sum(), rtol=1e-6)
     np.testing.assert_allclose(energy.y, np.cumsum(results.energy), rtol=1e-6)
+    # along the number of eigenvalues, which the effective rank is too
+    np.testing.assert_array_equal(mass.x, np.arange(1, 1 + len(mass.y)))
+    assert dict(zip(fig.layout.xaxis.ticktext, fig.layout.xaxis.tickvals, strict=True))["10"] == 10
     # on a log axis a line is placed by its value, a text by its logarithm
     assert fig.layout.shapes[0].x0 == 12.0
     assert fig.layout.annotations[0].x == pytest.approx(np.log10(12.0))

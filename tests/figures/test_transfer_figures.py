@@ -25,7 +25,7 @@ def test_accuracy_has_a_line_and_a_band_for_each_source_and_net():
     np.testing.assert_allclose(line.x, [0, 4, 8], rtol=1e-6)
     np.testing.assert_allclose(line.y, [0.9, 0.4, 0.1], rtol=1e-6)
     assert (line.line.color, line.line.dash, line.marker.symbol) == ("#000000", "solid", "square")
-    assert line.text[1] == "<br>35.0% to 45.0%"
+    assert line.text[1] == "<br>95 %: 35.0% to 45.0%"
     edges = {trace.name: trace for trace in fig.data if trace.hoverinfo == "skip"}
     np.testing.assert_allclose(edges["random noise, width 32, highest"].y, [0.95, 0.95, 0.93], rtol=1e-6)
     np.testing.assert_allclose(edges["random noise, width 32, lowest"].y, [0.85, 0.85, 0.83], rtol=1e-6)
@@ -71,7 +71,7 @@ def test_radius_of_the_l2_norm_is_not_counted_in_pixel_steps():
     fig = figures.accuracy_along_eps([0, 1, 2], panels, norm="l2", eps_mark=1.0)
     np.testing.assert_array_equal(lines(fig)["random noise, width 32"].x, [0, 1, 2])
     assert "ℓ2" in next(fig.select_xaxes()).title.text
-    assert "ε = 1: random noise 0.80" in figures.alt_text(fig)
+    assert "ε = 1: random noise 80 %" in figures.alt_text(fig)
 
 
 def test_one_seed_has_no_band_and_missing_bounds_are_the_mean():
@@ -117,7 +117,7 @@ def test_strength_with_missing_widths_draws_those_that_are_there():
     fig = figures.strength_along_width([32, 64, 128], {"noise": band(np.nan, 0.1, np.nan)}, None)
     np.testing.assert_array_equal(lines(fig)["random noise"].x, [64])
     assert notes(fig) == [MISSING]
-    assert figures.alt_text(fig).endswith("random noise 10% at width 64.")
+    assert figures.alt_text(fig).endswith("random noise 10 % at width 64.")
     assert notes(figures.strength_along_width([32, 64], {}, None)) == [MISSING, MISSING]
 
 
@@ -139,7 +139,7 @@ def test_many_widths_are_not_all_labelled():
 
 
 def test_cosine_is_drawn_at_step_plus_one_and_reads_the_step():
-    fig = figures.cosine_along_training({"width 512, lazy": ([0, 9, 99], band(0.9, 0.8, 0.7))})
+    fig = figures.cosine_along_training({"width 512": ([0, 9, 99], band(0.9, 0.8, 0.7))})
     (line,) = lines(fig).values()
     np.testing.assert_array_equal(line.x, [1, 10, 100])
     np.testing.assert_array_equal(line.customdata, [0, 9, 99])
@@ -148,13 +148,13 @@ def test_cosine_is_drawn_at_step_plus_one_and_reads_the_step():
     assert fig.layout.xaxis.type == "log"
 
 
-def test_width_gives_colour_and_symbol_lazy_gives_the_dash():
-    names = ["width 4096, not lazy", "width 32, lazy", "width 32, not lazy", "width 4096, lazy"]
+def test_width_gives_colour_and_symbol_training_gives_the_dash():
+    names = ["width 4096, by SGD", "width 32", "width 32, by SGD", "width 4096"]
     drawn = lines(figures.cosine_along_training({name: ([0, 1], band(0.5, 0.5)) for name in names}))
     assert [drawn[name].line.dash for name in names] == ["dash", "solid", "dash", "solid"]
     look = {name: (drawn[name].line.color, drawn[name].marker.symbol) for name in names}
-    assert look["width 32, lazy"] == look["width 32, not lazy"] == ("#00224E", "circle")
-    assert look["width 4096, lazy"] == look["width 4096, not lazy"]
+    assert look["width 32"] == look["width 32, by SGD"] == ("#00224E", "circle")
+    assert look["width 4096"] == look["width 4096, by SGD"]
     assert len(set(look.values())) == 2
 
 
@@ -225,8 +225,10 @@ def test_matrix_says_each_share_and_frames_what_is_missing():
     assert said == {(0, 0): ("91%", PAPER.dark), (0, 1): ("5%", PAPER.light), (1, 1): ("50%", PAPER.dark)}
     assert [(shape.x0, shape.y0) for shape in fig.layout.shapes] == [pytest.approx((-0.46, 0.56))]
     assert trace.customdata[1][0] == f"from conv<br>to fc 512<br>{MISSING}"
-    assert trace.customdata[0][0] == "from fc<br>to fc 512<br>transfer rate 91.4%"
+    assert trace.customdata[0][0] == "from fc<br>to fc 512<br>transfer rate 91.4 %"
     assert "3 of 4 cells" in figures.alt_text(fig)
+    sure = figures.transfer_matrix(["fc"], ["fc 512"], [[0.9]], value_name="rate", reach=([[0.8]], [[0.95]]))
+    assert sure.data[0].customdata[0][0] == "from fc<br>to fc 512<br>rate 90 % [80, 95]"
 
 
 def test_matrix_names_are_safe_short_and_slanted_only_if_long():

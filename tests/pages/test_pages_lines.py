@@ -120,10 +120,9 @@ def digits(at: AppTest) -> float:
 def test_overview(kind: str, opened: Open) -> None:
     at = opened("overview", KERNELS[kind])
     said = printed(at)
-    shares = [line.rsplit(": ", 1)[1] for line in said]
-    assert shares[:3] == [metric.value for metric in at.metric]
+    assert [line.rsplit(": ", 1)[1] for line in said[:3]] == [metric.value for metric in at.metric]
     assert said[1].startswith(f"{at.session_state.experiment.attack}: ")
-    assert float(shares[3][:-1]) == number(r"guessing: (\d+\.?\d*) %", text(at))
+    assert said[3] in text(at)
 
 
 @pytest.mark.parametrize("kind", KERNELS)

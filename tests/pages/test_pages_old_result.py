@@ -64,12 +64,18 @@ def test_old_numbers_stand_under_their_own_attack(page: str, by_hand: Callable[.
     assert [line for line in now if "8/255" in line and line != head and not line.startswith(BELOW)] == said
 
 
+def dimmed(at: AppTest) -> bool:
+    return any("opacity" in one.value for one in at.html)
+
+
 def test_it_stays_when_the_new_one_is_cancelled(by_hand: Callable[..., AppTest]) -> None:
+    """And is no longer dimmed: nothing is on its way any more."""
     at = by_hand("spectrum", {"draw": "63"})
     at.number_input(key="m").set_value(300)
     at.number_input(key="n").set_value(1000)
     at.segmented_control(key="net").set_value("Conv").run()
     press(at, "Run")
+    assert dimmed(at)
     for job in services().worker.jobs():
         job.cancel()
         assert job.wait(10)
@@ -78,3 +84,4 @@ def test_it_stays_when_the_new_one_is_cancelled(by_hand: Callable[..., AppTest])
     assert at.main.info[0].value.startswith("Cancelled: ")
     assert len(below(at)) == 1
     assert charts(at) == CHARTS["spectrum"]
+    assert not dimmed(at)

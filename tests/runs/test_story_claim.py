@@ -33,20 +33,25 @@ def recovered(story: Story, line: Storyline, at: int) -> np.ndarray:
     return np.array([line.recovered(f"width {width}", "kernel_fgsm", at).mean[0] for width in story.widths])
 
 
+def noise(story: Story, line: Storyline) -> float:
+    return max(line.noise_cost(at).mean[0] for at in range(len(story.eps)))
+
+
 @pytest.mark.slow
 def test_two_garments(tmp_path):
     """Known from another implementation of the same setting: cosine .44 / .52 / .67 / .82, recovered up to .96."""
     data = DataSpec(n_train=500, n_test=300, order="own")
     story, line = told(tmp_path, data, widths=(*WIDTHS, 8192), seeds=2, eps=(0.02, 0.05), outside=("cnn-small",))
-    cosine, small, large = cosines(story, line), recovered(story, line, 0), recovered(story, line, 1)
+    cosine, large = cosines(story, line), recovered(story, line, 1)
     assert (np.diff(cosine) > 0).all()
     assert cosine[:4] == pytest.approx([0.44, 0.52, 0.67, 0.82], abs=0.04)
     assert cosine[-1] > 0.9
     assert large[-1] > 0.9
-    assert large[-1] > large[0] + 0.1
-    assert small[-1] > small[0] + 0.3
-    assert line.worst_noise() < 4
-    # the same perturbations against a net outside the lazy regime
+    assert line.cosine_along(story.widths).rise.low[0] > 0.4
+    assert line.recovered_along(story.widths, 1).rise.low[0] > 0
+    assert line.recovered_along(story.widths, 0).rise.low[0] > 0.3
+    assert noise(story, line) < 0.04
+    # the same perturbations against a net that is not trained as the kernel is
     assert line.cosine("cnn-small").mean[0] < 0.6 * cosine[-1]
     assert line.recovered("cnn-small", "kernel_fgsm", 1).mean[0] < 0.6 * large[-1]
     # white box is not beaten by more than FGSM's own weakness: PGD takes more than the kernel does
@@ -61,9 +66,9 @@ def test_ten_classes(tmp_path):
     story, line = told(tmp_path, data, widths=WIDTHS, seeds=2, eps=(0.02, 0.05))
     assert (np.diff(cosines(story, line)) > 0).all()
     assert cosines(story, line)[-1] > 0.6
-    assert (np.diff(recovered(story, line, 1)) > 0).all()
+    assert line.recovered_along(story.widths, 1).rise.low[0] > 0.2
     assert recovered(story, line, 1)[-1] > 0.9
-    assert line.worst_noise() < 4
+    assert noise(story, line) < 0.04
 
 
 @pytest.mark.slow
@@ -76,6 +81,6 @@ def test_airplane_and_automobile(tmp_path):
     story, line = told(tmp_path, data, os.environ["NTK_DATA"], widths=WIDTHS, seeds=2, eps=(0.01, 8 / 255))
     assert (np.diff(cosines(story, line)) > 0).all()
     assert cosines(story, line)[-1] > 0.5
-    assert recovered(story, line, 0)[-1] > recovered(story, line, 0)[0] + 0.2
+    assert line.recovered_along(story.widths, 0).rise.low[0] > 0.1
     assert recovered(story, line, 1).min() > 0.6
-    assert line.worst_noise() < 4
+    assert noise(story, line) < 0.04

@@ -18,7 +18,7 @@ from ntkcore.validation import Spec
 
 SOURCES = ("white_fgsm", "white_pgd", "autoattack", "kernel_fgsm", "kernel_pgd", "other_seed", "noise")
 TWIN_PLAIN = "twin trained by SGD"
-OUTSIDE = (TWIN_PLAIN, *ARCHITECTURES)  # nets outside the lazy regime that can stand beside the twins
+OUTSIDE = (TWIN_PLAIN, *ARCHITECTURES)  # nets that can stand beside the twins
 
 
 def radii(largest: float) -> tuple[float, ...]:
@@ -28,7 +28,7 @@ def radii(largest: float) -> tuple[float, ...]:
 
 class Story(Spec):
     """widths and seeds of the finite twins; eps: radii of the attacks, pixel units; training: of the twins and, step
-    by step, of the kernel predictor; outside: nets outside the lazy regime beside them, trained by ``plain``;
+    by step, of the kernel predictor; outside: nets beside them that are not trained as the kernel is but by ``plain``;
     strong: AutoAttack on every net (``ntkcore.analysis.strongest``, an optional extra)."""
 
     kernel: KernelSpec = KernelSpec()
@@ -66,7 +66,7 @@ class Story(Spec):
         return KernelModel(kernel=self.kernel, descent=self.training.descent or LAZY.descent)
 
     def targets(self) -> dict[str, list[TwinSpec | NetworkSpec]]:
-        """Nets by group, one for each seed: the twins by width, then the nets outside the lazy regime."""
+        """Nets by group, one for each seed: the twins by width, then the nets beside them."""
         kernel, seeds = self.kernel, range(self.seeds)
         groups: dict[str, list[TwinSpec | NetworkSpec]] = {
             f"width {width}": [TwinSpec(kernel=kernel, width=width, seed=s, training=self.training) for s in seeds]

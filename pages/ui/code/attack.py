@@ -138,7 +138,8 @@ def _through(experiment: Experiment, task: Task, index: int, source: str, target
             print(f"margins under {{attack}}", margins)
         pgd, fgsm = flips
         print(f"{who}: {{says(v.clean[i : i + 1])}}, of the adversarial image: {{says(v.attacked[at, i : i + 1])}}")
-        print(read_flip(fgsm, pgd, bool(v.right_before[i]), {largest!r}, {literal(norm)}, {literal(who)}))
+        right = bool(v.right_before[i])
+        print(read_flip(fgsm, pgd, right, {largest!r}, {literal(norm)}, {literal(who)}, len(radii), halved=False))
 
         for name, f in predictors.items():  # the table: what each says of this image
             outputs = [f(z[i : i + 1]) for z in (x, x_adv[at])]

@@ -13,19 +13,22 @@ def overview_lines(experiment: Experiment) -> str:
     """Accuracy clean, under the attack, and under PGD of the same radius."""
     script, a = begin(experiment), experiment.attack
     script.use("ntkcore.analysis.eigenfeatures", "majority_share")
+    script.use("ntkcore.analysis.predict", "correct")
+    script.use("ntkcore.analysis.readings_kernel", "read_prediction")
     script.add(f"f = {fitted(experiment)}")
     script.add(f"attack = {attack(a)}")
     script.add(f"strong = {attack(pgd(a.eps, max(a.steps, PGD_STEPS), norm=a.norm))}")
     attack_all(script, experiment)
+    trained = "" if experiment.checkpoint is None else ", trained=True"
     script.add(
-        """
-        print(f"clean: {ntk.accuracy(clean, task.y_test):.1%}")
-        print(f"{attack}: {ntk.accuracy(attacked, task.y_test):.1%}")
-        strongly = strong(f, task.x_test, task.y_test)
-        print(f"PGD of the same radius: {strongly.accuracy:.1%}")
-        print(f"guessing: {majority_share(task.y_test):.1%}")
+        f"""
+        strongly = strong(f, task.x_test, task.y_test).attacked
+        right = [correct(outputs, task.y_test) for outputs in (clean, attacked, strongly)]
+        for name, verdicts in zip(("clean", attack, "PGD of the same radius"), right):
+            print(f"{{name}}: {{verdicts.double().mean():.1%}}")
+        print(read_prediction(*right, majority_share(task.y_test), str(attack){trained}))
         if f.left_out:
-            print(f"{f.left_out} eigenvalues are zero up to rounding")
+            print(f"{{f.left_out}} eigenvalues are zero up to rounding")
         """
     )
     return str(script)
@@ -58,7 +61,7 @@ def spectrum_lines(experiment: Experiment, time: float, pair: tuple[int, int]) -
         K = k({images("x_train", experiment)})
         s = ntk.spectrum(K)
         energy = label_energy(s, task.y_train)
-        print(read_spectrum(s.values, energy, task.n))
+        print(read_spectrum(s.values, energy))
         print("eigenvalues", s.values[:5].tolist())
         print("label energy", energy[:5].tolist())
         learned = learned_fraction(s.values, {time!r})

@@ -121,33 +121,35 @@ def _accuracies(script: Script, story: Story, words: str) -> None:
             print(f"{group}: clean {ends[0]:.2%}, worst of all {ends[1]:.2%}", shares)
         """
     )
-    readings = ["read_zero"]
+    readings = ["read_cover", "read_zero"]
+    script.add("print(read_cover(line.points, line.seeds))")
     if story.widths:
         readings += ["read_cosine", "read_recovered", "read_white_box"]
         script.add(
             f"""
             widths = {literal(list(story.widths))}
-            names = [f"width {{width}}" for width in widths]
-            print(read_white_box(*(line.accuracy(names[-1], a).mean[at] for a in ("white_fgsm", "white_pgd"))))
-            taken = [line.recovered(name, "kernel_fgsm", at).mean[0] for name in names]
-            print(read_recovered(widths, taken, {literal(words)}))
-            cosines = [line.cosine(name).mean[0] for name in names]
-            print(read_cosine(widths, cosines))
+            widest = f"width {{widths[-1]}}"
+            left = [line.accuracy(widest, a).one(at) for a in ("white_fgsm", "white_pgd")]
+            print(read_white_box(*left, line.more(widest, "white_pgd", "white_fgsm", at)))
+            print(read_recovered(line.recovered_along(widths, at), {literal(words)}))
+            print(read_cosine(line.cosine_along(widths)))
             """
         )
     if "noise" in story.sources():
         readings.append("read_noise")
-        script.add("print(read_noise(line.worst_noise()))")
+        script.add(f"print(read_noise(line.noise_cost(at), {literal(words)}))")
     script.add("print(read_zero(line.zero_share()))")
     if story.widths and story.outside:
-        readings.append("read_lazy")
+        readings.append("read_beside")
         script.use("numpy")
+        script.use("ntkcore.analysis.storyline", "means_apart")
         script.add(
             f"""
-            lazy = loss_gradient({_pushed(LAZY.descent)}, x, y)
+            twin = np.stack([found[widest, seed, "kernel_fgsm"]["cosine"] for seed in seeds])
+            gradient = loss_gradient({_pushed(LAZY.descent)}, x, y)
             for name in {literal(list(story.outside))}:
-                own = [gradient_cosine(loss_gradient(f, x, y), lazy) for f in groups[name]]
-                print(f"{{name}}: {{read_lazy(cosines[-1], np.nanmean(own))}}")
+                own = np.stack([gradient_cosine(loss_gradient(f, x, y), gradient) for f in groups[name]])
+                print(f"{{name}}: {{read_beside(*means_apart(own, twin))}}")
             """
         )
     script.use("ntkcore.analysis.readings_transfer", *readings)
