@@ -15,14 +15,14 @@ from ntkcore.analysis.readings_consistency import (
 )
 from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
 from ntkcore.figures.strip import Picture, strip
-from ntkcore.runs.specs import ConsistencySpec, Experiment
+from ntkcore.runs.specs import ConsistencySpec, Experiment, GradientsSpec
 from ntkcore.runs.stages import read_sweep
 from ntkcore.runs.stages.consistency import read_agreement
 from pages.ui.architectures import comparison_controls
 from pages.ui.code import consistency_lines
 from pages.ui.page import page
 from pages.ui.plain import plain
-from pages.ui.results import latest, need, need_all
+from pages.ui.results import cost_in_words, heavy, latest, need, need_all
 from pages.ui.samples import task_of
 from pages.ui.show import chart, dark, downloads, explain, pictures
 
@@ -33,8 +33,14 @@ experiments = comparison_controls(chosen.infinite())
 task_of(next(iter(experiments.values())))
 
 
+def _few(experiment: Experiment) -> Experiment:
+    """On the test images at which gradients are taken: kernels are compared on the training images."""
+    data = experiment.data
+    return experiment.replace(data=data.replace(n_test=min(GradientsSpec.model_fields["images"].default, data.n_test)))
+
+
 def _compared(experiments: dict[str, Experiment]) -> ConsistencySpec:
-    return ConsistencySpec(kernels=tuple(e.kernel() for e in experiments.values()))
+    return ConsistencySpec(kernels=tuple(_few(e).kernel() for e in experiments.values()))
 
 
 def _in_words(experiments: dict[str, Experiment]) -> str:
@@ -76,8 +82,10 @@ with right:
         st.markdown(read_alignment(names, agreed, centred=False))
 
 st.subheader("Classes of features", anchor=False)
-counts = {}
+counts, long = {}, [name for name, e in experiments.items() if heavy(e.sweep())]
 for name, e in experiments.items():
+    if name in long:
+        continue
     attacked, spectrum = need(e.sweep(), f"features of {name} under attack"), need(e.spectrum(), f"spectrum of {name}")
     if attacked is not None and spectrum is not None:
         sweep = read_sweep(attacked, spectrum, e.sweep())
@@ -101,13 +109,18 @@ st.dataframe(
 )
 if counts:
     st.markdown(read_tallies(counts))
+if long:
+    costs = ", ".join(f"{name}, {cost_in_words(experiments[name].sweep()).lower()}" for name in long)
+    st.caption(f"Not attacked, since it takes long: {costs}. With fewer or smaller images it is.")
 
 st.subheader("One pair, feature by feature", anchor=False)
 pair = st.selectbox("Pair", [name for name, _, _ in pairs], key="pair", bind="query-params")
 number = [name for name, _, _ in pairs].index(pair)
 _, one, two = pairs[number]
 match = Match(result.arrays["partner"][number], result.arrays["product"][number])
-found = need_all({names[i]: experiments[names[i]].gradients() for i in (one, two)}, f"gradients of features of {pair}")
+found = need_all(
+    {names[i]: _few(experiments[names[i]]).gradients() for i in (one, two)}, f"gradients of features of {pair}"
+)
 left, right = st.columns(2, gap="large")
 with left:
     figures["Eigenvectors of a pair"] = vector_overlap_heatmap(a["vectors"][number], names[one], names[two], dark=night)

@@ -56,11 +56,10 @@ def read_alignment(names: Sequence[str], agreed: Agreement, centred: bool) -> st
         return NOTHING
     flat = Band(*(np.array([side[a, b] for _, a, b in pairs]) for side in (band.mean, band.low, band.high)))
     at_random = max(chance[a, b] for _, a, b in pairs)
-    number = ".2f" if flat.mean.min() < 0.99 else ".3f"
     kind = "centred alignment" if centred else "alignment, not centred,"
     ends, beside = (
-        _ends(flat, pairs, number, "is" if len(pairs) == 1 else "goes from"),
-        _random(len(pairs), f"{at_random:{number}}"),
+        _ends(flat, pairs, ".3f", "is" if len(pairs) == 1 else "goes from"),
+        _random(len(pairs), f"{at_random:.3f}"),
     )
     words = f"The {kind} of {ends}; {beside}."
     return words if centred else f"{words} What all images have in common counts as agreement here: it says little."
@@ -100,6 +99,8 @@ def read_overlap(names: Sequence[str], agreed: Agreement) -> str:
         (under, "less than half"),
         (count - over - under, "near half, as far as that can be told"),
     ]
+    if count in (over, under):
+        return f"{words}, and {'more' if over else 'less'} than half."
     return f"{words}; {', '.join(f'for {number} {what}' for number, what in parts if number)}."
 
 
@@ -113,7 +114,7 @@ def read_matched(name: str, other: str, match: Match, cosines: np.ndarray, n: in
     same, close = int((partner == np.arange(count)).sum()), agreeing(match, n)
     words = (
         f"Of the {count} largest features of {name}, {same} have their partner at the same index of {other}. For "
-        f"{int(close.sum())} the eigenvectors overlap by {max(HALF, needed):.2f} or more; on average it is "
+        f"{int(close.sum())} of them the eigenvectors overlap by {max(HALF, needed):.2f} or more; on average it is "
         f"{overlap.mean():.2f}. "
     )
     means = {which: mean_cosine(cosines[rows]) for which, rows in (("there", close), ("for the others", ~close))}

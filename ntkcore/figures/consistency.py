@@ -55,16 +55,11 @@ def alignment_heatmap(
     x = np.arange(count, dtype=np.int32)
     fig = _square(matrix, x, quantity, dark, side)
     shown = [short(name) for name in names]
-    digits = 2 if matrix.min() < 0.99 else 3  # not centred, all are close to 1
     interval = [
-        [
-            f"{shown[a]} and {shown[b]}<br>{matrix[a, b]:.{digits}f} [{low[a, b]:.{digits}f}, {high[a, b]:.{digits}f}]"
-            for b in x
-        ]
-        for a in x
+        [f"{shown[a]} and {shown[b]}<br>{matrix[a, b]:.3f} [{low[a, b]:.3f}, {high[a, b]:.3f}]" for b in x] for a in x
     ]
     hover = f"{plain(quantity)} of %{{text}}<extra></extra>"
-    fig.update_traces(text=interval, texttemplate=f"%{{z:.{digits}f}}", textfont={"size": 12}, hovertemplate=hover)
+    fig.update_traces(text=interval, texttemplate="%{z:.3f}", textfont={"size": 12}, hovertemplate=hover)
     ticks = {"tickvals": x, "ticktext": shown}
     fig.update_xaxes(ticks | {"title_text": "architecture"})
     fig.update_yaxes(ticks | {"title_text": "architecture"})
@@ -72,7 +67,7 @@ def alignment_heatmap(
     if count == 1:
         return describe(fig, f"{alt}: there is no pair to compare, only {names[0]} with itself at 1.")
     values = {pair: float(matrix[a, b]) for pair, a, b in name_pairs(names)}
-    return describe(fig, f"{alt}: {_ends(values, f'{{:.{digits}f}}')}.")
+    return describe(fig, f"{alt}: {_ends(values, '{:.3f}')}.")
 
 
 def overlap_along_k(ks: np.ndarray, curves: Mapping[str, Band], chance: np.ndarray, *, dark: bool = False) -> go.Figure:

@@ -53,7 +53,7 @@ def _controls(spec: specs.StageSpec) -> dict[str, object]:
     if isinstance(spec, specs.ConsistencySpec | specs.GradientsSpec):
         kernels = getattr(spec, "kernels", None) or (spec.kernel,)
         names, data = [str(kernel.net.build()) for kernel in kernels], kernels[0].data
-        found = {"cn": data.n_train, "cm": data.n_test, "cside": data.size or "full"}
+        found = {"cn": data.n_train, "cside": data.size or "full"}
         return found | ({"compared": names} if len(names) > 1 and set(names) <= set(ARCHITECTURES) else {})
     if isinstance(spec, specs.MOTION):
         return evolutions.controls_of(specs.run_of(spec), specs.checkpoint_of(spec).epoch)

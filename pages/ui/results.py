@@ -248,6 +248,11 @@ def _left(job: Job, share: float) -> float | None:
     return job.eta
 
 
+def heavy(spec: StageSpec) -> bool:
+    """Whether ``spec`` would have to be asked for twice."""
+    return _Work(key(spec), (spec,), "").demand.heavy
+
+
 def cost_in_words(*wanted: StageSpec) -> str:
     """What these still cost together: "already computed", or "about 12 s and 300 MB"."""
     estimates = costs.estimate_all(wanted, services().rates, services().store)

@@ -96,10 +96,11 @@ def test_rounding_decides_nothing():
             "For all 3 pairs it is more than chance (permutation test, corrected for 3 pairs: p at most 0.003)",
         ),
         (agreed(0.41, 0.92, 0.52), "; for 1 more than half, for 1 less than half, for 1 near half"),
+        (agreed(0.61, 0.92, 0.7), "p at most 0.003), and more than half."),
         (agreed(0.41, 0.92, 0.7, p=(0.2, 0.001, 0.001)), "For 2 of 3 pairs it is more than chance"),
         (agreed(0.08, p=0.3), "That cannot be told from chance (permutation test: p = 0.3)."),
     ],
-    ids=["one", "less", "half", "ends", "random", "all", "counts", "some", "none"],
+    ids=["one", "less", "half", "ends", "random", "all", "counts", "all-half", "some", "none"],
 )
 def test_overlap_is_read_beside_chance(numbers, words):
     text = read_overlap(NAMES[: len(numbers.alignment.mean)], numbers)
@@ -110,9 +111,10 @@ def test_overlap_is_read_beside_chance(numbers, words):
 def test_alignment_is_read_beside_chance():
     text = read_alignment(NAMES, agreed(0.61, 0.92, 0.7), centred=True)
     assert (
-        "of 3 pairs goes from 0.61 [0.57, 0.65] (FC(1) and Conv(2)) to 0.92 [0.88, 0.96] (FC(1) and Myrtle-5)" in text
+        "of 3 pairs goes from 0.610 [0.570, 0.650] (FC(1) and Conv(2)) to 0.920 [0.880, 0.960] (FC(1) and Myrtle-5)"
+        in text
     )
-    assert text.endswith("with the images of one in random order it would be at most 0.03 on average.")
+    assert text.endswith("with the images of one in random order it would be at most 0.031 on average.")
     text = read_alignment(NAMES[:2], agreed(0.998, reach=0.0006), centred=False)
     assert "not centred, of FC(1) and Conv(2) is 0.998 [0.997, 0.999]" in text
     assert "would be 0.930 on average" in text
@@ -135,7 +137,7 @@ def test_matched_features_are_read_in_two_groups():
     cosines = np.array([[0.8, 0.9], [0.6, 0.7], [0.1, -0.1], [-0.2, 0.2]])
     text = read_matched("FC(1)", "Conv(2)", matched(0.95, -0.7, 0.3, 0.2), cosines, 500)
     assert "Of the 4 largest features of FC(1), 2 have their partner at the same index of Conv(2)." in text
-    assert "For 2 the eigenvectors overlap by 0.50 or more; on average it is 0.54." in text
+    assert "For 2 of them the eigenvectors overlap by 0.50 or more; on average it is 0.54." in text
     # Student's t of 1 degree of freedom: 0.7 and 0.8, -0.05 and 0.05
     assert "at 2 test images is +0.75 [+0.11, +1.39] there and +0.00 [-0.64, +0.64] for the others" in text
     assert "which cannot be told from 0 for the others: 1 would be the same picture" in text
@@ -158,7 +160,7 @@ def test_matched_features_of_one_group(product, cosine, words, absent):
 
 def test_overlaps_that_few_images_have_by_chance_do_not_count():
     text = read_matched("a", "b", matched(0.6, 0.6, 0.6, 0.6), np.full((4, 3), 0.5), 12)
-    assert "For 0 the eigenvectors overlap by 0.7" in text
+    assert "For 0 of them the eigenvectors overlap by 0.7" in text
 
 
 def counted(robust, top_robust, *spearman):

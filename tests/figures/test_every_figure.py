@@ -34,7 +34,7 @@ def test_describes_itself_in_one_sentence_with_numbers(figure_function, results)
         ("along-time", ("0.90", "0.40", "t = 0.1")),
         ("feature-bands", ("9 bands", "the band 0 is", "60% (57% to 63%) clean", "55%", "128–199", "0% to 6%")),
         ("usefulness-over-null", ("200 features", "100 permutations")),
-        ("alignment", ("3 architectures", "0.61 (FC(1) and Myrtle(10))", "0.93 (FC(1) and Conv(2))")),
+        ("alignment", ("3 architectures", "0.610 (FC(1) and Myrtle(10))", "0.930 (FC(1) and Conv(2))")),
         ("overlap-along-k", ("3 pairs", "at k = 19", "79.0% (FC(1) and Conv(2))", "at random give 9.5%")),
         ("vector-overlap", ("40 leading eigenvectors", "Conv(2) (columns)")),
         (

@@ -392,7 +392,7 @@ def test_consistency(kind: dict, opened: Open) -> None:
         assert spearman == pytest.approx(row["Spearman of index and share kept"], nan_ok=True)
     if kind.get("cside"):
         return
-    found = stored(ConsistencySpec(kernels=tuple(e.kernel() for e in small(at, *names)))).arrays
+    found = stored(ConsistencySpec(kernels=tuple(e.kernel() for e in small(at, *names, test=10)))).arrays
     assert e.precision == "float64"
     centred, plain = (np.array(ast.literal_eval(line)) for line in said if line.startswith("[["))
     np.testing.assert_allclose(centred, found["alignment"].numpy(), atol=1e-9)

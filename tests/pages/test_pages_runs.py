@@ -118,7 +118,7 @@ def test_open_sets_the_controls_of_the_run(opened: Open) -> None:
     for stage, page, wanted in (
         ("twin", "Transfer", {"widths": [16], "lr": 0.25, "descent": 40}),
         ("perturb", "Transfer", {"radius": 4.0}),
-        ("consistency", "Consistency", {"compared": ["FC(1)", "FC(3)"], "cn": 40, "cm": 15, "cside": 7}),
+        ("consistency", "Consistency", {"compared": ["FC(1)", "FC(3)"], "cn": 40, "cside": 7}),
     ):
         at = chosen(opened, exports.spec_of(mine[stage]))
         next(button for button in at.main.button if button.label == "Open").click().run()

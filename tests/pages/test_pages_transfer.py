@@ -177,7 +177,7 @@ def test_across_architectures(opened: Open) -> None:
 def test_consistency_numbers(opened: Open) -> None:
     """Alignment, shared space, matched features and counts, from the stored kernels by other means."""
     at = opened("consistency")
-    experiments = small(at, "FC(1)", "Conv(2)")
+    experiments = small(at, "FC(1)", "Conv(2)", test=10)
     kernels = [stored(e.kernel()).arrays["K"].numpy() for e in experiments]
     n, words = len(kernels[0]), text(at)
     centre = np.eye(n) - 1 / n

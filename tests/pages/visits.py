@@ -106,10 +106,11 @@ def stored(spec: StageSpec) -> Artifact:
     return artifact
 
 
-def small(at: AppTest, *names: str) -> list[Experiment]:
-    """The experiments that the Consistency page compares: the sidebar's on images of 14 pixels a side."""
+def small(at: AppTest, *names: str, test: int | None = None) -> list[Experiment]:
+    """The experiments that the Consistency page compares: the sidebar's on images of 14 pixels a side; kernels and
+    gradients with ``test`` = 10 test images."""
     experiment = at.session_state.experiment
-    smaller = experiment.replace(data=experiment.data.replace(size=14))
+    smaller = experiment.replace(data=experiment.data.replace(size=14, n_test=test or experiment.data.n_test))
     return [with_net(smaller, name) for name in names]
 
 
