@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from ntkcore.data import DataSpec
 from ntkcore.figures.palette import SOURCES
+from ntkcore.runs import consent
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, Experiment, PerturbSpec, Story, TransferSpec
 from ntkcore.runs.stages import result
@@ -223,6 +224,17 @@ def test_consistency_table(opened: Open) -> None:
         assert row["Weak alone"] == (~useful).sum()
         assert row["Robust among the top 20"] == (useful & kinds["Robust"])[:20].sum()
     assert list(table.index) == ["FC(3)", "Conv(2)"]
+
+
+def test_features_that_take_long_to_attack_are_left_out(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here every sweep that is not in the store does; all that needs none stays."""
+    opened("consistency")
+    monkeypatch.setattr(consent, "LONG", 1e-6)
+    at = opened("consistency", {"eps": "3"})
+    assert charts(at) == CHARTS["consistency"]
+    assert "Not attacked, since it takes long: FC(1), about" in text(at)
+    assert len(at.dataframe[0].value) == 0
+    assert not [button.label for button in at.main.button if button.label == "Run"]
 
 
 # -- what is asked for and cannot be had -------------------------------------------------------------------------------
