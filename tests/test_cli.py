@@ -210,7 +210,7 @@ def test_an_evolution_is_told_epoch_by_epoch_and_goes_on(call, cache, tmp_path, 
     assert call("evolve", file)[1].splitlines()[1:] == out.splitlines()[1:]
 
 
-@pytest.mark.parametrize("name", ["evolution", "evolution-paper", "toy"])
+@pytest.mark.parametrize("name", ["evolution", "toy"])
 def test_the_evolution_of_a_preset(name, call, monkeypatch):
     """Its own, or the default one of its images."""
     preset, told = PRESETS[name], []

@@ -202,6 +202,7 @@ class _NetSize:
     weights: float
 
     @classmethod
+    @lru_cache(1024)
     def of(cls, spec: specs.TwinSpec | specs.NetworkSpec) -> "_NetSize":
         channels, height, width = data.image_shape(spec.kernel.data)
         if isinstance(spec, specs.NetworkSpec):
@@ -250,6 +251,7 @@ class _Size:
     pooled: int  # numbers of a covariance of all pairs of pixels; 0 for nets without pooling
 
     @classmethod
+    @lru_cache(1024)
     def of(cls, spec: specs.KernelSpec) -> "_Size":
         channels, height, width = data.image_shape(spec.data)
         net = spec.net.build()

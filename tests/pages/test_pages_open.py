@@ -10,7 +10,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.analysis.spectrum import effective_rank
-from visits import CHARTS, PAGES, RESULTS, charts, complaints, number, pictures, select, stored, text
+from visits import CHARTS, PAGES, RESULTS, charts, complaints, least, number, pictures, select, stored, text
 
 Open = Callable[..., AppTest]
 
@@ -27,6 +27,7 @@ TITLES = {
 KINDS = {
     "three-classes": {"classes": ["Coat", "Bag", "Shirt"], "draw": "7"},
     "ten-classes-whole-range": {
+        "m": "20",
         "eps": "255",
         "classes": [
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -68,12 +69,13 @@ def test_page(page: str, opened: Open) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_experiment(kind: str, opened: Open) -> None:
     """Each kind of experiment on each page; the link is the experiment."""
+    size = {"n": "40", "m": "10"} | KINDS[kind]
     for page in RESULTS:
-        at = opened(page, KINDS[kind])
+        at = opened(page, least(page, int(size["n"]), int(size["m"])) | KINDS[kind])
         assert not at.exception, f"{page}: {at.exception[0].message}"
         assert complaints(at) == [], page
         assert charts(at) == CHARTS[page], page
-    for name, value in ({"n": "60", "m": "20"} | KINDS[kind]).items():
+    for name, value in (size | KINDS[kind]).items():
         taken = at.session_state[name]
         wanted = value if isinstance(value, list) else type(taken)(value if taken is not True else 1)
         assert taken == wanted, name

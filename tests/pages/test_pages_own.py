@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from ntkcore import data
 from ntkcore.runs.presets import PRESETS
 from pages.ui.services import services
-from visits import CHARTS, RESULTS, charts, complaints, number, run_until_ready, stored, text
+from visits import CHARTS, RESULTS, charts, complaints, least, number, run_until_ready, stored, text
 
 Open = Callable[..., AppTest]
 
@@ -79,7 +79,7 @@ def test_degenerate_task(variant: str, opened: Open) -> None:
     task, more = VARIANTS[variant]
     own = data.import_npz(DEGENERATE[task])
     for page in RESULTS:
-        at = opened(page, link(own) | more)
+        at = opened(page, least(page, own.n_train, own.n_test) | link(own) | more)
         assert not at.exception, page
         if charts(at) != CHARTS[page]:
             assert complaints(at), f"{page} shows neither its figures nor a reason: {text(at)}"

@@ -23,9 +23,9 @@ from tests.campaign.listing import listing
 from visits import (
     CHARTS,
     PAGES,
-    SMALL,
     charts,
     complaints,
+    least,
     press,
     progress,
     run_until_ready,
@@ -37,6 +37,12 @@ from visits import (
 
 Open = Callable[..., AppTest]
 LONG = {"n": "1000", "m": "300", "net": "Myrtle", "depth": "10"}  # an hour on two cores
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of these tests' own: the page lists all that there is at every look."""
+    return tmp_path_factory.mktemp("runs")
 
 
 WITHOUT_FIGURES = ("predict", "path", "perturb", "epoch", "score", "tangent", "frozen")
@@ -88,7 +94,7 @@ def test_export(opened: Open) -> None:
     """The zip holds an experiment the command line takes, readable arrays and figures that need no network."""
     names = ("eigenfeatures", "attack", "overview", "transfer", "consistency", "evolution")
     link = {"draw": "26", "widths": "16", "beside": "cnn-small", "freeze": "1"}
-    pages = [opened(page, link) for page in names]
+    pages = [opened(page, least(page) | link) for page in names]
     experiment = pages[0].session_state.experiment
     entries = {entry.stage: entry for entry in Store().entries() if "draw 26" in entry.meta["words"]}
     assert set(entries) == set(specs.STAGE_SPECS) - {"upload"}
@@ -230,13 +236,13 @@ def test_what_is_not_the_caches_is_named_and_left_alone(opened: Open) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_folder_of_somebody_else_is_refused_on_every_page(page: str, app_test, tmp_path, monkeypatch) -> None:
+def test_a_folder_of_somebody_else_is_refused_on_every_page(page: str, opened, tmp_path, monkeypatch) -> None:
     """One sentence, nothing written; and with a folder that will do the same session goes on."""
     (tmp_path / "theirs" / "2024").mkdir(parents=True)
     (tmp_path / "theirs" / "2024" / "letter.txt").write_text("Dear")
     before, good = listing(tmp_path), os.environ["NTK_CACHE"]
     monkeypatch.setenv("NTK_CACHE", str(tmp_path / "theirs"))
-    at = app_test(SMALL, page=f"pages/{page}.py")
+    at = opened(page, wait=False)
     assert not at.exception
     (sentence,) = (error.value for error in at.error)
     assert "is not a cache: it holds 2024. It is left as it is. Choose a new or an empty folder" in sentence
