@@ -197,7 +197,7 @@ def read_split(parts: np.ndarray, classes: np.ndarray, before: float, after: flo
         if np.isclose(whole, after - before, rtol=1e-4, atol=1e-6)
         else f" (against the class that competes with it after the attack, by {whole:+.2f})"
     )
-    most = ", the larger part" if weak / whole > 0.5 else ""
+    most = ", the larger part" if weak * whole > whole * whole / 2 else ""
     return (
         f"The attack on the whole kernel moves the margin of this {label} from {before:+.2f} to {after:+.2f}{other}: "
         f"the sum of what each feature's own output changes by. The first {top} features sum to "
