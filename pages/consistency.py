@@ -110,8 +110,10 @@ st.dataframe(
 if counts:
     st.markdown(read_tallies(counts))
 if long:
-    costs = ", ".join(f"{name}, {cost_in_words(experiments[name].sweep()).lower()}" for name in long)
-    st.caption(f"Not attacked, since it takes long: {costs}. With fewer or smaller images it is.")
+    costs = "; ".join(f"{name}: {cost_in_words(experiments[name].sweep())}" for name in long)
+    st.caption(
+        f"Not attacked, since it would take long or much memory. {costs}. Choose fewer or smaller images for it."
+    )
 
 st.subheader("One pair, feature by feature", anchor=False)
 pair = st.selectbox("Pair", [name for name, _, _ in pairs], key="pair", bind="query-params")

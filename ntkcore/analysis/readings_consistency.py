@@ -33,7 +33,9 @@ def read_answer(names: Sequence[str], agreed: Agreement) -> str:
         which = "" if count == 1 else f" for {count - int(beyond.sum())} of {count} pairs"
         return f"Not here: what architectures share of {space} cannot be told from chance{which}."
     all_of_them = "They" if count == 1 else f"All {count} pairs"
+    by_chance = percent(float(agreed.chance[:, agreed.at].max()))
     least = f"{'it is' if count == 1 else 'the least is'} {_told(share, int(np.argmin(share.mean)))}"
+    least += f", by chance it would be {'' if count == 1 else 'at most '}{by_chance}"
     if (share.low > HALF).all():
         return f"Yes, for the most part: {all_of_them.lower()} share more than half of {space}; {least}."
     under = int((share.high < HALF).sum())
@@ -169,7 +171,7 @@ def read_tallies(counts: Mapping[str, FeatureCount]) -> str:
     robust = [f"{name} {c.top_robust} of {c.robust}" for name, c in counts.items() if c.robust]
     none = [name for name, c in counts.items() if not c.robust]
     words = f"Robust features among the {top} largest eigenvalues: {', '.join(robust)}. " if robust else ""
-    words += f"{' and '.join(none)} {'have' if len(none) > 1 else 'has'} no robust feature here. " if none else ""
+    words += f"No feature of {', '.join(none)} is found to be robust. " if none else ""
     known = {name: c.spearman for name, c in counts.items() if c.spearman.known[0]}
     if not known:
         return words + "Too few features are useful to say how robustness goes along the index."

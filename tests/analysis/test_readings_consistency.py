@@ -44,9 +44,13 @@ ANSWERS = {
     "all": (
         agreed(0.61, 0.92, 0.7),
         "Yes, for the most part: all 3 pairs share more than half",
-        "the least is 61 % [57, 65]",
+        "the least is 61 % [57, 65], by chance it would be at most 8.7 %.",
     ),
-    "one pair": (agreed(0.61), "Yes, for the most part: they share more than half", "it is 61 % [57, 65]"),
+    "one pair": (
+        agreed(0.61),
+        "Yes, for the most part: they share more than half",
+        "it is 61 % [57, 65], by chance it would be 8.7 %.",
+    ),
     "part": (
         agreed(0.41, 0.92, 0.7),
         "In part: all 3 pairs share more",
@@ -175,14 +179,14 @@ FALLS, FLAT, FEW = counted(4, 3, -0.9, -0.95, -0.8), counted(1, 1, -0.2, -0.6, 0
     ("counts", "words"),
     [
         ({"a": FALLS, "b": FLAT}, "Robust features among the 20 largest eigenvalues: a 3 of 4, b 1 of 1."),
-        ({"a": FALLS, "b": FEW}, "a 3 of 4. b has no robust feature here."),
+        ({"a": FALLS, "b": FEW}, "a 3 of 4. No feature of b is found to be robust."),
         ({"a": FALLS}, "keep falls along the index (Spearman a -0.90 [-0.95, -0.80])."),
         ({"a": FALLS, "b": FALLS}, "keep falls along the index for all of them (Spearman a -0.90"),
         ({"a": FALLS, "b": FLAT}, "keep is seen to fall along the index for 1 of 2 (Spearman"),
         ({"a": FLAT}, "keep is seen to fall along the index for 0 of 1 (Spearman a -0.20 [-0.60, +0.30])."),
         ({"a": FALLS, "b": FALLS, "c": FEW}, "falls along the index for 2 of 3 (Spearman"),
         ({"a": FALLS, "c": FEW}, "; for 1 too few features are useful to say."),
-        ({"a": FEW, "c": FEW}, "a and c have no robust feature here. Too few features are useful to say how"),
+        ({"a": FEW, "c": FEW}, "No feature of a, c is found to be robust. Too few features are useful to say how"),
     ],
     ids=["robust", "none", "one", "all", "some", "flat", "of-those-known", "few", "nothing"],
 )
