@@ -207,6 +207,8 @@ def read_late_velocity(regimes: BySeed) -> str:
 
 def _late(one: Sequence[float], base: Sequence[float]) -> Verdict:
     change = ratio(one, base)
+    if np.isnan(change.value):
+        return UNKNOWN, "in no seed do both kernels move"
     return {-1: HOLDS, 1: NOT_HERE, 0: UNKNOWN}[change.way], _by(change, "times as fast")
 
 
