@@ -70,7 +70,7 @@ def _presets() -> tuple[Preset, ...]:
             "conv",
             "A convolutional kernel on small images",
             "Compare the pictures of features with those of a net of one layer: where on the garment do they lie?",
-            Experiment(data=DataSpec(n_train=400, n_test=60, size=14), net=NetSpec(family="conv", depth=2)),
+            Experiment(data=DataSpec(n_train=400, n_test=100, size=14), net=NetSpec(family="conv", depth=2)),
         ),
         Preset(
             "toy",
