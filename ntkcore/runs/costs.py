@@ -148,8 +148,8 @@ def _own(spec: specs.StageSpec, rates: Rates) -> Estimate:
             m * size.attack(n, spec.attack, rates), 4 * matrix + 12.0 * n * size.pixels + size.gradient_bytes()
         )
     if isinstance(spec, specs.CurvesSpec):
-        each = size.attack(85, spec.sweep.attack, rates, c)  # of two banks: kept features, training time
-        each += SIGN_BEGIN if size.by_signs(spec.sweep.attack, c) else 2 * OVERHEAD
+        each = size.attack(105, spec.sweep.attack, rates, c)  # kept features, training time and bands
+        each += 0 if size.by_signs(spec.sweep.attack, c) else OVERHEAD
         return Estimate(m * each, 4 * matrix + size.gradient_bytes())
     attack = getattr(spec, "attack", None) or spec.sweep.attack
     most = max(attack.steps, 10)  # PGD stands beside every attack
@@ -297,11 +297,7 @@ class _Size:
         if self.by_signs(attack, values):
             return SIGN_BEGIN + self._by_signs(predictors, rates)
         images = 30 * predictors * self.pixels * rates.box32  # steps and projections: passes over the images
-        shared = (
-            3 * self.n * self.recursion(rates, double)
-            + 2 * pairs * values * self.pixels * rates.flop32
-            + steps * images
-        )
+        shared = 3 * self.n * self.recursion(rates, double) + 2 * pairs * self.pixels * rates.flop32 + steps * images
         later = (steps - 1) * 3 * pairs * self.recursion(rates, False)
         return shared + later + pairs * self.pair(rates, False)
 
