@@ -16,7 +16,7 @@ import numpy as np
 
 from ntkcore.analysis.agreement import HALF, SURE, Agreement, agreeing, chance_product, mean_cosine
 from ntkcore.analysis.consistency import FeatureCount, Match, name_pairs
-from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.resampling import Band, mean_band
 from ntkcore.analysis.words import percent, percent_within, within
 
 NOTHING = "There is nothing to compare with: choose a second architecture."
@@ -124,7 +124,11 @@ def read_matched(name: str, other: str, match: Match, cosines: np.ndarray, n: in
     if not known:
         return words + "No feature has an input gradient to compare."
     told = [f"{within(float(b.mean), float(b.low), float(b.high), '+.2f')} {which}" for which, b in known.items()]
-    words += f"The mean cosine of their input gradients at {cosines.shape[1]} test images is {' and '.join(told)}"
+    each = mean_band(cosines).mean
+    low, high = np.nanargmin(each), np.nanargmax(each)
+    ends = f"{each[low]:+.2f} (feature {low}) to {each[high]:+.2f} (feature {high})"
+    mean = f"its mean over {cosines.shape[1]} test images is {' and '.join(told)}"
+    words += f"The cosine of their input gradients goes from {ends}; {mean}"
     unsure = [which for which, band in known.items() if not (band.low > 0 or band.high < 0)]
     rest = f", which cannot be told from 0{'' if len(known) == 1 else f' {unsure[0]}' if len(unsure) == 1 else ''}"
     return f"{words}{rest if unsure else ''}: 1 would be the same picture, 0 unrelated ones."

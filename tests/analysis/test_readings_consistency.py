@@ -142,8 +142,9 @@ def test_matched_features_are_read_in_two_groups():
     text = read_matched("FC(1)", "Conv(2)", matched(0.95, -0.7, 0.3, 0.2), cosines, 500)
     assert "Of the 4 largest features of FC(1), 2 have their partner at the same index of Conv(2)." in text
     assert "For 2 of them the eigenvectors overlap by 0.50 or more; on average it is 0.54." in text
+    assert "gradients goes from +0.00 (feature 2) to +0.85 (feature 0); its mean" in text
     # Student's t of 1 degree of freedom: 0.7 and 0.8, -0.05 and 0.05
-    assert "at 2 test images is +0.75 [+0.11, +1.39] there and +0.00 [-0.64, +0.64] for the others" in text
+    assert "its mean over 2 test images is +0.75 [+0.11, +1.39] there and +0.00 [-0.64, +0.64] for the others" in text
     assert "which cannot be told from 0 for the others: 1 would be the same picture" in text
 
 
@@ -152,7 +153,7 @@ def test_matched_features_are_read_in_two_groups():
     [
         (0.9, 0.8, "is +0.80 [+0.80, +0.80] there: 1 would", "others"),
         (0.2, 0.1, "is +0.10 [+0.10, +0.10] for the others: 1 would", "there"),
-        (0.9, np.nan, "No feature has an input gradient", "mean cosine"),
+        (0.9, np.nan, "No feature has an input gradient", "cosine"),
     ],
     ids=["all", "none", "no-gradient"],
 )

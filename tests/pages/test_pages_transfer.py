@@ -207,6 +207,7 @@ def test_consistency_numbers(opened: Open) -> None:
     two = two[partner] * np.sign(arrays["product"][0].numpy())[:, None, None]
     cosines = (one * two).sum(2) / np.linalg.norm(one, axis=2) / np.linalg.norm(two, axis=2)
     cosine = cosines[close].mean()
+    assert number(r"gradients goes from ([+-]\d\.\d\d) \(", words) == pytest.approx(cosines.mean(1).min(), abs=0.006)
     assert number(r"test images is ([+-]\d\.\d\d) \[", words) == pytest.approx(cosine, abs=0.006)
     assert number(r"input gradients ([+-]\d\.\d\d) where", alt(at, "matched")) == pytest.approx(cosine, abs=0.006)
 
