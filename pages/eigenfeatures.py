@@ -50,15 +50,20 @@ with right:
 with left:
     figures |= view.scatter(feature, colour)
 
+st.subheader("Along the index", anchor=False)
+left, right = st.columns([3, 2], gap="large")
+with left:
+    figures |= view.along_index(feature)
+with right:
+    view.falls()
+
 left, right = st.columns(2, gap="large")
 with left:
     st.subheader("Usefulness, and what chance alone would give", anchor=False)
     figures |= view.over_null()
+with right:
     st.subheader("Classes of features along the index", anchor=False)
     figures |= view.class_shares()
-with right:
-    st.subheader("Along the index", anchor=False)
-    figures |= view.along_index(feature)
 
 st.subheader("What the features look at", anchor=False)
 a, b, c = st.columns([2, 1, 2])

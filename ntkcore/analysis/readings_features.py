@@ -99,10 +99,11 @@ def read_sweep(sweep: Sweep, classes: np.ndarray, null: Null, fdr: float) -> str
     by_chance = null.useful(fdr)
     low, high = np.quantile(by_chance, [0.025, 0.975], method="inverted_cdf")
     mean = f"{by_chance.mean():.2g} on average ({low:.0f} to {high:.0f} in 95 % of {len(by_chance)} permutations)"
-    verdict = "" if not useful else ", fewer than that" if useful > high else ", so that they may all be chance"
+    fewer = "fewer, " if useful > high else ""
+    verdict = ", so that the useful ones may all be chance" if 0 < useful <= high else ""
     return (
         f"Of {len(classes)} features {useful or 'none'} {be} useful at a false discovery rate of {percent(fdr)}{told}. "
-        f"With permuted test labels the same test finds {mean}{verdict}.{_too_few(sweep, fdr)}"
+        f"With permuted test labels the same test finds {fewer}{mean}{verdict}.{_too_few(sweep, fdr)}"
     )
 
 
@@ -124,6 +125,19 @@ def _too_few(sweep: Sweep, fdr: float) -> str:
     return (
         f" {sweep.m} test images are too few to tell: a feature right on {percent(modest)} of them, {MODEST} times as "
         f"often as chance, does not pass ({takes}); {images_needed(classes, features, fdr)} balanced ones would do."
+    )
+
+
+def read_null(sweep: Sweep, null: Null) -> str:
+    """How many features lie beyond what permuted labels give to any of them, to both sides."""
+    rho = sweep.usefulness.cpu().numpy()
+    most, least = np.quantile(null.usefulness.max(1), 0.975), np.quantile(null.usefulness.min(1), 0.025)
+    above, below = int((rho > most).sum()), int((rho < least).sum())
+    be, other = "is" if above == 1 else "are", ": these know the labels too, the wrong way round" if below else ""
+    return (
+        f"In 95 % of {len(null.usefulness)} permutations of the test labels all features are right on {percent(least)} "
+        f"to {percent(most)} of the images. With the true labels {above or 'none'} {be} right more often and "
+        f"{below or 'none'} less often{other}."
     )
 
 
@@ -169,10 +183,12 @@ def read_tail(sweep: Sweep, null: Null, start: int = 20) -> str:
         if rho[0] < chance[1]
         else "not to be told from chance"
     )
-    mean, by_chance, left = (within(*(100 * share for share in shares), ".2f") for shares in (rho, chance, gamma))
+    mean, by_chance, left = (
+        f"{100 * share:.2f} % [{100 * low:.2f}, {100 * high:.2f}]" for share, low, high in (rho, chance, gamma)
+    )
     return (
-        f"The {features - start} features from index {start} on are right on {mean} per cent of the test images on "
-        f"average: {verdict}, which gives {by_chance} with permuted labels. Under attack they are right on {left}."
+        f"The {features - start} features from index {start} on are right on {mean} of the test images on average: "
+        f"{verdict}, which gives {by_chance} with permuted labels. Under attack they are right on {left}."
     )
 
 

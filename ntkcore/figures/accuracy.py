@@ -106,7 +106,8 @@ def along_time(
     if t is not None:
         _mark(fig, t, f"t = {t:.3g}", dark)
     _finish(fig, chance, dark, {None: "test accuracy"})
-    fig.update_xaxes(title_text="training time t", **log_axis())
+    decades = np.log10(times[-1] / times[0])
+    fig.update_xaxes(log_axis() | {"title_text": "training time t", "dtick": 1 if decades < 6 else 2})
     best = int(attacked.mean.argmax())
     alt = f"Accuracy along training time: clean up to {clean.mean.max():.2f}; under {attack} "
     alt += f"at most {attacked.mean[best]:.2f}, at t = {times[best]:.3g}; "

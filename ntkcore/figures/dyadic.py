@@ -17,7 +17,7 @@ from ntkcore.figures.along_index import bin_names
 from ntkcore.figures.bands import add_band, known_band
 from ntkcore.figures.checks import vector
 from ntkcore.figures.palette import MUTED
-from ntkcore.figures.template import DECORATION, INDEX_TITLE, add_chance, describe, legend_entry, new_figure
+from ntkcore.figures.template import DECORATION, INDEX_TITLE, describe, guide, legend_entry, new_figure
 
 
 def feature_bands(
@@ -53,7 +53,9 @@ def feature_bands(
         marker = {"symbol": meaning.symbol, "size": 11, "color": meaning.colour(dark)}
         line = {"color": meaning.colour(dark), "dash": meaning.dash, "width": 3.5}
         legend_entry(fig, meaning.words, group=meaning.words, marker=marker, line=line)
-    add_chance(fig, chance, dark=dark)
+    if chance is not None:  # in the legend: the intervals of late bands lie around the line
+        fig.add_hline(y=chance, line=guide(dark), layer="below")
+        legend_entry(fig, f"chance {chance:.0%}", line=guide(dark))
     ends = {"range": [np.log10(0.8), np.log10(1.3 * x[-1])], "type": "log", "minor": {"ticks": ""}}
     fig.update_xaxes(title_text=INDEX_TITLE, tickvals=x.tolist(), ticktext=names, **ends)
     fig.update_yaxes(title_text="accuracy of a band alone", tickformat=".0%", range=SHARES)

@@ -145,7 +145,7 @@ def _add_guides(
         if up[0] < slope * across[0] < up[1]:
             place = {"x": across[0], "xanchor": "left", "xshift": 3, "y": slope * across[0], "yanchor": "top"}
             fig.add_annotation(text=words, **place)
-    for x, height, words, turn in ((chance, 1.0, "chance", 0.25), (useful_from, 0.93, "useful from about", 0.6)):
+    for x, height, words, turn in ((chance, 1.0, "chance", 0.12), (useful_from, 0.93, "useful from about", 0.6)):
         if x is not None:
             fig.add_vline(x=x, line=guide(dark), layer="below")
             side = "right" if x > across[0] + turn * (across[1] - across[0]) else "left"

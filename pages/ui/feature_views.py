@@ -112,10 +112,8 @@ class Features:
     # -- one by one ------------------------------------------------------------------------------------------------
 
     def one(self, feature: int) -> None:
-        """What there is to say of one feature, and of all."""
+        """What there is to say of one feature, and where none could be attacked."""
         st.markdown(readings.read_feature(self.sweep, self.classes, feature))
-        self._say("falling", lambda: readings.read_falling(falling(self.sweep, self.rule.fdr)))
-        self._say("tail", lambda: readings.read_tail(self.sweep, self.null))
         stuck = float(self.sweep.zero_gradient.sum() / self.sweep.right_before.sum().clamp(min=1))
         if stuck > 0:
             st.caption(
@@ -152,7 +150,13 @@ class Features:
             ),
         )
         chart(figure, "usefulness-over-null", key="over-null")
+        self._say("null", lambda: readings.read_null(self.sweep, self.null))
         return {"Usefulness over the null": figure}
+
+    def falls(self) -> None:
+        """What there is to say along the index."""
+        self._say("falling", lambda: readings.read_falling(falling(self.sweep, self.rule.fdr)))
+        self._say("tail", lambda: readings.read_tail(self.sweep, self.null))
 
     def along_index(self, feature: int) -> Drawings:
         shares = self.sweep.usefulness.numpy(), self.sweep.robustness.numpy()
@@ -182,7 +186,7 @@ class Features:
     def split(self, label: str, artifact: Artifact) -> Drawings:
         """One image's perturbation, split over the features."""
         row = perturbation_row(artifact.arrays, label)
-        pictures(row)
+        pictures(row, width=130)
         parts, of_class = (artifact.arrays[name].numpy() for name in ("contributions", "classes"))
         figure = drawn_once(
             f"split {artifact.key} {dark()}",

@@ -84,13 +84,15 @@ def test_classes_are_counted_and_placed_beside_what_chance_gives():
     words = readings.read_sweep(SWEEP, CODES, null(*[0] * 97, 1, 1, 1), 0.05)
     assert words == (
         "Of 6 features 4 are useful at a false discovery rate of 5 %: 2 robust (index 0–1), 1 in between (index 2) and "
-        "1 brittle (index 3). With permuted test labels the same test finds 0.03 on average (0 to 1 in 95 % of 100 "
-        "permutations), fewer than that."
+        "1 brittle (index 3). With permuted test labels the same test finds fewer, 0.03 on average (0 to 1 in 95 % of "
+        "100 permutations)."
     )
 
 
 def test_no_more_than_chance_gives_is_said_to_be_no_more():
-    assert "so that they may all be chance" in readings.read_sweep(SWEEP, CODES, null(*range(5), *range(5)), 0.05)
+    assert "so that the useful ones may all be chance" in readings.read_sweep(
+        SWEEP, CODES, null(*range(5), *range(5)), 0.05
+    )
     none = readings.read_sweep(SWEEP, np.full(6, WEAK), null(0, 0), 0.05)
     assert none.startswith("Of 6 features none are useful at a false discovery rate of 5 %. With permuted")
     assert none.endswith("(0 to 0 in 95 % of 2 permutations).")
@@ -104,6 +106,15 @@ def test_too_few_test_images_are_told_with_how_many_would_do():
     assert f"{needed} balanced ones would do." in words
     enough = made_up([0.5] * 100, [0.5] * 100, m=needed)
     assert "too few" not in readings.read_sweep(enough, np.full(100, WEAK), null(0, features=100), 0.05)
+
+
+def test_features_beyond_all_permutations_are_counted_to_both_sides():
+    shares = np.tile(np.linspace(0.45, 0.55, 6), (40, 1))
+    words = readings.read_null(made_up([0.9, 0.9, 0.5, 0.5, 0.5, 0.1], [1.0] * 6), Null(np.ones((40, 6)), shares))
+    assert "In 95 % of 40 permutations of the test labels all features are right on 45 % to 55 % of the" in words
+    assert "With the true labels 2 are right more often and 1 less often: these know the" in words
+    none = readings.read_null(made_up([0.5] * 6, [1.0] * 6), Null(np.ones((40, 6)), shares))
+    assert none.endswith("With the true labels none are right more often and none less often.")
 
 
 @pytest.mark.parametrize(
@@ -131,12 +142,10 @@ def test_the_tail_is_compared_with_permuted_labels_not_with_the_majority(share, 
     sweep = made_up([0.9, *[share] * 5], [1.0, *[0.1] * 5])
     spread = Null(np.ones((200, 6)), np.linspace(0.47, 0.53, 200)[:, None].repeat(6, 1))
     words = readings.read_tail(sweep, spread, start=1)
-    assert f"The 5 features from index 1 on are right on {100 * share:.2f} [" in words
-    assert f"{verdict}, which gives 50.00 [47.15, 52.85] with permuted labels" in words
+    assert f"The 5 features from index 1 on are right on {100 * share:.2f} % [" in words
+    assert f"{verdict}, which gives 50.00 % [47.15, 52.85] with permuted labels" in words
     band = share_band(sweep.right_before[:, 1:2].numpy())
-    found = [
-        float(x) / 100 for x in re.search(r"\[(.*?), (.*?)\] per cent of the test images on average", words).groups()
-    ]
+    found = [float(x) / 100 for x in re.search(r"\[(.*?), (.*?)\] of the test images on average", words).groups()]
     np.testing.assert_allclose(
         found, [band.low[0], band.high[0]], atol=0.02
     )  # one feature's bootstrap and Wilson intervals agree

@@ -10,7 +10,7 @@ from steps import arrive, at_key, ready
 CHARTS = {
     "": [],
     "spectrum": ["eigenvalues", "cumulative", "learned", "heatmap", "eigenvectors"],
-    "eigenfeatures": ["bands", "scatter", "over-null", "class-shares", "along-index", "split", "kept", "time"],
+    "eigenfeatures": ["bands", "scatter", "along-index", "over-null", "class-shares", "split", "kept", "time"],
     "attack": ["margins", "sheet"],
     "evolution": ["accuracies", "velocity", "thresholds", "distances", "paths", "concentration", "aligned", "spectra"],
     "runs": [],

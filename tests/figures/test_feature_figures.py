@@ -274,7 +274,7 @@ def test_bands_stand_at_their_first_index_with_their_intervals():
     assert list(fig.layout.xaxis.tickvals) == list(shown["clean"].x) == [1, 2, 3]
     low, high = error_bars(shown["under PGD"])
     np.testing.assert_allclose([low, high], [[0.35, 0.25, 0.01], [0.45, 0.35, 0.11]], atol=1e-6)
-    assert notes(fig) == ["chance 50%"]
+    assert legend(fig) == ["clean", "under PGD", "chance 50%"]
     assert figures.to_frame(fig)["x"].tolist() == [0, 1, 2] * 2
 
 

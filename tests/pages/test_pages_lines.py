@@ -151,7 +151,7 @@ def test_eigenfeatures(kind: str, opened: Open) -> None:
     splits = len(experiment.data.classes[:2])  # of which the page tells the one at an image of the first class
     for sentence in sentences[: len(sentences) - splits + 1]:
         assert sentence in shown, sentence
-    assert len(sentences) - splits == (7 if experiment.data.n_train > 21 else 6)
+    assert len(sentences) - splits == (8 if experiment.data.n_train > 21 else 7)
     assert any(sentence.startswith("**Feature 2** (") for sentence in sentences)
     sweep = stored(experiment.sweep()).arrays
     stuck = float(sweep["zero_gradient"].sum() / sweep["right_before"].sum())

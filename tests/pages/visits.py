@@ -37,7 +37,7 @@ def least(page: str, n: int = 40, m: int = 10) -> dict[str, str]:
 CHARTS = {
     "overview": [],
     "spectrum": ["eigenvalues", "cumulative", "learned", "heatmap", "eigenvectors"],
-    "eigenfeatures": ["bands", "scatter", "over-null", "class-shares", "along-index", "split", "kept", "time"],
+    "eigenfeatures": ["bands", "scatter", "along-index", "over-null", "class-shares", "split", "kept", "time"],
     "attack": ["margins", "sheet"],
     "transfer": ["along-eps", "along-width", "along-training", "training-loss", "gallery"],
     "evolution": ["accuracies", "velocity", "thresholds", "distances", "paths", "concentration", "aligned", "spectra"],

@@ -80,8 +80,8 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
     script.use("ntkcore.analysis.classes", "falling")
     script.use("ntkcore.analysis.halves", "halves")
     script.use("ntkcore.analysis.tradeoff", "along_time", "band_sums", "kept_features")
-    names = ("read_bands", "read_falling", "read_feature", "read_kept", "read_sweep", "read_tail", "read_time")
-    script.use("ntkcore.analysis.readings_features", *names, *(("read_split",) if at else ()))
+    names = ("bands", "falling", "feature", "kept", "null", "sweep", "tail", "time", *(("split",) if at else ()))
+    script.use("ntkcore.analysis.readings_features", *(f"read_{name}" for name in names))
     script.add(f"attack = {attack(experiment.attack)}")
     script.add("data = task.x_train, task.y_train, task.x_test, task.y_test")
     script.add(f"s = {eigenpairs(experiment)}")
@@ -100,6 +100,7 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
         print(read_feature(sweep, classes, {feature}))
         print(read_falling(falling(sweep, {rule.fdr!r})))
         print(read_tail(sweep, null))
+        print(read_null(sweep, null))
         stuck = sweep.zero_gradient.sum() / sweep.right_before.sum()
         print(f"no gradient at {{stuck:.1%}} of the right answers")
 
