@@ -34,7 +34,8 @@ class FeaturePictures:
     """features [k] indices; outputs [k, c] of each at the image; pictures [k, C, H, W], gradient of the feature's
     own right-side margin; x_adv [C, H, W] of the whole predictor (t = inf); group_gradients [4, C, H, W], the loss
     gradient split over the classes of features in the order of GROUPS; contributions [F] of every feature to the
-    change of the margin under the perturbation (they sum to margin_after - margin_before); margins before and after.
+    change of the margin under the perturbation, against the class that competes after it (they sum to margin_after -
+    margin_before where the same one competed before); margins before and after.
     """
 
     features: Tensor

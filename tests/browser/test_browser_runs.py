@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from safetensors.torch import load
 
 from driver import Server
+from ntkcore.analysis.classes import WORDS
 from ntkcore.runs import specs
 from steps import arrive, at_key, caption, expect_query, expect_words, field, query, ready, run_it, working
 
@@ -89,6 +90,7 @@ def test_runs(page: Page, app: Server) -> None:
     [
         pytest.param("spectrum", "npz-spectrum", b"pk", id="arrays"),
         pytest.param("eigenfeatures", "csv-eigenfeatures-perturbation", b"", id="table-of-pictures"),
+        pytest.param("eigenfeatures", "table-eigenfeatures", b"index,eigenvalue,usefulness,", id="features"),
         pytest.param("attack", "html-attack-images", b"<!doctype html>", id="figure"),
     ],
 )
@@ -103,6 +105,10 @@ def test_download(name: str, button: str, beginning: bytes, page: Page, app: Ser
         assert np.load(io.BytesIO(content))["values"].shape == (60,)
     if button.startswith("csv"):
         assert len(content.splitlines()) > 100
+    if button.startswith("table"):
+        head, *rows = content.decode().splitlines()
+        assert head.endswith(",robustness,p_value,class")
+        assert {row.rsplit(",", 1)[1] for row in rows} <= set(WORDS)
 
 
 def test_upload(page: Page, app: Server) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from ntkcore import figures
 from ntkcore.errors import DataError
+from ntkcore.figures.export import columns_csv
 from ntkcore.figures.palette import PAPER
 
 HOSTILE = "</script><script>alert(1)</script>"
@@ -96,6 +97,15 @@ def test_every_figure_makes_a_csv_that_reads_back(figure_function, results):
     table = pd.read_csv(io.StringIO(figures.to_csv(fig)))
     assert len(table) == len(figures.to_frame(fig)) > 0
     assert table["series"].notna().all()
+
+
+def test_columns_make_a_table_that_reads_back():
+    columns = {"p_value": np.array([0.5, 1e-12]), "class": np.array(["weak alone", "robust"])}
+    table = pd.read_csv(io.StringIO(columns_csv(columns)))
+    assert list(table) == ["index", "p_value", "class"]
+    assert table["index"].tolist() == [0, 1]
+    for name, values in columns.items():
+        assert table[name].tolist() == values.tolist()
 
 
 def test_every_figure_makes_a_page(figure_function, results):
