@@ -133,7 +133,8 @@ def read_null(sweep: Sweep, null: Null) -> str:
     rho = sweep.usefulness.cpu().numpy()
     most, least = np.quantile(null.usefulness.max(1), 0.975), np.quantile(null.usefulness.min(1), 0.025)
     above, below = int((rho > most).sum()), int((rho < least).sum())
-    be, other = "is" if above == 1 else "are", ": these know the labels too, the wrong way round" if below else ""
+    be, those = "is" if above == 1 else "are", "it knows" if below == 1 else "they know"
+    other = f": {those} the labels too, the wrong way round" if below else ""
     return (
         f"In 95 % of {len(null.usefulness)} permutations of the test labels all features are right on {percent(least)} "
         f"to {percent(most)} of the images. With the true labels {above or 'none'} {be} right more often and "

@@ -112,7 +112,7 @@ def test_features_beyond_all_permutations_are_counted_to_both_sides():
     shares = np.tile(np.linspace(0.45, 0.55, 6), (40, 1))
     words = readings.read_null(made_up([0.9, 0.9, 0.5, 0.5, 0.5, 0.1], [1.0] * 6), Null(np.ones((40, 6)), shares))
     assert "In 95 % of 40 permutations of the test labels all features are right on 45 % to 55 % of the" in words
-    assert "With the true labels 2 are right more often and 1 less often: these know the" in words
+    assert "With the true labels 2 are right more often and 1 less often: it knows the labels too" in words
     none = readings.read_null(made_up([0.5] * 6, [1.0] * 6), Null(np.ones((40, 6)), shares))
     assert none.endswith("With the true labels none are right more often and none less often.")
 
