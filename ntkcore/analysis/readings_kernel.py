@@ -46,7 +46,7 @@ def read_prediction(right, attacked, pgd, chance: float, attack: str, trained: b
     untrained = "" if trained else "; no network was trained"
     words = (
         f"The kernel gets {_share(before)} of {m} test images right (always guessing the most frequent class: "
-        f"{percent(chance)}). Under {attack} {_share(after)} are left, under PGD of the same radius "
+        f"{percent(chance)}). Under {attack}, {_share(after)} are left, under PGD of the same radius "
         f"{_share(strong)}{untrained}."
     )
     if sure.high[0] < chance:

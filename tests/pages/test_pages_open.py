@@ -93,7 +93,7 @@ def test_overview_numbers(opened: Open) -> None:
     assert number(r"gets (\d+\.?\d*) % \[.*?\] of 20 test images right", text(at)) == pytest.approx(
         100 * shares["right"]
     )
-    assert number(r"eps 8/255 (\d+\.?\d*) % \[.*?\] are left", text(at)) == pytest.approx(100 * shares["attack_right"])
+    assert number(r"eps 8/255, (\d+\.?\d*) % \[.*?\] are left", text(at)) == pytest.approx(100 * shares["attack_right"])
 
 
 def test_spectrum_numbers(opened: Open) -> None:
