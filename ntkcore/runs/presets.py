@@ -51,7 +51,7 @@ def _presets() -> tuple[Preset, ...]:
         Preset(
             "shoes",
             "An easier pair: sneaker or ankle boot",
-            "Higher accuracy, and more of it carried by robust features.",
+            "Compare with the garments: how many images are right, and how much of that is left under attack?",
             Experiment(data=DataSpec(name=sample, classes=("Sneaker", "Ankle boot"))),
         ),
         Preset(
