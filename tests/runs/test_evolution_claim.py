@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 
 from ntkcore.analysis.histories import Histories
+from ntkcore.analysis.seeds import difference, earlier, gain, ratio
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.specs import Evolution, FrozenSpec, NamedNet
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 
 SHARE = 0.1  # of the first velocity: what counts as lazy
+SMALL = PRESETS["evolution"].evolution
+GARMENTS = SMALL.replace(data=SMALL.data.replace(size=None), schedule=SMALL.schedule.replace(lr=0.05))
 PAIR = PRESETS["evolution-cifar"].evolution
+PAIR = PAIR.replace(data=PAIR.data.replace(order="own"))  # as the README's numbers are
 LEARNED_KERNEL = PAIR.replace(
     regimes=("fgsm",),
     net=NamedNet(name="cnn-small", init="torch"),
@@ -31,66 +35,73 @@ LEARNED_KERNEL = PAIR.replace(
 )
 
 
-def told(tmp_path, e: Evolution, root: str | None = None) -> tuple[Histories, dict[str, dict[str, np.ndarray]]]:
-    """The history, and by regime what is compared: one number a seed."""
+def told(tmp_path, e: Evolution, root: str | None = None) -> dict[str, dict[str, np.ndarray]]:
+    """By regime what is compared: one number a seed."""
     store, found = Store(tmp_path), {}
     for name, spec in e.wanted().items():
         arrays = result(spec, store, data_root=root).arrays
         found[name] = {key: arrays[key].numpy() for key in arrays if key != "vectors"}
-    history = Histories(found, e.epochs, e.looks(), e.regimes, e.seeds)
-    numbers = {}
+    history, numbers = Histories(found, e.epochs, e.looks(), e.regimes, e.seeds), {}
     for regime in e.regimes:
-        alone = [
-            Histories(
-                {(r, 0, t, k): a for (r, s, t, k), a in found.items() if s == seed}, e.epochs, e.looks(), (regime,), 1
-            )
-            for seed in range(e.seeds)
-        ]
-        last = [one.concentration(regime, 20) for one in alone]
+        last = history.concentration(regime, 20)
         numbers[regime] = {
-            "lazy": np.array([np.inf if (t := one.lazy(regime, SHARE)[0]) is None else t for one in alone]),
-            "late velocity": np.array([one.late(regime) for one in alone]),
+            "lazy": history.lazy(regime, SHARE),
+            "late velocity": history.late(regime),
             "share": np.array([c.share for c in last]),
             "1 - mass": np.array([1 - c.mass for c in last]),
             "rank": np.array([c.rank for c in last]),
-            "clean": np.array([one.accuracy(regime, "test", "clean").mean[-1] for one in alone]),
-            "pgd": np.array([one.accuracy(regime, "test", "pgd").mean[-1] for one in alone]),
+            "clean": history.right(regime, "test", "clean"),
+            "pgd": history.right(regime, "test", "pgd"),
         }
-        print(regime, {name: values.round(4).tolist() for name, values in numbers[regime].items()})
-    return history, numbers
+        print(regime, {name: values.round(4).tolist() for name, values in numbers[regime].items() if values.ndim == 1})
+        print(regime, {name: values.mean(1) for name, values in numbers[regime].items() if values.ndim == 2})
+    return numbers
+
+
+def concentrates(fgsm: dict[str, np.ndarray], standard: dict[str, np.ndarray]) -> bool:
+    """By all measures, beyond their intervals over seeds."""
+    shares = difference(fgsm["share"], standard["share"])
+    rests = [ratio(fgsm[name], standard[name]) for name in ("1 - mass", "rank")]
+    print(shares, *rests)
+    return shares.way == 1 and all(rest.way == -1 for rest in rests)
+
+
+@pytest.mark.slow
+def test_small_garments(tmp_path):
+    """What the preset says is to be looked for: it concentrates; of laziness three seeds do not say the opposite."""
+    numbers = told(tmp_path, SMALL)
+    standard, fgsm = numbers["standard"], numbers["fgsm"]
+    assert concentrates(fgsm, standard)
+    assert earlier(fgsm["lazy"], standard["lazy"]) >= 0
+    assert gain(fgsm["pgd"], standard["pgd"]).low > 10
 
 
 @pytest.mark.slow
 def test_two_garments(tmp_path):
-    """All of it, for each of three seeds."""
-    _, numbers = told(tmp_path, PRESETS["evolution"].evolution.replace(seeds=3))
+    """All of it, over three seeds, on images of full size."""
+    numbers = told(tmp_path, GARMENTS)
     standard, fgsm = numbers["standard"], numbers["fgsm"]
-    assert (fgsm["lazy"] < standard["lazy"]).all()
-    assert (fgsm["lazy"] <= 6).all()
-    assert (fgsm["late velocity"] < standard["late velocity"]).all()
-    assert (fgsm["share"] > standard["share"]).all()
-    assert (fgsm["1 - mass"] < standard["1 - mass"]).all()
-    assert (fgsm["rank"] < 0.85 * standard["rank"]).all()
-    assert (fgsm["pgd"] > standard["pgd"] + 0.15).all()
+    assert earlier(fgsm["lazy"], standard["lazy"]) == 1
+    assert ratio(fgsm["late velocity"], standard["late velocity"]).way == -1
+    assert concentrates(fgsm, standard)
+    assert gain(fgsm["pgd"], standard["pgd"]).low > 10
 
 
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_airplane_or_automobile(tmp_path):
     """Known from another implementation of a like setting: share .72 against .90, rank 34 against 9 (raw pixels)."""
-    _, numbers = told(tmp_path, PAIR.replace(seeds=3), os.environ["NTK_DATA"])
+    numbers = told(tmp_path, PAIR, os.environ["NTK_DATA"])
     standard, fgsm = numbers["standard"], numbers["fgsm"]
-    assert (fgsm["share"] > standard["share"]).all()
-    assert (fgsm["rank"] < standard["rank"]).all()
-    assert fgsm["late velocity"].mean() < standard["late velocity"].mean()
-    assert np.median(fgsm["lazy"]) <= np.median(standard["lazy"])
-    assert (fgsm["pgd"] > standard["pgd"]).all()
+    assert concentrates(fgsm, standard)
+    assert earlier(fgsm["lazy"], standard["lazy"]) >= 0
+    assert gain(fgsm["pgd"], standard["pgd"]).way == 1
 
 
 @pytest.mark.slow
 def test_frozen_late_keeps_its_robustness(tmp_path):
     """Linearised after epoch 10 and trained on to 15, an FGSM-trained net is as robust as the one never frozen."""
-    e = PRESETS["evolution"].evolution.replace(regimes=("fgsm",), freeze=(0, 10))
+    e = GARMENTS.replace(regimes=("fgsm",), seeds=1, freeze=(0, 10))
     store = Store(tmp_path)
     whole = result(e.score(e.run("fgsm"), e.epochs), store).arrays
     frozen = {freeze: result(spec, store).arrays for (_, _, freeze), spec in e.frozen().items()}
