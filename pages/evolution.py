@@ -88,8 +88,8 @@ share = st.slider(
 speeds = {r: history.velocity(r) for r in e.regimes}
 lazy, late = {r: history.lazy(r, share) for r in e.regimes}, {r: history.late(r) for r in e.regimes}
 marks = {r: int(at) for r, seeds in lazy.items() if np.isfinite(at := median_seed(seeds))}
-along = {r: np.stack([history.lazy(r, threshold) for threshold in THRESHOLDS], 1) for r in e.regimes}  # [S, K]
-left, right_column = st.columns(2, gap="large")
+along = {r: history.lazy_along(r, THRESHOLDS) for r in e.regimes}  # [S, K]
+left, beside = st.columns(2, gap="large")
 with left:
     figures["Velocity of the kernel"] = drawn_once(
         f"velocity {share} {stamp}",
@@ -99,7 +99,7 @@ with left:
     if complete:
         st.markdown(read_lazy(_named(lazy), share, e.epochs))
         st.markdown(read_late_velocity(_named(late)))
-with right_column:
+with beside:
     figures["Lazy by threshold"] = drawn_once(
         f"thresholds {share} {stamp}",
         lambda: lazy_by_threshold(THRESHOLDS, along, e.epochs, share=share, dark=night),
@@ -110,20 +110,23 @@ with right_column:
 st.caption(f"{bands}A seed's lazy epoch is one number, read off one curve.")
 
 st.subheader("Where it goes", anchor=False)
-figures["Distances of the kernels"] = drawn_once(
-    f"distances {stamp}",
-    lambda: kernel_distances(looks, {r: history.distance(r) for r in e.regimes}, columns=2, dark=night),
-)
-chart(figures["Distances of the kernels"], "kernel-distances", key="distances")
-st.caption(f"Distance 1 − s of the kernels of any two epochs, s their cosine{means}: 0 is the same up to scale.")
 parts = {"whole kernel": "whole kernel", f"top {e.top}": "top", "the rest": "bottom"}
 paths = {title: {r: history.path(r, part) for r in e.regimes} for title, part in parts.items()}
-figures["Path of the kernel"] = drawn_once(f"path {stamp}", lambda: polar_paths(looks, paths, dark=night))
-chart(figures["Path of the kernel"], "kernel-path", key="paths")
-st.caption(
-    "Seed 0. Radius: how far the kernel is from the first one, as a share of the whole way. Angle: how far it has "
-    f"turned away from it. The top are each kernel's own {e.top} leading eigenpairs."
-)
+left, beside = st.columns(2, gap="large")
+with left:
+    figures["Distances of the kernels"] = drawn_once(
+        f"distances {stamp}",
+        lambda: kernel_distances(looks, {r: history.distance(r) for r in e.regimes}, columns=2, dark=night),
+    )
+    chart(figures["Distances of the kernels"], "kernel-distances", key="distances")
+    st.caption(f"Distance 1 − s of the kernels of any two epochs, s their cosine{means}: 0 is the same up to scale.")
+with beside:
+    figures["Path of the kernel"] = drawn_once(f"path {stamp}", lambda: polar_paths(looks, paths, dark=night))
+    chart(figures["Path of the kernel"], "kernel-path", key="paths")
+    st.caption(
+        "Seed 0. Radius: how far the kernel is from the first one, as a share of the whole way. Angle: how far it has "
+        f"turned away from it. The top are each kernel's own {e.top} leading eigenpairs."
+    )
 
 st.subheader("Where its mass is", anchor=False)
 mass = {r: {k: history.mass(r, k) for k in (10, 20)} for r in e.regimes}

@@ -9,7 +9,7 @@ the highest seed; what is compared by sentences (``ntkcore.analysis.seeds``) is 
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,11 +78,15 @@ class Histories:
 
     def lazy(self, regime: str, share: float) -> np.ndarray:
         """[S]: the epoch from which on a seed is lazy; inf where it is not within the run, nan before its end."""
-        return self._by_seed(regime, lambda velocity: self._epoch(lazy_epoch(velocity, share)))
+        return self.lazy_along(regime, [share])[:, 0]
+
+    def lazy_along(self, regime: str, shares: Sequence[float]) -> np.ndarray:
+        """[S, K]: the same at K shares of the first velocity."""
+        return self._by_seed(regime, lambda v: [self._epoch(lazy_epoch(v, share)) for share in shares], len(shares))
 
     def late(self, regime: str) -> np.ndarray:
         """[S]: velocity over the second half of training; nan before its end."""
-        return self._by_seed(regime, late_velocity)
+        return self._by_seed(regime, lambda v: [late_velocity(v)], 1)[:, 0]
 
     def mass(self, regime: str, k: int) -> Band:
         return self._values(regime, lambda values: top_mass(values, k))
@@ -114,13 +118,13 @@ class Histories:
 
     # -- how -----------------------------------------------------------------------------------------------------
 
-    def _by_seed(self, regime: str, measure: Callable[[torch.Tensor], float]) -> np.ndarray:
-        """A measure of the velocities of each seed whose last look is there."""
-        last = self.looks[-1]
-        done = [(regime, seed, last, "moment") in self.found for seed in range(self.seeds)]
-        return np.array(
-            [measure(self.motion(regime, seed).velocity) if there else np.nan for seed, there in enumerate(done)]
-        )
+    def _by_seed(self, regime: str, measure: Callable[[torch.Tensor], list[float]], count: int) -> np.ndarray:
+        """[S, count]: what is measured of the velocities of each seed whose last look is there, nan of the others."""
+        found = np.full((self.seeds, count), np.nan)
+        for seed in range(self.seeds):
+            if (regime, seed, self.looks[-1], "moment") in self.found:
+                found[seed] = measure(self.motion(regime, seed).velocity)
+        return found
 
     def _epoch(self, step: int | None) -> float:
         return np.inf if step is None else float(self.looks[step])

@@ -170,7 +170,10 @@ def read_thresholds(regimes: Mapping[str, np.ndarray], thresholds: Sequence[floa
         elif before.all() or after.all():
             order = "The order of the two does not depend on the threshold"
         elif before.any() or after.any():
-            order = f"Where {'all seeds agree' if seeds > 1 else 'there is one'}, the order is the same"
+            some = f"at {(before | after).sum()} of {len(t)} thresholds"
+            order = (
+                f"All seeds agree {some}, on one order" if seeds > 1 else f"There is an order {some}, always the same"
+            )
         else:
             order = f"At no threshold is there an order{' that all seeds agree on' if seeds > 1 else ''}"
         return f"By the threshold, the kernel becomes lazy under {name} training {'; '.join(told)}. {order}."

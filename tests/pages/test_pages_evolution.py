@@ -30,12 +30,12 @@ def evolution_of(at: AppTest, **fields: object) -> Evolution:
 
 def test_numbers_of_the_sentences(opened: Open) -> None:
     """Means over three seeds, and the intervals of paired changes by scipy."""
-    at = opened("evolution", LINK | {"eseeds": "3"})
-    e, words = evolution_of(at, seeds=3), text(at)
+    at = opened("evolution", LINK | {"eseeds": "3", "epochs": "2", "size": "14"})
+    e, words = evolution_of(at, seeds=3, epochs=2), text(at)
     assert complaints(at) == []
     share, rank, late = ({} for _ in range(3))
     for regime, name in (("standard", "standard"), ("fgsm", "FGSM")):
-        found = [{k: stored(e.wanted()[regime, seed, 3, k]).arrays for k in ("score", "moment")} for seed in range(3)]
+        found = [{k: stored(e.wanted()[regime, seed, 2, k]).arrays for k in ("score", "moment")} for seed in range(3)]
         clean, attacked = (
             np.mean([one["score"][f"test_{kind}"].numpy() for one in found]) for kind in ("clean", "pgd")
         )
@@ -44,7 +44,7 @@ def test_numbers_of_the_sentences(opened: Open) -> None:
         share[name] = np.array([top_share(one, 20) for one in values])
         rank[name] = np.array([effective_rank(one) for one in values])
         rows = [
-            [stored(e.wanted()[regime, seed, t, "moment"]).arrays["inner"][:, 0] for t in range(4)] for seed in range(3)
+            [stored(e.wanted()[regime, seed, t, "moment"]).arrays["inner"][:, 0] for t in range(3)] for seed in range(3)
         ]
         late[name] = np.array([float(Motion(gram_of(seed)).velocity[1:].mean()) for seed in rows])
         assert f"{late[name].mean():.2g} under {name} training" in words

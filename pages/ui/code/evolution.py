@@ -9,7 +9,7 @@ from pages.ui.code.script import Raw, Script, call
 def evolution_lines(e: Evolution, share: float, look: int) -> str:
     """share: of the first velocity, below which a kernel is lazy; look: the epoch of the spectra."""
     script = Script()
-    script.use("numpy"), script.use("torch")
+    script.use("torch")
     script.use("ntkcore.analysis.evolution", "centred_alignment", "inner_products", "look")
     script.use("ntkcore.analysis.histories", "Histories")
     script.add(f"task = {load(e.data)}")
@@ -133,14 +133,14 @@ def _told(script: Script, e: Evolution, share: float, look: int) -> None:
         lazy, late = {{r: history.lazy(r, {share!r}) for r in regimes}}, {{r: history.late(r) for r in regimes}}
         gathered = {{r: history.concentration(r, {e.top}) for r in regimes}}
         print(read_lazy(lazy, {share!r}, epochs))
-        along = {{r: np.stack([history.lazy(r, t) for t in THRESHOLDS], 1) for r in regimes}}
-        print(read_thresholds(along, THRESHOLDS))
+        print(read_thresholds({{r: history.lazy_along(r, THRESHOLDS) for r in regimes}}, THRESHOLDS))
         print(read_late_velocity(late))
         print(read_concentration(gathered, epochs))
         print(read_claim(lazy, late, gathered, {share!r}))
         """
     )
     if e.freeze:
+        script.use("numpy")
         script.use("ntkcore.analysis.readings_evolution", "Frozen", "read_frozen")
         script.add(
             f"""
