@@ -17,14 +17,14 @@ from pages.ui.services import services
 from visits import CHARTS, charts, complaints, number, run_until_ready, select, stored, text, working
 
 Open = Callable[..., AppTest]
-LINK = {"epochs": "3", "eps": "24", "inputs": "centre", "elr": "0.1", "batch": "10"}
+LINK = {"epochs": "3", "eps": "24", "inputs": "centre", "elr": "0.1", "batch": "10", "judged": "10", "probe": "30"}
 
 
 def evolution_of(at: AppTest, **fields: object) -> Evolution:
     """What the page shows for LINK, built from the sidebar's experiment."""
     e, attack = at.session_state.experiment, at.session_state.experiment.attack
     pgd = specs.Experiment().attack.replace(eps=attack.eps, steps=7, step_size=0.25 * attack.eps)
-    usual = Evolution(data=e.data, inputs=e.inputs, seeds=1, epochs=3, probe=60, fgsm=attack, pgd=pgd)
+    usual = Evolution(data=e.data, inputs=e.inputs, seeds=1, epochs=3, judged=10, probe=30, fgsm=attack, pgd=pgd)
     return usual.replace(schedule=usual.schedule.replace(lr=0.1, batch=10), **fields)
 
 
@@ -88,8 +88,8 @@ def test_threshold_of_laziness(opened: Open) -> None:
         ),
         pytest.param({"regimes": ["standard", "PGD"], "psteps": "2"}, {"regimes": ("standard", "pgd")}, id="pgd"),
         pytest.param({"eseeds": "2", "every": "2"}, {"seeds": 2, "every": 2}, id="seeds"),
-        pytest.param({"attacked": "true", "probe": "30"}, {"attacked": True, "probe": 30}, id="attacked"),
-        pytest.param({"judged": "10", "tested": "7", "emomentum": "0.5"}, {"judged": 10, "tested": 7}, id="judged"),
+        pytest.param({"attacked": "true", "probe": "25"}, {"attacked": True, "probe": 25}, id="attacked"),
+        pytest.param({"judged": "8", "tested": "7", "emomentum": "0.5"}, {"judged": 8, "tested": 7}, id="judged"),
     ],
 )
 def test_controls(link: dict, fields: dict, opened: Open) -> None:
@@ -252,7 +252,7 @@ def test_open_a_run(opened: Open) -> None:
 
 def test_use_this_kernel(opened: Open) -> None:
     """From the epoch slider to the Spectrum of that net's kernel; the link leads every page to it."""
-    at = opened("evolution", LINK | {"n": "40", "look": "2"})
+    at = opened("evolution", LINK | {"n": "40", "probe": "40", "look": "2"})
     checkpoint = at.session_state.experiment
     at.button(key="use-fgsm").click().run()
     assert not at.exception

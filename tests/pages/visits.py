@@ -51,7 +51,7 @@ def working(at: AppTest) -> bool:
     return any(button.label == "Cancel" for button in at.button)
 
 
-def run_until_ready(at: AppTest, limit_s: float = 60.0) -> AppTest:
+def run_until_ready(at: AppTest, limit_s: float = 240.0) -> AppTest:
     """Press every Run button and run the page again, as its polling would, until no job is under way.
 
     No look on the way may show an exception.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from ntkcore import cli
 from ntkcore.data import DataSpec
 from ntkcore.errors import SpecError
 from ntkcore.runs import memory, stages
@@ -182,12 +183,12 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-def command(*arguments: str, code: str = "", **environment: str) -> subprocess.CompletedProcess:
+def command(*arguments: str, code: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-P", *(["-c", code] if code else ["-m", "ntkcore"]), *arguments],
+        [sys.executable, "-P", "-c", code, *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=120,
         stdin=subprocess.DEVNULL,
     )
@@ -201,12 +202,18 @@ def command(*arguments: str, code: str = "", **environment: str) -> subprocess.C
         pytest.param("many", "", "NTK_MEMORY_GB is 'many'", id="odd setting"),
     ],
 )
-def test_the_command_line_has_the_same_limit(gigabytes, code, words, tmp_path):
+def test_the_command_line_has_the_same_limit(gigabytes, code, words, tmp_path, monkeypatch, capsys):
     spec, cache = tmp_path / "large.json", tmp_path / "cache"
     spec.write_text(json.dumps({"data": {"name": "toy", "n_train": 5000, "n_test": 5}}))
-    done = command("--cache", str(cache), "run", str(spec), "--yes", code=code, NTK_MEMORY_GB=gigabytes)
-    assert done.returncode == 1
-    (said,) = done.stderr.splitlines()
+    monkeypatch.setenv("NTK_MEMORY_GB", gigabytes)
+    arguments = "--cache", str(cache), "run", str(spec), "--yes"
+    if code:  # a limit holds for a whole process
+        done = command(*arguments, code=code)
+        status, err = done.returncode, done.stderr
+    else:
+        status, err = cli.main(arguments), capsys.readouterr().err
+    assert status == 1
+    (said,) = err.splitlines()
     assert said.startswith(words)
     assert gigabytes in said
     assert Store(cache).has("kernel", key(toy(5000).kernel())) == bool(code)  # what was finished is kept
