@@ -25,7 +25,7 @@ def main(options: argparse.Namespace) -> None:
     """Measure and print; options: n, m, rounds."""
     experiment = Experiment(data=ntk.DataSpec(n_train=options.n, n_test=options.m))
     story = Story(kernel=experiment.ntk())
-    small = ntk.DataSpec(n_train=min(500, options.n), n_test=min(300, options.m), size=14)
+    small = ntk.DataSpec(n_train=min(500, options.n), n_test=min(10, options.m), size=14)
     kernels = tuple(experiment.replace(data=small, net=net).kernel() for net in COMPARED)
     rounds = min(options.rounds, MOST_ROUNDS)
     _warm_up()
