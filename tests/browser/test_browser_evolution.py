@@ -94,7 +94,7 @@ def test_the_preset_opens_its_page(page: Page, app: Server) -> None:
     arrive(page, app)
     press(page, "preset-evolution")
     expect(page.get_by_role("heading", name="Evolution", exact=True)).to_be_visible()
-    expect(caption(page)).to_contain_text("1000 training and 200 test images, 14x14 pixels, inputs centred")
+    expect(caption(page)).to_contain_text("1000 training and 200 test images, inputs centred")
     expect_query(page, inputs="centre", eps="16.0")
     assert chosen(page, "regimes") == ["standard", "FGSM"]
     expect(page.get_by_role("button", name=re.compile("^(Run|Cancel)$"))).to_be_visible()

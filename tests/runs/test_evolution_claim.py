@@ -18,8 +18,7 @@ from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 
 SHARE = 0.1  # of the first velocity: what counts as lazy
-SMALL = PRESETS["evolution"].evolution
-GARMENTS = SMALL.replace(data=SMALL.data.replace(size=None), schedule=SMALL.schedule.replace(lr=0.05))
+GARMENTS = PRESETS["evolution"].evolution
 PAIR = PRESETS["evolution-cifar"].evolution
 PAIR = PAIR.replace(data=PAIR.data.replace(order="own"))  # as the README's numbers are
 LEARNED_KERNEL = PAIR.replace(
@@ -67,24 +66,14 @@ def concentrates(fgsm: dict[str, np.ndarray], standard: dict[str, np.ndarray]) -
 
 
 @pytest.mark.slow
-def test_small_garments(tmp_path):
-    """What the preset says is to be looked for: it concentrates; of laziness three seeds do not say the opposite."""
-    numbers = told(tmp_path, SMALL)
-    standard, fgsm = numbers["standard"], numbers["fgsm"]
-    assert concentrates(fgsm, standard)
-    assert earlier(fgsm["lazy"], standard["lazy"]) >= 0
-    assert gain(fgsm["pgd"], standard["pgd"]).low > 10
-
-
-@pytest.mark.slow
-def test_two_garments(tmp_path):
-    """All of it, over three seeds, on images of full size."""
-    numbers = told(tmp_path, GARMENTS)
+@pytest.mark.parametrize("epochs", [10, 15])
+def test_two_garments(tmp_path, epochs):
+    """The preset, and the README's longer run: whether it is slower at the end three seeds do not tell."""
+    numbers = told(tmp_path, GARMENTS.replace(epochs=epochs))
     standard, fgsm = numbers["standard"], numbers["fgsm"]
     assert earlier(fgsm["lazy"], standard["lazy"]) == 1
-    assert ratio(fgsm["late velocity"], standard["late velocity"]).way == -1
     assert concentrates(fgsm, standard)
-    assert gain(fgsm["pgd"], standard["pgd"]).low > 10
+    assert gain(fgsm["pgd"], standard["pgd"]).way == 1
 
 
 @pytest.mark.slow
@@ -101,7 +90,7 @@ def test_airplane_or_automobile(tmp_path):
 @pytest.mark.slow
 def test_frozen_late_keeps_its_robustness(tmp_path):
     """Linearised after epoch 10 and trained on to 15, an FGSM-trained net is as robust as the one never frozen."""
-    e = GARMENTS.replace(regimes=("fgsm",), seeds=1, freeze=(0, 10))
+    e = GARMENTS.replace(regimes=("fgsm",), seeds=1, epochs=15, freeze=(0, 10))
     store = Store(tmp_path)
     whole = result(e.score(e.run("fgsm"), e.epochs), store).arrays
     frozen = {freeze: result(spec, store).arrays for (_, _, freeze), spec in e.frozen().items()}
