@@ -159,10 +159,10 @@ def read_thresholds(regimes: Mapping[str, np.ndarray], thresholds: Sequence[floa
         seeds = len(one)
         whom = f" for all {seeds} seeds" if seeds > 1 else ""
         parts = {
-            f"earlier than under standard training{whom}": before,
-            f"later than that{whom}": after,
+            f"earlier{whom}": before,
+            f"later{whom}": after,
             "in an order that depends on the seed" if seeds > 1 else "at the same epoch": rest,
-            "under neither of the two": never,
+            "never in either": never,
         }
         told = [f"{words} at {_runs(mask, t)}" for words, mask in parts.items() if mask.any()]
         if before.any() and after.any():
@@ -176,7 +176,8 @@ def read_thresholds(regimes: Mapping[str, np.ndarray], thresholds: Sequence[floa
             )
         else:
             order = f"At no threshold is there an order{' that all seeds agree on' if seeds > 1 else ''}"
-        return f"By the threshold, the kernel becomes lazy under {name} training {'; '.join(told)}. {order}."
+        of = f"{name} against standard training, {'one seed' if seeds == 1 else _seeds(seeds)}"
+        return f"Lazy by the threshold, {of}: {'; '.join(told)}. {order}."
 
     return _compared({name: lazy for name, lazy in regimes.items() if len(lazy)}, verdict).strip()
 
@@ -221,7 +222,8 @@ def _late(one: Sequence[float], base: Sequence[float]) -> Verdict:
 def read_concentration(regimes: Mapping[str, Sequence[Concentration | None]], epochs: int, top: int = TOP) -> str:
     """Whether the kernel of the last epoch sits in few directions: regime -> ``concentration`` of each seed.
 
-    More concentrated is a larger share, a smaller rank and less left of the squares; it is said which say so.
+    More concentrated is a larger share, a smaller rank and less left of the squares: it holds where all say so, in part
+    where some do, and does not where all say the opposite.
     """
     known = {name: rows for name, seeds in regimes.items() if len(rows := [c for c in seeds if c is not None])}
     if not known:
@@ -256,7 +258,7 @@ def _gathered(one: Sequence[Concentration | None], base: Sequence[Concentration 
     signs = {change.way * sense for change, sense, _, _ in measures if change.seeds}
     told = [_number(change, number) + f" {words}" for change, _, words, number in measures if change.seeds]
     seeds = measures[0][0].seeds
-    verdict = {(1,): HOLDS, (-1,): NOT_HERE, (0,): UNKNOWN, (-1, 0): NOT_HERE}.get(tuple(sorted(signs)), IN_PART)
+    verdict = {(1,): HOLDS, (-1,): NOT_HERE, (0,): UNKNOWN, (-1, 0): UNKNOWN}.get(tuple(sorted(signs)), IN_PART)
     return verdict, f"{_listed(told)} ({_over(seeds)})"
 
 

@@ -72,7 +72,7 @@ def test_threshold_of_laziness(opened: Open) -> None:
     for share, never in (("0.5", False), ("0.01", True)):
         words = text(opened("evolution", LINK | {"share": share}))
         assert f"stays below {100 * float(share):g} % of its first value" in words
-        assert "By the threshold, the kernel becomes lazy under FGSM training" in words
+        assert "Lazy by the threshold, FGSM against standard training, one seed: " in words
         assert ("at no point" in words) or not never
 
 
