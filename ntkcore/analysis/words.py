@@ -62,5 +62,5 @@ def p_words(p: float) -> str:
 
 
 def _short(value: float) -> str:
-    value = round(value, 1) + 0.0  # no minus before a zero
+    value = round(float(value), 1) + 0.0  # as formats round, which numpy does not; no minus before a zero
     return f"{value:.0f}" if value == round(value) else f"{value:.1f}"

@@ -1,5 +1,6 @@
 """Numbers as sentences have them."""
 
+import numpy as np
 import pytest
 
 from ntkcore.analysis.words import p_words, percent, percent_within, points, points_within, radius, span, within
@@ -10,6 +11,7 @@ from ntkcore.analysis.words import p_words, percent, percent_within, points, poi
     [
         (percent(0.793), "79.3 %"),
         (percent(0.8), "80 %"),
+        (percent(np.float64(0.5335)), f"{0.5335:.1%}".replace("%", " %")),
         (percent(-0.0004), "0 %"),
         (percent(0.9996), "100 %"),
         (percent_within(0.793, 0.71, 0.8549), "79.3 % [71, 85.5]"),
