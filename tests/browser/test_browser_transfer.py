@@ -209,7 +209,7 @@ def test_consistency_by_a_link(page: Page, app: Server) -> None:
         page, re.compile("Compared on 40 training images of 14x14 pixels; features are judged on 10 test images")
     )
     expect_words(page, re.compile(r"The centred alignment of FC\(1\) and Conv\(2\) is [01]\.\d+ \["))
-    expect_words(page, re.compile(r"FC\(1\) and Conv\(2\) share \d+(\.\d)? % \[.*\] of the space of their 20 leading"))
+    expect_words(page, re.compile(r"FC\(1\) and Conv\(2\) share \d+(\.\d)? % \[.*\] of the space of their 15 leading"))
     expect_words(page, re.compile(r"features (of FC\(1\)|among the 20 largest)|No feature of FC\(1\)"))
     expect_words(page, re.compile(r"its mean over 10 test images is [+-]\d\.\d\d \["))
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
