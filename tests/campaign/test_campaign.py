@@ -9,7 +9,7 @@ SMALL = {
     "kills": 4,
     "artifacts": 4,
     "foreign": 3,
-    "loops": 2,
+    "loops": 1,
     "kernels": 4,
     "writers": 3,
 }
