@@ -63,6 +63,7 @@ FIELDS = {
     "epochs": "The number of epochs",
     "every": "The number of epochs between kernels",
     "judged": "The number of training images judged",
+    "tested": "The number of test images judged",
     "probe": "The number of probe images",
     "attacked": "The attacked probe",
     "freeze": "The list of epochs to freeze at",

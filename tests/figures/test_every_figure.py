@@ -56,7 +56,10 @@ def test_describes_itself_in_one_sentence_with_numbers(figure_function, results)
             "kernel-velocity",
             ("FGSM training 0.1 at epoch 0, 0.0001 at epoch 199", "PGD training lazy from epoch 20 (median seed)"),
         ),
-        ("lazy-by-threshold", ("standard training never at 1%, epoch 41 at 50%", "PGD training epoch 201")),
+        (
+            "lazy-by-threshold",
+            ("standard training never at 1%, epoch 41 at 50%", "PGD training never at 1%, epoch 5 at 50%"),
+        ),
         ("polar-paths", ("to 200", "whole kernel, standard training angle 0 at epoch 0, 69 at epoch 200")),
         (
             "concentration",

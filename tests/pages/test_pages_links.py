@@ -72,7 +72,7 @@ PAGE = {
         {
             "feature": ("nan", None),
             "k": ("inf", 20),
-            "colour": ("pink", "index"),
+            "colour": ("pink", "class"),
             "shown": (["Unicorn"], None),
         },
     ),
