@@ -33,7 +33,7 @@ FIGURES = (
     "spectra",
     "frozen",
 )
-LONG = {"n": "300", "m": "20", "epochs": "500", "eseeds": "1", "draw": "3"}
+LONG = {"n": "300", "m": "20", "epochs": "150", "eseeds": "1", "draw": "3"}
 
 
 def test_by_a_link(page: Page, app: Server) -> None:

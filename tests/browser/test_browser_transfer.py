@@ -145,7 +145,7 @@ def test_the_preset_opens_its_page(page: Page, app: Server) -> None:
     expect(page.get_by_role("heading", name="Transfer", exact=True)).to_be_visible()
     expect(caption(page)).to_contain_text("500 training and 300 test images, inputs centred, FC(1) NTK")
     expect_query(page, inputs="centre", n="500", radius="12.75")
-    assert chosen(page, "widths") == ["32", "128", "512", "2048"]
+    assert chosen(page, "widths") == ["64", "128", "512", "2048"]
     expect(page.get_by_role("button", name=re.compile("^(Run|Cancel)$"))).to_be_visible()
     no_exception(page)
 
@@ -171,7 +171,7 @@ def test_wrong_input(page: Page, app: Server) -> None:
     """A sentence in place of the figures, never a traceback; with the next choice all is well again."""
     arrive(page, app, "transfer", widths=["16"], seeds="1")
     enter(page, "radius", "0")
-    expect_words(page, re.compile("There is no share to tell at eps 0/255"))
+    expect_words(page, re.compile("takes no accuracy at eps 0/255, so there is no share"))
     expect_words(page, re.compile(": 0 of 20 test images flip"))
     drawn(page, *FIGURES["transfer"])
     enter(page, "radius", "300")
