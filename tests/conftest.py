@@ -10,6 +10,7 @@ the same experiment over and over (the pages) share one cache for the session by
 import os
 import random
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,14 +49,19 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared-cache")
 
 
+@pytest.fixture(scope="session")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """New empty folders, one after another; mktemp would look through those of all tests before for each."""
+    top = tmp_path_factory.mktemp("isolation")
+    return (made for made in (top / str(i) for i in count()) if made.mkdir() is None)
+
+
 @pytest.fixture(autouse=True)
-def isolation(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def isolation(request: pytest.FixtureRequest, numbered: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Point NTK_CACHE and NTK_DATA at empty folders and fix the seeds."""
-    monkeypatch.setenv("NTK_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("NTK_CACHE", str(next(numbered)))
     if request.node.get_closest_marker("realdata") is None:
-        monkeypatch.setenv("NTK_DATA", str(tmp_path_factory.mktemp("data")))
+        monkeypatch.setenv("NTK_DATA", str(next(numbered)))
     random.seed(0)
     torch.manual_seed(0)
 
