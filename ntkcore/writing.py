@@ -167,6 +167,13 @@ def user_cache() -> Path:
     return cache / "ntkcore"
 
 
+def user_data() -> Path:
+    """The folder of the data sets: ``NTK_DATA``, else ``data`` in the user's cache. Raises as ``user_cache`` does."""
+    if chosen := os.environ.get("NTK_DATA"):
+        return Path(chosen).expanduser()
+    return user_cache() / "data"
+
+
 def sync_folder(folder: Path) -> None:
     """Have a rename in the folder on the disk, where the system can."""
     if os.name == "nt":

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from ntkcore import checks
-from ntkcore.writing import user_cache
+from ntkcore.writing import user_data
 
 SetName = Literal[
     "fashion-mnist-sample",
@@ -96,10 +96,7 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     """The folder data sets are kept in: ``root``, else ``NTK_DATA``, else ``ntkcore/data`` in the user's cache."""
     if root is not None:
         checks.instance(root, (str, os.PathLike), "root", "It is the folder of the data sets.")
-    chosen = root or os.environ.get("NTK_DATA")
-    if chosen:
-        return Path(chosen).expanduser()
-    return user_cache() / "data"
+    return Path(root).expanduser() if root else user_data()
 
 
 def available(name: str, root: str | os.PathLike[str] | None = None) -> bool:

@@ -18,10 +18,9 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ntkcore.data.sources import data_root
 from ntkcore.errors import StoreError
 from ntkcore.runs import artifact, folders
-from ntkcore.writing import user_cache
+from ntkcore.writing import user_cache, user_data
 
 TAG, CALIBRATION, SCRATCH, BROKEN, INCIDENT = "CACHEDIR.TAG", "calibration.json", ".tmp", ".broken", "incident.json"
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -184,7 +183,7 @@ def _printable(name: str) -> str:
 def _neighbours(root: Path) -> set[str]:
     """The names in ``root`` that lead to data sets or to compiled loops, where these are kept in the same folder."""
     found: set[str] = set()
-    for place in (data_root, lambda: user_cache() / "loops"):
+    for place in (user_data, lambda: user_cache() / "loops"):
         with suppress(RuntimeError, OSError):  # a user without a home
             path = place().resolve()
             if root.resolve() in path.parents:

@@ -31,7 +31,8 @@ def path(monkeypatch):
 
 
 def python(code, *arguments):
-    """A Python process running ``code``; it says "ready" when it begins."""
+    """A Python process running ``code``; it says "ready" when it begins. What it says at once after that may be in its
+    stdout's buffer, which communicate() does not look into: read() does."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", code, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -139,7 +140,8 @@ except StoreError as error:
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
 def test_disk_that_takes_no_more(tmp_path):
     process, _ = python(LIMITED, tmp_path)
-    output, errors = process.communicate(timeout=START)
+    output = process.stdout.read()
+    _, errors = process.communicate(timeout=START)
     assert process.returncode == 0, errors
     assert f"test/{named('large')} cannot be stored" in output
     assert "the disk is full" in output

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -62,6 +64,12 @@ def works(worker, key="afterwards"):
     assert job.wait(START)
     assert job.state == "done", (job.error, job.details)
     return True
+
+
+def test_the_worker_and_the_store_are_there_before_torch():
+    """Loading it takes seconds, which nobody waits for who has no use for it."""
+    code = "import sys; from ntkcore.runs import store, worker, worker_child; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=HERE.parents[1], check=False).returncode == 0
 
 
 def test_result_is_in_the_store(worker, root):
