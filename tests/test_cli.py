@@ -604,7 +604,7 @@ def test_ctrl_c_keeps_what_is_finished_and_nothing_half(call, cache, tmp_path):
 def test_ctrl_c_in_a_training_keeps_the_nets_that_are_told(call, cache, tmp_path):
     """Stopped while the second net is trained, which would take minutes; what was told is there again at once."""
     file = tmp_path / "long.json"
-    file.write_text(json.dumps(STORY | {"widths": [8, 8192], "training": {"steps": 5000}}))
+    file.write_text(json.dumps(STORY | {"widths": [8, 8192], "training": {"steps": 1500}}))
     process = start("--cache", cache, "transfer", file, "--yes")
     lines = [process.stdout.readline() for _ in range(3)]
     assert lines[2].startswith("width 8 ")
@@ -615,7 +615,7 @@ def test_ctrl_c_in_a_training_keeps_the_nets_that_are_told(call, cache, tmp_path
     assert is_whole(cache)
     stages = [artifact.stage for artifact in Store(cache).entries()]
     assert (stages.count("twin"), stages.count("transfer")) == (1, 5)
-    file.write_text(json.dumps(STORY | {"widths": [8], "training": {"steps": 5000}}))
+    file.write_text(json.dumps(STORY | {"widths": [8], "training": {"steps": 1500}}))
     assert call("transfer", file)[1] == "".join(lines)
     assert len(Store(cache).entries()) == len(stages)
 

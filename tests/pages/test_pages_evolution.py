@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from ntkcore.analysis.evolution import Motion, effective_rank, gram_of, top_share
 from ntkcore.analysis.words import percent
-from ntkcore.runs import specs
+from ntkcore.runs import consent, specs
 from ntkcore.runs.specs import EpochSpec, Evolution, NamedNet, TwinNet
 from ntkcore.runs.store import Store
 from pages.ui.evolutions import TWIN, choices
@@ -274,9 +274,10 @@ def test_use_this_kernel(opened: Open) -> None:
     assert kernel == pytest.approx(probe, rel=1e-3, abs=1e-3 * float(np.abs(probe).max()))
 
 
-def test_back_to_the_infinite_net(opened: Open) -> None:
+def test_back_to_the_infinite_net(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sidebar says whose kernel it is, greys out what has no effect there, and leads back."""
     at = opened("evolution", LINK | {"n": "40", "look": "2", "depth": "3"})
+    monkeypatch.setattr(consent, "AUTOMATIC", -1.0)  # what the other pages would compute is only offered
     at.button(key="use-fgsm").click().run()
     assert not at.exception
     (said,) = at.sidebar.info

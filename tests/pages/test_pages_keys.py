@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from visits import PAGES, complaints, run_until_ready
+from visits import PAGES, complaints, least, run_until_ready
 
 Open = Callable[..., AppTest]
 # What shows more controls than a page has at first.
 MORE = {
-    "transfer": {"architectures": ["FC(1)", "FC(3)"]},
-    "evolution": {"trained": "twin of the sidebar's net", "freeze": ["1"]},
+    "transfer": {"architectures": ["FC(1)", "FC(3)"], "mwidth": "8"},
+    "evolution": {"trained": "twin of the sidebar's net", "ewidth": "16", "freeze": ["0"]},
 }
 
 
@@ -53,7 +53,7 @@ def keys_of(opened: Open) -> Callable[[str], tuple[set[str], set[str]]]:
     """The keys of the sidebar and those of a page, opened by a link that shows as much of it as it can."""
 
     def look(page: str) -> tuple[set[str], set[str]]:
-        at = opened(page, MORE.get(page, {}))
+        at = opened(page, least(page) | MORE.get(page, {}))
         assert complaints(at) == []
         return drawn(at.sidebar), drawn(at.main)
 

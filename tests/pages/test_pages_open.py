@@ -25,7 +25,7 @@ TITLES = {
     "runs": "Runs",
 }
 KINDS = {
-    "three-classes": {"classes": ["Coat", "Bag", "Shirt"], "draw": "7"},
+    "three-classes-eps-0": {"classes": ["Coat", "Bag", "Shirt"], "draw": "7", "eps": "0"},
     "ten-classes-whole-range": {
         "m": "20",
         "eps": "255",
@@ -34,9 +34,14 @@ KINDS = {
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         ],
     },
-    "toy": {"data": "toy", "eps": "25.5"},
-    "l2-pgd-random-start": {"norm": "l2", "eps": "1.5", "attack": "PGD", "steps": "4", "start": "true"},
-    "eps-0": {"eps": "0"},
+    "toy-l2-pgd-random-start": {
+        "data": "toy",
+        "norm": "l2",
+        "eps": "1.5",
+        "attack": "PGD",
+        "steps": "4",
+        "start": "true",
+    },
     "erf-nngp": {"act": "erf", "kind": "nngp", "depth": "10"},
     "conv-standardised-float32-ridge": {
         "net": "Conv",

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from streamlit.testing.v1 import AppTest
 
-from ntkcore.data import DataSpec
+from ntkcore.data import DataSpec, load
 from ntkcore.figures.palette import SOURCES
 from ntkcore.runs import consent
 from ntkcore.runs.presets import PRESETS
@@ -100,6 +100,22 @@ def test_one_radius_everywhere(radius: int, opened: Open) -> None:
     costs = [told.clean(group) - told.accuracy(group, "noise")[radius] for group in ("width 8", "width 16")]
     said = number(r"Random signs of eps \d+/255 cost at most (-?\d+\.?\d*) point", words)
     assert said == pytest.approx(100 * max(costs), abs=0.06)
+
+
+def test_as_many_test_images_as_are_chosen(opened: Open) -> None:
+    """The first ones of the sidebar's, in the numbers, in the words and on the Attack page."""
+    at = opened("transfer", {"images": "7"})
+    story, every = story_of(at, seeds=1), at.session_state.experiment.data
+    few = every.replace(n_test=7)
+    told = Told(story.replace(kernel=story.kernel.replace(data=few)))
+    table = at.main.dataframe[0].value.set_index("Net")
+    assert table.loc["width 16", "clean"] == pytest.approx(told.clean("width 16"))
+    assert "Accuracy on 7 test images at eps 8/255" in text(at)
+    assert "over the 7 test images" in text(at)
+    select(at, "gallery", points=[{"customdata": [6], "point_index": 6, "curve_number": 0}])
+    assert at.session_state.experiment.data == every
+    assert at.number_input(key="image").value == 6
+    assert load(few).x_test.equal(load(every).x_test[:7])
 
 
 def test_alt_text_of_the_panels(opened: Open) -> None:
@@ -436,7 +452,9 @@ def test_presets_of_stories(opened: Open) -> None:
         assert not at.exception
         assert at.main.title[0].value == "Transfer"
         assert at.session_state.experiment == PRESETS[name].experiment
-        chosen = {key: at.session_state[key] for key in ("widths", "seeds", "radius", "beside", "lr", "descent")}
+        chosen = {
+            key: at.session_state[key] for key in ("widths", "seeds", "radius", "beside", "lr", "descent", "images")
+        }
         assert chosen == {
             "widths": list(story.widths),
             "seeds": story.seeds,
@@ -444,5 +462,6 @@ def test_presets_of_stories(opened: Open) -> None:
             "beside": list(story.outside),
             "lr": story.training.lr,
             "descent": story.training.steps,
+            "images": story.kernel.data.n_test,
         }
         at.switch_page("pages/overview.py").run()

@@ -392,7 +392,7 @@ def test_every_stage_is_asked_by_the_worker(store: Store) -> None:
 
 def test_killed_in_mid_epoch_nothing_before_it_is_lost(tmp_path) -> None:
     """The worker is killed twice while it trains; gone on, the run ends as the one that was never touched."""
-    e = SMALL.replace(regimes=("fgsm",), epochs=12, freeze=())
+    e = SMALL.replace(regimes=("fgsm",), epochs=8, freeze=())
     wanted = list(e.wanted().values())
     request = stages.batch([stages.request(spec) for spec in wanted], [1.0] * len(wanted))
     store = Store(tmp_path / "cache")

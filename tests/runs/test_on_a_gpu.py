@@ -44,6 +44,7 @@ TWINS = MOVING.replace(data=THREE, inputs="centre", net=TwinNet(net=CONV, width=
 LEARNED = TINY.replace(
     data=DATA.replace(n_train=6, n_test=3), kind="empirical", checkpoint=EpochSpec.at(MOVING.run("standard"), 1)
 )
+L2 = Experiment(data=THREE, net=CONV, attack=ntk.pgd(0.5, steps=3, norm="l2"), inputs="centre", ridge=0.1)
 POOLED = TINY.replace(data=DATA.replace(n_train=6, n_test=2, size=4), net=NetSpec(family="myrtle", depth=5))
 STORY = specs.Story(
     kernel=TINY.ntk(),
@@ -57,7 +58,7 @@ STORY = specs.Story(
 
 
 def chain(e: Experiment) -> list[StageSpec]:
-    return [*e.stages(), e.pictures(1, (0, 3)), e.flip(1, time=40.0)]
+    return [*e.stages(), e.pictures(1, (0, 3))]
 
 
 def motion(e: specs.Evolution) -> list[StageSpec]:
@@ -70,10 +71,8 @@ def agreement(*experiments: Experiment) -> specs.ConsistencySpec:
 
 
 SPECS = {
-    "two classes": chain(TINY),
-    "three classes, PGD": chain(
-        Experiment(data=THREE, net=CONV, attack=ntk.pgd(0.5, steps=3, norm="l2"), inputs="centre", ridge=0.1)
-    ),
+    "two classes": [*chain(TINY), TINY.flip(1, time=40.0)],
+    "three classes, PGD": [*chain(L2), L2.flip(1, time=40.0)],
     "float32, NNGP": chain(TINY.replace(precision="float32", kind="nngp", inputs="standardise")),
     "pooled, random start": chain(POOLED.replace(attack=ntk.pgd(0.1, steps=2, random_start=True))),
     "kernel of a net": chain(LEARNED),
