@@ -42,6 +42,7 @@ if experiment.kind != "ntk" or experiment.ridge:
         "Trained nets are compared with the infinite net's tangent kernel after the same steps, which has no ridge."
     )
 story = story_controls(experiment)
+experiment = experiment.replace(data=story.kernel.data)  # on the test images that are attacked
 what = f"nets trained and attacked ({story.in_words()})"
 experiment, story = latest(
     "transfer",
@@ -92,8 +93,8 @@ if max(story.eps) > 0:
 rows, reach = accuracies(line, at)
 st.dataframe(rows, width="stretch", hide_index=True, column_config=percent_columns(line))
 st.caption(
-    f"Accuracy at {words}, mean over seeds, within {reach} points (95 %); *worst of all*: images that no attack of the "
-    "row turns wrong."
+    f"Accuracy on {task.m} test images at {words}, mean over seeds, within {reach} points (95 %); *worst of all*: "
+    "images that no attack of the row turns wrong."
 )
 st.caption(f"{cover} The bands of all figures are of the same kind. {read_zero(line.zero_share())}")
 

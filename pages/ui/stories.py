@@ -20,6 +20,7 @@ from pages.ui.plain import complaint
 from pages.ui.sidebar import FIRST_RADIUS, FIRST_WIDTHS, radius_in_words
 
 WORST = "worst of all"
+TESTED = 500  # test images at first: shares are told to 4 points or so
 WIDTHS = [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 
 
@@ -58,7 +59,7 @@ def story_controls(experiment: Experiment) -> Story:
         "SGD on cross-entropy.",
     )
     with st.expander("Training of the twins, and the strong attack"):
-        a, b, c, d = st.columns(4, vertical_alignment="bottom")
+        a, b, c, d, e = st.columns(5, vertical_alignment="bottom")
         lr = a.number_input(
             "Learning rate, in n / λmax of the kernel",
             0.001,
@@ -71,7 +72,17 @@ def story_controls(experiment: Experiment) -> Story:
         )
         momentum = b.number_input("Momentum", 0.0, 0.99, 0.9, 0.05, key="momentum", bind="query-params")
         steps = c.number_input("Steps", 1, 5000, 100, key="descent", bind="query-params")
-        strong = d.toggle(
+        m = max(1, experiment.data.n_test)
+        tested = d.number_input(
+            "Test images",
+            1,
+            m,
+            min(TESTED, m),
+            key="images",
+            bind="query-params",
+            help="The first ones: every attack is made on them for every net, which is most of the time.",
+        )
+        strong = e.toggle(
             "AutoAttack beside them",
             key="strong",
             bind="query-params",
@@ -85,7 +96,7 @@ def story_controls(experiment: Experiment) -> Story:
         plain = Story()
         training = plain.training.replace(lr=lr, momentum=momentum, steps=steps)
         return Story(
-            kernel=experiment.ntk(),
+            kernel=experiment.replace(data=experiment.data.replace(n_test=tested)).ntk(),
             widths=tuple(widths),
             seeds=seeds,
             eps=radii(radius / unit),
@@ -116,6 +127,7 @@ def choices(story: Story) -> dict[str, object]:
         "lr": story.training.lr,
         "momentum": story.training.momentum,
         "descent": story.training.steps,
+        "images": story.kernel.data.n_test,
         "strong": story.strong,
     }
 
