@@ -1,4 +1,4 @@
-"""What the library promises to others: its names, the snippet of its public face, and the README's own examples."""
+"""What the library promises to others: its names, the snippet of its public face, and the examples of the documents."""
 
 import os
 import re
@@ -11,7 +11,12 @@ import torch
 
 import ntkcore as ntk
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = {
+    path.relative_to(ROOT).as_posix(): blocks
+    for path in (*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md")))
+    if (blocks := re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE))
+}
 
 # As it is promised, line by line; x1, x2, x, y, x_test, y_test and root are the reader's.
 PUBLIC_FACE = """
@@ -95,11 +100,21 @@ def test_every_public_name_is_there():
         ntk.nothing  # noqa: B018
 
 
-def test_the_examples_of_the_readme_run(capsys):
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert blocks, "the README has no library snippet"
-    run("\n".join(blocks), __name__="readme")
-    assert "% under FGSM" in capsys.readouterr().out
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_examples_of_a_document_run(document, monkeypatch, tmp_path, capsys):
+    """Its Python blocks one after another, as a reader types them; what needs another library is marked ``py``."""
+    monkeypatch.chdir(tmp_path)
+    run("\n".join(DOCUMENTS[document]), __name__="document")
+    assert "%" in capsys.readouterr().out
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "README.md" in DOCUMENTS
+    assert len(text.split()) <= 900
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^):#]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / link).exists(), f"{path.name} links to {link}"
 
 
 def test_importing_it_first_says_how_idle_threads_wait():
