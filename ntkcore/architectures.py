@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ntkcore import checks
-from ntkcore.errors import SpecError
+from ntkcore.errors import SpecError, optional
 from ntkcore.modes import plain, torch_defaults
 from ntkcore.nets import LARGEST, Shape, image_shape
 
@@ -98,7 +98,8 @@ def _conv(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
 
 def _resnet18(shape: Shape, outputs: int) -> nn.Module:
     """ResNet-18 (He et al. 2016) whose stem keeps the size: 3x3 with stride 1 and no max pool, as usual for CIFAR."""
-    from torchvision.models import resnet18  # here, because it takes a second
+    with optional("torchvision", "ResNet-18"):
+        from torchvision.models import resnet18  # here, because it takes a second
 
     module = resnet18(num_classes=outputs)
     module.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)

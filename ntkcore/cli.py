@@ -2,13 +2,13 @@
 
 ::
 
-    python -m ntkcore presets
-    python -m ntkcore run --preset start            # or: run SPEC.json
-    python -m ntkcore transfer --preset story       # or: transfer STORY.json
-    python -m ntkcore evolve --preset evolution     # or: evolve EVOLUTION.json; goes on where it was stopped
-    python -m ntkcore cache ls | verify | clear
-    python -m ntkcore kernel SPEC.json --out K.npz  # K [n, n], K_test [m, n], labels
-    python -m ntkcore import FILE.npz               # own data: prints the fields for a SPEC
+    ntkcore presets                       # or, where nothing is installed: python -m ntkcore presets
+    ntkcore run --preset start            # or: run SPEC.json
+    ntkcore transfer --preset story       # or: transfer STORY.json
+    ntkcore evolve --preset evolution     # or: evolve EVOLUTION.json; goes on where it was stopped
+    ntkcore cache ls | verify | clear
+    ntkcore kernel SPEC.json --out K.npz  # K [n, n], K_test [m, n], labels
+    ntkcore import FILE.npz               # own data: prints the fields for a SPEC
 
 Ctrl-C stops between two tiles and leaves nothing half-written. What takes long or much memory is asked for first, or
 wants ``--yes``.
@@ -121,7 +121,8 @@ def _data_folder(folder: str | None) -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m ntkcore", description="Kernels, eigenfeatures and attacks.")
+    name = "ntkcore" if Path(sys.argv[0]).stem == "ntkcore" else "python -m ntkcore"
+    parser = Parser(prog=name, description="Kernels, eigenfeatures and attacks.")
     _places(parser, cache=None, data=None, device="auto")
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -162,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _places(parser: argparse.ArgumentParser, *, cache: str | None, data: str | None, device: str) -> None:
     """Where results and data lie, and where the work runs."""
-    parser.add_argument("--cache", default=cache, help="folder of artifacts (default: NTK_CACHE or cache/)")
+    parser.add_argument("--cache", default=cache, help="folder of results (default: NTK_CACHE; `cache ls` names it)")
     parser.add_argument("--data", default=data, help="data root (default: NTK_DATA or the user's cache folder)")
     parser.add_argument("--device", default=device, choices=("auto", "cpu", "cuda"))
 

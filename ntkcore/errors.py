@@ -7,6 +7,9 @@ A message says what was got, what is needed and how to mend it::
 What it quotes may be anybody's: a message stands on one line, without control characters, and never grows long.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 LONGEST = 500
 """Characters of a message; what is longer is cut in its middle."""
 
@@ -24,6 +27,17 @@ def brief(text: object, longest: int = LONGEST) -> str:
 def reason(error: Exception) -> str:
     """Why an operation on a file was refused, without Python's own words around it."""
     return getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
+
+
+@contextmanager
+def optional(package: str, what: str) -> Iterator[None]:
+    """Imports from a package that only some of the library needs: NTKError with the command that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != package:
+            raise
+        raise NTKError(f"{what} needs {package}, which is not installed: pip install {package}.") from error
 
 
 class NTKError(Exception):

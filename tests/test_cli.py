@@ -509,11 +509,15 @@ def test_a_cache_that_is_a_file_and_cuda_where_there_is_none(call, cache, spec_f
 @pytest.mark.parametrize(
     "arguments", [[], ["run"], ["dance"], ["transfer"], ["cache", "burn"], ["kernel", "--preset", "toy"]], ids=" ".join
 )
-def test_an_incomplete_command_shows_its_usage(arguments, capsys):
+@pytest.mark.parametrize(
+    ("program", "name"), [("lib/ntkcore/__main__.py", "python -m ntkcore"), ("bin/ntkcore", "ntkcore")]
+)
+def test_an_incomplete_command_shows_its_usage(arguments, program, name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == 2
-    assert "usage: python -m ntkcore" in capsys.readouterr().err
+    assert f"usage: {name} " in capsys.readouterr().err
 
 
 def test_a_mistake_in_a_process_of_its_own(mistakes):

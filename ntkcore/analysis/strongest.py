@@ -4,29 +4,22 @@ An optional extra, the package ``pyautoattack``: APGD on cross-entropy, FAB and 
 on what is still right. A predictor with one output is shown to it as two logits, (0, f), whose cross-entropy is our
 logistic loss::
 
-    if available():
-        x_adv = autoattack(f, x, y, eps=8 / 255)         # [m, C, H, W]
+    x_adv = autoattack(f, x, y, eps=8 / 255)         # [m, C, H, W]
 """
 
 from importlib import import_module
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 
 from ntkcore import checks
 from ntkcore.analysis.attacks import Norm, Predictor
-from ntkcore.errors import NTKError
+from ntkcore.errors import optional
 from ntkcore.modes import plain
 
 PACKAGE = "pyautoattack"
 ATTACKS = {"linf": ("apgd-ce", "fab", "square"), "l2": ("apgd-ce", "fab")}  # Square fails on small images in l2
 QUERIES = 500  # of Square; AutoAttack's own 5000 change little once gradients have done their work
-
-
-def available() -> bool:
-    """Whether the package is installed."""
-    return find_spec(PACKAGE) is not None
 
 
 @plain
@@ -35,15 +28,15 @@ def autoattack(f: Predictor, x: Tensor, y: Tensor, eps: float, norm: Norm = "lin
 
     Raises NTKError when the package is not there.
     """
-    if not available():
-        raise NTKError(f"AutoAttack is an optional extra that is not installed: pip install {PACKAGE}.")
+    with optional(PACKAGE, "AutoAttack"):
+        package = import_module(PACKAGE)
     x = checks.images(x, pixels=True)
     y = checks.labels(y, len(x))
     checks.choice(norm, "norm", tuple(ATTACKS))
     if (eps := checks.number(eps, "eps", 0)) == 0:
         return x.clone()
     labels = (y[:, 0] > 0).long() if y.shape[1] == 1 else y.argmax(1)
-    attack = import_module(PACKAGE).AutoAttack(
+    attack = package.AutoAttack(
         _Logits(f).eval(),
         attacks=list(ATTACKS[norm]),
         device=x.device,

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ import numpy as np
 from ntkcore.data.arrays import Arrays
 from ntkcore.data.download import NotFetched, fetch, md5_of
 from ntkcore.data.sources import SOURCES, Source, available, is_there
-from ntkcore.errors import DataError
+from ntkcore.errors import DataError, NTKError, optional
 
 if TYPE_CHECKING:
     from torchvision.datasets import VisionDataset
@@ -81,7 +82,7 @@ def read(name: str, root: Path) -> Arrays:
         arrays = _arrays(source, root)
         if (arrays.train_counts, arrays.test_counts) != (source.train_counts, source.test_counts):
             raise ValueError("the numbers of images per class are not the published ones")
-    except MemoryError:
+    except (MemoryError, NTKError):
         raise
     except Exception as error:  # torchvision, pickle and scipy each have their own kinds
         places = sorted({str(root / Path(path).parts[0]) for path, _ in source.files})
@@ -132,8 +133,7 @@ def _obtain(source: Source, root: Path, progress: Progress | None) -> None:
 
 def archives(name: str) -> tuple[Archive, ...]:
     """What has to be fetched for a set, from torchvision's own lists."""
-    from torchvision import datasets
-
+    datasets = _datasets(name)
     dataset: Any = getattr(datasets, _CLASSES[name])
     files = SOURCES[name].files
     if issubclass(dataset, datasets.MNIST):
@@ -150,6 +150,13 @@ def archives(name: str) -> tuple[Archive, ...]:
         return (Archive(dataset.filename, (dataset.url,), dataset.tgz_md5, files),)
     splits = (dataset.split_list[split] for split in ("train", "test"))
     return tuple(Archive(path, (url,), md5, ((path, None),)) for url, path, md5 in splits)
+
+
+def _datasets(name: str) -> ModuleType:
+    """torchvision's data sets. Raises NTKError when it is not installed."""
+    with optional("torchvision", SOURCES[name].title):
+        from torchvision import datasets  # here, because it takes a second
+    return datasets
 
 
 def _unpack(archive: Archive, file: Path, root: Path, scratch: Path) -> None:
@@ -189,9 +196,7 @@ def _scratch(root: Path) -> Iterator[Path]:
 
 
 def _arrays(source: Source, root: Path) -> Arrays:
-    from torchvision import datasets
-
-    make: Any = getattr(datasets, _CLASSES[source.name])
+    make: Any = getattr(_datasets(source.name), _CLASSES[source.name])
     if source.name == "svhn":
         splits = (make(root, split="train"), make(root, split="test"))
     else:

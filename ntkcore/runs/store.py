@@ -45,7 +45,7 @@ from ntkcore.runs.artifact import Artifact, Broken
 from ntkcore.runs.cachedir import InTheWay, in_the_way, is_there
 from ntkcore.runs.incidents import Incident, judge, read_incident
 from ntkcore.runs.zips import zip_of
-from ntkcore.writing import sync_folder
+from ntkcore.writing import sync_folder, user_cache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,14 +67,14 @@ def declare(*stages: str) -> None:
 
 
 def default_root() -> Path:
-    """``NTK_CACHE``, else ``cache/`` beside app.py, else (installed as a package) the user's cache folder."""
+    """``NTK_CACHE``, else ``cache/`` of the checkout, else (installed) a folder in the user's cache."""
     if chosen := os.environ.get("NTK_CACHE"):
         return Path(os.path.expanduser(chosen))
-    repository = Path(__file__).resolve().parents[2]
-    if (repository / "app.py").exists():
-        return repository / "cache"
+    checkout = Path(__file__).resolve().parents[2]
+    if all((checkout / name).is_file() for name in ("app.py", "pyproject.toml")):
+        return checkout / "cache"
     try:
-        return Path.home() / ".cache" / "ntkcore"
+        return user_cache() / "results"
     except RuntimeError:
         raise StoreError("The cache has no place: this user has no home folder. Set NTK_CACHE to a folder.") from None
 
