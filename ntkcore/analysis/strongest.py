@@ -4,10 +4,12 @@ An optional extra, the package ``pyautoattack``: APGD on cross-entropy, FAB and 
 on what is still right. A predictor with one output is shown to it as two logits, (0, f), whose cross-entropy is our
 logistic loss::
 
-    x_adv = autoattack(f, x, y, eps=8 / 255)         # [m, C, H, W]
+    if available():
+        x_adv = autoattack(f, x, y, eps=8 / 255)         # [m, C, H, W]
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,11 @@ from ntkcore.modes import plain
 PACKAGE = "pyautoattack"
 ATTACKS = {"linf": ("apgd-ce", "fab", "square"), "l2": ("apgd-ce", "fab")}  # Square fails on small images in l2
 QUERIES = 500  # of Square; AutoAttack's own 5000 change little once gradients have done their work
+
+
+def available() -> bool:
+    """Whether the package is installed."""
+    return find_spec(PACKAGE) is not None
 
 
 @plain

@@ -51,5 +51,6 @@ def test_no_radius_no_change_and_a_sentence_without_the_package(net, monkeypatch
     f, x, y = net(("T-shirt/top", "Shirt"))
     assert torch.equal(autoattack(f, x, y, 0.0), x)
     monkeypatch.setattr(strongest, "PACKAGE", "no_such_package")
+    assert not strongest.available()
     with pytest.raises(ntk.NTKError, match="AutoAttack needs no_such_package, which is not installed: pip install"):
         autoattack(f, x, y, 0.1)
