@@ -262,7 +262,7 @@ def _transfer(options: argparse.Namespace) -> None:
         raise NTKError("The story has no nets. Give widths, or nets of another kind in outside.")
     wanted = story.transfers()
     _admit(options, store, list(wanted.values()))
-    print(f"{brief(specs.describe(story.predictor), LONGEST_LINE)}; accuracy at eps {max(story.eps):.4g}")
+    print(f"{brief(story.predictor.in_words(), LONGEST_LINE)}; accuracy at eps {max(story.eps):.4g}")
     sources, largest = story.sources(), story.eps.index(max(story.eps))
     print(f"{'net':<28} {'seed':>4} {'clean':>6} " + " ".join(f"{source:>11}" for source in sources) + "  cosine")
     for group, nets in story.targets().items():

@@ -16,8 +16,7 @@ from ntkcore.analysis.readings_consistency import (
 from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
 from ntkcore.figures.strip import Picture, strip
 from ntkcore.runs.specs import ConsistencySpec, Experiment, GradientsSpec
-from ntkcore.runs.stages import read_sweep
-from ntkcore.runs.stages.consistency import read_agreement
+from ntkcore.runs.stages import read_agreement, read_sweep
 from pages.ui.architectures import comparison_controls
 from pages.ui.code import consistency_lines
 from pages.ui.page import page

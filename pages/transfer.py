@@ -17,7 +17,6 @@ from ntkcore.analysis.storyline import along_steps, means_apart
 from ntkcore.figures.along_steps import BY_SGD, cosine_along_training, training_curves
 from ntkcore.figures.attack import contact_sheet
 from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
-from ntkcore.runs.specs import describe
 from ntkcore.training import LAZY
 from pages.ui.attack_views import DESCENT, ITSELF, KERNEL, predictors
 from pages.ui.code import transfer_lines
@@ -49,7 +48,7 @@ experiment, story = latest(
     (experiment, story),
     lambda both: both[1].transfers(),
     what,
-    lambda both: f"{describe(both[0].ntk())}; {both[1].in_words()}",
+    lambda both: f"{both[0].ntk().in_words()}; {both[1].in_words()}",
     one_by_one=True,
 )
 task = task_of(experiment)

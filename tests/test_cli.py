@@ -17,7 +17,7 @@ from ntkcore import cli
 from ntkcore.errors import LONGEST, Cancelled
 from ntkcore.runs import consent
 from ntkcore.runs.presets import PRESETS
-from ntkcore.runs.specs import Evolution, Experiment, Story, describe
+from ntkcore.runs.specs import Evolution, Experiment, Story
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 
@@ -121,7 +121,7 @@ def test_a_story_is_told_net_by_net_then_again(call, cache, story_file):
     status, out, err = call("transfer", story_file)
     assert (status, err) == (0, "")
     story = Story.model_validate(STORY)
-    assert out.splitlines()[0] == f"{describe(story.predictor)}; accuracy at eps 0.03137"
+    assert out.splitlines()[0] == f"{story.predictor.in_words()}; accuracy at eps 0.03137"
     sources = ["white_fgsm", "white_pgd", "kernel_fgsm", "kernel_pgd", "noise"]
     names, rows = table(out)
     assert names == ["net", "seed", "clean", *sources, "cosine"]
@@ -167,7 +167,7 @@ def test_the_story_of_a_preset(name, call, monkeypatch):
     status, out, _ = call("transfer", "--preset", name, "--yes")
     assert status == 130
     assert told == [next(iter((preset.story or Story(kernel=preset.experiment.ntk())).transfers().values()))]
-    assert out.startswith(describe(told[0].target.comparable))
+    assert out.startswith(told[0].target.comparable.in_words())
 
 
 MOTION = {

@@ -9,10 +9,13 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from ntkcore.runs.stages import STAGES
+from pages.ui.views import VIEWS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -155,6 +158,38 @@ def page_does_too_much(page: str, source: str) -> list[str]:
     return found
 
 
+def asks_for_a_stage(module: str, source: str, stages: Mapping[str, str]) -> list[str]:
+    """``isinstance`` on a stage's class outside the file of that class: what differs by stage belongs to the stage.
+
+    stages: the module of each stage's class by its name.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            named = {name.split(".")[-1] for name in re.findall(r"[\w.]+", ast.unparse(node.args[1]))}
+            found += [
+                f"{module}:{node.lineno} asks for {name}" for name in named & stages.keys() if stages[name] != module
+            ]
+    return found
+
+
+def circles(imported: Mapping[str, set[str]]) -> list[set[str]]:
+    """Groups of modules that import one another, at the top of their sources, round in a circle."""
+    reached = {module: set(others) for module, others in imported.items()}
+    for between in imported:
+        for module in imported:
+            if between in reached[module]:
+                reached[module] |= reached[between]
+    groups = [{other for other in reached[m] if m in reached.get(other, ())} | {m} for m in imported if m in reached[m]]
+    return [group for i, group in enumerate(groups) if group not in groups[:i]]
+
+
+def top_imports(tree: ast.Module, module: str, package: bool = False) -> set[str]:
+    """What a source imports when it is loaded, but for type checkers."""
+    at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {name for _, name in imports(ast.Module(at_top, []), module, package)}
+
+
 def has_docstring(source: str) -> bool:
     """Whether a module opens with a docstring that says something."""
     return bool((ast.get_docstring(ast.parse(source)) or "").strip())
@@ -277,6 +312,29 @@ def test_rule_settings() -> None:
     assert len(open_settings("")) == 3
 
 
+@pytest.mark.parametrize(
+    ("module", "source", "objections"),
+    [
+        pytest.param("runs.other", "isinstance(x, specs.SweepSpec)", 1, id="of a stage"),
+        pytest.param("runs.other", "isinstance(x, (TwinSpec, SweepSpec))", 2, id="of two"),
+        pytest.param("runs.other", "isinstance(x, TwinSpec | Noise)", 1, id="of one of two"),
+        pytest.param("runs.sweep", "isinstance(x, SweepSpec)", 0, id="in its own file"),
+        pytest.param("runs.other", "isinstance(x, StageSpec)", 0, id="of any stage"),
+    ],
+)
+def test_rule_stages(module: str, source: str, objections: int) -> None:
+    stages = {"SweepSpec": "runs.sweep", "TwinSpec": "runs.twin"}
+    assert len(asks_for_a_stage(module, source, stages)) == objections
+
+
+def test_rule_circles() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
+    assert circles({"a": {"a"}}) == [{"a"}]
+    tree = ast.parse("from x import a\nif TYPE_CHECKING:\n    from x import b\ndef f():\n    from x import c")
+    assert top_imports(tree, "m") == {"x.a"}
+
+
 def test_rule_docstring() -> None:
     assert has_docstring('"""Says something."""\nimport math')
     assert not has_docstring("# only a comment\nimport math")
@@ -317,6 +375,25 @@ def test_core(path: Path) -> None:
     assert unpickles(module, source) == []
     assert has_docstring(source), f"{module} does not open with a docstring"
     assert lines(path) <= MOST_LINES
+
+
+def test_nobody_asks_for_a_stage() -> None:
+    """All that differs by stage is said by the stage, or, of the app, by its row in ``pages.ui.views``."""
+    stages = {stage.__name__: stage.__module__ for stage in STAGES.values()}
+    paths = [parameter.values[0] for folder in ("ntkcore", "pages", "bench") for parameter in below(folder)]
+    found = {path: asks_for_a_stage(dotted(path), path.read_text(encoding="utf-8"), stages) for path in paths}
+    assert {path: objections for path, objections in found.items() if objections} == {}
+    assert VIEWS.keys() == STAGES.keys()
+
+
+def test_no_circles() -> None:
+    sources = {dotted(path): path for path in (parameter.values[0] for parameter in below("ntkcore"))}
+    imported = {}
+    for module, path in sources.items():
+        names = top_imports(ast.parse(path.read_text(encoding="utf-8")), module, path.stem == "__init__")
+        found = {name if name in sources else name.rpartition(".")[0] for name in names}
+        imported[module] = (found & sources.keys()) - {module}
+    assert circles(imported) == []
 
 
 @pytest.mark.parametrize("path", below("pages", "*.py"))

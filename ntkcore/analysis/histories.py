@@ -35,7 +35,7 @@ Key = tuple[str, int, int, str]  # regime, seed, epoch, "score" or "moment"
 @dataclass(frozen=True, eq=False)
 class Histories:
     """found: the arrays of each (regime, seed, epoch, "score" or "moment") that is there (see
-    ``ntkcore.runs.stages.evolution``). looks: epochs at which kernels are taken."""
+    ``ntkcore.runs.stages.motion``). looks: epochs at which kernels are taken."""
 
     found: Mapping[Key, Mapping[str, np.ndarray]]
     epochs: int

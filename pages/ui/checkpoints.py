@@ -13,7 +13,7 @@ from contextlib import suppress
 import streamlit as st
 
 from ntkcore.errors import NTKError
-from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, key, net_name
+from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, key
 from pages.ui.navigation import set_controls
 from pages.ui.services import services
 
@@ -59,12 +59,12 @@ def way_back(checkpoint: EpochSpec | NTKError | None, idle: bool) -> None:
 
     idle: the page shows no infinite net.
     """
-    if isinstance(checkpoint, EpochSpec):
-        run = checkpoint.run
-        whose = f"**The kernel is a trained net's own**: {net_name(run)}, {REGIME_NAMES[run.regime]} training, "
-        whose += f"seed {run.seed}, epoch {checkpoint.epoch}."
-    else:
+    if checkpoint is None or isinstance(checkpoint, NTKError):
         whose = "**A trained net's own kernel** is wanted, and no net is chosen yet."
+    else:
+        run = checkpoint.run
+        whose = f"**The kernel is a trained net's own**: {run.net.in_words()}, {REGIME_NAMES[run.regime]} training, "
+        whose += f"seed {run.seed}, epoch {checkpoint.epoch}."
     effect = "have no effect on this page" if idle else "are those of the infinite net that this page also shows"
     st.info(f"{whose} Architecture, weights and inputs below {effect}.")
     st.button(

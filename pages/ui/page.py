@@ -12,7 +12,7 @@ import streamlit as st
 
 from ntkcore import data
 from ntkcore.errors import NTKError
-from ntkcore.runs.specs import Experiment, balance_in_words, describe, key
+from ntkcore.runs.specs import Experiment, balance_in_words, key
 from pages.ui import sidebar
 from pages.ui.navigation import enter
 from pages.ui.plain import complaint, plain
@@ -51,7 +51,7 @@ def page(
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment(any_kernel)
     if isinstance(experiment, Experiment):
-        words = experiment.in_words(kernel=not any_kernel) if attacked else describe(experiment.ntk())
+        words = experiment.in_words(kernel=not any_kernel) if attacked else experiment.ntk().in_words()
         st.caption(plain(words + _balance(experiment.data)))
     else:
         st.error(complaint(experiment))

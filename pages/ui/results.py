@@ -8,7 +8,7 @@ that asks for the same thing watches the same job::
     if artifact is None:                      # progress, Cancel, Retry or Run is drawn in its place
         return
     found = need_all({"a": spec, "b": other}, "two things")     # those that are there, while the rest is computed
-    experiment = latest("spectrum", experiment, lambda e: {"spectrum": e.spectrum()}, "...", describe)
+    experiment = latest("spectrum", experiment, lambda e: {"spectrum": e.spectrum()}, "...", Experiment.in_words)
 
 While the result of changed controls is computed, asked for or failed, ``latest`` gives back the choices of the last one
 that was shown, so that the page goes on showing that, dimmed, in its own words.

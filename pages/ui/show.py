@@ -18,7 +18,7 @@ import streamlit as st
 from ntkcore.figures import export
 from ntkcore.figures.images import data_uri, signed_rgb, to_rgb
 from ntkcore.figures.strip import Picture
-from ntkcore.runs.specs import StageSpec, describe
+from ntkcore.runs.specs import StageSpec
 from pages.ui.plain import plain
 
 Drawn = go.Figure | Callable[[], go.Figure]
@@ -83,7 +83,7 @@ def explain(formula: str, spec: StageSpec, code: str) -> None:
     """The expander below a result: what was computed, with which settings, and the Python lines that reproduce it."""
     with st.expander("How this is computed, and the Python lines that reproduce it"):
         st.latex(formula)
-        st.caption(plain(describe(spec)))
+        st.caption(plain(spec.in_words()))
         st.code(code, language="python")
         st.json(spec.model_dump(mode="json"), expanded=False)
 

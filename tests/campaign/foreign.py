@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from ntkcore.runs.specs import STAGE_SPECS
+from ntkcore.runs.specs import STAGES
 from tests.campaign.listing import listing
 from tests.campaign.runs import call, written
 
@@ -83,8 +83,8 @@ def _tree(draw: random.Random, folder: Path, most: int, elsewhere: Path | None =
 
 def _name(draw: random.Random) -> str:
     digits = f"{draw.getrandbits(128):032x}"
-    aside = f"{time.time_ns():020d}-{draw.choice(list(STAGE_SPECS))}-{digits}"
-    return draw.choice((*NAMES, *OURS, "artifact", *STAGE_SPECS, digits, aside, f"host-12-{digits[:6]}"))
+    aside = f"{time.time_ns():020d}-{draw.choice(list(STAGES))}-{digits}"
+    return draw.choice((*NAMES, *OURS, "artifact", *STAGES, digits, aside, f"host-12-{digits[:6]}"))
 
 
 def _sprinkled(draw: random.Random, root: Path, elsewhere: Path) -> list[Path]:

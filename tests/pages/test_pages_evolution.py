@@ -234,7 +234,7 @@ def test_open_a_run(opened: Open) -> None:
     at = opened("evolution", LINK | {"epochs": "2", "trained": TWIN, "ewidth": "8", "draw": "45"})
     e = evolution_of(at, epochs=2, net=TwinNet(width=8))
     moment = e.wanted()["fgsm", 0, 2, "moment"]
-    assert EpochSpec.at(e.run("fgsm"), 2) == specs.checkpoint_of(moment)
+    assert EpochSpec.at(e.run("fgsm"), 2) == moment.checkpoint
     at = opened("runs")
     at.toggle(key="every-epoch").set_value(True).run()
     order = sorted(Store().entries(), key=lambda entry: -entry.created)

@@ -23,8 +23,8 @@ from ntkcore.runs import specs, stages
 from ntkcore.runs.costs import estimate_all
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.specs import EpochSpec, Evolution, FrozenSpec, GlimpseSpec, NamedNet, TwinNet
-from ntkcore.runs.stages.checkpoints import load_checkpoint
-from ntkcore.runs.stages.context import Context, result
+from ntkcore.runs.stages import Context, result
+from ntkcore.runs.stages.motion.epoch import load_checkpoint
 from ntkcore.runs.store import Store
 from ntkcore.runs.worker import Worker
 from ntkcore.training import Schedule, finite_net, train_epochs
@@ -331,7 +331,7 @@ def test_looks_and_order() -> None:
     ]
     assert [seed for _, seed, _, _ in names] == sorted(seed for _, seed, _, _ in names)
     moment = e.wanted()["fgsm", 1, 7, "moment"]
-    assert [specs.checkpoint_of(one).epoch for one in moment.earlier] == [0, 3, 6]
+    assert [one.checkpoint.epoch for one in moment.earlier] == [0, 3, 6]
     assert set(moment.earlier) <= set(e.wanted().values()) | {e.wanted()["fgsm", 1, 0, "moment"]}
 
 

@@ -16,7 +16,7 @@ from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.transfer import gradient_cosine, judge, perturb_along, sign_noise
 from ntkcore.runs import specs, stages
 from ntkcore.runs.specs import EpochSpec, Experiment, GlimpseSpec, NetSpec, Rule, StageSpec, TwinNet
-from ntkcore.runs.stages.context import STAGES
+from ntkcore.runs.stages import STAGES
 from ntkcore.runs.store import Store
 from ntkcore.training import PLAIN, Schedule, Training
 from tests.fake_gpu import fake_gpu

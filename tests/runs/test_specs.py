@@ -14,7 +14,7 @@ from ntkcore.analysis.attacks import Attack, pgd
 from ntkcore.data import DataSpec, import_npz
 from ntkcore.errors import SpecError
 from ntkcore.runs import specs
-from ntkcore.runs.specs import STAGE_SPECS, Experiment, NetSpec, Rule, StageSpec, canonical, describe, key
+from ntkcore.runs.specs import Experiment, NetSpec, Rule, StageSpec, canonical, key
 from ntkcore.runs.stages import STAGES, image_name, keep_image, result
 from ntkcore.runs.store import Store
 from ntkcore.training import PLAIN, Descent, Schedule, Training
@@ -240,12 +240,12 @@ OWN_FIELDS = [
 
 
 def test_every_stage_has_a_spec_and_a_function():
-    assert STAGE_SPECS.keys() == STAGES.keys() == GOLDEN.keys() == BASES.keys()
+    assert STAGES.keys() == GOLDEN.keys() == BASES.keys()
 
 
 @pytest.mark.parametrize("stage", GOLDEN)
 def test_keys_of_the_defaults_are_what_they_always_were(stage):
-    assert key(STAGE_SPECS[stage]()) == GOLDEN[stage]
+    assert key(STAGES[stage]()) == GOLDEN[stage]
 
 
 @pytest.mark.parametrize(("stage", "path"), EVERY_FIELD)
@@ -254,7 +254,7 @@ def test_every_field_changes_the_key_and_the_words(stage, path):
     other = changed(base, path)
     assert key(other) != key(base)
     if path[-1] != "seed" or "attack" not in path:  # which random start it was is not told
-        assert describe(other) != describe(base)
+        assert other.in_words() != base.in_words()
 
 
 def test_no_two_changes_share_a_key():
@@ -342,11 +342,11 @@ def test_the_same_spec_gives_the_same_result(stage, compute, tmp_path):
 
 @pytest.mark.parametrize("stage", BASES)
 def test_json_and_back(stage):
-    for spec in (STAGE_SPECS[stage](), BASES[stage], BASES[stage].replace()):
+    for spec in (STAGES[stage](), BASES[stage], BASES[stage].replace()):
         text = canonical(spec)
         assert specs.parse(stage, json.loads(text)) == spec
         assert json.dumps(json.loads(text), sort_keys=True, separators=(",", ":")) == text
-        back = STAGE_SPECS[stage].model_validate_json(spec.model_dump_json())
+        back = STAGES[stage].model_validate_json(spec.model_dump_json())
         assert (back, hash(back), key(back)) == (spec, hash(spec), key(spec))
 
 
@@ -462,7 +462,7 @@ def test_a_spec_cannot_be_changed():
     ],
 )
 def test_a_spec_in_words(spec, words):
-    assert describe(spec) == words
+    assert spec.in_words() == words
 
 
 @pytest.mark.parametrize(

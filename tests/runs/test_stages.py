@@ -16,7 +16,7 @@ from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.tradeoff import along_time, band_sums, kept_features
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.runs import stages
-from ntkcore.runs.specs import Experiment, NetSpec, PredictSpec, Rule, StageSpec, describe, key, parse
+from ntkcore.runs.specs import Experiment, NetSpec, PredictSpec, Rule, StageSpec, key, parse
 from ntkcore.runs.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,7 +135,7 @@ def test_a_sweep_is_read_back_with_its_classes(store):
 def test_an_artifact_says_what_it_is_of(store):
     artifact = stages.result(TINY.predict(), store)
     assert parse("predict", artifact.meta["spec"]) == TINY.predict()
-    assert artifact.meta["words"] == describe(TINY.predict())
+    assert artifact.meta["words"] == TINY.predict().in_words()
     assert artifact.meta["seconds"] > 0
     assert artifact.key == key(TINY.predict())
 

@@ -9,78 +9,47 @@ too, and the stage's name and integer version::
     parse("sweep", {...})                       # JSON back to a spec, SpecError in words
 """
 
-from ntkcore.errors import SpecError
-from ntkcore.runs.specs.base import StageSpec, canonical, key
-from ntkcore.runs.specs.checkpoints import EpochSpec, NamedNet, NetSpec, RunSpec, TwinNet
-from ntkcore.runs.specs.evolution import (
+from ntkcore.runs.specs.evolution import REGIME_NAMES, REGIMES, Evolution
+from ntkcore.runs.specs.experiment import Experiment, experiment_from_json, experiment_of
+from ntkcore.runs.specs.story import OUTSIDE, SOURCES, TWIN_PLAIN, Story, radii, source_key
+from ntkcore.runs.stages import (
     MOTION,
-    REGIME_NAMES,
-    REGIMES,
-    Evolution,
+    STAGES,
+    ConsistencySpec,
+    CurvesSpec,
+    EpochSpec,
+    FlipSpec,
     FrozenSpec,
     GlimpseSpec,
-    MomentSpec,
-    ScoreSpec,
-    TangentSpec,
-    checkpoint_of,
-    run_of,
-)
-from ntkcore.runs.specs.experiment import Experiment, experiment_from_json, experiment_of
-from ntkcore.runs.specs.kernels import (
-    CurvesSpec,
-    FlipSpec,
-    KernelSpec,
-    PicturesSpec,
-    PredictSpec,
-    Rule,
-    SpectrumSpec,
-    SweepSpec,
-    UploadSpec,
-)
-from ntkcore.runs.specs.nets import (
-    ConsistencySpec,
     GradientsSpec,
     KernelModel,
+    KernelSpec,
     Model,
+    MomentSpec,
+    NamedNet,
+    NetSpec,
     NetworkSpec,
     Noise,
     PathSpec,
     PerturbSpec,
+    PicturesSpec,
+    PredictSpec,
+    Rule,
+    RunSpec,
+    ScoreSpec,
+    SpectrumSpec,
+    StageSpec,
+    SweepSpec,
+    TangentSpec,
     TransferSpec,
+    TwinNet,
     TwinSpec,
+    UploadSpec,
+    canonical,
+    key,
+    parse,
 )
-from ntkcore.runs.specs.story import OUTSIDE, SOURCES, TWIN_PLAIN, Story, radii, source_key
-from ntkcore.runs.specs.words import balance_in_words, describe, model_name, net_name
-
-STAGE_SPECS: dict[str, type[StageSpec]] = {
-    c.stage: c
-    for c in (
-        KernelSpec,
-        SpectrumSpec,
-        PredictSpec,
-        SweepSpec,
-        CurvesSpec,
-        PicturesSpec,
-        FlipSpec,
-        UploadSpec,
-        TwinSpec,
-        NetworkSpec,
-        PerturbSpec,
-        TransferSpec,
-        PathSpec,
-        ConsistencySpec,
-        GradientsSpec,
-        *MOTION,
-    )
-}
-
-
-def parse(stage: str, fields: dict) -> StageSpec:
-    """A stage's spec from its JSON fields. Raises SpecError in words for anything that does not fit."""
-    if stage not in STAGE_SPECS:
-        raise SpecError(f"There is no stage {stage!r}; choose one of {', '.join(STAGE_SPECS)}.")
-    return STAGE_SPECS[stage].model_validate(fields)
-
+from ntkcore.runs.stages.phrases import balance_in_words
 
 __all__ = [
     "MOTION",
@@ -88,7 +57,7 @@ __all__ = [
     "REGIMES",
     "REGIME_NAMES",
     "SOURCES",
-    "STAGE_SPECS",
+    "STAGES",
     "TWIN_PLAIN",
     "ConsistencySpec",
     "CurvesSpec",
@@ -125,15 +94,10 @@ __all__ = [
     "UploadSpec",
     "balance_in_words",
     "canonical",
-    "checkpoint_of",
-    "describe",
     "experiment_from_json",
     "experiment_of",
     "key",
-    "model_name",
-    "net_name",
     "parse",
     "radii",
-    "run_of",
     "source_key",
 ]

@@ -1,108 +1,33 @@
-"""Specs of the kernel in motion: a net trained epoch by epoch, its scores and its tangent kernel on the way.
+"""An evolution: nets trained epoch by epoch in several regimes, with all that is looked at on the way.
 
-``Evolution`` is not a stage; it names all that the
-page shows, in the order in which it is worth having::
+It is not a stage; it names all that the page shows, in the order in which it is worth having::
 
     e = Evolution(data=DataSpec(n_train=1000), regimes=("standard", "fgsm"), epochs=15)
     e.wanted()                     # {("standard", 0, 0, "score"): ScoreSpec, ("standard", 0, 0, "moment"): ...}
 """
-
-from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from ntkcore.analysis.attacks import Attack, fgsm, pgd
 from ntkcore.data import DataSpec
 from ntkcore.kernels.inputs import InputMapName
-from ntkcore.runs.specs.base import StageSpec
-from ntkcore.runs.specs.checkpoints import EpochSpec, NamedNet, Regime, RunSpec, TwinNet
+from ntkcore.runs.stages import (
+    EpochSpec,
+    FrozenSpec,
+    MomentSpec,
+    NamedNet,
+    Regime,
+    RunSpec,
+    ScoreSpec,
+    StageSpec,
+    TangentSpec,
+    TwinNet,
+)
 from ntkcore.training import Schedule
 from ntkcore.validation import Spec
 
 REGIMES: tuple[Regime, ...] = ("standard", "fgsm", "pgd")
 REGIME_NAMES: dict[Regime, str] = {"standard": "standard", "fgsm": "FGSM", "pgd": "PGD"}  # as sentences have them
-
-
-class ScoreSpec(StageSpec):
-    """Accuracy of a checkpoint, clean and under both attacks, on the first test and the first training images."""
-
-    stage: ClassVar[str] = "score"
-    version: ClassVar[int] = 3  # 3: on the first test images
-    checkpoint: EpochSpec = EpochSpec()
-    fgsm: Attack = fgsm()
-    pgd: Attack = pgd()
-    n_test: int = Field(200, ge=1)
-    n_train: int = Field(200, ge=1)
-
-
-class TangentSpec(StageSpec):
-    """The full empirical tangent kernel of a checkpoint on the probe set: the first ``n`` training images.
-
-    attack: every checkpoint sees the probe set as this attack through itself perturbs it; None: clean.
-    """
-
-    stage: ClassVar[str] = "tangent"
-    version: ClassVar[int] = 2
-    checkpoint: EpochSpec = EpochSpec()
-    n: int = Field(128, ge=2, le=20_000)
-    attack: Attack | None = None
-
-
-class MomentSpec(StageSpec):
-    """What one kernel of a run says of itself and against those before it, of every so many epochs from 0 on."""
-
-    stage: ClassVar[str] = "moment"
-    version: ClassVar[int] = 2
-    tangent: TangentSpec = TangentSpec()
-    every: int = Field(1, ge=1)
-    top: int = Field(20, ge=1, le=1000)
-
-    @property
-    def earlier(self) -> tuple["MomentSpec", ...]:
-        """The same of the kernels before it, on the same probe set."""
-        checkpoint = self.tangent.checkpoint
-        return tuple(
-            self.replace(tangent=self.tangent.replace(checkpoint=EpochSpec.at(checkpoint.run, epoch)))
-            for epoch in range(0, checkpoint.epoch, self.every)
-        )
-
-
-class FrozenSpec(StageSpec):
-    """A checkpoint's linearisation solved in closed form on the first ``n`` training images, and its accuracy."""
-
-    stage: ClassVar[str] = "frozen"
-    version: ClassVar[int] = 3  # 3: on the first test images
-    checkpoint: EpochSpec = EpochSpec()
-    n: int = Field(500, ge=2, le=20_000)
-    n_test: int = Field(200, ge=1)
-    ridge: float = Field(1e-3, ge=0, allow_inf_nan=False)  # in units of the kernel's mean diagonal
-    fgsm: Attack = fgsm()
-    pgd: Attack = pgd()
-
-
-class GlimpseSpec(StageSpec):
-    """The leading eigenfeatures of a checkpoint's kernel on the probe set, as gradients at one test image."""
-
-    stage: ClassVar[str] = "glimpse"
-    version: ClassVar[int] = 2
-    tangent: TangentSpec = TangentSpec()
-    index: int = Field(0, ge=0)
-    features: int = Field(4, ge=1, le=50)
-
-
-def checkpoint_of(spec: StageSpec) -> EpochSpec:
-    """The checkpoint that a stage of this module belongs to."""
-    if isinstance(spec, EpochSpec):
-        return spec
-    return spec.tangent.checkpoint if isinstance(spec, MomentSpec | GlimpseSpec) else spec.checkpoint
-
-
-def run_of(spec: StageSpec) -> RunSpec:
-    """The run that a stage of this module belongs to."""
-    return checkpoint_of(spec).run
-
-
-MOTION = (EpochSpec, ScoreSpec, TangentSpec, MomentSpec, FrozenSpec, GlimpseSpec)
 
 
 class Evolution(Spec):

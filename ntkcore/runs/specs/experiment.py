@@ -13,33 +13,26 @@ from ntkcore.analysis.attacks import Attack, fgsm
 from ntkcore.data import DataSpec
 from ntkcore.errors import SpecError
 from ntkcore.kernels.inputs import InputMapName
-from ntkcore.runs.specs.base import StageSpec
-from ntkcore.runs.specs.checkpoints import EpochSpec, NetSpec, TwinNet
-from ntkcore.runs.specs.evolution import MOTION, run_of
-from ntkcore.runs.specs.kernels import (
+from ntkcore.runs.stages import (
     CurvesSpec,
+    EpochSpec,
     FlipSpec,
+    GradientsSpec,
+    KernelModel,
     KernelSpec,
     Kind,
+    NetSpec,
     PicturesSpec,
     Precision,
     PredictSpec,
     Rule,
     SpectrumSpec,
+    StageSpec,
     SweepSpec,
+    TwinSpec,
     UploadSpec,
 )
-from ntkcore.runs.specs.nets import (
-    ConsistencySpec,
-    GradientsSpec,
-    KernelModel,
-    Noise,
-    PathSpec,
-    PerturbSpec,
-    TransferSpec,
-    TwinSpec,
-)
-from ntkcore.runs.specs.words import attack_in_words, describe, describe_data
+from ntkcore.runs.stages.phrases import attack_in_words, data_in_words
 from ntkcore.training import LAZY, Descent, Training
 from ntkcore.validation import Spec, fields_of_json
 
@@ -134,38 +127,13 @@ class Experiment(Spec):
         kernel: without it, the data, the inputs and the attack alone.
         """
         if kernel:
-            return describe(self.predict())
-        return f"{describe_data(self.ntk())}, {attack_in_words(self.attack)}"
+            return self.predict().in_words()
+        return f"{data_in_words(self.data, self.ntk().inputs)}, {attack_in_words(self.attack)}"
 
 
 def experiment_of(spec: StageSpec) -> Experiment:
     """The experiment that a stage belongs to; what the stage does not say takes its default."""
-    if isinstance(spec, TransferSpec):
-        return experiment_of(spec.target.kernel).replace(attack=spec.perturb.attack)
-    if isinstance(spec, PerturbSpec):
-        bare = Experiment(data=spec.data) if isinstance(spec.source, Noise) else experiment_of(spec.source.kernel)
-        return bare.replace(attack=spec.attack)
-    if isinstance(spec, PathSpec):
-        return experiment_of(spec.kernel)
-    if isinstance(spec, MOTION):
-        run = run_of(spec)
-        bare = Experiment(data=run.data, inputs=run.inputs, attack=run.attack or Attack())
-        return bare.replace(net=run.net.net) if isinstance(run.net, TwinNet) else bare
-    if isinstance(spec, ConsistencySpec):
-        return experiment_of(spec.kernels[0])
-    sweep = getattr(spec, "sweep", spec)
-    kernel = spec if isinstance(spec, KernelSpec) else sweep.kernel
-    said = {"attack": getattr(sweep, "attack", None), "rule": getattr(spec, "rule", None)}
-    return Experiment(
-        data=kernel.data,
-        net=kernel.net,
-        kind=kernel.kind,
-        inputs=kernel.inputs,
-        precision=kernel.precision,
-        checkpoint=kernel.checkpoint,
-        ridge=getattr(spec, "ridge", 0.0),
-        **{name: value for name, value in said.items() if value is not None},
-    )
+    return Experiment(**spec.experiment_fields())
 
 
 def experiment_from_json(text: str | bytes) -> Experiment:

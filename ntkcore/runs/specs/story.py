@@ -11,8 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ntkcore.analysis.attacks import Norm
 from ntkcore.architectures import ARCHITECTURES
-from ntkcore.runs.specs.kernels import KernelSpec
-from ntkcore.runs.specs.nets import KernelModel, NetworkSpec, Noise, PerturbSpec, TransferSpec, TwinSpec
+from ntkcore.runs.stages import KernelModel, KernelSpec, NetworkSpec, Noise, PerturbSpec, TransferSpec, TwinSpec
 from ntkcore.training import LAZY, PLAIN, Training
 from ntkcore.validation import Spec
 

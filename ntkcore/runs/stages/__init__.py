@@ -1,6 +1,8 @@
-"""Stages: from a spec to arrays. The only composer of data, kernels, spectra, features, nets and attacks.
+"""Stages: each result that a page shows is one class, in one file. The only composers of data, kernels, nets, attacks.
 
-::
+Begin with ``stage``, which says what a stage is and runs it. The rooms: ``kernel_side`` (a kernel, its spectrum, its
+features), ``finite`` (nets trained at once, and transfer), ``motion`` (nets trained epoch by epoch). Beside them
+``nets`` (how nets are described), ``sizes`` (how much work they are), ``phrases`` (descriptions in words)::
 
     store = Store("cache")
     artifact = result(experiment.sweep(), store)         # computes what is missing, then reads it
@@ -11,23 +13,41 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ntkcore import data
-from ntkcore.errors import Cancelled, NTKError
+from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.kernels.blocks import Progress
-from ntkcore.runs import specs
 from ntkcore.runs.rates import calibrate
-from ntkcore.runs.stages import consistency, evolution, nets  # noqa: F401  they register their stages
-from ntkcore.runs.stages.context import STAGES, Context, forward_only, portion, result
-from ntkcore.runs.stages.kernels import (
-    IMAGE,
-    image_name,
-    keep_image,
-    kernel_of,
-    read_curves,
-    read_null,
-    read_spectrum,
-    read_sweep,
-)
+from ntkcore.runs.stages.finite.models import KernelModel, Model, Noise
+from ntkcore.runs.stages.finite.path import PathSpec
+from ntkcore.runs.stages.finite.perturb import PerturbSpec
+from ntkcore.runs.stages.finite.training import NetworkSpec, TrainedSpec, TwinSpec
+from ntkcore.runs.stages.finite.transfer import TransferSpec
+from ntkcore.runs.stages.kernel_side.consistency import ConsistencySpec, read_agreement
+from ntkcore.runs.stages.kernel_side.curves import CurvesSpec, Rule, read_curves
+from ntkcore.runs.stages.kernel_side.flip import IMAGE, FlipSpec, UploadSpec, image_name, keep_image
+from ntkcore.runs.stages.kernel_side.gradients import GradientsSpec
+from ntkcore.runs.stages.kernel_side.kernel import KernelSpec, Kind, Precision, kernel_of
+from ntkcore.runs.stages.kernel_side.pictures import PicturesSpec
+from ntkcore.runs.stages.kernel_side.predict import PredictSpec
+from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum
+from ntkcore.runs.stages.kernel_side.sweep import SweepSpec, read_null, read_sweep
+from ntkcore.runs.stages.motion.epoch import EpochSpec
+from ntkcore.runs.stages.motion.frozen import FrozenSpec
+from ntkcore.runs.stages.motion.glimpse import GlimpseSpec
+from ntkcore.runs.stages.motion.moment import MomentSpec
+from ntkcore.runs.stages.motion.score import ScoreSpec
+from ntkcore.runs.stages.motion.tangent import TangentSpec
+from ntkcore.runs.stages.nets import NamedNet, NetSpec, Regime, RunSpec, TwinNet
+from ntkcore.runs.stages.stage import STAGES, Context, StageSpec, canonical, forward_only, key, portion, result
 from ntkcore.runs.store import Store
+
+MOTION = (EpochSpec, ScoreSpec, TangentSpec, MomentSpec, FrozenSpec, GlimpseSpec)
+
+
+def parse(stage: str, fields: Mapping[str, Any]) -> StageSpec:
+    """A stage's spec from its JSON fields. Raises SpecError in words for anything that does not fit."""
+    if stage not in STAGES:
+        raise SpecError(f"There is no stage {stage!r}; choose one of {', '.join(STAGES)}.")
+    return STAGES[stage].model_validate(fields)
 
 
 def execute(request: Mapping[str, Any], store: Store, progress: Progress | None) -> None:
@@ -41,7 +61,7 @@ def execute(request: Mapping[str, Any], store: Store, progress: Progress | None)
     elif "batch" in request:
         _execute_all(request["batch"], request["weights"], store, progress)
     else:
-        spec = specs.parse(request["stage"], request["spec"])
+        spec = parse(request["stage"], request["spec"])
         result(spec, store, progress, request.get("data_root"), request.get("device", "auto"))
 
 
@@ -67,7 +87,7 @@ def _execute_all(
         raise NTKError(f"{len(problems)} of {len(parts)} parts failed. The first: {problems[0]}") from problems[0]
 
 
-def request(spec: specs.StageSpec, device: str = "auto", data_root: str | None = None) -> dict[str, Any]:
+def request(spec: StageSpec, device: str = "auto", data_root: str | None = None) -> dict[str, Any]:
     """The worker's request for a spec, as plain JSON."""
     return {"stage": spec.stage, "spec": spec.model_dump(mode="json"), "device": device, "data_root": data_root}
 
@@ -79,15 +99,54 @@ def batch(requests: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> di
 
 __all__ = [
     "IMAGE",
+    "MOTION",
     "STAGES",
+    "ConsistencySpec",
     "Context",
+    "CurvesSpec",
+    "EpochSpec",
+    "FlipSpec",
+    "FrozenSpec",
+    "GlimpseSpec",
+    "GradientsSpec",
+    "KernelModel",
+    "KernelSpec",
+    "Kind",
+    "Model",
+    "MomentSpec",
+    "NamedNet",
+    "NetSpec",
+    "NetworkSpec",
+    "Noise",
+    "PathSpec",
+    "PerturbSpec",
+    "PicturesSpec",
+    "Precision",
+    "PredictSpec",
+    "Regime",
+    "Rule",
+    "RunSpec",
+    "ScoreSpec",
+    "SpectrumSpec",
+    "StageSpec",
+    "SweepSpec",
+    "TangentSpec",
+    "TrainedSpec",
+    "TransferSpec",
+    "TwinNet",
+    "TwinSpec",
+    "UploadSpec",
     "batch",
+    "canonical",
     "execute",
     "forward_only",
     "image_name",
     "keep_image",
     "kernel_of",
+    "key",
+    "parse",
     "portion",
+    "read_agreement",
     "read_curves",
     "read_null",
     "read_spectrum",

@@ -1,7 +1,7 @@
 """The lines of the Evolution page: nets in training, their accuracy and their tangent kernels on the way."""
 
 from ntkcore.runs.specs import REGIME_NAMES, Evolution
-from ntkcore.runs.stages.evolution import FITTED
+from ntkcore.runs.stages.motion.frozen import FITTED
 from pages.ui.code.pieces import INEXACT, attack, linearise, load, mapped, module, schedule
 from pages.ui.code.script import Raw, Script, call
 

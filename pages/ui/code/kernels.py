@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from ntkcore.analysis.attacks import pgd
 from ntkcore.runs.specs import Experiment
-from ntkcore.runs.stages.kernels import PGD_STEPS, ROWS
+from ntkcore.runs.stages.kernel_side.parts import PGD_STEPS
+from ntkcore.runs.stages.kernel_side.predict import ROWS
 from pages.ui.code.pieces import attack, begin, eigenpairs, fitted, images
 from pages.ui.code.script import Script, literal
 

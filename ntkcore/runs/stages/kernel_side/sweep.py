@@ -1,0 +1,86 @@
+"""The stage of a sweep: every eigenfeature by itself, clean and under attack, and under permuted test labels.
+
+::
+
+    sweep = read_sweep(result(spec, store), result(SpectrumSpec(kernel=spec.kernel), store), spec)     # Sweep
+"""
+
+from typing import Any, ClassVar
+
+from ntkcore.analysis.attacks import Attack, fgsm
+from ntkcore.analysis.eigenfeatures import Sweep, eigenfeatures
+from ntkcore.analysis.label_test import Null
+from ntkcore.runs.rates import Rates
+from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
+from ntkcore.runs.stages.kernel_side.parts import parts_of, read_by_parts
+from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum
+from ntkcore.runs.stages.sizes import Estimate, KernelSize
+from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
+from ntkcore.runs.store import Artifact
+
+SWEPT = ("answers", "labels", "right_before", "right_after", "zero_gradient")  # what the artifact keeps of a Sweep
+
+
+class SweepSpec(StageSpec):
+    """Usefulness and robustness of every eigenfeature under one attack."""
+
+    stage: ClassVar[str] = "sweep"
+    version: ClassVar[int] = 3
+    kernel: KernelSpec = KernelSpec()
+    attack: Attack = fgsm()
+
+    def reads(self) -> tuple[StageSpec, ...]:
+        return read_by_parts(self.kernel)
+
+    def compute(self, context: Context) -> Arrays:
+        p = parts_of(self.kernel, context, (0.0, 0.2))
+        sweep = eigenfeatures(
+            p.kernel,
+            p.x,
+            context.put(p.task.y_train),
+            p.x_test,
+            context.put(p.task.y_test),
+            self.attack,
+            p.s,
+            p.K_test,
+            context.report((0.2, 1.0)),
+        )
+        null = sweep.permuted()
+        return {
+            **{name: getattr(sweep, name).cpu() for name in SWEPT},
+            "usefulness": sweep.usefulness.cpu(),
+            "robustness": sweep.robustness.cpu(),
+            "p_values": sweep.p_values,
+            "null_p_values": null.p_values,
+            "null_usefulness": null.usefulness,
+        }
+
+    def cost(self, rates: Rates) -> Estimate:
+        kernel, n, m = self.kernel, self.kernel.data.n_train, self.kernel.data.n_test
+        if kernel.checkpoint is not None:
+            return kernel.attack_cost(rates, n, m / 2, self.attack.steps)
+        size = KernelSize.of(kernel.data, kernel.net)
+        room = 32.0 * n * n + 12.0 * n * size.pixels + size.gradient_bytes()
+        return Estimate(m * size.attack(n, self.attack, rates), room)
+
+    def in_words(self) -> str:
+        return f"{self.kernel.in_words()}, {self.attack}"
+
+    def experiment_fields(self) -> dict[str, Any]:
+        return self.kernel.experiment_fields() | {"attack": self.attack}
+
+
+def read_sweep(artifact: Artifact, spectrum_artifact: Artifact, spec: SweepSpec) -> Sweep:
+    arrays = artifact.arrays
+    sweep = Sweep(read_spectrum(spectrum_artifact), spec.attack, *(arrays[name] for name in SWEPT))
+    vars(sweep)["p_values"] = arrays["p_values"].numpy()  # what its cached property would compute again
+    return sweep
+
+
+def read_null(artifact: Artifact) -> Null:
+    """Of a sweep's artifact: its features under permuted test labels."""
+    return Null(artifact.arrays["null_p_values"].numpy(), artifact.arrays["null_usefulness"].numpy())
+
+
+def swept(spec: SweepSpec, context: Context, share: tuple[float, float]) -> Sweep:
+    return read_sweep(context.get(spec, share), context.get(SpectrumSpec(kernel=spec.kernel)), spec)

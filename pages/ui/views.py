@@ -1,0 +1,140 @@
+"""How the app shows each stage: the page it belongs to, the controls that lead there, its figures, its line in Runs.
+
+One row a stage: a new one gets a row here and is listed, exported and opened again like all others::
+
+    view = view_of(spec)
+    go_to(view.page, **view.controls(spec))
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ntkcore.runs import specs
+from pages.ui import evolutions, run_figures, stories
+from pages.ui.architectures import ARCHITECTURES
+
+
+@dataclass(frozen=True)
+class View:
+    """page: its script. controls: of that page, by their keys, that belong to a run. figures: of a result, by title.
+    label: whose result it is, short."""
+
+    page: str
+    figures: Callable[..., run_figures.Figures] = run_figures.none_of
+    controls: Callable[[Any], dict[str, object]] = lambda spec: {}
+    label: Callable[[Any], str] | None = None
+
+    def label_of(self, spec: specs.StageSpec) -> str:
+        return _attacked(spec) if self.label is None else self.label(spec)
+
+
+def view_of(spec: specs.StageSpec) -> View:
+    return VIEWS[spec.stage]
+
+
+# -- labels -------------------------------------------------------------------------------------------------------
+
+
+def _kernel(spec: specs.StageSpec) -> str:
+    """ "FC(1) NTK"; of a checkpoint's kernel, the net and the epoch."""
+    e = specs.experiment_of(spec)
+    if e.checkpoint is None:
+        return f"{e.net.build()} {e.kind.upper()}"
+    return f"{e.checkpoint.run.net.in_words()}, epoch {e.checkpoint.epoch}"
+
+
+def _attacked(spec: specs.StageSpec) -> str:
+    return f"{_kernel(spec)}, {specs.experiment_of(spec).attack}"
+
+
+def _net(spec: specs.TwinSpec | specs.NetworkSpec) -> str:
+    return spec.short_name()
+
+
+def _target(spec: specs.TransferSpec) -> str:
+    return spec.target.short_name()
+
+
+def _net_in_motion(spec: Any) -> str:
+    return _checkpoint(spec).run.net.in_words()
+
+
+def _architectures(spec: specs.ConsistencySpec) -> str:
+    return ", ".join(str(kernel.net.build()) for kernel in spec.kernels)
+
+
+# -- controls -----------------------------------------------------------------------------------------------------
+
+
+def _of_image(spec: specs.FlipSpec) -> dict[str, object]:
+    return {"image": spec.index}
+
+
+def _of_images(*kernels: specs.KernelSpec) -> dict[str, object]:
+    return {"cn": kernels[0].data.n_train, "cside": kernels[0].data.size or "full"}
+
+
+def _of_consistency(spec: specs.ConsistencySpec) -> dict[str, object]:
+    names = [str(kernel.net.build()) for kernel in spec.kernels]
+    return _of_images(*spec.kernels) | ({"compared": names} if set(names) <= set(ARCHITECTURES) else {})
+
+
+def _of_training(spec: specs.TwinSpec) -> dict[str, object]:
+    if spec.training.descent is None:
+        return {}
+    found = {"lr": spec.training.lr, "momentum": spec.training.momentum, "descent": spec.training.steps}
+    return found | ({"widths": [spec.width]} if spec.width in stories.WIDTHS else {})
+
+
+def _of_model(model: specs.Model | specs.Noise) -> dict[str, object]:
+    """The controls of a model that is a stage; a kernel's prediction and random signs have none."""
+    return VIEWS[model.stage].controls(model) if isinstance(model, specs.StageSpec) else {}
+
+
+def _of_perturb(spec: specs.PerturbSpec) -> dict[str, object]:
+    unit = 255.0 if spec.norm == "linf" else 1.0
+    return {"radius": max(spec.eps) * unit} | _of_model(spec.source)
+
+
+def _of_transfer(spec: specs.TransferSpec) -> dict[str, object]:
+    return _of_perturb(spec.perturb) | _of_model(spec.target)
+
+
+def _checkpoint(spec: Any) -> specs.EpochSpec:
+    return getattr(spec, "checkpoint", spec)
+
+
+def _of_run(spec: Any) -> dict[str, object]:
+    return evolutions.controls_of(_checkpoint(spec).run, _checkpoint(spec).epoch)
+
+
+# -- the table ----------------------------------------------------------------------------------------------------
+
+SPECTRUM, OVERVIEW, FEATURES = "pages/spectrum.py", "pages/overview.py", "pages/eigenfeatures.py"
+ATTACK, TRANSFER, EVOLUTION = "pages/attack.py", "pages/transfer.py", "pages/evolution.py"
+CONSISTENCY = "pages/consistency.py"
+
+VIEWS: dict[str, View] = {
+    "kernel": View(SPECTRUM, run_figures.of_kernel, label=_kernel),
+    "spectrum": View(SPECTRUM, run_figures.of_spectrum, label=_kernel),
+    "predict": View(OVERVIEW),
+    "sweep": View(FEATURES, run_figures.of_sweep),
+    "curves": View(FEATURES, run_figures.of_curves),
+    "pictures": View(FEATURES, run_figures.of_pictures),
+    "flip": View(ATTACK, run_figures.of_margins, _of_image),
+    "upload": View(ATTACK, run_figures.of_margins),
+    "twin": View(TRANSFER, run_figures.of_training, _of_training, _net),
+    "network": View(TRANSFER, run_figures.of_training, lambda spec: {"beside": [spec.name]}, _net),
+    "path": View(TRANSFER, label=_kernel),
+    "perturb": View(TRANSFER, controls=_of_perturb),
+    "transfer": View(TRANSFER, run_figures.of_transfer, _of_transfer, _target),
+    "consistency": View(CONSISTENCY, run_figures.of_consistency, _of_consistency, _architectures),
+    "gradients": View(CONSISTENCY, run_figures.of_gradients, lambda spec: _of_images(spec.kernel), _kernel),
+    "epoch": View(EVOLUTION, controls=_of_run, label=_net_in_motion),
+    "score": View(EVOLUTION, controls=_of_run, label=_net_in_motion),
+    "tangent": View(EVOLUTION, controls=_of_run, label=_net_in_motion),
+    "moment": View(EVOLUTION, run_figures.of_moment, _of_run, _net_in_motion),
+    "frozen": View(EVOLUTION, controls=_of_run, label=_net_in_motion),
+    "glimpse": View(EVOLUTION, run_figures.of_glimpse, _of_run, _net_in_motion),
+}
