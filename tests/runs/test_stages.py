@@ -15,7 +15,7 @@ from ntkcore.analysis.halves import halves
 from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.tradeoff import along_time, band_sums, kept_features
 from ntkcore.errors import Cancelled, NTKError, SpecError
-from ntkcore.runs import stages
+from ntkcore.runs import specs, stages
 from ntkcore.runs.specs import Experiment, NetSpec, PredictSpec, Rule, StageSpec, key, parse
 from ntkcore.runs.store import Store
 
@@ -370,3 +370,21 @@ def test_a_request_is_json_and_fills_the_store(store, own_data):
     assert (store.root / "calibration.json").is_file()
     with pytest.raises(SpecError, match="There is no stage 'dance'"):
         stages.execute({"stage": "dance", "spec": {}}, store, None)
+
+
+def test_a_stage_reads_only_what_it_says_that_it_reads(tmp_path, monkeypatch):
+    """Else its cost would be wrong; what its inputs read it may read, too."""
+    store, spec = Store(tmp_path), TINY.predict()
+    assert stages.result(spec, store)  # reads the kernel that its spectrum reads
+    monkeypatch.setattr(specs.SpectrumSpec, "reads", lambda self: ())
+    with pytest.raises(RuntimeError, match=r"Stage spectrum asks for KernelSpec\(.*does not say that it reads"):
+        stages.result(TINY.replace(ridge=0.5, data=TINY.data.replace(n_test=3)).spectrum(), store)
+
+
+@pytest.mark.parametrize("stage", sorted(stages.STAGES))
+def test_what_a_stage_reads_is_declared_by_stages_of_the_house(stage):
+    spec = stages.STAGES[stage]()
+    assert all(type(one) in stages.STAGES.values() for one in spec.reads())
+    assert spec not in spec.reads()
+    assert spec.in_words()
+    assert specs.experiment_of(spec).stages()

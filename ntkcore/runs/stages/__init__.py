@@ -46,7 +46,7 @@ MOTION = (EpochSpec, ScoreSpec, TangentSpec, MomentSpec, FrozenSpec, GlimpseSpec
 def parse(stage: str, fields: Mapping[str, Any]) -> StageSpec:
     """A stage's spec from its JSON fields. Raises SpecError in words for anything that does not fit."""
     if stage not in STAGES:
-        raise SpecError(f"There is no stage {stage!r}; choose one of {', '.join(STAGES)}.")
+        raise SpecError(f"There is no stage {stage!r}; choose one of {', '.join(sorted(STAGES))}.")
     return STAGES[stage].model_validate(fields)
 
 

@@ -106,9 +106,7 @@ class Context:
         RuntimeError where the stage that works has not said that it reads it: then its cost would be wrong.
         """
         if self.reader is not None and spec not in self.declared:
-            raise RuntimeError(
-                f"Stage {self.reader.stage} reads {spec.stage} ({spec}), which it does not say that it reads."
-            )
+            raise RuntimeError(f"Stage {self.reader.stage} asks for {spec!r}, which it does not say that it reads.")
         return result(spec, self.store, portion(self.progress, *share), self.data_root, self.device)
 
     def report(self, share: tuple[float, float] = (0.0, 1.0)) -> Progress | None:
