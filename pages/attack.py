@@ -5,11 +5,11 @@ from functools import partial
 import streamlit as st
 
 from ntkcore.analysis.attacks import in_pixels
-from ntkcore.analysis.readings_kernel import read_flip
 from ntkcore.data import read_picture
 from ntkcore.errors import NTKError
 from ntkcore.figures.attack import contact_sheet, margin_along_eps
 from ntkcore.figures.strip import Picture, strip
+from ntkcore.readings.kernel import read_flip
 from ntkcore.runs.stages import keep_image
 from pages.ui.attack_views import (
     ITSELF,

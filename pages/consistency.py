@@ -6,15 +6,15 @@ import pandas as pd
 import streamlit as st
 
 from ntkcore.analysis.consistency import Match, matched_gradient_cosine, name_pairs, tally
-from ntkcore.analysis.readings_consistency import (
+from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
+from ntkcore.figures.strip import Picture, strip
+from ntkcore.readings.consistency import (
     read_alignment,
     read_answer,
     read_matched,
     read_overlap,
     read_tallies,
 )
-from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
-from ntkcore.figures.strip import Picture, strip
 from ntkcore.runs.specs import ConsistencySpec, Experiment, GradientsSpec
 from ntkcore.runs.stages import read_agreement, read_sweep
 from pages.ui.architectures import comparison_controls

@@ -7,7 +7,10 @@ import numpy as np
 import streamlit as st
 
 from ntkcore.analysis.evolution import THRESHOLDS
-from ntkcore.analysis.readings_evolution import (
+from ntkcore.figures.evolution import accuracy_along_epochs
+from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration
+from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
+from ntkcore.readings.evolution import (
     median_seed,
     read_accuracy,
     read_claim,
@@ -16,9 +19,6 @@ from ntkcore.analysis.readings_evolution import (
     read_lazy,
     read_thresholds,
 )
-from ntkcore.figures.evolution import accuracy_along_epochs
-from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration
-from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
 from ntkcore.runs.specs import REGIME_NAMES as NAMES
 from pages.ui.at_epoch import at_one_epoch
 from pages.ui.code import evolution_lines

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ntkcore.analysis.readings_kernel import read_prediction
+from ntkcore.readings.kernel import read_prediction
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.specs import Experiment
 from pages.ui import evolutions, sidebar, stories

@@ -4,7 +4,11 @@ import numpy as np
 import streamlit as st
 
 from ntkcore.analysis.eigenfeatures import majority_share
-from ntkcore.analysis.readings_transfer import (
+from ntkcore.analysis.storyline import along_steps, means_apart
+from ntkcore.figures.along_steps import BY_SGD, cosine_along_training, training_curves
+from ntkcore.figures.attack import contact_sheet
+from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
+from ntkcore.readings.transfer import (
     read_beside,
     read_cosine,
     read_cover,
@@ -13,10 +17,6 @@ from ntkcore.analysis.readings_transfer import (
     read_white_box,
     read_zero,
 )
-from ntkcore.analysis.storyline import along_steps, means_apart
-from ntkcore.figures.along_steps import BY_SGD, cosine_along_training, training_curves
-from ntkcore.figures.attack import contact_sheet
-from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
 from ntkcore.training import LAZY
 from pages.ui.attack_views import DESCENT, ITSELF, KERNEL, predictors
 from pages.ui.code import transfer_lines

@@ -34,6 +34,7 @@ LAYERS = (
     "kernels",
     "training",
     "analysis",
+    "readings",
     "figures",
     "runs",
     "cli",

@@ -14,7 +14,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.analysis.resampling import wilson
-from ntkcore.analysis.words import span
 from ntkcore.checks import whole
 from ntkcore.figures.checks import feature_groups, plural, thin, vector
 from ntkcore.figures.palette import FEATURES, MUTED, ROBUST, TEXT, faint, index_colour
@@ -27,6 +26,7 @@ from ntkcore.figures.template import (
     new_figure,
     steady,
 )
+from ntkcore.readings.words import span
 
 
 def running_mean(values: np.ndarray, ratio: float = 1.3) -> np.ndarray:

@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.words import radius, radius_found
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import plural, thin, vector, words
 from ntkcore.figures.images import data_uri, image_stack, montage
 from ntkcore.figures.palette import ATTACKS, MUTED, PAPER, SOURCES, STATUS, TEXT, Meaning
 from ntkcore.figures.template import DECORATION, describe, guide, legend_entry, new_figure, plain, steady
+from ntkcore.readings.words import radius, radius_found
 
 MEANINGS = {**ATTACKS, **SOURCES}
 

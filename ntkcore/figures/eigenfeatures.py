@@ -14,7 +14,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.analysis.resampling import wilson
-from ntkcore.analysis.words import p_words
 from ntkcore.checks import whole
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import feature_groups, plural, thin, vector
@@ -29,6 +28,7 @@ from ntkcore.figures.template import (
     new_figure,
     steady,
 )
+from ntkcore.readings.words import p_words
 
 WEBGL_FROM = 3000  # dots; below, SVG is as quick, sharper when saved, and spares the browser's few WebGL contexts
 _OPACITY = 0.85

@@ -16,7 +16,6 @@ import plotly.graph_objects as go
 import torch
 
 from ntkcore.analysis.spectrum import learned_fraction
-from ntkcore.analysis.words import percent
 from ntkcore.checks import codes, whole
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import feature_groups, positive, thin, vector
@@ -35,6 +34,7 @@ from ntkcore.figures.template import (
     short,
     steady,
 )
+from ntkcore.readings.words import percent
 
 
 def eigenvalues(

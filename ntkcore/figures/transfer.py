@@ -16,12 +16,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ntkcore.analysis.words import percent, percent_within, radius
 from ntkcore.errors import DataError
 from ntkcore.figures.bands import MISSING, Band, add_band, few, from_to, known_band, known_bands, note_missing
 from ntkcore.figures.checks import plural, thin, vector, words
 from ntkcore.figures.palette import PAPER, SEQUENTIAL, SOURCES, TEXT, Meaning
 from ntkcore.figures.template import colorbar_above, describe, dress, guide, legend_entry, new_figure, plain, short
+from ntkcore.readings.words import percent, percent_within, radius
 
 PANEL, GAP, LEGEND = 190, 52, 110  # pixels: height of a panel, room between two rows of panels, legend and title
 SHORT_NAME = 6  # characters that fit under a cell of a matrix on a phone; longer names are written slantwise

@@ -14,19 +14,19 @@ from functools import cached_property, partial
 import numpy as np
 import streamlit as st
 
-from ntkcore.analysis import readings_features as readings
 from ntkcore.analysis.classes import WORDS, classify, falling
 from ntkcore.analysis.eigenfeatures import Sweep
 from ntkcore.analysis.halves import halves
 from ntkcore.analysis.label_test import cutoff, smallest_passing
 from ntkcore.analysis.tradeoff import KEPT, reported
-from ntkcore.analysis.words import percent
 from ntkcore.figures.accuracy import along_time, kept_subsets
 from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
 from ntkcore.figures.dyadic import feature_bands
 from ntkcore.figures.eigenfeatures import usefulness_robustness
 from ntkcore.figures.null import usefulness_over_null
 from ntkcore.figures.strip import strip
+from ntkcore.readings import features as readings
+from ntkcore.readings.words import percent
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_curves, read_null
 from ntkcore.runs.store import Artifact

@@ -13,9 +13,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.analysis.histories import Histories, seed_band
-from ntkcore.analysis.readings_evolution import Frozen, read_frozen
 from ntkcore.analysis.resampling import Band
 from ntkcore.figures.evolution import frozen_accuracy
+from ntkcore.readings.evolution import Frozen, read_frozen
 from ntkcore.runs.specs import REGIME_NAMES, Evolution
 from ntkcore.runs.store import Artifact
 from pages.ui.results import need_all

@@ -11,9 +11,9 @@ import streamlit as st
 
 from ntkcore import data
 from ntkcore.analysis.attacks import Attack, fgsm, pgd
-from ntkcore.analysis.words import radius
 from ntkcore.errors import NTKError
 from ntkcore.nets import MYRTLE_BLOCKS
+from ntkcore.readings.words import radius
 from ntkcore.runs.device import devices
 from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, key
 from pages.ui.checkpoints import checkpoint_control, way_back

@@ -2,28 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import spearmanr
 
-from ntkcore import SpecError, classify, fgsm
+from ntkcore import SpecError, classify
 from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK, falling
-from ntkcore.analysis.eigenfeatures import Sweep
 from ntkcore.analysis.halves import halves
-from ntkcore.analysis.spectrum import Spectrum
-
-M = 200
-
-
-def made_up(rho, kept, m=M) -> Sweep:
-    """Features right on the share rho of each class, and on kept of that under attack."""
-    labels = torch.arange(m) % 2
-    place = torch.arange(m) // 2  # of each image in its class
-    hits = torch.as_tensor(rho) * m / 2
-    before = place[:, None] < hits
-    after = before & (place[:, None] < hits * torch.as_tensor(kept))
-    answers = torch.where(before, labels[:, None], 1 - labels[:, None])
-    features = Spectrum(torch.ones(len(rho)), torch.eye(len(rho)))
-    return Sweep(features, fgsm(), answers, labels, before, after, torch.zeros_like(before))
+from tests.made_up import made_up
 
 
 def test_classes_of_made_up_features():

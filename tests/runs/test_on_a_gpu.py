@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis import consistency, evolution, readings_features
+from ntkcore.analysis import consistency, evolution
 from ntkcore.analysis.agreement import agreement as compare
 from ntkcore.analysis.frozen import solve
 from ntkcore.analysis.pictures import feature_pictures
 from ntkcore.analysis.transfer import gradient_cosine, judge, perturb_along, sign_noise
+from ntkcore.readings import features
 from ntkcore.runs import specs, stages
 from ntkcore.runs.specs import EpochSpec, Experiment, GlimpseSpec, NetSpec, Rule, StageSpec, TwinNet
 from ntkcore.runs.stages import STAGES
@@ -141,8 +142,8 @@ def by_the_library(e: Experiment, device: str) -> dict[str, torch.Tensor]:
     sweep = ntk.eigenfeatures(k, x, y, x_test, y_test, ntk.fgsm(0.03))
     classes = ntk.classify(sweep, fdr=0.3)
     null = sweep.permuted(20)
-    assert readings_features.read_sweep(sweep, classes, null, 0.3)
-    assert readings_features.read_tail(sweep, null, 3)
+    assert features.read_sweep(sweep, classes, null, 0.3)
+    assert features.read_tail(sweep, null, 3)
     assert consistency.tally(sweep, 0.3, 0.5).features == len(classes)
     match = consistency.match_features(s.vectors, s.vectors, 4)
     gradients = consistency.feature_gradients(k, s, x, x_test[:2], range(4))

@@ -64,7 +64,7 @@ def _alone(script: Script, experiment: Experiment) -> None:
     ball = "" if norm == "linf" else f", norm={literal(norm)}"
     script.use("torch")
     script.use("ntkcore.analysis.flips", "margin_along_eps")
-    script.use("ntkcore.analysis.readings_kernel", "read_flip")
+    script.use("ntkcore.readings.kernel", "read_flip")
     script.add(
         f"""
         one = attack(f, image[None], label[None])
@@ -109,7 +109,7 @@ def _through(experiment: Experiment, task: Task, index: int, source: str, target
     script, eps = begin(experiment.infinite().replace(kind="ntk")), experiment.attack.eps
     script.use("math")
     script.use("numpy")
-    script.use("ntkcore.analysis.readings_kernel", "read_flip")
+    script.use("ntkcore.readings.kernel", "read_flip")
     script.use("ntkcore.analysis.transfer", "judge", "perturb_along")
     script.use("ntkcore.figures.attack", "first_flip")
     script.add(f"s = {eigenpairs(experiment)}")

@@ -16,7 +16,7 @@ def consistency_lines(experiments: Mapping[str, Experiment], one: str, two: str)
     names = ("feature_gradients", "match_features", "matched_gradient_cosine", "name_pairs", "tally")
     script.use("ntkcore.analysis.consistency", *names)
     readings = ("read_alignment", "read_answer", "read_matched", "read_overlap", "read_tallies")
-    script.use("ntkcore.analysis.readings_consistency", *readings)
+    script.use("ntkcore.readings.consistency", *readings)
     script.add(entries("nets", {name: net(e.net) for name, e in experiments.items()}))
     if first.inputs != "raw":
         script.add(f"inputs = {mapped(first.inputs)}")

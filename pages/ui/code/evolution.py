@@ -102,7 +102,7 @@ def _frozen(script: Script, e: Evolution) -> None:
 def _told(script: Script, e: Evolution, share: float, look: int) -> None:
     """What they say together: curves as lists, and the page's sentences."""
     readings = ("accuracy", "claim", "concentration", "late_velocity", "lazy", "thresholds")
-    script.use("ntkcore.analysis.readings_evolution", *(f"read_{name}" for name in readings))
+    script.use("ntkcore.readings.evolution", *(f"read_{name}" for name in readings))
     script.use("ntkcore.analysis.evolution", "THRESHOLDS")
     script.space()
     script.add(
@@ -141,7 +141,7 @@ def _told(script: Script, e: Evolution, share: float, look: int) -> None:
     )
     if e.freeze:
         script.use("numpy")
-        script.use("ntkcore.analysis.readings_evolution", "Frozen", "read_frozen")
+        script.use("ntkcore.readings.evolution", "Frozen", "read_frozen")
         script.add(
             f"""
             kinds = "test_clean", "test_pgd", "train_clean"

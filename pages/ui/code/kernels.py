@@ -15,7 +15,7 @@ def overview_lines(experiment: Experiment) -> str:
     script, a = begin(experiment), experiment.attack
     script.use("ntkcore.analysis.eigenfeatures", "majority_share")
     script.use("ntkcore.analysis.predict", "correct")
-    script.use("ntkcore.analysis.readings_kernel", "read_prediction")
+    script.use("ntkcore.readings.kernel", "read_prediction")
     script.add(f"f = {fitted(experiment)}")
     script.add(f"attack = {attack(a)}")
     script.add(f"strong = {attack(pgd(a.eps, max(a.steps, PGD_STEPS), norm=a.norm))}")
@@ -56,7 +56,7 @@ def spectrum_lines(experiment: Experiment, time: float, pair: tuple[int, int]) -
     of the kernel and of a pair of eigenvectors."""
     script = begin(experiment)
     script.use("ntkcore.analysis.spectrum", "label_energy", "learned_fraction")
-    script.use("ntkcore.analysis.readings_kernel", "read_spectrum")
+    script.use("ntkcore.readings.kernel", "read_spectrum")
     script.add(
         f"""
         K = k({images("x_train", experiment)})
@@ -82,7 +82,7 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
     script.use("ntkcore.analysis.halves", "halves")
     script.use("ntkcore.analysis.tradeoff", "along_time", "band_sums", "kept_features")
     names = ("bands", "falling", "feature", "kept", "null", "sweep", "tail", "time", *(("split",) if at else ()))
-    script.use("ntkcore.analysis.readings_features", *(f"read_{name}" for name in names))
+    script.use("ntkcore.readings.features", *(f"read_{name}" for name in names))
     script.add(f"attack = {attack(experiment.attack)}")
     script.add("data = task.x_train, task.y_train, task.x_test, task.y_test")
     script.add(f"s = {eigenpairs(experiment)}")

@@ -152,7 +152,7 @@ def _accuracies(script: Script, story: Story, words: str) -> None:
                 print(f"{{name}}: {{read_beside(*means_apart(own, twin))}}")
             """
         )
-    script.use("ntkcore.analysis.readings_transfer", *readings)
+    script.use("ntkcore.readings.transfer", *readings)
 
 
 def _images(script: Script, shown: str) -> None:

@@ -6,14 +6,14 @@ import torch
 
 from ntkcore.analysis.agreement import Agreement
 from ntkcore.analysis.consistency import FeatureCount, Match
-from ntkcore.analysis.readings_consistency import (
+from ntkcore.analysis.resampling import Band
+from ntkcore.readings.consistency import (
     read_alignment,
     read_answer,
     read_matched,
     read_overlap,
     read_tallies,
 )
-from ntkcore.analysis.resampling import Band
 
 NAMES = ["FC(1)", "Conv(2)", "Myrtle-5"]
 PAIRS = [(0, 1), (0, 2), (1, 2)]

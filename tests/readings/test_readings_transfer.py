@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from ntkcore.analysis.readings_transfer import (
+from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.storyline import Along
+from ntkcore.errors import DataError
+from ntkcore.readings.transfer import (
     read_beside,
     read_cosine,
     read_cover,
@@ -12,9 +15,6 @@ from ntkcore.analysis.readings_transfer import (
     read_white_box,
     read_zero,
 )
-from ntkcore.analysis.resampling import Band
-from ntkcore.analysis.storyline import Along
-from ntkcore.errors import DataError
 
 NAN = float("nan")
 UNKNOWN = (NAN, NAN, NAN)

@@ -5,14 +5,14 @@ import re
 import numpy as np
 import pytest
 import torch
-from test_classes import made_up
 
-from ntkcore.analysis import readings_features as readings
 from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK, Falling
 from ntkcore.analysis.halves import halves
 from ntkcore.analysis.label_test import Null, images_needed
 from ntkcore.analysis.resampling import Band, share_band
 from ntkcore.analysis.tradeoff import Curve, Judged
+from ntkcore.readings import features as readings
+from tests.made_up import made_up
 
 ATTACK = "FGSM"
 WORSE, GUESS, BETTER = 0.3, 0.5, 0.7  # shares of right answers, told from 0.5 by intervals of 0.1 to both sides

@@ -30,7 +30,7 @@ from ntkcore.analysis.seeds import (
     gain,
     ratio,
 )
-from ntkcore.analysis.words import percent, within
+from ntkcore.readings.words import percent, within
 
 BASE = "standard"
 UNDERFIT = 5.0  # points: a frozen net that fits its training images this much worse than the whole run is underfit

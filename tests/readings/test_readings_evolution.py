@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ntkcore.analysis.evolution import THRESHOLDS, Concentration
-from ntkcore.analysis.readings_evolution import (
+from ntkcore.analysis.seeds import HOLDS, IN_PART, NOT_HERE, UNKNOWN
+from ntkcore.readings.evolution import (
     Frozen,
     median_seed,
     read_accuracy,
@@ -17,7 +18,6 @@ from ntkcore.analysis.readings_evolution import (
     read_lazy,
     read_thresholds,
 )
-from ntkcore.analysis.seeds import HOLDS, IN_PART, NOT_HERE, UNKNOWN
 
 VERDICTS = (HOLDS, IN_PART, NOT_HERE, UNKNOWN)
 

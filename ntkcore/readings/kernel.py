@@ -11,7 +11,7 @@ import numpy as np
 from ntkcore.analysis.flips import BISECTIONS
 from ntkcore.analysis.resampling import Resampling, share_band
 from ntkcore.analysis.spectrum import effective_rank, top_mass
-from ntkcore.analysis.words import percent, percent_within, points, points_within, radius, radius_found
+from ntkcore.readings.words import percent, percent_within, points, points_within, radius, radius_found
 
 MOST = 0.5  # an attack works that takes more than this share of what a prediction has over guessing
 

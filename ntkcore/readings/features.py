@@ -18,7 +18,7 @@ from ntkcore.analysis.eigenfeatures import Sweep
 from ntkcore.analysis.label_test import MODEST, Null, cutoff, images_needed, smallest_passing
 from ntkcore.analysis.resampling import Band, Resampling, share_band
 from ntkcore.analysis.tradeoff import Curve, Judged, bands
-from ntkcore.analysis.words import p_words, percent, percent_within, span, within
+from ntkcore.readings.words import p_words, percent, percent_within, span, within
 
 
 def read_bands(curve: Curve, features: int, chance: float, attack: str, m: int) -> str:

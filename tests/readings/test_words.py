@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ntkcore.analysis.words import p_words, percent, percent_within, points, points_within, radius, span, within
+from ntkcore.readings.words import p_words, percent, percent_within, points, points_within, radius, span, within
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import binomtest, entropy
 
-from ntkcore.analysis.readings_kernel import read_flip, read_prediction, read_spectrum
+from ntkcore.readings.kernel import read_flip, read_prediction, read_spectrum
 
 INF = float("inf")
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from ntkcore.analysis.resampling import Band
 from ntkcore.analysis.storyline import Along
-from ntkcore.analysis.words import percent, percent_within, points_within, within
 from ntkcore.errors import DataError
+from ntkcore.readings.words import percent, percent_within, points_within, within
 
 NOISE_CHEAP, NOISE_DEAR = 0.02, 0.1  # accuracy: below, noise does next to nothing; above, it does a lot
 FEW_SEEDS = 5  # fewer of them, and the bootstrap makes too little of how seeds differ
