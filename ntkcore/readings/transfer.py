@@ -74,7 +74,7 @@ def read_noise(cost: Band, eps_words: str) -> str:
         return ""
     words = f"Random signs of {eps_words} cost at most {_points(cost)} of accuracy"
     if cost.low[0] <= 0:
-        words += ", which cannot be told from nothing"
+        words = f"Random signs of {eps_words} cost no accuracy that can be told (at most {_points(cost)})"
     if cost.high[0] < NOISE_CHEAP:
         return f"{words}: what the attacks take beyond that is due to their direction."
     if cost.low[0] < NOISE_DEAR:
