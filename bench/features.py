@@ -21,6 +21,7 @@ from bench.measure import Seconds, timed
 from bench.peers import MISSING, Peer, neural_tangents
 from ntkcore.analysis.eigenfeatures import Sweep, feature_bank
 from ntkcore.data.sources import data_root
+from ntkcore.nets import FAMILIES
 
 CIFAR = ntk.DataSpec(name="cifar10", classes=("airplane", "automobile"), n_train=2000, n_test=100)
 
@@ -39,7 +40,7 @@ class Case:
 
     @property
     def net(self) -> ntk.Net:
-        return {"fc": ntk.fc, "conv": ntk.conv, "myrtle": ntk.myrtle}[self.family](self.depth)
+        return FAMILIES[self.family].make(self.depth)
 
 
 CASES = (

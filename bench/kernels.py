@@ -18,8 +18,7 @@ from torch import Tensor
 import ntkcore as ntk
 from bench.measure import timed
 from bench.peers import MISSING, Peer, neural_tangents
-
-FAMILIES = {"fc": ntk.fc, "conv": ntk.conv, "myrtle": ntk.myrtle}
+from ntkcore.nets import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Case:
 
     @property
     def net(self) -> ntk.Net:
-        return FAMILIES[self.family](self.depth)
+        return FAMILIES[self.family].make(self.depth)
 
     def images(self, n: int, device: str = "cpu") -> Tensor:
         levels = np.random.default_rng(0).integers(0, 256, (n, *self.shape)).astype(np.float32)

@@ -13,7 +13,7 @@ finite twin::
     ntkcore.kernel_fn(net)(x)                                              # -> [n, n]
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -300,6 +300,25 @@ def myrtle(depth: int = 5, W_std: float = 2**0.5, b_std: float = 0.1, activation
     first, second, third = MYRTLE_BLOCKS[depth]
     layers = (*one, *one * first, AvgPool(), *one * second, AvgPool(), *one * third, GlobalAvgPool())
     return Net((*layers, Dense(W_std, b_std)), f"Myrtle-{depth}")
+
+
+@dataclass(frozen=True)
+class Family:
+    """Nets that differ in their depth. make: ``(depth, W_std, b_std, activation) -> Net``; depths: all there are;
+    usual: the one to begin with."""
+
+    title: str
+    make: Callable[..., Net]
+    depths: Sequence[int]
+    usual: int
+
+
+FamilyName = Literal["fc", "conv", "myrtle"]
+FAMILIES: Mapping[FamilyName, Family] = {  # by what their kernels cost
+    "fc": Family("FC", fc, range(1, 21), 1),
+    "conv": Family("Conv", conv, range(1, 21), 2),
+    "myrtle": Family("Myrtle", myrtle, tuple(MYRTLE_BLOCKS), 5),
+}
 
 
 # -- finite layers in NTK parameterisation -----------------------------------------------------------------------

@@ -12,7 +12,6 @@ et al. 2018) is several smaller ones. Pixel units throughout::
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +19,13 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ntkcore import checks
+from ntkcore.analysis.balls import BALLS, Norm, in_pixels
 from ntkcore.analysis.predict import correct
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.modes import plain
 from ntkcore.validation import Spec
 
 Predictor = Callable[[Tensor], Tensor]
-Norm = Literal["linf", "l2"]
 PREDICTOR = "A predictor maps images [m, C, H, W] to outputs [m, c]; fit and finite_net make one."
 MAKERS = "fgsm and pgd make one."
 
@@ -80,6 +79,11 @@ class Attack(Spec):
     step_size: float = Field(8 / 255, ge=0, le=1e6, allow_inf_nan=False)
     random_start: bool = False
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @property
+    def one_step(self) -> bool:
+        """Whether it is one gradient step from the image itself: FGSM, where that step is not cut short."""
+        return self.steps == 1 and not self.random_start
 
     @model_validator(mode="after")
     def _pixel_units(self) -> "Attack":
@@ -154,8 +158,8 @@ class Attack(Spec):
         assert bool(inside), "a perturbed image left [0, 1]"
 
     def __str__(self) -> str:
-        name = "FGSM" if self.steps == 1 and not self.random_start and self.step_size >= self.eps else "PGD"
-        ball = {"linf": "ℓ∞", "l2": "ℓ2"}[self.norm]
+        name = "FGSM" if self.one_step and self.step_size >= self.eps else "PGD"
+        ball = BALLS[self.norm].sign
         many = "" if name == "FGSM" else f", {self.steps} steps of {in_pixels(self.step_size, self.norm)}"
         start = ", random start" if self.random_start else ""
         return f"{name} {ball} eps {in_pixels(self.eps, self.norm)}{many}{start}"
@@ -221,14 +225,6 @@ def project(z: Tensor, x: Tensor, radius: Tensor, norm: Norm) -> Tensor:
         delta = z - x
         z = x + delta * torch.clamp(radius / _norm(delta).clamp(min=1e-30), max=1.0)
     return z.clamp(0, 1)
-
-
-def in_pixels(size: float, norm: Norm = "linf") -> str:
-    """A radius in words: linf in 255ths when that is a round number, else the plain number."""
-    levels = size * 255
-    if norm == "linf" and 0 < levels < 256 and abs(levels - round(levels)) < 1e-6:
-        return f"{round(levels)}/255"
-    return f"{size:.3g}"
 
 
 def _direction(gradient: Tensor, norm: Norm) -> Tensor:

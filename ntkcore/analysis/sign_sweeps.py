@@ -44,7 +44,7 @@ class SignSweep:
 
 def covers(bank: "Bank", attack: Attack) -> bool:
     """Whether the attack is one step of signs, on predictors with one inner value."""
-    return attack.norm == "linf" and attack.steps == 1 and not attack.random_start and bank.weights.shape[-1] == 1
+    return attack.norm == "linf" and attack.one_step and bank.weights.shape[-1] == 1
 
 
 def sweep_by_signs(

@@ -10,11 +10,11 @@ positive::
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
 
+from ntkcore.analysis.balls import BALLS, Norm
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import plural, thin, vector, words
 from ntkcore.figures.images import data_uri, image_stack, montage
@@ -42,7 +42,7 @@ def margin_along_eps(
     margins: Mapping[str, np.ndarray],
     flips: Mapping[str, float] | None = None,
     *,
-    norm: Literal["linf", "l2"] = "linf",
+    norm: Norm = "linf",
     eps_mark: float | None = None,
     dark: bool = False,
 ) -> go.Figure:
@@ -61,7 +61,7 @@ def margin_along_eps(
     if unknown or not margins:
         raise DataError(f"margins are keyed by {sorted(margins)}; use one or more of {', '.join(MEANINGS)}.")
     lines = {key: vector(margins[key], f"margins of {key}", eps.size) for key in MEANINGS if key in margins}
-    unit, here = (255.0, "ε = %{x:.4g}/255") if norm == "linf" else (1.0, "ε = %{x:.4g}")
+    unit, here = BALLS[norm].unit, "ε = " + BALLS[norm].in_units("%{x:.4g}")
     lowest, highest = min(0.0, *map(np.min, lines.values())), max(0.0, *map(np.max, lines.values()))
     pad = 0.08 * float(highest - lowest or 1.0)
     bounds = [float(lowest) - pad, float(highest) + pad]
@@ -98,7 +98,7 @@ def margin_along_eps(
             "yanchor": "top",
         }
         fig.add_annotation(text="chosen ε", **place)
-    across = "attack radius ε, in 1/255" if norm == "linf" else "attack radius ε (ℓ2 norm)"
+    across = f"attack radius ε, {BALLS[norm].unit_in_words}"
     last = float(eps[-1] * unit)
     fig.update_xaxes(title_text=across, range=[-0.02 * last, 1.02 * last], zeroline=False)
     fig.update_yaxes(title_text="margin (positive = right)", range=bounds, zeroline=False)

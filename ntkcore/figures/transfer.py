@@ -10,12 +10,12 @@ test images (Tsilivis & Kempe 2022, section 3, compare the same attacks)::
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ntkcore.analysis.balls import BALLS, Norm
 from ntkcore.errors import DataError
 from ntkcore.figures.bands import MISSING, Band, add_band, few, from_to, known_band, known_bands, note_missing
 from ntkcore.figures.checks import plural, thin, vector, words
@@ -33,7 +33,7 @@ def accuracy_along_eps(
     eps: np.ndarray,
     panels: Mapping[str, Mapping[str, Band]],
     *,
-    norm: Literal["linf", "l2"] = "linf",
+    norm: Norm = "linf",
     eps_mark: float | None = None,
     chance: float | None = None,
     columns: int = 2,
@@ -56,9 +56,9 @@ def accuracy_along_eps(
     lines = {title: known_bands(bands, title, eps.size, tuple(SOURCES)) for title, bands in panels.items()}
     count, columns = len(lines), max(1, min(columns, len(lines)))
     fig = _grid(count, columns, dark)
-    unit, across = (255.0, "ε = %{x:.4g}/255") if norm == "linf" else (1.0, "ε = %{x:.4g}")
+    unit, across = BALLS[norm].unit, "ε = " + BALLS[norm].in_units("%{x:.4g}")
     last = float(eps[-1] * unit)
-    title = ("radius ε" if columns < 3 else "ε") + (", in 1/255" if norm == "linf" else " (ℓ2 norm)")
+    title = f"{'radius ' * (columns < 3)}ε, {BALLS[norm].unit_in_words}"
     for k, (net, bands) in enumerate(lines.items()):
         place = {"row": k // columns + 1, "col": k % columns + 1}
         for key, band in bands.items():

@@ -10,6 +10,8 @@
     radius(0.05)                                # "12.75/255"
 """
 
+from ntkcore.analysis.balls import BALLS, Norm
+
 SMALLEST_P = 1e-15  # below, a p-value is not told: its rounding errors are no smaller
 
 
@@ -40,14 +42,14 @@ def within(value: float, low: float, high: float, number: str) -> str:
     return "{} [{}, {}]".format(*(f"{one:{sign}z{digits}}" for one in (value, low, high)))
 
 
-def radius(eps: float, norm: str = "linf") -> str:
+def radius(eps: float, norm: Norm = "linf") -> str:
     """A radius in pixel units: of the linf ball in 255ths."""
-    return f"{255 * eps:.4g}/255" if norm == "linf" else f"{eps:.4g}"
+    return BALLS[norm].in_units(f"{BALLS[norm].unit * eps:.4g}")
 
 
-def radius_found(eps: float, norm: str = "linf") -> str:
+def radius_found(eps: float, norm: Norm = "linf") -> str:
     """A radius that was searched for, to a hundredth of a grey level or of the unit of l2: "3.21/255"."""
-    unit = 255 if norm == "linf" else 1
+    unit = BALLS[norm].unit
     return radius(round(unit * eps, 2) / unit, norm) if unit * eps >= 0.005 else f"below {radius(0.01 / unit, norm)}"
 
 

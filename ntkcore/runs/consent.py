@@ -15,6 +15,7 @@ from typing import Any
 
 from ntkcore import data
 from ntkcore.errors import NTKError
+from ntkcore.nets import FAMILIES
 from ntkcore.runs import costs, memory, specs
 from ntkcore.runs.costs import Estimate
 from ntkcore.runs.device import devices
@@ -157,7 +158,7 @@ def _narrower_nets(wanted: Sequence[specs.StageSpec]) -> Steps:
 def _fewer_nets(wanted: Sequence[specs.StageSpec]) -> Steps:
     """Without the nets of largest covariances, one after the other, as long as two are left."""
     nets = {spec: _nets(spec) for spec in wanted}
-    order = ("fc", "conv", "myrtle")
+    order = list(FAMILIES)
     every = sorted({net for found in nets.values() for net in found}, key=lambda n: (order.index(n.family), n.depth))
     left_out: list[specs.NetSpec] = []
     while len(every) > 2:

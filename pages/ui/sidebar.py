@@ -11,8 +11,9 @@ import streamlit as st
 
 from ntkcore import data
 from ntkcore.analysis.attacks import Attack, fgsm, pgd
+from ntkcore.analysis.balls import BALLS
 from ntkcore.errors import NTKError
-from ntkcore.nets import MYRTLE_BLOCKS
+from ntkcore.nets import FAMILIES
 from ntkcore.readings.words import radius
 from ntkcore.runs.device import devices
 from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, key
@@ -20,9 +21,8 @@ from pages.ui.checkpoints import checkpoint_control, way_back
 from pages.ui.navigation import set_controls
 from pages.ui.plain import complaint
 
-FAMILIES = {"FC": "fc", "Conv": "conv", "Myrtle": "myrtle"}
-DEPTHS = {"FC": list(range(1, 11)), "Conv": list(range(1, 11)), "Myrtle": list(MYRTLE_BLOCKS)}
-FIRST_DEPTH = {"FC": 1, "Conv": 2, "Myrtle": 5}
+TITLES = {family.title: name for name, family in FAMILIES.items()}
+DEEPEST = 10  # what is offered; descriptions may go deeper
 # What the Transfer page begins with: a convolution of width w costs w^2 at every pixel.
 FIRST_WIDTHS = {"fc": [32, 128, 512, 2048], "conv": [8, 32, 128], "myrtle": [8, 16, 32]}
 FIRST_RADIUS = {"linf": 16.0, "l2": 2.0}
@@ -82,8 +82,8 @@ def draw(page: str) -> None:
 
 def apply(chosen: Experiment) -> None:
     """Set every control to ``chosen``; to be used in a button's callback, so that the URL follows."""
-    family = next(label for label, family in FAMILIES.items() if family == chosen.net.family)
-    is_fgsm = chosen.attack.steps == 1 and not chosen.attack.random_start
+    family = FAMILIES[chosen.net.family].title
+    is_fgsm = chosen.attack.one_step
     values = {
         "data": chosen.data.name,
         "classes": list(chosen.data.classes),
@@ -105,7 +105,7 @@ def apply(chosen: Experiment) -> None:
         "ridge": chosen.ridge,
         "attack": "FGSM" if is_fgsm else "PGD",
         "norm": chosen.attack.norm,
-        "eps": chosen.attack.eps * (255 if chosen.attack.norm == "linf" else 1),
+        "eps": chosen.attack.eps * BALLS[chosen.attack.norm].unit,
         "steps": 10 if is_fgsm else chosen.attack.steps,
         "start": chosen.attack.random_start,
         "fdr": chosen.rule.fdr,
@@ -223,8 +223,8 @@ def _first_classes(known: data.Source) -> list[str]:
 def _net(disabled: bool) -> NetSpec:
     family = st.segmented_control(
         "Architecture",
-        list(FAMILIES),
-        default="FC",
+        list(TITLES),
+        default=FAMILIES[DEFAULT.net.family].title,
         required=True,
         key="net",
         bind="query-params",
@@ -232,11 +232,12 @@ def _net(disabled: bool) -> NetSpec:
         width="stretch",
         disabled=disabled,
     )
-    options = DEPTHS[family]
+    kind = FAMILIES[TITLES[family]]
+    options = [depth for depth in kind.depths if depth <= DEEPEST]
     depth = st.selectbox(
         "Depth",
         options,
-        index=options.index(FIRST_DEPTH[family]),
+        index=options.index(kind.usual),
         key="depth",
         bind="query-params",
         help="Hidden layers; Myrtle comes in three depths.",
@@ -249,13 +250,14 @@ def _net(disabled: bool) -> NetSpec:
         activation = st.segmented_control(
             "Activation", ["relu", "erf"], default="relu", required=True, key="act", **bound
         )
-    return NetSpec(family=FAMILIES[family], depth=depth, W_std=w, b_std=b, activation=activation)
+    return NetSpec(family=TITLES[family], depth=depth, W_std=w, b_std=b, activation=activation)
 
 
 def _family_changed() -> None:
-    st.session_state.depth = FIRST_DEPTH[st.session_state.net]
+    family = TITLES[st.session_state.net]
+    st.session_state.depth = FAMILIES[family].usual
     if "widths" in st.session_state:  # of nets of another kind
-        st.session_state.widths = FIRST_WIDTHS[FAMILIES[st.session_state.net]]
+        st.session_state.widths = FIRST_WIDTHS[family]
 
 
 def _attack() -> Attack:
@@ -263,13 +265,13 @@ def _attack() -> Attack:
     kind = left.segmented_control(
         "Attack", ["FGSM", "PGD"], default="FGSM", required=True, key="attack", bind="query-params", width="stretch"
     )
-    norm = right.selectbox("Ball", ["linf", "l2"], key="norm", bind="query-params", on_change=_norm_changed)
+    norm = right.selectbox("Ball", list(BALLS), key="norm", bind="query-params", on_change=_norm_changed)
     if norm == "linf":
         label, top, step = "Radius eps, in 1/255", 255.0, 1.0
     else:
         label, top, step = "Radius eps, l2 norm of the pixels", 100.0, 0.1
     eps = st.number_input(label, 0.0, top, 8.0, step, format="%.2f", key="eps", bind="query-params")
-    size = eps / 255 if norm == "linf" else eps
+    size = eps / BALLS[norm].unit
     if kind == "FGSM":
         return fgsm(size, norm)
     left, right = st.columns(2, vertical_alignment="bottom")
@@ -283,7 +285,7 @@ def _norm_changed() -> None:
     st.session_state.eps = 8.0 if norm == "linf" else 1.0
     if "radius" in st.session_state:
         st.session_state.radius = FIRST_RADIUS[norm]
-        st.session_state["at"] = radius_in_words(FIRST_RADIUS[norm] / (255 if norm == "linf" else 1) / 2, norm)
+        st.session_state["at"] = radius_in_words(FIRST_RADIUS[norm] / BALLS[norm].unit / 2, norm)
 
 
 def radius_in_words(eps: float, norm: str) -> str:

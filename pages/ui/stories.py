@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from ntkcore.analysis.balls import BALLS
 from ntkcore.analysis.storyline import Storyline
 from ntkcore.analysis.strongest import available
 from ntkcore.errors import NTKError
@@ -37,8 +38,8 @@ def story_controls(experiment: Experiment) -> Story:
     )
     seeds = b.number_input("Seeds", 1, 5, 2, key="seeds", bind="query-params")
     norm = experiment.attack.norm
-    unit = 255.0 if norm == "linf" else 1.0
-    label = "Largest radius, in 1/255" if norm == "linf" else "Largest radius, ℓ2"
+    unit = BALLS[norm].unit
+    label = f"Largest radius, {BALLS[norm].unit_in_words}"
     radius = c.number_input(
         label,
         0.0,
@@ -112,13 +113,13 @@ def story_controls(experiment: Experiment) -> Story:
 
 def _radius_changed(norm: str) -> None:
     """Another largest radius: the numbers below are at half of it again."""
-    unit = 255.0 if norm == "linf" else 1.0
+    unit = BALLS[norm].unit
     st.session_state["at"] = radius_in_words(radii(st.session_state.radius / unit)[-2], norm)
 
 
 def choices(story: Story) -> dict[str, object]:
     """The page's controls, by their keys, for a story whose radii are halves of one another."""
-    unit = 255.0 if story.norm == "linf" else 1.0
+    unit = BALLS[story.norm].unit
     return {
         "widths": list(story.widths),
         "seeds": story.seeds,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ntkcore.analysis.balls import BALLS
 from ntkcore.runs import specs
 from pages.ui import evolutions, run_figures, stories
 from pages.ui.architectures import ARCHITECTURES
@@ -93,8 +94,7 @@ def _of_model(model: specs.Model | specs.Noise) -> dict[str, object]:
 
 
 def _of_perturb(spec: specs.PerturbSpec) -> dict[str, object]:
-    unit = 255.0 if spec.norm == "linf" else 1.0
-    return {"radius": max(spec.eps) * unit} | _of_model(spec.source)
+    return {"radius": max(spec.eps) * BALLS[spec.norm].unit} | _of_model(spec.source)
 
 
 def _of_transfer(spec: specs.TransferSpec) -> dict[str, object]:

@@ -9,7 +9,7 @@ A story is not a stage: it names the transfers that tell it, in the order in whi
 
 from pydantic import Field, field_validator, model_validator
 
-from ntkcore.analysis.attacks import Norm
+from ntkcore.analysis.balls import Norm
 from ntkcore.architectures import ARCHITECTURES
 from ntkcore.runs.stages import KernelModel, KernelSpec, NetworkSpec, Noise, PerturbSpec, TransferSpec, TwinSpec
 from ntkcore.training import LAZY, PLAIN, Training

@@ -19,14 +19,13 @@ from ntkcore.runs.stages.phrases import attack_in_words, unusual
 from ntkcore.training import Schedule
 from ntkcore.validation import Spec
 
-Family = Literal["fc", "conv", "myrtle"]
 Regime = Literal["standard", "fgsm", "pgd"]
 
 
 class NetSpec(Spec):
     """An architecture of the paper: family, depth (hidden layers; 5, 7 or 10 for Myrtle), W_std, b_std, activation."""
 
-    family: Family = "fc"
+    family: nets.FamilyName = "fc"
     depth: int = Field(1, ge=1, le=20)
     W_std: float = Field(2**0.5, gt=0, le=10, allow_inf_nan=False)
     b_std: float = Field(0.1, ge=0, le=10, allow_inf_nan=False)
@@ -34,13 +33,14 @@ class NetSpec(Spec):
 
     @model_validator(mode="after")
     def _buildable(self) -> "NetSpec":
-        if self.family == "myrtle" and self.depth not in nets.MYRTLE_BLOCKS:
-            raise ValueError(f"Myrtle has depth 5, 7 or 10; got {self.depth}.")
+        family = nets.FAMILIES[self.family]
+        if self.depth not in family.depths:
+            *most, last = map(str, family.depths)
+            raise ValueError(f"{family.title} has depth {', '.join(most)} or {last}; got {self.depth}.")
         return self
 
     def build(self) -> nets.Net:
-        make = {"fc": nets.fc, "conv": nets.conv, "myrtle": nets.myrtle}[self.family]
-        return make(self.depth, self.W_std, self.b_std, self.activation)
+        return nets.FAMILIES[self.family].make(self.depth, self.W_std, self.b_std, self.activation)
 
     def in_words(self) -> list[str]:
         """Its name, and what is unusual about it: ["FC(1)", "W_std 2"]."""

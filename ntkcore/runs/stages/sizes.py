@@ -120,7 +120,7 @@ class KernelSize:
 
     def by_signs(self, attack: Attack, values: int) -> bool:
         """Whether predictors are attacked by an expansion around each test image."""
-        once = values == 1 and attack.norm == "linf" and attack.steps == 1 and not attack.random_start
+        once = values == 1 and attack.norm == "linf" and attack.one_step
         return self.loops and self.dense and once
 
     def _by_signs(self, predictors: int, rates: Rates) -> float:

@@ -11,7 +11,8 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, Norm, Predictor, fgsm, in_pixels, pgd
+from ntkcore.analysis.attacks import Attack, Predictor, fgsm, pgd
+from ntkcore.analysis.balls import Norm, in_pixels
 from ntkcore.analysis.strongest import autoattack
 from ntkcore.analysis.transfer import perturb_along, sign_noise
 from ntkcore.data import DataSpec
