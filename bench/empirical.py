@@ -4,8 +4,7 @@ The tutorial's function (docs.pytorch.org, "Neural Tangent Kernels", "Jacobian c
 of all weights by ``vmap(jacrev(functional_call))`` for x1 and again for x2, then ``einsum('Naf,Mbf->NMab')`` a
 parameter, summed. Here x1 = x2 = x, and it is also said how it would fare if it knew that and made one Jacobian.
 neural-tangents has the same weights and computes, compiled by jit, in that of its three ways (Novak et al. 2022) that
-is fastest here. All take turns in one run, in float32 (the product also with gradients in bfloat16, where the
-processor has instructions for them), so that a busy moment meets all; on a busy machine compare the
+is fastest here. All take turns in one run, in float32, so that a busy moment meets all; on a busy machine compare the
 processor time. Memory is the process's peak during a call, less what it held before (Linux; results count, images do
 not), and an error the largest difference over the largest entry.
 """
@@ -30,7 +29,6 @@ import ntkcore as ntk
 from bench.measure import Seconds, forget_peak, memory, timed
 from bench.peers import MISSING, Peer, neural_tangents
 from ntkcore.architectures import build
-from ntkcore.kernels import bfloat16
 
 
 @dataclass(frozen=True)
@@ -74,24 +72,19 @@ def measure(case: Case, rounds: int, device: str = "cpu", peer: Peer | None = No
     """All ways in turn, after calls of each that also give the memory and the error."""
     module, x = case.make(device)
     torch.backends.cudnn.allow_tf32 = False  # the tutorial's way in single precision too
-    products = {"product": lambda: ntk.empirical_ntk(module, x)}
-    if bfloat16.fast() and device == "cpu":
-        products["product, bfloat16"] = lambda: ntk.empirical_ntk(module, x, allow_bfloat16=True)
-    ours = {name: peak(product) for name, product in products.items()}
-    peers, expected = peak(lambda: jacobian_contraction(module, x, x)[0])
-    for name, (memory_of_it, theta) in ours.items():
-        print(f"    {name}: error {_error(theta, expected):.1e}, peak memory {memory_of_it}")
-    print(f"    peak memory of the tutorial's way {peers}")
+    ours, theta = peak(lambda: ntk.empirical_ntk(module, x))
+    theirs, expected = peak(lambda: jacobian_contraction(module, x, x)[0])
+    print(f"    product: error {_error(theta, expected):.1e}, peak memory {ours}")
+    print(f"    peak memory of the tutorial's way {theirs}")
     if peer is not None:
-        peer, words = fastest_way(peer, module, x, ours["product"][1])
+        peer, words = fastest_way(peer, module, x, theta)
         print(f"    neural-tangents: {words}", flush=True)
-    del ours, theta, expected
+    del theta, expected
     seconds: dict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
-        for name, product in products.items():
-            start = time.process_time()
-            seconds[name].append(timed(product)[0])
-            seconds[f"{name}, of all cores"].append(time.process_time() - start)
+        start = time.process_time()
+        seconds["product"].append(timed(lambda: ntk.empirical_ntk(module, x))[0])
+        seconds["product, of all cores"].append(time.process_time() - start)
         start = time.process_time()
         whole, (_, second) = timed(lambda: jacobian_contraction(module, x, x))
         seconds["tutorial"].append(whole)
@@ -102,13 +95,12 @@ def measure(case: Case, rounds: int, device: str = "cpu", peer: Peer | None = No
     for name, taken in seconds.items():
         print(f"    {name:<31} {Seconds(taken)}")
     median = {name: Seconds(taken).median for name, taken in seconds.items()}
-    for name in products:
-        words = f"    {name}: {median['tutorial'] / median[name]:.1f} times as fast as the tutorial's way"
-        words += f" ({median['tutorial, of all cores'] / median[f'{name}, of all cores']:.1f} in processor time,"
-        words += f" {median['tutorial, one Jacobian'] / median[name]:.1f} if one Jacobian did)"
-        if peer is not None:
-            words += f", {median['neural-tangents'] / median[name]:.1f} times as neural-tangents"
-        print(words, flush=True)
+    words = f"    product: {median['tutorial'] / median['product']:.1f} times as fast as the tutorial's way"
+    words += f" ({median['tutorial, of all cores'] / median['product, of all cores']:.1f} in processor time,"
+    words += f" {median['tutorial, one Jacobian'] / median['product']:.1f} if one Jacobian did)"
+    if peer is not None:
+        words += f", {median['neural-tangents'] / median['product']:.1f} times as neural-tangents"
+    print(words, flush=True)
 
 
 def fastest_way(peer: Peer, module: nn.Sequential, x: Tensor, theta: Tensor) -> tuple[Peer | None, str]:

@@ -605,8 +605,8 @@ DOORS = {
     ),
     "empirical_kernel_fn": Door(lambda a: ntk.empirical_kernel_fn(a["module"]), {"module": "thing"}),
     "empirical_ntk": Door(
-        lambda a: ntk.empirical_ntk(a["module"], a["x"], allow_bfloat16=a.get("allow_bfloat16", False)),
-        {"module": "thing", "allow_bfloat16": "truth"},
+        lambda a: ntk.empirical_ntk(a["module"], a["x"]),
+        {"module": "thing"},
         {"x": (X.numpy(), X.half(), X.double(), X[:0], (X * 255).byte(), None)},
     ),
     "fc": Door(

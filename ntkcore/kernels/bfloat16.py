@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.registers import COLUMNS, INDEX, NUMBER_VECTOR, ROWS, WORD, WORD_VECTOR, feature, tile_of
-from ntkcore.kernels.vectors import LANES, address, below, compiled, load, shares, size, spread, store, threads
+from ntkcore.kernels.vectors import LANES, address, compiled, load, spread, store, threads
 
 WORDS = 4096  # of each row that are packed at a time, where they fit
 ALONG = 2048  # words that are gone through for all tiles, before those that follow
@@ -64,17 +64,6 @@ def add_panels(
     list(pool.map(lambda turn: _multiply(packed1, packed2, (turn, turns), below, factor, flat, size), range(turns)))
 
 
-def in_panels(rows: Tensor, pool: ThreadPoolExecutor) -> np.ndarray:
-    """[r, w] bfloat16 -> [panels, words, LANES]."""
-    words = _words(rows)
-    return _panels(words, slice(0, words.shape[1]), pool)
-
-
-def large(shape: tuple[int, ...], dtype: type) -> Tensor:
-    """A new tensor. numpy asks the system for large pages where there is much, and those are handed out faster."""
-    return torch.from_numpy(np.empty(shape, dtype))
-
-
 def panels_of(rows: int) -> int:
     """How many panels so many rows fill."""
     return -(-rows // COLUMNS) * (COLUMNS // LANES)
@@ -94,77 +83,6 @@ def _words(j: Tensor) -> np.ndarray:
     if j.shape[1] % 2:
         j = F.pad(j, (0, 1))
     return j.contiguous().view(torch.int32).numpy()
-
-
-def rounded(g: Tensor) -> Tensor:
-    """[n, P, C] float32 -> bfloat16, on the CPU; what one number loses is added to the next one of its channel that is
-    not zero.
-
-    Gradients behind a dense layer are the same weights for every image, so that errors of the nearest numbers would
-    add up in sums over positions; these are as good as single precision.
-    """
-    out = large(g.shape, np.int16)
-    given, into = g.contiguous().numpy(), out.numpy()
-    with ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(lambda share: _round(given, share, into), shares(len(g))))
-    return out.view(torch.bfloat16)
-
-
-def nearest_of(builder, number):
-    """A vector of floats rounded to bfloat16 (halfway between two: to the even one), as floats."""
-    bits, every = builder.bitcast(number, WORD_VECTOR), lambda value: ir.Constant(WORD_VECTOR, [value] * LANES)
-    odd = builder.and_(builder.lshr(bits, every(16)), every(1))
-    bits = builder.add(builder.add(bits, every(0x7FFF)), odd)
-    return builder.bitcast(builder.and_(bits, every(0xFFFF0000)), NUMBER_VECTOR)
-
-
-@intrinsic
-def nearest(typing, vector):
-    return vector(vector), lambda context, builder, signature, arguments: nearest_of(builder, arguments[0])
-
-
-@intrinsic
-def _store_upper(typing, array, at, vector):
-    """array[at : at + LANES] of int16 = the upper halves, which are these numbers in bfloat16."""
-
-    def code(context, builder, signature, arguments):
-        words = builder.lshr(builder.bitcast(arguments[2], WORD_VECTOR), ir.Constant(WORD_VECTOR, [16] * LANES))
-        halves = builder.trunc(words, ir.VectorType(ir.IntType(16), LANES))
-        place = address(context, builder, signature.args[0], *arguments[:2], halves.type)
-        builder.store(halves, place, align=2)
-        return context.get_dummy_value()
-
-    return types.none(array, at, vector), code
-
-
-@compiled
-def _round_lanes(given, at, lost, first, out, to):
-    """LANES numbers, with what was lost before; a zero stays one, and nothing is lost at it."""
-    number, before, zero = load(given, at), load(lost, first), spread(np.float32(0))
-    wanted = number + before
-    found = nearest(wanted)
-    _store_upper(out, to, below(zero, size(number), found, zero))
-    store(lost, first, below(zero, size(number), wanted - found, before))
-
-
-@compiled
-def _round(g, images, out):
-    """g [n, P, C] -> out [n, P, C] of int16."""
-    channels = g.shape[2]
-    whole = channels // LANES * LANES
-    lost, last, found = np.empty(whole + LANES, g.dtype), np.zeros(LANES, g.dtype), np.empty(LANES, np.int16)
-    for image in range(images[0], images[1]):
-        lost[:] = 0
-        for position in range(g.shape[1]):
-            given, into = g[image, position], out[image, position]
-            for at in range(0, whole, LANES):
-                _round_lanes(given, at, lost, at, into, at)
-            if whole < channels:
-                for lane in range(channels - whole):
-                    last[lane] = given[whole + lane]
-                _round_lanes(last, 0, lost, whole, found, 0)
-                for lane in range(channels - whole):
-                    into[whole + lane] = found[lane]
 
 
 @intrinsic

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ntkcore.kernels import bfloat16, filters, rectified
+from ntkcore.kernels import rectified
 from ntkcore.kernels.leaves import Affine, Dissection, Layer, hooked, meddled
 from ntkcore.kernels.vectors import shares, threads
 
@@ -27,12 +27,10 @@ ALIVE = 4  # gradients as large as the largest ones, at any time of a pass
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """Parts in the order of their calls, the layers among them, and the dtype in which gradients go back through
-    convolutions of enough channels (others, dense layers and all that goes forward: in that of the images)."""
+    """Parts in the order of their calls, and the layers among them."""
 
     parts: list[nn.Module]
     layers: dict[nn.Module, Layer]
-    gradients: torch.dtype
 
     def back(self, x: Tensor, wanted: set[nn.Module], outputs: int) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
         """Of the wanted layers, the last one first: (layer, its input, gradients [n, outputs, ...] at its output).
@@ -50,8 +48,6 @@ class Chain:
         with ThreadPoolExecutor(threads()) as pool:
             while at >= first:
                 part, given = self.parts[at], inputs[at]
-                if part in self.layers and not self.layers[part].rule.dense:
-                    g = self._rounded(self.layers[part], g, x.dtype)
                 if part in wanted:
                     yield part, given, g
                 if at == first:
@@ -66,21 +62,9 @@ class Chain:
                     g = _back_to_shape(part, g, given)
                 at -= 1
 
-    def _rounded(self, layer: Layer, g: Tensor, whole: torch.dtype) -> Tensor:
-        """Gradients [n, c, C, H, W] at a convolution as they go on; those of few channels are not rounded."""
-        if self.gradients == whole or not filters.serves(layer, layer.outputs):
-            return g.to(whole)
-        if g.dtype == self.gradients:
-            return g
-        g = side_by_side(g).movedim(-3, -1)
-        return bfloat16.rounded(g.flatten(2, 3).flatten(0, 1)).view(g.shape).movedim(-1, -3)
 
-
-def chain_of(found: Dissection, x: Tensor, gradients: torch.dtype | None = None) -> Chain | None:
-    """The dissected module as a chain, or None; x: an image at least, as the kernel will see them.
-
-    gradients: as they go back through convolutions, None for the dtype of the images.
-    """
+def chain_of(found: Dissection, x: Tensor) -> Chain | None:
+    """The dissected module as a chain, or None; x: an image at least, as the kernel will see them."""
     parts = _flat(found.module)
     layers = {layer.part: layer for layer in found.layers}
     if parts is None or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or hooked():
@@ -98,7 +82,7 @@ def chain_of(found: Dissection, x: Tensor, gradients: torch.dtype | None = None)
         if not known or meddled(part):
             return None
         after_relu = type(part) is nn.ReLU
-    return Chain(parts, layers, gradients or x.dtype)
+    return Chain(parts, layers)
 
 
 def _flat(module: nn.Module) -> list[nn.Module] | None:
@@ -141,9 +125,8 @@ def side_by_side(x: Tensor) -> Tensor:
 
 
 def _in_memory(x: Tensor) -> np.ndarray:
-    """Images that are ``side_by_side`` as an array [n, H, W, C]; numbers in bfloat16 as integers of 16 bits."""
-    x = x.movedim(-3, -1).flatten(0, -4)
-    return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
+    """Images that are ``side_by_side`` as an array [n, H, W, C]."""
+    return x.movedim(-3, -1).flatten(0, -4).numpy()
 
 
 def _each_image(loop: Callable, images: int, pool: ThreadPoolExecutor) -> None:
@@ -177,8 +160,8 @@ def _back_through_layer(layer: Layer, part: nn.Module, g: Tensor, given: Tensor)
     rule = layer.rule
     weight = part.weight.detach() * rule.weight_scale if rule.weight_scale != 1 else part.weight.detach()
     if rule.dense:
-        return (g.reshape(-1, g.shape[-1]).to(weight.dtype) @ weight).view(*g.shape[:-1], -1)
-    images, weight = side_by_side(g).flatten(0, 1), weight.to(g.dtype)
+        return (g.reshape(-1, g.shape[-1]) @ weight).view(*g.shape[:-1], -1)
+    images = side_by_side(g).flatten(0, 1)
     pads = (rule.padding[2], rule.padding[0])
     if rule.window == (3, 3) and rule.stride == rule.dilation == pads == (1, 1):
         found = F.conv2d(images, weight.transpose(0, 1).flip(2, 3), padding=1)

@@ -25,7 +25,6 @@ from torch.func import jacrev, vmap
 
 from ntkcore import checks
 from ntkcore.errors import SpecError
-from ntkcore.kernels import bfloat16
 from ntkcore.kernels.blocks import Progress, TiledKernel, slices, tiled
 from ntkcore.kernels.layerwise import Report, layer_kernel
 from ntkcore.kernels.leaves import call_with, dissect
@@ -43,7 +42,6 @@ def empirical_ntk(
     x1: Tensor,
     x2: Tensor | None = None,
     progress: Progress | None = None,
-    allow_bfloat16: bool = False,
 ) -> Tensor:
     """Full empirical tangent kernel [n1, n2, c, c] of ``module`` at its present weights, detached.
 
@@ -51,14 +49,10 @@ def empirical_ntk(
     count, frozen ones (that do not require gradients) too. The result is a view of an [n1 c, n2 c] matrix:
     ``Theta.transpose(1, 2).reshape(n1 * c, n2 * c)`` copies nothing. progress: told (done, total, note) as it goes;
     it may raise Cancelled. The module is left as it was.
-    allow_bfloat16: gradients of convolutions may be rounded to bfloat16 (products are summed in single precision, the
-    forward pass stays whole) where that is faster: for float32 images on a processor with AVX-512 BF16. Errors of about
-    5e-5 of the largest entry for the paper's nets, up to 7e-4 from He initialisation or of small images, 4e-3 of tiny
-    nets, in place of 1e-6.
     Raises SpecError for modules whose output for one image depends on the batch, or on chance.
     """
     checks.progress(progress)
-    return _kernel(module, x1, x2, False, progress, checks.truth(allow_bfloat16, "allow_bfloat16"))
+    return _kernel(module, x1, x2, False, progress)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +60,6 @@ class EmpiricalKernel:
     """Class-traced empirical NTK as a kernel function ``(x1, x2=None) -> [n1, n2]``, constant to autograd."""
 
     module: nn.Module
-    allow_bfloat16: bool = False
     evaluated: bool = False  # taken in evaluation mode, whatever mode the module is in
     still: bool = False  # the module is a copy of our own
 
@@ -75,16 +68,16 @@ class EmpiricalKernel:
 
     def matrix(self, x1: Tensor, x2: Tensor | None, progress: Progress | None) -> Tensor:
         """Divides its work and bounds its memory itself."""
-        return _kernel(self.module, x1, x2, True, progress, self.allow_bfloat16, self.evaluated)
+        return _kernel(self.module, x1, x2, True, progress, self.evaluated)
 
     def frozen(self) -> "EmpiricalKernel":
         """The kernel with the weights of now."""
         return self if self.still else replace(self, module=copy_of(self.module), still=True)
 
 
-def empirical_kernel_fn(module: nn.Module, allow_bfloat16: bool = False) -> TiledKernel:
+def empirical_kernel_fn(module: nn.Module) -> TiledKernel:
     """The class-traced empirical NTK of ``module``: a kernel ``(x1, x2=None) -> [n1, n2]``; see ``empirical_ntk``."""
-    return tiled(EmpiricalKernel(checks.module(module), checks.truth(allow_bfloat16, "allow_bfloat16")))
+    return tiled(EmpiricalKernel(checks.module(module)))
 
 
 def _kernel(
@@ -93,7 +86,6 @@ def _kernel(
     x2: Tensor | None,
     traced: bool,
     progress: Progress | None,
-    allow_bfloat16: bool,
     evaluated: bool = False,
 ) -> Tensor:
     """[n1, n2, c, c], or [n1, n2] traced."""
@@ -117,8 +109,7 @@ def _kernel(
         dissection = dissect(module, x1)
         if dissection is None:
             return _by_jacobians(module, x1, x2, traced, report)
-        rough = allow_bfloat16 and bfloat16.fast() and x1.dtype == torch.float32 and x1.device.type == "cpu"
-        theta = layer_kernel(dissection, x1, x2, traced, report, torch.bfloat16 if rough else None)
+        theta = layer_kernel(dissection, x1, x2, traced, report)
     c = dissection.outputs
     return theta if traced else theta.unflatten(1, (-1, c)).unflatten(0, (-1, c)).transpose(1, 2)
 

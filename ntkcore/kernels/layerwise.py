@@ -23,8 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from ntkcore.kernels.chains import ALIVE, Chain, chain_of
-from ntkcore.kernels.filtered import INSTEAD
-from ntkcore.kernels.filters import serves
 from ntkcore.kernels.leaves import Affine, Dissection, Layer, calls
 from ntkcore.kernels.products import (
     CHUNK_BYTES,
@@ -87,11 +85,6 @@ class Unit:
     kind: type[Record]
     channels: slice
 
-    def record(self, gradients: torch.dtype) -> type[Record]:
-        """The kind for gradients of weights of this dtype."""
-        rough = gradients == torch.bfloat16 and serves(self.layer, self.channels.stop - self.channels.start)
-        return INSTEAD.get(self.kind, self.kind) if rough else self.kind
-
     def flops(self, task: Task) -> float:
         share = (self.channels.stop - self.channels.start) / self.layer.outputs
         return share * (_flops_of_pairs if self.kind is Pairs else _flops_of_gradients)(self.layer, task)
@@ -100,12 +93,11 @@ class Unit:
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Groups of units that one pass serves; most images on a side of a tile; images that a pass takes at a time; the
-    dtype of J where it is formed; the module as a chain, where it is one."""
+    module as a chain, where it is one."""
 
     groups: list[list[Unit]]
     tile: int
     block: int
-    gradients: torch.dtype
     chain: Chain | None
 
 
@@ -115,15 +107,11 @@ def layer_kernel(
     x2: Tensor | None = None,
     traced: bool = False,
     report: Report | None = None,
-    gradients: torch.dtype | None = None,
 ) -> Tensor:
-    """[n1 c, n2 c], or [n1, n2] traced; x2 = None means x1. Call it with gradients enabled; the result has none.
-
-    gradients: of the weights of convolutions, None for the images' dtype; bfloat16 for float32 images on the CPU.
-    """
+    """[n1 c, n2 c], or [n1, n2] traced; x2 = None means x1. Call it with gradients enabled; the result has none."""
     columns = x1 if x2 is None else x2
     whole = Task(len(x1), len(columns), x2 is None, found.outputs, traced)
-    made = plan(found, whole, x1.dtype, gradients, chain_of(found, x1, gradients))
+    made = plan(found, whole, x1.dtype, chain_of(found, x1))
     k = 1 if traced else found.outputs
     theta = x1.new_zeros(len(x1) * k, len(columns) * k)
     tiles = [(i, j) for i in even_slices(len(x1), made.tile) for j in even_slices(len(columns), made.tile)]
@@ -143,13 +131,7 @@ def layer_kernel(
     return theta
 
 
-def plan(
-    found: Dissection,
-    task: Task,
-    dtype: torch.dtype,
-    gradients: torch.dtype | None = None,
-    chain: Chain | None = None,
-) -> Plan:
+def plan(found: Dissection, task: Task, dtype: torch.dtype, chain: Chain | None = None) -> Plan:
     """How to take the layers: kinds by flops, then by size, and groups, tiles and blocks that fit in memory."""
     c, size = found.outputs, dtype.itemsize
     kinds = {layer: _kind(layer, task) for layer in found.layers}
@@ -175,14 +157,14 @@ def plan(
             filled += needed
     kept = sum(layer.outputs * layer.positions for layer, kind in kinds.items() if kind is Kept)
     saved = sum(layer.input_size + layer.outputs * layer.positions for layer in found.layers)
-    passing, each = max(layer.outputs * layer.positions for layer in found.layers), (gradients or dtype).itemsize
-    if chain and each * c * ALIVE * passing > PASS_BYTES:
+    passing = max(layer.outputs * layer.positions for layer in found.layers)
+    if chain and size * c * ALIVE * passing > PASS_BYTES:
         chain = None  # all outputs of an image at once are too much
     if chain:
-        image = size * saved + each * c * (kept + ALIVE * passing)
+        image = size * (saved + c * (kept + ALIVE * passing))
     else:  # of one output at a time: copies and gradients on their way
         image = size * (saved + c * kept + 3 * passing)
-    return Plan(groups, tile, max(1, int(PASS_BYTES / image)), gradients or dtype, chain)
+    return Plan(groups, tile, max(1, int(PASS_BYTES / image)), chain)
 
 
 def _add(
@@ -206,9 +188,7 @@ def _add(
 
 def _records(found: Dissection, group: list[Unit], x: Tensor, task: Task, made: Plan, meter: "_Meter") -> list[Record]:
     """One pass over all images of ``x``: forward, then backward for each output, down to the group's layers."""
-    records = [
-        unit.record(made.gradients)(unit.layer, unit.channels, len(x), task.outputs, task.images, x) for unit in group
-    ]
+    records = [unit.kind(unit.layer, unit.channels, len(x), task.outputs, task.images, x) for unit in group]
     flops = _flops_of_pass(found, group, task.outputs)
     for images in even_slices(len(x), made.block):
         if made.chain:

@@ -2,8 +2,7 @@
 
 ``Theta[i, a; j, b] += <J[i, a], J[j, b]>``, J the gradients of the weights of some output channels o of a layer, G and
 U as in ``leaves``. A record holds what is needed of the images of one side. There are four, and which is cheapest
-depends on the layer's sizes (compare Novak et al. 2022, arXiv 2206.08720, section 3; two more for bfloat16 are in
-``filtered``)::
+depends on the layer's sizes (compare Novak et al. 2022, arXiv 2206.08720, section 3)::
 
     Scales    BatchNorm: J [n, c, o], formed at once
     Kept      J [n, c, o, K], formed while a block of images is at hand: few weights, many positions
@@ -23,7 +22,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntkcore.kernels import bfloat16
 from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.leaves import Affine, Layer, Norm
 
@@ -62,9 +60,6 @@ class Gram:
         """j [n, c, ...] contiguous: adds factor * sum_w j1[r, w] j2[s, w] for all rows; w goes over c too if traced."""
         alone = self.same and j1 is j2 and j1.device.type == "cpu"
         j1, j2 = (j.view(len(j) * self.k, -1) for j in (j1, j2))
-        if j1.dtype == torch.bfloat16:
-            bfloat16.add_products(self.theta, j1, j1 if alone else j2, factor * self.scale, below=alone)
-            return
         for strip, columns in self.strips(SQUARE_ROWS if alone else STRIP_ROWS):
             rows = self._rows(strip)  # [strip, w] [w, columns] -> [strip, columns]
             width = rows.start if alone else columns * self.k
@@ -132,7 +127,7 @@ class Record:
         raise NotImplementedError
 
     def _gradients(self, g: Tensor) -> Tensor:
-        found = self.rule.gradients(g.flatten(0, 1).to(self.like.dtype)).unflatten(0, g.shape[:2])
+        found = self.rule.gradients(g.flatten(0, 1)).unflatten(0, g.shape[:2])
         return found[:, :, self.channels]  # [block, outputs, width, P]
 
 

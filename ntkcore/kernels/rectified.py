@@ -2,8 +2,7 @@
 
 Images are [rows, columns, channels] in memory; those of the gradients lie [images, outputs] in a row, and an image of
 the activations belongs to all outputs of it. ``y`` is what the ReLU returned, so ``y > 0`` is where it let gradients
-pass. Gradients are only put in their places, so they may be of any dtype; those in bfloat16 come as integers of 16
-bits::
+pass. Gradients are only put in their places::
 
     back(g, y, outputs, (0, len(g)))                         # g in place
     back_through_pool(g, y, outputs, images, False, out)     # g: a quarter of those at an average pool

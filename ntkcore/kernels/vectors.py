@@ -142,10 +142,7 @@ def address(context, builder, kind, array, at, vector):
 
 
 inlined = numba.njit(inline="always")
-PARTS = (
-    *("vectors", "arccosine", "planes", "entries", "pixels", "registers", "bfloat16", "winograd", "filters"),
-    *("rectified", "signs"),
-)
+PARTS = ("vectors", "arccosine", "planes", "entries", "pixels", "registers", "bfloat16", "rectified", "signs")
 SOURCES = hashlib.sha256(
     b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in PARTS)
 ).hexdigest()  # of all that a loop can be made of

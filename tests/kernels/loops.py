@@ -4,13 +4,12 @@ from functools import cache
 
 import numba
 
-from ntkcore.kernels import bfloat16, winograd
+from ntkcore.kernels import bfloat16
 
 
 def without_instructions(monkeypatch, *loops):
     """Have loops (module, name), those that others call first, as if there were no bfloat16 instructions."""
-    for module in (bfloat16, winograd):
-        monkeypatch.setattr(module, "INSTRUCTIONS", False)
+    monkeypatch.setattr(bfloat16, "INSTRUCTIONS", False)
     for module, name in loops:
         monkeypatch.setattr(module, name, _anew(module, name))
 

@@ -143,7 +143,7 @@ class Unknown(nn.Module):
 
 
 @pytest.mark.parametrize("pool", [nn.AvgPool2d, nn.MaxPool2d])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_pool_and_its_relu_at_once(pool, dtype):
     """Equal numbers in a window too, where torch's choice is the first."""
     y = torch.randint(-2, 3, (2, 3, 7, 6), generator=torch.Generator().manual_seed(1)).float()
@@ -159,27 +159,13 @@ def test_a_pool_and_its_relu_at_once(pool, dtype):
 
 
 @pytest.mark.parametrize("size", [1, 5, 16, 50])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_relu(dtype, size):
     y = torch.randn(3, 2, size, 1).relu()
     g = torch.randn(3, 4, 2, size, 1).to(dtype)
     with chains.ThreadPoolExecutor(2) as threads:
         found = chains._back_through_relu(g.clone(), y, threads)
     assert torch.equal(found, g * (y > 0)[:, None])
-
-
-def test_gradients_in_bfloat16_lie_side_by_side():
-    module, x = two(nn.ReLU(), nn.Conv2d(5, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3)), images(5).float()
-    with torch.no_grad():
-        module(x)
-    found = dissect(module, x)
-    convolutions = {layer.part for layer in found.layers if not layer.rule.dense}
-    with torch.no_grad():
-        exact = {part: g.clone() for part, _, g in chain_of(found, x).back(x, convolutions, 3)}
-        for part, _, g in chain_of(found, x, torch.bfloat16).back(x, convolutions, 3):
-            assert g.dtype == (torch.float32 if part is module[0] else torch.bfloat16)  # five channels
-            assert g.movedim(2, -1).is_contiguous()
-            torch.testing.assert_close(g.float(), exact[part], rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +176,7 @@ def test_divisions_of_the_work_make_no_difference(most, chained, monkeypatch):
     whole = empirical_ntk(module, x)
     monkeypatch.setattr(layerwise, "PASS_BYTES", most)
     found = dissect(module, x)
-    plan = layerwise.plan(found, layerwise.Task(5, 5, True, 3), x.dtype, None, chain_of(found, x))
+    plan = layerwise.plan(found, layerwise.Task(5, 5, True, 3), x.dtype, chain_of(found, x))
     assert plan.block < 5
     assert (plan.chain is not None) == chained
     torch.testing.assert_close(empirical_ntk(module, x), whole, rtol=1e-12, atol=1e-12)
