@@ -158,7 +158,7 @@ def fake_gpu() -> Iterator[None]:
         mock.patch("torch.__future__.get_overwrite_module_params_on_conversion", return_value=True),
         mock.patch("torch.tensor", via_the_cpu(torch.tensor)),
         mock.patch("torch.as_tensor", via_the_cpu(torch.as_tensor)),
-        mock.patch("ntkcore.kernels.fused.covers", return_value=False),
+        mock.patch("ntkcore.kernels.infinite.gpu.fused.covers", return_value=False),
         Gpu(),
     ):
         yield

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from ntkcore.analysis.attacks import Attack, loss
+from ntkcore.analysis.expansion import Expansion, SignSteps
 from ntkcore.analysis.predict import correct, margins
 from ntkcore.kernels.blocks import KernelFunction, Progress, slices
-from ntkcore.kernels.expansion import Expansion, SignSteps
-from ntkcore.kernels.prepared import Prepared
+from ntkcore.kernels.infinite.prepared import Prepared
 
 if TYPE_CHECKING:
     from ntkcore.analysis.banks import Bank

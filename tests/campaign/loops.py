@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 import ntkcore as ntk
-from ntkcore.kernels import entries, pixels
+from ntkcore.kernels.infinite.cpu import dense_loops, integers
 from tests.campaign.harm import HARM
 from tests.campaign.listing import listing
 from tests.campaign.runs import LIMIT, start
 
-LOOPS = [loop for module in (entries, pixels) for loop in vars(module).values() if hasattr(loop, "stats")]
+LOOPS = [loop for module in (dense_loops, integers) for loop in vars(module).values() if hasattr(loop, "stats")]
 KEPT = "all were taken up"
 
 

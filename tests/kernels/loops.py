@@ -4,7 +4,7 @@ from functools import cache
 
 import numba
 
-from ntkcore.kernels import bfloat16
+from ntkcore.kernels.loops import bfloat16
 
 
 def without_instructions(monkeypatch, *loops):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ntkcore.kernels import bfloat16
+from ntkcore.kernels.loops import bfloat16
 from tests.kernels.loops import without_instructions
 
 

@@ -6,9 +6,9 @@ from torch import nn
 
 from ntkcore import conv, empirical_ntk, myrtle
 from ntkcore.architectures import build
-from ntkcore.kernels import chains, layerwise
-from ntkcore.kernels.chains import chain_of
-from ntkcore.kernels.leaves import calls, dissect
+from ntkcore.kernels.empirical import layerwise, sequential
+from ntkcore.kernels.empirical.layers import calls, dissect
+from ntkcore.kernels.empirical.sequential import chain_of
 
 
 def images(n, *shape):
@@ -95,7 +95,7 @@ def test_every_layer_gets_the_gradients_of_autograd(name):
 def test_other_modules_are_left_to_autograd(name, monkeypatch):
     module, x = made(OTHERS[name])
     assert chain_of(dissect(module, x), x) is None
-    monkeypatch.setattr(chains.Chain, "back", None)
+    monkeypatch.setattr(sequential.Chain, "back", None)
     empirical_ntk(module, x)
 
 
@@ -152,8 +152,8 @@ def test_a_pool_and_its_relu_at_once(pool, dtype):
     out = module(leaf)
     g = torch.randn(2, 4, *out.shape[1:], generator=torch.Generator().manual_seed(2)).to(dtype)
     expected = [torch.autograd.grad(out, leaf, g[:, a].float(), retain_graph=True)[0] for a in range(4)]
-    with chains.ThreadPoolExecutor(2) as threads:
-        found = chains._back_through_pool(module[1], g, y.relu(), threads)
+    with sequential.ThreadPoolExecutor(2) as threads:
+        found = sequential._back_through_pool(module[1], g, y.relu(), threads)
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), torch.stack(expected, 1), rtol=1e-6, atol=0)
 
@@ -163,8 +163,8 @@ def test_a_pool_and_its_relu_at_once(pool, dtype):
 def test_a_relu(dtype, size):
     y = torch.randn(3, 2, size, 1).relu()
     g = torch.randn(3, 4, 2, size, 1).to(dtype)
-    with chains.ThreadPoolExecutor(2) as threads:
-        found = chains._back_through_relu(g.clone(), y, threads)
+    with sequential.ThreadPoolExecutor(2) as threads:
+        found = sequential._back_through_relu(g.clone(), y, threads)
     assert torch.equal(found, g * (y > 0)[:, None])
 
 

@@ -6,8 +6,8 @@ from torch import Tensor
 
 import ntkcore as ntk
 from ntkcore.errors import Cancelled
-from ntkcore.kernels import dense
 from ntkcore.kernels.infinite import InfiniteKernel
+from ntkcore.kernels.infinite.cpu import dense
 from ntkcore.nets import Activation, Dense, Flatten, Net
 
 RELU, ONE, TWO = Activation("relu"), Dense(1.4, 0.1), Dense(0.9, 0.5)

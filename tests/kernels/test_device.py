@@ -5,7 +5,7 @@ import torch
 
 import ntkcore as ntk
 from ntkcore.architectures import build
-from ntkcore.kernels import dense, spatial
+from ntkcore.kernels.infinite.cpu import dense, spatial
 
 NETS = {"fc": (ntk.fc(2), None), "conv": (ntk.conv(2), 7), "myrtle": (ntk.myrtle(5), 7)}
 

@@ -16,8 +16,8 @@ from bench import empirical as benchmark
 from bench import peers
 from ntkcore import Cancelled, SpecError, conv, empirical_kernel_fn, empirical_ntk, fc, kernel_fn, myrtle
 from ntkcore.architectures import build
-from ntkcore.kernels import layerwise, products
-from ntkcore.kernels.leaves import dissect
+from ntkcore.kernels.empirical import layerwise, records
+from ntkcore.kernels.empirical.layers import dissect
 
 # ------------------------------------------------------------------------------------------- the two references
 
@@ -288,15 +288,15 @@ def test_every_way_of_taking_a_layer_gives_the_same(kind, traced, monkeypatch):
     x1, x2 = images(5, shape=(2, 4, 4)), images(4, seed=1, shape=(2, 4, 4))
     kernel = empirical_kernel_fn(module) if traced else lambda *x: empirical_ntk(module, *x)
     expected = jacobian_contraction(module, x1, x2)
-    chosen = lambda layer, task: products.Scales if layer.part is module[2] else getattr(products, kind)  # noqa: E731
+    chosen = lambda layer, task: records.Scales if layer.part is module[2] else getattr(records, kind)  # noqa: E731
     monkeypatch.setattr(layerwise, "_kind", chosen)
     assert_near(kernel(x1, x2), trace(expected) if traced else expected, 1e-12)
     assert_near(kernel(x1), kernel(x1, x1.clone()), 1e-12)
 
 
-@pytest.mark.parametrize("records", [2e4, 6e4])
+@pytest.mark.parametrize("most", [2e4, 6e4])
 @pytest.mark.parametrize("traced", [False, True], ids=["full", "traced"])
-def test_any_division_of_the_work_gives_the_same(records, traced, monkeypatch):
+def test_any_division_of_the_work_gives_the_same(most, traced, monkeypatch):
     """Groups of layers, parts of a layer's channels, tiles and blocks of images, strips of rows, small chunks."""
     layers = (nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 12, 3), nn.ReLU(), nn.MaxPool2d(2))
     module = trained(nn.Sequential(*layers, nn.Conv2d(12, 9, 2), nn.Flatten(), nn.Linear(9, 2))).double()
@@ -307,18 +307,18 @@ def test_any_division_of_the_work_gives_the_same(records, traced, monkeypatch):
     square, rectangle = kernel(x1), kernel(x1, x2)
     assert len(layerwise.plan(found, task, x1.dtype).groups) == 1
     for where, name, value in (
-        (layerwise, "RECORD_BYTES", records),
+        (layerwise, "RECORD_BYTES", most),
         (layerwise, "PASS_BYTES", 4e4),
-        (layerwise, "CHUNK_BYTES", records / 10),
-        (products, "CHUNK_BYTES", records / 10),
-        (products, "PATCH_BYTES", 1e4),
-        (products, "STRIP_ROWS", 3),
+        (layerwise, "CHUNK_BYTES", most / 10),
+        (records, "CHUNK_BYTES", most / 10),
+        (records, "PATCH_BYTES", 1e4),
+        (records, "STRIP_ROWS", 3),
     ):
         monkeypatch.setattr(where, name, value)
     made = layerwise.plan(found, task, x1.dtype)
     assert len(made.groups) > 1
     assert made.block < 7
-    assert (made.tile < 7) == (records < 6e4)
+    assert (made.tile < 7) == (most < 6e4)
     assert_near(kernel(x1), square, 1e-12)
     assert_near(kernel(x1, x2), rectangle, 1e-12)
     assert torch.equal(kernel(x1), kernel(x1).transpose(0, 1) if traced else kernel(x1).permute(1, 0, 3, 2))
@@ -354,14 +354,14 @@ MEASURE = """
     from pathlib import Path
     from ntkcore import empirical_ntk
     from ntkcore.architectures import build
-    from ntkcore.kernels import layerwise, products
+    from ntkcore.kernels.empirical import layerwise, records
 
     def held(field):
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(1e3 * int(line.split()[1]) for line in lines if line.startswith(field))
 
-    layerwise.RECORD_BYTES, layerwise.PASS_BYTES, products.PATCH_BYTES = 40e6, 24e6, 1e6
-    layerwise.CHUNK_BYTES = products.CHUNK_BYTES = 8e6
+    layerwise.RECORD_BYTES, layerwise.PASS_BYTES, records.PATCH_BYTES = 40e6, 24e6, 1e6
+    layerwise.CHUNK_BYTES = records.CHUNK_BYTES = 8e6
     bound = 40e6 + 24e6 + 3e6
     module, x = build("cnn-small", (3, 32, 32), 10), torch.rand(48, 3, 32, 32)
     empirical_ntk(module, x[:4])

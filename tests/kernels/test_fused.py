@@ -8,8 +8,8 @@ import torch
 
 import ntkcore as ntk
 from ntkcore import Cancelled
-from ntkcore.kernels import fused
 from ntkcore.kernels.infinite import InfiniteKernel
+from ntkcore.kernels.infinite.gpu import fused
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
 pytest.importorskip("triton", reason="torch comes without Triton here")
@@ -32,14 +32,14 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6}
 @pytest.fixture(autouse=True, scope="module")
 def interpreted():
     """Triton reads this when the passes are defined."""
-    before = os.environ.get("TRITON_INTERPRET"), sys.modules.pop("ntkcore.kernels.fused_passes", None)
+    before = os.environ.get("TRITON_INTERPRET"), sys.modules.pop("ntkcore.kernels.infinite.gpu.passes", None)
     os.environ["TRITON_INTERPRET"] = "1"
     fused._passes.cache_clear()
     fused.BLOCK, block = 1 << 15, fused.BLOCK  # the interpreter takes its time for each program
     yield
     fused.BLOCK = block
     os.environ.pop("TRITON_INTERPRET") if before[0] is None else os.environ.update(TRITON_INTERPRET=before[0])
-    sys.modules.pop("ntkcore.kernels.fused_passes", None)
+    sys.modules.pop("ntkcore.kernels.infinite.gpu.passes", None)
     fused._passes.cache_clear()
 
 

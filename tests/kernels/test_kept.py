@@ -1,6 +1,7 @@
 """Compiled loops kept on disk: taken up when they are what was written, made again when not, never in the way."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import numba
 import numpy as np
 import pytest
 
-from ntkcore.kernels import kept, vectors
+import ntkcore
+from ntkcore.kernels.loops import disk_cache, vectors
 from ntkcore.writing import held
 
 RESULT = np.arange(5.0) * 3
@@ -102,7 +104,7 @@ def test_every_bit_counts(folder):
 
 def test_a_pickle_that_is_damaged_is_never_read(folder, monkeypatch):
     read = []
-    monkeypatch.setattr(kept, "loads", lambda content: read.append(content))
+    monkeypatch.setattr(disk_cache, "loads", lambda content: read.append(content))
     DAMAGE["a bit of the code"](the_file(folder))
     assert not taken_up()
     assert read == []
@@ -119,7 +121,7 @@ def test_another_loops_file_is_not_taken_up(folder):
 
 @pytest.mark.parametrize("what", ["sources", "versions"])
 def test_what_was_compiled_from_something_else_is_not_taken_up(folder, monkeypatch, what):
-    monkeypatch.setattr(*{"sources": (vectors, "SOURCES"), "versions": (kept, "VERSIONS")}[what], "others")
+    monkeypatch.setattr(*{"sources": (vectors, "SOURCES"), "versions": (disk_cache, "VERSIONS")}[what], "others")
     assert not taken_up()
     assert taken_up()
     monkeypatch.undo()
@@ -211,11 +213,16 @@ def test_one_of_two_that_compile_at_once_keeps_it(folder):
     assert list(folder.iterdir()) == [file]
 
 
-def test_every_module_with_loops_is_among_the_sources():
+def test_every_module_whose_loops_others_use_is_among_the_sources():
     """Else a change of one that is inlined elsewhere would leave what was compiled before it."""
-    folder = Path(vectors.__file__).parent
-    loops = [
-        path.stem for path in folder.glob("*.py") if "@compiled" in path.read_text() or "inlined" in path.read_text()
-    ]
+    house = Path(ntkcore.__file__).parent
+    texts = {path: path.read_text() for path in house.rglob("*.py")}
+    loops = {path: text for path, text in texts.items() if "@compiled" in text or "@inlined" in text}
     assert len(loops) > 5
-    assert set(loops) <= set(vectors.PARTS)
+    used = {
+        house.parent.joinpath(*name.split(".")).with_suffix(".py")
+        for text in loops.values()
+        for name in re.findall(r"^from (ntkcore\S+) import", text, re.MULTILINE)
+    }
+    assert len(used & loops.keys()) > 1
+    assert used & loops.keys() <= set(vectors.FILES)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.kernels import dense, pixels
+from ntkcore.kernels.infinite.cpu import dense, integers
 
 N, D = 300, 70
 
@@ -24,10 +24,10 @@ def levels(n: int = N, d: int = D) -> np.ndarray:
 
 def test_products_are_exact_until_they_are_rounded():
     k = levels()
-    q = pixels.integers(torch.from_numpy((k / np.float64(255)).astype(np.float32)))
+    q = integers.integers(torch.from_numpy((k / np.float64(255)).astype(np.float32)))
     assert torch.equal(q.levels, torch.from_numpy((k - 128).astype(np.int8)))
     out = torch.empty(20, N)
-    pixels.products(q[:20], q, out)
+    integers.products(q[:20], q, out)
     expected = torch.from_numpy((k[:20] @ k.T) / 255**2)
     torch.testing.assert_close(out.double(), expected, rtol=2e-7, atol=0)
 
@@ -36,19 +36,19 @@ def test_products_are_exact_until_they_are_rounded():
 @pytest.mark.parametrize("row", [0, 5, N - 1])
 def test_other_pixels_are_not_taken(change, row):
     u = torch.from_numpy(levels()).float() / 255
-    assert pixels.integers(u) is not None
+    assert integers.integers(u) is not None
     u[row, 3] += change
-    assert pixels.integers(u) is None
+    assert integers.integers(u) is None
 
 
 def test_what_is_not_worth_it_or_does_not_fit(monkeypatch):
     u = torch.zeros(N, 4)
-    assert pixels.integers(u) is not None
-    assert pixels.integers(u.double()) is None
-    assert pixels.integers(u[: pixels.FEWEST - 1]) is None
-    assert pixels.integers(torch.zeros(N, 1).expand(N, pixels.MOST + 1)) is None
+    assert integers.integers(u) is not None
+    assert integers.integers(u.double()) is None
+    assert integers.integers(u[: integers.FEWEST - 1]) is None
+    assert integers.integers(torch.zeros(N, 1).expand(N, integers.MOST + 1)) is None
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert pixels.integers(u) is None
+    assert integers.integers(u) is None
 
 
 @pytest.mark.parametrize("sides", ["square", "rectangle"])
@@ -57,8 +57,8 @@ def test_a_kernel_by_integers_is_that_by_floats(sides, monkeypatch):
     x[2] = x[3]
     y = None if sides == "square" else x[:280]
     kernel, taken = ntk.kernel_fn(ntk.fc(2)), []
-    products = pixels.products
-    monkeypatch.setattr(pixels, "products", lambda *a: taken.append(1) or products(*a))
+    products = integers.products
+    monkeypatch.setattr(integers, "products", lambda *a: taken.append(1) or products(*a))
     monkeypatch.setattr(dense, "PART", 128)
     found = kernel(x, y)
     assert taken

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from llvmlite import binding
 
-from ntkcore.kernels import registers, signs
-from ntkcore.kernels.registers import COLUMNS, ROWS, VECTORS, tile
-from ntkcore.kernels.vectors import LANES
+from ntkcore.analysis import sign_loops
+from ntkcore.kernels.loops import registers
+from ntkcore.kernels.loops.registers import COLUMNS, ROWS, VECTORS, tile
+from ntkcore.kernels.loops.vectors import LANES
 
 
 @numba.njit
@@ -43,7 +44,7 @@ def test_sums_along_directions(start, stop, lost):
     shares = rng.normal(size=(pairs, lost)).astype(np.float32)
     b, i, which = rng.integers(0, 5, pairs), rng.integers(0, 7, pairs), rng.integers(0, 4, pairs)
     out = np.full((pairs, columns), np.nan, np.float32)
-    signs.along_directions(weights, b, factors, i, shares, which, missing, along, (start, stop), out)
+    sign_loops.along_directions(weights, b, factors, i, shares, which, missing, along, (start, stop), out)
     scaled = weights[b] * factors[i] + np.einsum("pr,prj->pj", shares, missing[which])
     np.testing.assert_allclose(out[start:stop], (scaled @ along)[start:stop], rtol=1e-4, atol=1e-3)
     assert np.isnan(out[:start]).all()

@@ -7,8 +7,8 @@ from torch import Tensor
 
 import ntkcore as ntk
 from ntkcore.errors import Cancelled, SpecError
-from ntkcore.kernels import spatial
 from ntkcore.kernels.infinite import InfiniteKernel
+from ntkcore.kernels.infinite.cpu import spatial
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
 RELU, DENSE = Activation("relu"), Dense(1.3, 0.2)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ntkcore.kernels.arccosine import angle
-from ntkcore.kernels.vectors import LANES, below, compiled, inlined, load, size, spread, store
+from ntkcore.kernels.loops.arccosine import angle
+from ntkcore.kernels.loops.vectors import LANES, below, compiled, inlined, load, size, spread, store
 
 
 class Steps(NamedTuple):

@@ -34,14 +34,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ntkcore.kernels import bfloat16, dense, entries, signs
-from ntkcore.kernels.arccosine import constants
+from ntkcore.analysis import sign_loops
 from ntkcore.kernels.blocks import KernelFunction, slices, untiled
 from ntkcore.kernels.infinite import InfiniteKernel
-from ntkcore.kernels.pixels import LEVELS
-from ntkcore.kernels.prepared import Prepared, local_variances
-from ntkcore.kernels.registers import COLUMNS
-from ntkcore.kernels.vectors import LANES, threads
+from ntkcore.kernels.infinite.cpu import dense, dense_loops
+from ntkcore.kernels.infinite.cpu.integers import LEVELS
+from ntkcore.kernels.infinite.prepared import Prepared, local_variances
+from ntkcore.kernels.loops import bfloat16
+from ntkcore.kernels.loops.arccosine import constants
+from ntkcore.kernels.loops.registers import COLUMNS
+from ntkcore.kernels.loops.vectors import LANES, threads
 
 DIRECTIONS, PROBES = 32, 64
 ALL_UP_TO = 128  # directions, where there are no more than these
@@ -186,24 +188,24 @@ class Expansion:
                 mixes, lost = self._mixes(first, int(b.max()) + 1)
                 which, shares, factors = b - first, self.shares[i], self.rest / d
                 open_ = (weights, b, factors, i, shares, which, lost, self.along)
-                each(lambda part: signs.along_directions(*open_, part, seen))
+                each(lambda part: sign_loops.along_directions(*open_, part, seen))
                 unknown = SAFE * np.linalg.norm(seen[:, -PROBES:].astype(np.float64), axis=1)
                 seen = np.ascontiguousarray(seen[:, :-PROBES])
             else:
                 scaled, gradients = self._room("scaled", count), self._room("gradients", count)
                 factors = self.around[2] / d
-                each(lambda part: signs.chosen(weights, b, factors, i, part, scaled))
+                each(lambda part: sign_loops.chosen(weights, b, factors, i, part, scaled))
                 np.matmul(scaled[:, :n], self.train, out=gradients)
                 unknown, mixes = np.zeros(count), np.empty((0, 0, 0), np.float32)
                 which, shares = np.zeros(count, np.int64), np.empty((count, 0), np.float32)
                 seen = np.empty((0, 0), np.float32)
             images = (self.pixels, self.u, scale, i, gradients, not rough, seen, self.across, self.directions)
             follow = (mixes, which, shares, tilts, ways, np.float32(eps))
-            each(lambda part: signs.sign_steps(*images, *follow, part, c, sums, steered))
+            each(lambda part: sign_loops.sign_steps(*images, *follow, part, c, sums, steered))
             after = self.squares[i] + (2 * sums[:, 1] + sums[:, 2]) / d
             roots = _roots_of(self.kernel, torch.from_numpy(after).float())
             moved = (self.around, i, steered, self.reach, roots, self.roots, weights, b)
-            each(lambda part: signs.remainders(net, *moved, part, ntk, c, rest))
+            each(lambda part: sign_loops.remainders(net, *moved, part, ntk, c, rest))
         change = sums[:, 0] + rest[:, 0] - tilts * sums[:, 1]
         missed = np.sqrt(np.maximum(sums[:, 2] - (steered.astype(np.float64) ** 2).sum(1), 1e-6 * sums[:, 2]))
         bound = SLACK * self.missed / d * np.sqrt(rest[:, 1]) * missed
@@ -261,7 +263,9 @@ def _values(kernel: InfiniteKernel, covariances: Tensor, squares: Tensor, roots:
     given = filled(covariances)
     out, counts = np.empty_like(given), np.zeros(len(given), np.int64)
     rows, ntk = (0, len(given)), kernel.kind == "ntk"
-    entries.entries(every, given, np.float32(1), _roots_of(kernel, squares), roots, rows, ntk, False, c, out, counts)
+    dense_loops.entries(
+        every, given, np.float32(1), _roots_of(kernel, squares), roots, rows, ntk, False, c, out, counts
+    )
     return out
 
 

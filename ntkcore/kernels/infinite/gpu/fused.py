@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntkcore.kernels import dense, spatial
-from ntkcore.kernels.arccosine import DOUBLE, SINGLE, constants
 from ntkcore.kernels.blocks import mirror_, slices, tile_sides
-from ntkcore.kernels.prepared import CLOSE, MANY, Prepared, local_variances, roots
+from ntkcore.kernels.infinite.cpu import dense, spatial
+from ntkcore.kernels.infinite.prepared import CLOSE, MANY, Prepared, local_variances, roots
+from ntkcore.kernels.loops.arccosine import DOUBLE, SINGLE, constants
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, GlobalAvgPool, Net, conv
 
 BLOCK = 512  # numbers that a program of the GPU takes
@@ -46,10 +46,10 @@ def covers(net: Net, images: Tensor) -> bool:
 def _passes():
     """The compiled passes, None without Triton (it comes with torch for CUDA on Linux)."""
     try:
-        from ntkcore.kernels import fused_passes
+        from ntkcore.kernels.infinite.gpu import passes
     except ImportError:
         return None
-    return fused_passes
+    return passes
 
 
 @cache

@@ -26,8 +26,8 @@ from torch.func import jacrev, vmap
 from ntkcore import checks
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import Progress, TiledKernel, slices, tiled
-from ntkcore.kernels.layerwise import Report, layer_kernel
-from ntkcore.kernels.leaves import call_with, dissect
+from ntkcore.kernels.empirical.layers import call_with, dissect
+from ntkcore.kernels.empirical.layerwise import Report, layer_kernel
 from ntkcore.looking import agree, copy_of, in_words, inner, left_alone, watched
 from ntkcore.modes import free_after_fork, plain_modes, usual
 

@@ -3,7 +3,7 @@
 numba's own ``cache=True`` loads what lies there unchecked: a damaged file is a crash or a wrong kernel, and a
 folder that cannot be written ends the program. Here a loop, compiled for some types on some processor, is one file::
 
-    keep(dispatcher, stamp)       # __pycache__/planes.layer-<digest>.cpython-311.loop: MARK, sha256, code
+    keep(dispatcher, stamp)       # __pycache__/dense_loops.entries-<digest>.cpython-311.loop: MARK, sha256, code
 
 The checksum goes over the stamp (all that the code was made from) and the name as well, so what was compiled from other
 sources, by another numba or for another processor is not taken up either. numba's serialisation, a pickle, is read

@@ -2,7 +2,7 @@
 
 For ``nn.Sequential`` of dense layers and convolutions, ReLU, 2x2 pools behind a ReLU, flattening and global averages,
 on the CPU. Beside autograd, which goes back once for each output, the weights are read once, what a ReLU let pass is
-looked at in one go with the pool behind it (``rectified``), and little is copied: gradients have their channels
+looked at in one go with the pool behind it (``relu_loops``), and little is copied: gradients have their channels
 side by side in memory, as convolutions take and return them fastest::
 
     chain = chain_of(found, x)                                      # None: autograd has to do it
@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ntkcore.kernels import rectified
-from ntkcore.kernels.leaves import Affine, Dissection, Layer, hooked, meddled
-from ntkcore.kernels.vectors import shares, threads
+from ntkcore.kernels.empirical import relu_loops
+from ntkcore.kernels.empirical.layers import Affine, Dissection, Layer, hooked, meddled
+from ntkcore.kernels.loops.vectors import shares, threads
 
 ALIVE = 4  # gradients as large as the largest ones, at any time of a pass
 
@@ -140,7 +140,7 @@ def _back_through_relu(g: Tensor, y: Tensor, pool: ThreadPoolExecutor) -> Tensor
         g, y = g.reshape(*g.shape[:2], -1, 1, 1), y.reshape(len(y), -1, 1, 1)
     g, y = side_by_side(g), side_by_side(y)
     given, passed = _in_memory(g), _in_memory(y)
-    _each_image(lambda part: rectified.back(given, passed, shape[1], part), len(given), pool)
+    _each_image(lambda part: relu_loops.back(given, passed, shape[1], part), len(given), pool)
     return g.view(shape)
 
 
@@ -151,7 +151,7 @@ def _back_through_pool(part: nn.Module, g: Tensor, y: Tensor, pool: ThreadPoolEx
     largest = type(part) is nn.MaxPool2d
     g = side_by_side(g if largest else g / 4)
     given, passed, into = _in_memory(g), _in_memory(side_by_side(y)), _in_memory(out)
-    back = rectified.back_through_pool
+    back = relu_loops.back_through_pool
     _each_image(lambda images: back(given, passed, outputs, images, largest, into), len(given), pool)
     return out
 

@@ -26,7 +26,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from ntkcore.kernels.blocks import slices
-from ntkcore.kernels.kept import keep
+from ntkcore.kernels.loops.disk_cache import keep
 
 LANES = 16
 
@@ -142,16 +142,15 @@ def address(context, builder, kind, array, at, vector):
 
 
 inlined = numba.njit(inline="always")
-PARTS = ("vectors", "arccosine", "planes", "entries", "pixels", "registers", "bfloat16", "rectified", "signs")
-SOURCES = hashlib.sha256(
-    b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in PARTS)
-).hexdigest()  # of all that a loop can be made of
+HERE = Path(__file__).parent
+FILES = sorted({*HERE.glob("*.py"), *HERE.parent.rglob("*_loops.py")})  # of all that a loop elsewhere can be made of
+SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in FILES)).hexdigest()
 
 
 def compiled(function):
     """numba.njit as these loops need it: without the lock, kept on disk, sums of products in one instruction.
 
-    All sources here are part of what a kept loop was made from: the functions that are inlined into it count too.
+    FILES are part of what a kept loop was made from, beside its own: the functions that are inlined into it count too.
     """
     dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
     keep(dispatcher, SOURCES)

@@ -22,9 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ntkcore.kernels.chains import ALIVE, Chain, chain_of
-from ntkcore.kernels.leaves import Affine, Dissection, Layer, calls
-from ntkcore.kernels.products import (
+from ntkcore.kernels.empirical.layers import Affine, Dissection, Layer, calls
+from ntkcore.kernels.empirical.records import (
     CHUNK_BYTES,
     PATCH_BYTES,
     Factors,
@@ -35,6 +34,7 @@ from ntkcore.kernels.products import (
     Scales,
     even_slices,
 )
+from ntkcore.kernels.empirical.sequential import ALIVE, Chain, chain_of
 
 RECORD_BYTES = 320e6  # what passes leave for the products, of all images of a tile
 PASS_BYTES = 128e6  # what a forward pass over a block of images leaves for its backward passes, and those for J

@@ -1,4 +1,4 @@
-"""Kernels of convolutional ReLU nets by the compiled loops of ``planes``, on the CPU: matrices, divided over threads.
+"""Kernels of convolutional ReLU nets on the CPU, by the compiled loops of ``spatial_loops`` in several threads.
 
 The plain way of ``infinite`` carries whole covariances of many image pairs from layer to layer and is bound by memory;
 here each thread takes ``LANES`` pairs of images through the whole net. The plain way remains for gradients, GPUs, erf
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntkcore.kernels import planes
-from ntkcore.kernels.arccosine import constants
 from ntkcore.kernels.blocks import mirror_, slices
-from ntkcore.kernels.prepared import CLOSE, MANY, Prepared, roots
-from ntkcore.kernels.vectors import compiled_for, threads
+from ntkcore.kernels.infinite.cpu import spatial_loops
+from ntkcore.kernels.infinite.prepared import CLOSE, MANY, Prepared, roots
+from ntkcore.kernels.loops.arccosine import constants
+from ntkcore.kernels.loops.vectors import compiled_for, threads
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
 Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
@@ -50,7 +50,7 @@ def covers_net(net: Net) -> bool:
 
 def ready(dtype: torch.dtype) -> bool:
     """Whether this process has loops for a precision; the first ones ever take some seconds to compile."""
-    return compiled_for(planes.variances, dtype)
+    return compiled_for(spatial_loops.variances, dtype)
 
 
 def before(net: Net) -> tuple[Conv | AvgPool | Activation, ...]:
@@ -76,8 +76,8 @@ def _variances(net: Net, images: Tensor) -> tuple[Tensor, ...]:
     found = np.empty((len(images), _count(stack)), x2.dtype)
     c = constants(x2.dtype.type)
     with ThreadPoolExecutor(threads()) as pool:
-        work = slices(len(images), planes.LANES)
-        list(pool.map(lambda s: planes.variances(stack, x1[s], x2[s], c, found[s]), work))
+        work = slices(len(images), spatial_loops.LANES)
+        list(pool.map(lambda s: spatial_loops.variances(stack, x1[s], x2[s], c, found[s]), work))
     out, start = [], 0
     for height, width in _activations(stack):
         part = found[:, start : start + height * width]
@@ -209,7 +209,7 @@ class _Work:
     """What the loops need: a net, pixels of both sides (of the rows divided by C), the roots of their variances; and
     the pairs that take about SECONDS."""
 
-    stack: planes.Stack
+    stack: spatial_loops.Stack
     x1: np.ndarray
     x2: np.ndarray
     roots1: np.ndarray
@@ -221,7 +221,7 @@ class _Work:
         x1, x2 = _pixels(one.images), _pixels(two.images)
         stack = _stack(net, one.shape[2], one.shape[3], x1.dtype.type, False)
         roots = _roots(one)
-        portion = int(SECONDS / (PER_NUMBER * _numbers(stack)) // planes.LANES + 1) * planes.LANES
+        portion = int(SECONDS / (PER_NUMBER * _numbers(stack)) // spatial_loops.LANES + 1) * spatial_loops.LANES
         return cls(stack, _mean_over_channels(x1), x2, roots, roots if two is one else _roots(two), portion)
 
     def values(self, part: "_Tile | _Pairs", upper: bool) -> np.ndarray:
@@ -230,10 +230,10 @@ class _Work:
         c = constants(self.x1.dtype.type)
         if isinstance(part, _Pairs):
             out = np.empty((2, part.size), self.x1.dtype)
-            planes.pairs(*arrays, part.first, part.second, c, out)
+            spatial_loops.pairs(*arrays, part.first, part.second, c, out)
         else:
             out = np.zeros((2, *(stop - start for start, stop in (part.rows, part.columns))), self.x1.dtype)
-            planes.tile(*arrays, part.rows, part.columns, upper, c, out)
+            spatial_loops.tile(*arrays, part.rows, part.columns, upper, c, out)
         return out
 
     def total(self, upper: bool) -> float:
@@ -254,7 +254,7 @@ class _Work:
 
     def tiles(self, upper: bool) -> Iterator[_Tile]:
         """Some lanes of columns, laid side by side once a tile; upper: those with pairs i <= j."""
-        across = planes.LANES * max(1, min(8, int(self.portion**0.5) // planes.LANES))
+        across = spatial_loops.LANES * max(1, min(8, int(self.portion**0.5) // spatial_loops.LANES))
         down = max(1, self.portion // across)
         for columns in slices(len(self.x2), across):
             for rows in slices(min(len(self.x1), columns.stop) if upper else len(self.x1), down):
@@ -301,7 +301,7 @@ def _flattening(net: Net) -> int | None:
 
 
 @lru_cache(32)
-def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> planes.Stack:
+def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> spatial_loops.Stack:
     """diagonal: only the displacements that variances behind the pools need."""
     flattening = _flattening(net)
     heights, widths, starts = [height], [width], [0]
@@ -328,7 +328,7 @@ def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> pl
     radius = [0 if diagonal or flatten else EVERYWHERE]
     for _ in heights[1:]:
         radius.insert(0, min(2 * radius[0] + 1, EVERYWHERE))
-    return planes.Stack(
+    return spatial_loops.Stack(
         *(np.array(a, np.int64) for a in (heights, widths, starts)),
         *(np.array(a, dtype) for a in (weight, bias)),
         *(np.array(a, np.int64) for a in (first, radius)),
@@ -336,7 +336,7 @@ def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> pl
     )
 
 
-def _activations(stack: planes.Stack) -> Iterator[tuple[int, int]]:
+def _activations(stack: spatial_loops.Stack) -> Iterator[tuple[int, int]]:
     """(height, width) at every activation."""
     for level, (height, width) in enumerate(zip(stack.heights, stack.widths, strict=True)):
         for step in range(stack.starts[level], stack.starts[level + 1]):
@@ -344,11 +344,11 @@ def _activations(stack: planes.Stack) -> Iterator[tuple[int, int]]:
                 yield int(height), int(width)
 
 
-def _count(stack: planes.Stack) -> int:
+def _count(stack: spatial_loops.Stack) -> int:
     return sum(height * width for height, width in _activations(stack))
 
 
-def _numbers(stack: planes.Stack) -> float:
+def _numbers(stack: spatial_loops.Stack) -> float:
     """Numbers of all planes and steps of one image pair."""
     positions, every = stack.heights * stack.widths, 2 * np.minimum(stack.radius, EVERYWHERE) + 1
     taken = positions * np.minimum(positions, every.astype(float) ** 2)

@@ -24,8 +24,8 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from ntkcore.kernels.blocks import slices
-from ntkcore.kernels.registers import COLUMNS, INDEX, NUMBER_VECTOR, ROWS, WORD, WORD_VECTOR, feature, tile_of
-from ntkcore.kernels.vectors import LANES, address, compiled, load, spread, store, threads
+from ntkcore.kernels.loops.registers import COLUMNS, INDEX, NUMBER_VECTOR, ROWS, WORD, WORD_VECTOR, feature, tile_of
+from ntkcore.kernels.loops.vectors import LANES, address, compiled, load, spread, store, threads
 
 WORDS = 4096  # of each row that are packed at a time, where they fit
 ALONG = 2048  # words that are gone through for all tiles, before those that follow

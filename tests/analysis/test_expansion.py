@@ -5,9 +5,10 @@ import pytest
 import torch
 
 import ntkcore as ntk
+from ntkcore.analysis import expansion
 from ntkcore.analysis.banks import DOUBT
-from ntkcore.kernels import bfloat16, expansion
-from ntkcore.kernels.expansion import Expansion
+from ntkcore.analysis.expansion import Expansion
+from ntkcore.kernels.loops import bfloat16
 
 NETS = {"fc": ntk.fc(1), "deep": ntk.fc(4), "other scales": ntk.fc(2, W_std=1.1, b_std=0.6)}
 EPS = 6 / 255

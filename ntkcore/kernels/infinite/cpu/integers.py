@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ntkcore.kernels.blocks import slices
-from ntkcore.kernels.vectors import compiled, threads
+from ntkcore.kernels.loops.vectors import compiled, threads
 
 LEVELS, HALF = 255, 128
 ROWS = 64  # that are looked at together

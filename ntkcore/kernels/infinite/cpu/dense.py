@@ -1,8 +1,8 @@
-"""Kernels of dense ReLU nets on the CPU: one product of all images, then compiled loops entry by entry (``entries``).
+"""Kernels of dense ReLU nets on the CPU: one product of all images, then compiled loops entry by entry.
 
 The plain way of ``infinite`` takes a dozen passes over the matrix for each layer; here there is one in all. The plain
 way remains for gradients, GPUs, erf nets and other precisions, and as the independent check. Products are those of
-``pixels`` where images are as they come from a file, else numpy's, which knows that ``u u^T`` needs half of them::
+``integers`` where images are as they come from a file, else numpy's, which knows that ``u u^T`` needs half of them::
 
     if covers(net, images):
         K = matrix(kernel, kernel.prepare(images), None)      # [n, n]
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntkcore.kernels import entries, pixels
-from ntkcore.kernels.arccosine import constants
 from ntkcore.kernels.blocks import slices
-from ntkcore.kernels.prepared import CLOSE, Prepared, roots
-from ntkcore.kernels.vectors import LANES, compiled_for, threads
+from ntkcore.kernels.infinite.cpu import dense_loops, integers
+from ntkcore.kernels.infinite.prepared import CLOSE, Prepared, roots
+from ntkcore.kernels.loops.arccosine import constants
+from ntkcore.kernels.loops.vectors import LANES, compiled_for, threads
 from ntkcore.nets import Activation, Dense, Flatten, Net
 
 ROWS = 1024  # of a product, between two reports
@@ -47,7 +47,7 @@ def covers_net(net: Net) -> bool:
 
 def ready(dtype: torch.dtype) -> bool:
     """Whether this process has loops for a precision; the first ones ever take some seconds to compile."""
-    return compiled_for(entries.entries, dtype)
+    return compiled_for(dense_loops.entries, dtype)
 
 
 def matrix(net: Net, ntk: bool, one: Prepared, two: Prepared | None, report: Report | None = None) -> Found:
@@ -75,30 +75,30 @@ def matrix(net: Net, ntk: bool, one: Prepared, two: Prepared | None, report: Rep
             parts = [(rows.start + part.start, rows.start + part.stop) for part in slices(size, CHUNK)]
             list(
                 pool.map(
-                    lambda part: entries.entries(steps, out, share, *sides, part, ntk, upper, c, out, counts), parts
+                    lambda part: dense_loops.entries(steps, out, share, *sides, part, ntk, upper, c, out, counts), parts
                 )
             )
             done += size * (len(u2) - rows.start - (size - 1) / 2) if upper else size * len(u2)
         if upper:
             parts = [(part.start, part.stop) for part in slices(len(out), CHUNK)]
-            list(pool.map(lambda part: entries.mirror(out, part), reversed(parts)))  # the longest rows first
+            list(pool.map(lambda part: dense_loops.mirror(out, part), reversed(parts)))  # the longest rows first
     if report is not None:
         report(total, total)
     i, j = _open(out, counts, upper)
     return torch.from_numpy(out), i, j
 
 
-def _levels(u1: np.ndarray, u2: np.ndarray) -> tuple[pixels.Integers, pixels.Integers] | None:
+def _levels(u1: np.ndarray, u2: np.ndarray) -> tuple[integers.Integers, integers.Integers] | None:
     """Both sides in integers, where both are made of them."""
-    one = pixels.integers(torch.from_numpy(u1))
-    two = one if one is None or u2 is u1 else pixels.integers(torch.from_numpy(u2))
+    one = integers.integers(torch.from_numpy(u1))
+    two = one if one is None or u2 is u1 else integers.integers(torch.from_numpy(u2))
     return None if two is None else (one, two)
 
 
 def _products(
     u1: np.ndarray,
     u2: np.ndarray,
-    levels: tuple[pixels.Integers, pixels.Integers] | None,
+    levels: tuple[integers.Integers, integers.Integers] | None,
     rows: slice,
     upper: bool,
     out: np.ndarray,
@@ -108,7 +108,7 @@ def _products(
         for part in slices(rows.stop - rows.start, PART):
             i = slice(rows.start + part.start, rows.start + part.stop)
             j = slice(i.start if upper else 0, len(u2))
-            pixels.products(levels[0][i], levels[1][j], torch.from_numpy(out[i, j]))
+            integers.products(levels[0][i], levels[1][j], torch.from_numpy(out[i, j]))
     elif upper:  # u u^T, of which half is computed, and the rest
         np.matmul(u1[rows], u1[rows].T, out=out[rows, rows])
         np.matmul(u1[rows], u1[rows.stop :].T, out=out[rows, rows.stop :])
@@ -127,7 +127,7 @@ def _open(out: np.ndarray, counts: np.ndarray, upper: bool) -> tuple[np.ndarray,
 
 
 @lru_cache(32)
-def steps_of(net: Net, dtype: type) -> entries.Steps:
+def steps_of(net: Net, dtype: type) -> dense_loops.Steps:
     weight, bias, first, activations = [], [], [], 0
     for layer in net.covariance_layers():
         if isinstance(layer, Dense):
@@ -142,7 +142,7 @@ def steps_of(net: Net, dtype: type) -> entries.Steps:
             first[-1] = activations
             activations += 1
     close = (1 - CLOSE if dtype == np.float32 else NEVER, np.nan)
-    return entries.Steps(
+    return dense_loops.Steps(
         *(np.array(a, dtype) for a in (weight, bias)), np.array(first, np.int64), np.array(close, dtype)
     )
 

@@ -7,10 +7,10 @@ training image is written. Pairs that fill up the last block repeat the last one
 
 import numpy as np
 
-from ntkcore.kernels.arccosine import angle
-from ntkcore.kernels.entries import affine
-from ntkcore.kernels.registers import COLUMNS, ROWS, tile
-from ntkcore.kernels.vectors import LANES, below, compiled, load, size, spread, store
+from ntkcore.kernels.infinite.cpu.dense_loops import affine
+from ntkcore.kernels.loops.arccosine import angle
+from ntkcore.kernels.loops.registers import COLUMNS, ROWS, tile
+from ntkcore.kernels.loops.vectors import LANES, below, compiled, load, size, spread, store
 
 TOGETHER = 16
 PART = 128

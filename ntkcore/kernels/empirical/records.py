@@ -1,7 +1,7 @@
 """Inner products of one layer's weight gradients: what a pass must keep for them, and how they are added up.
 
 ``Theta[i, a; j, b] += <J[i, a], J[j, b]>``, J the gradients of the weights of some output channels o of a layer, G and
-U as in ``leaves``. A record holds what is needed of the images of one side. There are four, and which is cheapest
+U as in ``layers``. A record holds what is needed of the images of one side. There are four, and which is cheapest
 depends on the layer's sizes (compare Novak et al. 2022, arXiv 2206.08720, section 3)::
 
     Scales    BatchNorm: J [n, c, o], formed at once
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ntkcore.kernels.blocks import slices
-from ntkcore.kernels.leaves import Affine, Layer, Norm
+from ntkcore.kernels.empirical.layers import Affine, Layer, Norm
 
 CHUNK_BYTES = 40e6  # J of some channels of all images, or some products of G
 PATCH_BYTES = 8e6  # patches of a block of images

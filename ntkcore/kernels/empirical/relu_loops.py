@@ -9,7 +9,7 @@ pass. Gradients are only put in their places::
     back_through_pool(g, y, outputs, images, True, out)      # at a max pool; of equal numbers it took the first
 """
 
-from ntkcore.kernels.vectors import LANES, below, compiled, load, spread, store
+from ntkcore.kernels.loops.vectors import LANES, below, compiled, load, spread, store
 
 
 @compiled

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ntkcore.kernels.arccosine import angle
-from ntkcore.kernels.vectors import LANES, below, compiled, inlined, load, root, spread, store
+from ntkcore.kernels.loops.arccosine import angle
+from ntkcore.kernels.loops.vectors import LANES, below, compiled, inlined, load, root, spread, store
 
 
 class Stack(NamedTuple):

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numba.extending import overload
 
-from ntkcore.kernels.vectors import Vector, below, inlined, root, size, spread
+from ntkcore.kernels.loops.vectors import Vector, below, inlined, root, size, spread
 
 
 def constants(dtype: type) -> np.ndarray:

@@ -15,7 +15,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
 
-from ntkcore.kernels.vectors import LANES, address
+from ntkcore.kernels.loops.vectors import LANES, address
 
 
 def feature(name: str) -> bool:

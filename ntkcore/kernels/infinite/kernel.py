@@ -22,8 +22,8 @@ from ntkcore import checks
 from ntkcore import covariance as cov
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, tile_bytes, tiled
+from ntkcore.kernels.infinite.prepared import MANY, Prepared, local_variances
 from ntkcore.kernels.inputs import RAW, InputMap
-from ntkcore.kernels.prepared import MANY, Prepared, local_variances
 from ntkcore.modes import plain, untransformed
 from ntkcore.nets import Activation, Net
 
@@ -326,21 +326,21 @@ def kernel_fn(net: Net, kind: KernelKind = "ntk", inputs: InputMap | None = None
 
 def _dense():
     """Compiled loops for dense nets; numba takes half a second, so it is imported by those who need it."""
-    from ntkcore.kernels import dense
+    from ntkcore.kernels.infinite.cpu import dense
 
     return dense
 
 
 def _spatial():
     """The same for convolutional nets."""
-    from ntkcore.kernels import spatial
+    from ntkcore.kernels.infinite.cpu import spatial
 
     return spatial
 
 
 def _fused():
     """Fused passes for GPUs."""
-    from ntkcore.kernels import fused
+    from ntkcore.kernels.infinite.gpu import fused
 
     return fused
 

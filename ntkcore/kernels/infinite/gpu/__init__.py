@@ -1,0 +1,5 @@
+"""Closed-form kernels on a GPU: ``fused``, a backend (see ``ntkcore.kernels.infinite.backend``), in tiles of images.
+
+``passes`` are its programs in Triton, which comes with torch for CUDA on Linux. Where they do not run, the recursion in
+torch is left.
+"""
