@@ -48,10 +48,8 @@ def images(n: int, height: int = 5, width: int = 4, channels: int = 2, seed: int
 
 
 def by_passes(net: Net, x: torch.Tensor, y: torch.Tensor | None = None, kind: str = "ntk", **more) -> torch.Tensor:
-    kernel = InfiniteKernel(net, kind)
-    finish = kernel._asked if net.flat_input else kernel._finish
     two = None if y is None else fused.prepare(net, y)
-    return fused.matrix(net, fused.prepare(net, x), two, finish, **more)
+    return fused.matrix(net, kind, fused.prepare(net, x), two, **more)
 
 
 def plainly(net: Net, x: torch.Tensor, y: torch.Tensor, kind: str = "ntk") -> torch.Tensor:
@@ -114,7 +112,7 @@ def test_matched_pairs_and_the_variances(monkeypatch):
         for q, expected in zip(one.variances, InfiniteKernel(net).prepare(x.requires_grad_()).variances, strict=True):
             torch.testing.assert_close(q, expected.detach(), rtol=1e-12, atol=0)
         x = x.detach()
-        found = InfiniteKernel(net)._finish(*fused.matched(net, one, two))
+        found = fused.matched(net, "ntk", one, two)
         torch.testing.assert_close(found, plainly(net, x, y).diagonal(), rtol=1e-12, atol=0)
 
 

@@ -1,14 +1,14 @@
 """Kernels of dense ReLU nets on the CPU: one product of all images, then compiled loops entry by entry.
 
-The plain way of ``infinite`` takes a dozen passes over the matrix for each layer; here there is one in all. The plain
-way remains for gradients, GPUs, erf nets and other precisions, and as the independent check. Products are those of
-``integers`` where images are as they come from a file, else numpy's, which knows that ``u u^T`` needs half of them::
+The recursion in torch takes a dozen passes over the matrix for each layer; here there is one in all. The recursion
+remains for gradients, GPUs, erf nets and other precisions, and as the independent check. Products are those of
+``integers`` where images are as they come from a file, else numpy's, which knows that ``u u^T`` needs half of them.
+A backend (``ntkcore.kernels.infinite.backend``)::
 
     if covers(net, images):
-        K = matrix(kernel, kernel.prepare(images), None)      # [n, n]
+        K = matrix(net, "ntk", prepare(net, images), None)      # [n, n]
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -17,32 +17,27 @@ import torch
 from torch import Tensor
 
 from ntkcore.kernels.blocks import slices
+from ntkcore.kernels.infinite import recursion
+from ntkcore.kernels.infinite.backend import KernelKind, Report
 from ntkcore.kernels.infinite.cpu import dense_loops, integers
-from ntkcore.kernels.infinite.prepared import CLOSE, Prepared, roots
+from ntkcore.kernels.infinite.prepared import CLOSE, MANY, Prepared, local_variances, roots
+from ntkcore.kernels.infinite.recursion import matched, prepare
+from ntkcore.kernels.infinite.relu_nets import is_dense
 from ntkcore.kernels.loops.arccosine import constants
 from ntkcore.kernels.loops.vectors import LANES, compiled_for, threads
-from ntkcore.nets import Activation, Dense, Flatten, Net
+from ntkcore.nets import Dense, Net
+
+__all__ = ["covers", "matched", "matrix", "prepare", "ready"]  # a backend
 
 ROWS = 1024  # of a product, between two reports
 PART = 256  # rows of a product of integers
 CHUNK = 64  # rows that a thread takes at a time
 NEVER = 2.0
 
-Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
-Found = tuple[Tensor, np.ndarray, np.ndarray]
-
 
 def covers(net: Net, images: Tensor) -> bool:
     """Whether the loops can take these images through this net."""
-    return images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64) and covers_net(net)
-
-
-@lru_cache
-def covers_net(net: Net) -> bool:
-    """Flattened at once, then dense layers and ReLU."""
-    return isinstance(net.layers[0], Flatten) and all(
-        isinstance(layer, Dense) or (isinstance(layer, Activation) and layer.name == "relu") for layer in net.layers[1:]
-    )
+    return images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64) and is_dense(net)
 
 
 def ready(dtype: torch.dtype) -> bool:
@@ -50,20 +45,55 @@ def ready(dtype: torch.dtype) -> bool:
     return compiled_for(dense_loops.entries, dtype)
 
 
-def matrix(net: Net, ntk: bool, one: Prepared, two: Prepared | None, report: Report | None = None) -> Found:
-    """[n1, n2]; two = None: [n, n], only pairs i <= j computed, exactly symmetric; and pairs (i, j) that are open.
+def matrix(net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, report: Report | None = None) -> Tensor:
+    """[n1, n2]; two = None: [n, n], only pairs i <= j computed, exactly symmetric.
 
-    Open are in single precision images that nearly coincide or are nearly opposite (with two = None i < j, and the
-    diagonal beside): where angles are as small as the rounding of their cosines float32 is off by up to 1e-3. The
-    caller computes them in double.
+    In single precision images that nearly coincide or are nearly opposite are computed in double, and so is the
+    diagonal: where angles are as small as the rounding of their cosines float32 is off by up to 1e-3. Where such pairs
+    are many, all of it is.
     """
+    found, i, j = _by_loops(net, kind, one, two, report)
+    if found.dtype == torch.float64:
+        return found
+    if two is None:
+        found.diagonal().copy_(_with_themselves(net, kind, one))
+    if len(i) > MANY * found.numel():
+        double = [None if side is None else prepare(net, side.images.double()) for side in (one, two)]
+        return matrix(net, kind, *double, report).float()
+    rows, columns = torch.from_numpy(i), torch.from_numpy(j)
+    found[rows, columns] = _in_double(net, kind, one, one if two is None else two, rows, columns)
+    if two is None:
+        found[columns, rows] = found[rows, columns]
+    return found
+
+
+def _in_double(net: Net, kind: KernelKind, one: Prepared, two: Prepared, i: Tensor, j: Tensor) -> Tensor:
+    """K of listed pairs (i, j), computed in double precision and rounded to single."""
+    values = [one.images.new_empty(0)]
+    for part in slices(len(i), min(4096, recursion.at_once(net, one.images, torch.float64))):
+        sides = (prepare(net, side.images[index[part]].double()) for side, index in ((one, i), (two, j)))
+        values.append(matched(net, kind, *sides).float())
+    return torch.cat(values)
+
+
+def _with_themselves(net: Net, kind: KernelKind, one: Prepared) -> Tensor:
+    """K(u_i, u_i), [n] in double precision: only the images' squares matter."""
+    q = one.own.double()
+    variances = local_variances(net, q)
+    return recursion.propagated(net, kind, q, variances, variances, pair_dims=1)
+
+
+def _by_loops(
+    net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, report: Report | None
+) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """The matrix, and pairs (i, j), with two = None i < j, that single precision leaves open: not a number there."""
     upper, two = two is None, one if two is None else two
     u1 = vectors(one)
     u2 = u1 if two is one else vectors(two)
     sides = rows_of_roots(one), columns_of_roots(two)
     out = np.empty((len(u1), len(u2)), u1.dtype)
     share, c, steps = u1.dtype.type(1 / u1.shape[1]), constants(u1.dtype.type), steps_of(net, u1.dtype.type)
-    counts = np.zeros(len(u1), np.int64)
+    counts, ntk = np.zeros(len(u1), np.int64), kind == "ntk"
     levels = _levels(u1, u2)
     total, done = len(u1) * (len(u1) + 1) / 2 if upper else float(len(u1) * len(u2)), 0.0
     with ThreadPoolExecutor(threads()) as pool:

@@ -1,11 +1,11 @@
 """Kernels of convolutional ReLU nets on the CPU, by the compiled loops of ``spatial_loops`` in several threads.
 
-The plain way of ``infinite`` carries whole covariances of many image pairs from layer to layer and is bound by memory;
-here each thread takes ``LANES`` pairs of images through the whole net. The plain way remains for gradients, GPUs, erf
-nets and other precisions, and as the independent check::
+The recursion in torch carries whole covariances of many image pairs from layer to layer and is bound by memory; here
+each thread takes ``LANES`` pairs of images through the whole net. The recursion remains for gradients, GPUs, erf nets
+and other precisions, and as the independent check. A backend (``ntkcore.kernels.infinite.backend``)::
 
     if covers(net, images):
-        K = matrix(net, prepare(net, images), None, finish)      # [n, n]; finish(k, t): what follows the flattening
+        K = matrix(net, "ntk", prepare(net, images), None)      # [n, n]
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from ntkcore.kernels.blocks import mirror_, slices
+from ntkcore.kernels.infinite.backend import KernelKind, Report
 from ntkcore.kernels.infinite.cpu import spatial_loops
 from ntkcore.kernels.infinite.prepared import CLOSE, MANY, Prepared, roots
+from ntkcore.kernels.infinite.relu_nets import before, flattening, from_flattening, is_convolutional
 from ntkcore.kernels.loops.arccosine import constants
 from ntkcore.kernels.loops.vectors import compiled_for, threads
-from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
-
-Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
+from ntkcore.nets import AvgPool, Conv, Flatten, Net
 
 SECONDS = 0.05  # of one thread's work between two reports
 PER_NUMBER = 2e-9  # seconds, about, for a number of a plane and a step
@@ -33,34 +33,12 @@ EVERYWHERE = 1 << 30
 
 def covers(net: Net, images: Tensor) -> bool:
     """Whether the loops can take these images through this net."""
-    return images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64) and covers_net(net)
-
-
-@lru_cache
-def covers_net(net: Net) -> bool:
-    """Pools, convolutions and ReLU up to a flattening; behind it no activation, whose variances would be others."""
-    if not _flattening(net):
-        return False
-    known = all(
-        isinstance(layer, Conv | AvgPool) or (isinstance(layer, Activation) and layer.name == "relu")
-        for layer in before(net)
-    )
-    return known and all(isinstance(layer, Dense) for layer in behind(net))
+    return images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64) and is_convolutional(net)
 
 
 def ready(dtype: torch.dtype) -> bool:
     """Whether this process has loops for a precision; the first ones ever take some seconds to compile."""
     return compiled_for(spatial_loops.variances, dtype)
-
-
-def before(net: Net) -> tuple[Conv | AvgPool | Activation, ...]:
-    """The layers before the flattening."""
-    return net.layers[: _flattening(net)]
-
-
-def behind(net: Net) -> tuple[Dense, ...]:
-    """The layers after the flattening."""
-    return net.layers[_flattening(net) + 1 :]
 
 
 def prepare(net: Net, images: Tensor) -> Prepared:
@@ -86,11 +64,8 @@ def _variances(net: Net, images: Tensor) -> tuple[Tensor, ...]:
     return tuple(out)
 
 
-Finish = Callable[[Tensor, Tensor], Tensor]  # NNGP and NTK at the flattening -> the kernel that is asked for
-
-
-def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report: Report | None = None) -> Tensor:
-    """[n1, n2]; two = None: [n, n], only pairs i <= j computed, exactly symmetric. finish: number by number.
+def matrix(net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, report: Report | None = None) -> Tensor:
+    """[n1, n2]; two = None: [n, n], only pairs i <= j computed, exactly symmetric.
 
     In single precision pairs of images that nearly coincide are computed in double: where angles are as small as the
     rounding of their cosines, float32 alone would be off by up to 1e-3. Where such pairs are many, all of it is.
@@ -104,7 +79,7 @@ def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report
     def task(part: _Tile | _Pairs) -> None:
         nonlocal found
         k, t = work.values(part, upper)
-        part.put(out, finish(torch.from_numpy(k), torch.from_numpy(t)))
+        part.put(out, from_flattening(net, kind, torch.from_numpy(k), torch.from_numpy(t)))
         if single:
             i, j = np.broadcast_arrays(*part.grid)
             near = k > (1 - CLOSE) * lengths[0][i] * lengths[1][j]
@@ -122,15 +97,20 @@ def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report
         _in_threads(task, work.pairs(upper) if net.spatial_pairs else work.tiles(upper), work.total(upper), told)
     except _TooClose:
         double = [prepare(net, side.images.double()) for side in ((one,) if upper else (one, two))]
-        return matrix(net, double[0], None if upper else double[1], finish, report).float()
+        return matrix(net, kind, double[0], None if upper else double[1], report).float()
     if close:
         i, j = (np.concatenate(side) for side in zip(*close, strict=True))
-        _Pairs(i, j).put(out, finish(*_in_double(net, one, two, i, j)).float())
+        _Pairs(i, j).put(out, from_flattening(net, kind, *_in_double(net, one, two, i, j)).float())
     return mirror_(out) if upper else out
 
 
-def matched(net: Net, one: Prepared, two: Prepared) -> tuple[Tensor, Tensor]:
-    """NNGP and NTK [n] of images one by one at the flattening, in the images' precision throughout."""
+def matched(net: Net, kind: KernelKind, one: Prepared, two: Prepared) -> Tensor:
+    """[n] of images one by one, in the images' precision throughout."""
+    return from_flattening(net, kind, *_each(net, one, two))
+
+
+def _each(net: Net, one: Prepared, two: Prepared) -> tuple[Tensor, Tensor]:
+    """NNGP and NTK [n] of images one by one at the flattening."""
     every = np.arange(len(one))
     return _listed(net, one, two, every, every)
 
@@ -141,7 +121,7 @@ class _TooClose(Exception):
 
 def _own(net: Net, side: Prepared) -> Tensor:
     """NNGP of each image with itself."""
-    return matched(net, side, side)[0] if side.own is None else side.own
+    return _each(net, side, side)[0] if side.own is None else side.own
 
 
 def _listed(net: Net, one: Prepared, two: Prepared, i: np.ndarray, j: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -296,14 +276,9 @@ def _in_threads(task: Callable, parts: Iterable[_Tile | _Pairs], total: float, r
 # -- a net and images as arrays ----------------------------------------------------------------------------------------
 
 
-def _flattening(net: Net) -> int | None:
-    return next((i for i, layer in enumerate(net.layers) if isinstance(layer, Flatten | GlobalAvgPool)), None)
-
-
 @lru_cache(32)
 def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> spatial_loops.Stack:
     """diagonal: only the displacements that variances behind the pools need."""
-    flattening = _flattening(net)
     heights, widths, starts = [height], [width], [0]
     weight, bias, first = [], [], []
     variances = 0
@@ -324,7 +299,7 @@ def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> sp
             first[-1] = variances
             variances += heights[-1] * widths[-1]
     starts.append(len(weight))
-    flatten = isinstance(net.layers[flattening], Flatten)
+    flatten = isinstance(net.layers[flattening(net)], Flatten)
     radius = [0 if diagonal or flatten else EVERYWHERE]
     for _ in heights[1:]:
         radius.insert(0, min(2 * radius[0] + 1, EVERYWHERE))

@@ -1,18 +1,18 @@
 """Kernels of ReLU nets on a GPU: each layer and its ReLU in one pass over the covariances, in Triton.
 
-The plain way of ``infinite`` takes some thirty passes over memory for a convolution and a ReLU; here there is one, and
-one for a pool. It remains for gradients, for erf nets, for systems where torch comes without Triton, and as the
-independent check. The layout is another one: images outside, positions inside::
+The recursion in torch takes some thirty passes over memory for a convolution and a ReLU; here there is one, and one for
+a pool. It remains for gradients, for erf nets, for systems where torch comes without Triton, and as the independent
+check. A backend (``ntkcore.kernels.infinite.backend``) with another layout, images outside, positions inside::
 
     k[i, p, j, q]   [n1, H, W, n2, H, W]      nets that pool (every pair of positions)
     k[p, i, j]      [H, W, n1, n2]            others (only equal positions; flattened images: H = W = 1)
 
     if covers(net, images):
-        K = matrix(net, prepare(net, images), None, finish)     # [n, n]; finish(k, t): what follows the flattening
+        K = matrix(net, "ntk", prepare(net, images), None)      # [n, n]
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
@@ -21,8 +21,10 @@ import torch
 from torch import Tensor
 
 from ntkcore.kernels.blocks import mirror_, slices, tile_sides
-from ntkcore.kernels.infinite.cpu import dense, spatial
-from ntkcore.kernels.infinite.prepared import CLOSE, MANY, Prepared, local_variances, roots
+from ntkcore.kernels.infinite import recursion
+from ntkcore.kernels.infinite.backend import KernelKind, Report, asked
+from ntkcore.kernels.infinite.prepared import CLOSE, MANY, Prepared, roots
+from ntkcore.kernels.infinite.relu_nets import compiled, flattening, from_flattening
 from ntkcore.kernels.loops.arccosine import DOUBLE, SINGLE, constants
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, GlobalAvgPool, Net, conv
 
@@ -32,14 +34,11 @@ TILE_BYTES, TILE_SHARE = 8e9, 1 / 8  # of covariances at a time: at most, and of
 GAPS = {dtype: float(constants(number)[7]) for dtype, number in NUMBERS.items()}  # below which directions are one
 SERIES = {torch.float32: tuple(map(float, SINGLE)), torch.float64: tuple(map(float, DOUBLE))}
 
-Report = Callable[[float, float], None]  # (done, total) in pairs; may raise
-Finish = Callable[[Tensor, Tensor], Tensor]  # NNGP and NTK at the flattening -> the kernel that is asked for
-
 
 def covers(net: Net, images: Tensor) -> bool:
     """Whether the passes can take these images through this net."""
     known = images.device.type == "cuda" and images.dtype in SERIES
-    return known and (dense if net.flat_input else spatial).covers_net(net) and _work_on(images.device)
+    return known and compiled(net) and _work_on(images.device)
 
 
 @cache
@@ -77,12 +76,12 @@ def prepare(net: Net, images: Tensor) -> Prepared:
     and the angle there is none.
     """
     if net.flat_input:
-        return Prepared(images, local_variances(net, images.square().flatten(1).mean(1)))
+        return recursion.prepare(net, images)
     parts = [_variances(net, images[s]) for s in slices(len(images), _at_once(net, images))]
     return Prepared(images, tuple(torch.cat(layer, -1) for layer in zip(*parts, strict=True)))
 
 
-def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report: Report | None = None) -> Tensor:
+def matrix(net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, report: Report | None = None) -> Tensor:
     """[n1, n2]; two = None: [n, n], only tiles on and above the diagonal computed, exactly symmetric.
 
     In single precision pairs of images that nearly coincide are computed in double: where angles are as small as the
@@ -92,7 +91,7 @@ def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report
     sides = [_sides(one)] * 2 if upper else [_sides(one), _sides(two)]
     out = one.images.new_empty(len(one), len(two))
     single, close, found = out.dtype == torch.float32, [], 0
-    lengths = [matched(net, x, x)[0].sqrt() for x in ((one,) if upper else (one, two))] if single else []
+    lengths = [_each(net, x, x)[0].sqrt() for x in ((one,) if upper else (one, two))] if single else []
     tiles = list(_tiles(len(one), len(two), _at_once(net, one.images), upper))
     total, done = float(sum((i.stop - i.start) * (j.stop - j.start) for i, j in tiles)), 0.0
     for i, j in tiles:
@@ -100,7 +99,7 @@ def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report
             report(done, total)
         known = [(r1[i], r2[j]) for r1, r2 in zip(*sides, strict=True)]
         k, t = _flattened(net, one.images[i], two.images[j], known, matched=False)
-        out[i, j] = finish(k, t)
+        out[i, j] = _finished(net, kind, k, t)
         if single:
             near = k > (1 - CLOSE) * lengths[0][i, None] * lengths[-1][j]
             rows, columns = near.nonzero().unbind(1)
@@ -110,17 +109,27 @@ def matrix(net: Net, one: Prepared, two: Prepared | None, finish: Finish, report
         done += (i.stop - i.start) * (j.stop - j.start)
     if found > MANY * total:
         double = [prepare(net, x.images.double()) for x in ((one,) if upper else (one, two))]
-        return matrix(net, double[0], None if upper else double[1], finish, report).float()
+        return matrix(net, kind, double[0], None if upper else double[1], report).float()
     if close:
         rows, columns = (torch.cat(side) for side in zip(*close, strict=True))
-        out[rows, columns] = finish(*_in_double(net, one, two, rows, columns)).float()
+        out[rows, columns] = _finished(net, kind, *_in_double(net, one, two, rows, columns)).float()
     if report is not None:
         report(total, total)
     return mirror_(out) if upper else out
 
 
-def matched(net: Net, one: Prepared, two: Prepared) -> tuple[Tensor, Tensor]:
-    """NNGP and NTK [n] of images one by one at the flattening, in the images' precision throughout."""
+def matched(net: Net, kind: KernelKind, one: Prepared, two: Prepared) -> Tensor:
+    """[n] of images one by one, in the images' precision throughout."""
+    return _finished(net, kind, *_each(net, one, two))
+
+
+def _finished(net: Net, kind: KernelKind, k: Tensor, t: Tensor) -> Tensor:
+    """From the flattening on; of a net that flattens its image first nothing is left."""
+    return asked(kind, k, t) if net.flat_input else from_flattening(net, kind, k, t)
+
+
+def _each(net: Net, one: Prepared, two: Prepared) -> tuple[Tensor, Tensor]:
+    """NNGP and NTK [n] of images one by one at the flattening."""
     sides, parts = (_sides(one), _sides(two)), []
     for s in slices(len(one), _at_once(net, one.images)):
         known = [(r1[s], r2[s]) for r1, r2 in zip(*sides, strict=True)]
@@ -136,7 +145,7 @@ def _in_double(net: Net, one: Prepared, two: Prepared, i: Tensor, j: Tensor) -> 
     parts = [(one.images.new_empty(0).double(),) * 2]
     for s in slices(len(i), max(1, _at_once(net, one.images) // 4)):
         sides = (prepare(net, side.images[index[s]].double()) for side, index in ((one, i), (two, j)))
-        parts.append(matched(net, *sides))
+        parts.append(_each(net, *sides))
     k, t = (torch.cat(side) for side in zip(*parts, strict=True))
     return k, t
 
@@ -172,7 +181,7 @@ def _flattened(net: Net, u1: Tensor, u2: Tensor, known: list[Sides], matched: bo
         else:
             state.step(step, known[activation] if step.relu else None)
             activation += step.relu
-    k, t = state.flat(isinstance(net.layers[len(spatial.before(net))], GlobalAvgPool))
+    k, t = state.flat(isinstance(net.layers[flattening(net)], GlobalAvgPool))
     return (k[:, 0], t[:, 0]) if matched else (k, t)
 
 
