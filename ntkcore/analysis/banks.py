@@ -26,7 +26,8 @@ from ntkcore.analysis.predict import correct, margins
 from ntkcore.analysis.sign_sweeps import sweep_by_signs
 from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
+from ntkcore.kernels.blocks import prepared, untiled
+from ntkcore.kernels.protocols import CombiningKernel, DifferentiatingKernel, KernelFunction, Progress
 from ntkcore.modes import plain
 
 # Bound on a float32 error of K(x, X) w, in units of max|K| |w|: some twenty times the largest error that was met
@@ -139,17 +140,17 @@ def attack_bank(
     right_before = correct(bank.read(inner).flatten(0, 1), _spread(y_test.double(), len(bank)))
     right_before = right_before.view(len(x_test), len(bank))
     right_after, stuck = torch.zeros_like(right_before), torch.zeros_like(right_before)
-    if hasattr(untiled(kernel), "combine"):
+    if isinstance(untiled(kernel), CombiningKernel):
         return _one_by_one(kernel, x_train, bank, x_test, y_test, attack, progress, right_before)
     single = bank.to(torch.float32)
-    prepared = _prepared(kernel, x_train.float())
+    train = prepared(kernel, x_train.float())
     tolerance = (DOUBT * K_test.abs().max() * bank.size()).float()
     arguments = (inner, right_before, x_test, y_test, attack, tolerance, progress)
-    found = sweep_by_signs(kernel, prepared, single, *arguments)
+    found = sweep_by_signs(kernel, train, single, *arguments)
     if found is not None:
         _decide(kernel, exact_x, bank, y_test, found.doubtful, found.right_after)
         return BankSweep(right_before, found.right_after, found.stuck)
-    together = _Together(kernel, prepared, single)
+    together = _Together(kernel, train, single)
     for i in range(len(x_test)):
         if progress is not None:
             progress(i, len(x_test), "attacking test images")
@@ -232,7 +233,7 @@ def bank_gradients(
 
     Arguments as in ``attack_bank``; the kernel must know its gradient (``pair_gradients``).
     """
-    together = _Together(kernel, _prepared(kernel, x_train.float()), bank.to(torch.float32))
+    together = _Together(kernel, prepared(kernel, x_train.float()), bank.to(torch.float32))
     gradients = []
     for i in range(len(x_test)):
         if progress is not None:
@@ -241,11 +242,6 @@ def bank_gradients(
         copies = x.expand(len(bank), *x.shape)
         gradients.append(loss_gradient(together.at(x, K_test[i]), copies, y_test[i].float().expand(len(bank), -1)))
     return torch.stack(gradients, 1)
-
-
-def _prepared(kernel: KernelFunction, x: Tensor) -> Tensor:
-    prepare = getattr(untiled(kernel), "prepare", None)
-    return prepare(x) if prepare else x
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,13 +258,13 @@ class _Together:
 
     def at(self, x: Tensor, k: Tensor):
         """A predictor with the value and gradient of this one at B copies of x; k [n] is K(x, X)."""
-        pair_gradients = getattr(untiled(self.kernel), "pair_gradients", None)
-        if pair_gradients is None:
+        inside = untiled(self.kernel)
+        if not isinstance(inside, DifferentiatingKernel):
             return None
         bank = self.bank
         rows = bank.weights.transpose(1, 2)  # [B, r, n]
         g0 = rows @ k.float()  # [B, r]
-        J = pair_gradients(x, self.x_train).flatten(1)  # [n, d]
+        J = inside.pair_gradients(x, self.x_train).flatten(1)  # [n, d]
 
         def linear(z: Tensor) -> Tensor:
             return bank.read(g0 + torch.einsum("brn,bn->br", rows, _Rise.apply((z - x).flatten(1), J)))

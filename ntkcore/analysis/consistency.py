@@ -27,7 +27,8 @@ from ntkcore.analysis.pictures import pair_gradients
 from ntkcore.analysis.resampling import Band
 from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import KernelFunction, Progress, untiled
+from ntkcore.kernels.blocks import prepared, untiled
+from ntkcore.kernels.protocols import DifferentiatingKernel, KernelFunction, Progress
 from ntkcore.modes import plain
 from ntkcore.validation import shown
 
@@ -168,14 +169,13 @@ def feature_gradients(
     x = checks.images(x).detach()
     images = checks.images(images, "images", shape=x.shape[1:]).detach().to(x.dtype)
     train_spectrum(kernel, x, checks.instance(s, Spectrum, "s", "spectrum(kernel(x)) makes one."))
-    if not hasattr(untiled(kernel), "pair_gradients"):
+    if not isinstance(untiled(kernel), DifferentiatingKernel):
         raise SpecError(
             f"{type(untiled(kernel)).__name__} gives no input gradients of image pairs. Use a closed-form kernel."
         )
     index = chosen_features(s, features)
     weights = s.vectors[:, index].T / s.values[index, None]  # [F, n]
-    prepare = getattr(untiled(kernel), "prepare", None)
-    x = prepare(x) if prepare else x
+    x = prepared(kernel, x)
     out = weights.new_empty(len(weights), len(images), images[0].numel())
     for i in range(len(images)):
         if progress is not None:

@@ -19,7 +19,8 @@ from torch import Tensor
 from ntkcore import checks
 from ntkcore.analysis.spectrum import Spectrum, learned_fraction, projections, train_spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import KernelFunction, frozen, untiled
+from ntkcore.kernels.blocks import frozen, untiled
+from ntkcore.kernels.protocols import CombiningKernel, KernelFunction
 from ntkcore.modes import plain
 from ntkcore.training import Descent
 
@@ -49,8 +50,8 @@ class KernelPredictor:
     @cached_property
     def _combined(self) -> Callable[[Tensor], Tensor] | None:
         """Kernels of finite nets know how to sum over the training images without the kernel itself."""
-        combine = getattr(untiled(self.kernel), "combine", None)
-        return None if combine is None else combine(self.x_train, self.alpha)
+        inside = untiled(self.kernel)
+        return inside.combine(self.x_train, self.alpha) if isinstance(inside, CombiningKernel) else None
 
 
 def inverse_weights(s: Spectrum, time: float = float("inf"), ridge: float = 0.0) -> Tensor:

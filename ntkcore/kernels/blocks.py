@@ -9,31 +9,27 @@ tile::
     k.with_progress(callback)(x)           # same kernel, told where it is; the callback may raise Cancelled
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 from ntkcore import checks
+from ntkcore.kernels.protocols import (
+    FreezableKernel,
+    KernelFunction,
+    PreparedImages,
+    PreparingKernel,
+    Progress,
+    SizedKernel,
+    WholeKernel,
+)
 from ntkcore.modes import plain
 
-Progress = Callable[[float, float, str], None]
 PAIRS = "kernel: image pairs"
 TILE_BYTES = {"cpu": 16e6, "cuda": 1e9}  # what stays in a cache, and what fills a GPU
-
-
-class KernelFunction(Protocol):
-    """Anything callable as ``(x1, x2=None) -> [n1, n2]``.
-
-    Optional: ``prepare(x)`` (work done once per image; the result is sliceable and accepted in place of images),
-    ``bytes_per_pair(image_shape, dtype)``, ``matrix(x1, x2, progress)``: the whole matrix where the kernel divides its
-    work itself, or None; and ``frozen()``: the kernel as it is now, where it follows something that may change.
-    """
-
-    def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +56,19 @@ class TiledKernel:
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """x1 [n1, C, H, W], x2 [n2, C, H, W] or None for x1 itself -> [n1, n2]."""
         for x, name in ((x1, "x1"), (x2, "x2")) if x2 is not None else ((x1, "x1"),):
-            if not hasattr(x, "images"):  # not what ``prepare`` made of them
+            if not isinstance(x, PreparedImages):
                 checks.image_form(x, name, axes=None)
         differentiate = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (x1, x2))
         symmetric = x2 is None
         x2 = x1 if x2 is None else x2
-        whole = getattr(self.kernel, "matrix", None)
-        if whole is not None and (found := whole(x1, None if symmetric else x2, self.progress)) is not None:
-            return found
+        if isinstance(self.kernel, WholeKernel):
+            found = self.kernel.matrix(x1, None if symmetric else x2, self.progress)
+            if found is not None:
+                return found
         height, width = self.tile_shape(x1, None if symmetric else x2)
         rows, columns = list(slices(len(x1), height)), list(slices(len(x2), width))
-        one = x1 if x1.requires_grad and differentiate else self._prepare(x1)
-        two = one if symmetric else (x2 if x2.requires_grad and differentiate else self._prepare(x2))
+        one = x1 if x1.requires_grad and differentiate else prepared(self, x1)
+        two = one if symmetric else (x2 if x2.requires_grad and differentiate else prepared(self, x2))
         if len(rows) * len(columns) == 1:
             self._report(0, 1)
             block = self.kernel(one, None if symmetric else two)
@@ -86,10 +83,11 @@ class TiledKernel:
 
     def tile_shape(self, x1: Tensor, x2: Tensor | None) -> tuple[int, int]:
         """Images along both sides of a tile. A short side leaves its room to the other; x2 = None: square tiles."""
-        cost = getattr(self.kernel, "bytes_per_pair", None)
-        pairs = (self.tile_bytes or tile_bytes(x1.device)) / (
-            cost(x1.shape[1:], x1.dtype) if cost else 64.0 * x1.element_size()
-        )
+        if isinstance(self.kernel, SizedKernel):
+            cost = self.kernel.bytes_per_pair(x1.shape[1:], x1.dtype)
+        else:
+            cost = 64.0 * x1.element_size()
+        pairs = (self.tile_bytes or tile_bytes(x1.device)) / cost
         return tile_sides(len(x1), len(x1 if x2 is None else x2), pairs, square=x2 is None)
 
     def with_progress(self, progress: Progress | None) -> "TiledKernel":
@@ -100,10 +98,6 @@ class TiledKernel:
         with torch.enable_grad():
             few = [x[:1].detach() if isinstance(x, Tensor) else x[:1] for x in sides]
             return self.kernel(*few).requires_grad
-
-    def _prepare(self, x: Tensor):
-        prepare = getattr(self.kernel, "prepare", None)
-        return prepare(x) if prepare else x
 
     def _report(self, done: float, total: float) -> None:
         if self.progress is not None:
@@ -197,16 +191,22 @@ def tile_bytes(device: torch.device) -> float:
 
 
 def untiled(kernel: KernelFunction) -> KernelFunction:
-    """The kernel inside the tiles: the one that may have ``prepare`` and ``pair_gradients``."""
+    """The kernel inside the tiles: the one that may have the capabilities of ``protocols``."""
     return kernel.kernel if isinstance(kernel, TiledKernel) else kernel
+
+
+def prepared(kernel: KernelFunction, x: Tensor | PreparedImages) -> Tensor | PreparedImages:
+    """Images with what the kernel computes of each one alone, where it does that once for each."""
+    inside = untiled(kernel)
+    return inside.prepare(x) if isinstance(inside, PreparingKernel) else x
 
 
 def frozen(kernel: KernelFunction) -> KernelFunction:
     """The kernel as it is now: that of a net keeps the weights of now, any other one is given back."""
-    freeze = getattr(untiled(kernel), "frozen", None)
-    if freeze is None:
+    inside = untiled(kernel)
+    if not isinstance(inside, FreezableKernel):
         return kernel
-    still = freeze()
+    still = inside.frozen()
     return replace(kernel, kernel=still) if isinstance(kernel, TiledKernel) else still
 
 
