@@ -23,6 +23,7 @@ from torch import Tensor
 from ntkcore import checks
 from ntkcore.analysis.attacks import MAKERS, Attack, loss_gradient
 from ntkcore.analysis.predict import correct, margins
+from ntkcore.analysis.predictor_bank import Bank
 from ntkcore.analysis.sign_sweeps import sweep_by_signs
 from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
@@ -34,40 +35,6 @@ from ntkcore.modes import plain
 # (tests/analysis/test_eigenfeatures.py holds it).
 DOUBT = 4e-6
 ROWS = 100  # images attacked together where the predictors are attacked one by one
-
-
-@dataclass(frozen=True, eq=False)
-class Bank:
-    """B predictors. weights [B, n, r] float64; readout [B, r, c] float64, None for the identity (r = c)."""
-
-    weights: Tensor
-    readout: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-    def to(self, dtype: torch.dtype) -> "Bank":
-        return Bank(self.weights.to(dtype), None if self.readout is None else self.readout.to(dtype))
-
-    def __getitem__(self, rows: slice | Tensor) -> "Bank":
-        return Bank(self.weights[rows], None if self.readout is None else self.readout[rows])
-
-    def outputs(self, k: Tensor) -> Tensor:
-        """One kernel row per predictor, k [B, n] -> outputs [B, c]."""
-        return self.read(torch.einsum("bn,bnr->br", k, self.weights))  # sum over training images
-
-    def read(self, g: Tensor) -> Tensor:
-        """Inner values g [..., B, r] -> outputs [..., B, c]."""
-        return _read(g, self.readout)
-
-    def inner(self, K: Tensor) -> Tensor:
-        """Every predictor at every image, before the readout: K [m, n] -> [m, B, r]."""
-        return torch.einsum("mn,bnr->mbr", K, self.weights)
-
-    def size(self) -> Tensor:
-        """Norm of each predictor's weights as seen by its outputs, [B]."""
-        size = self.weights.flatten(1).norm(dim=1)
-        return size if self.readout is None else size * self.readout.flatten(1).norm(dim=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,10 +254,6 @@ class _Rise(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (J,) = ctx.saved_tensors
         return gradient @ J, None
-
-
-def _read(g: Tensor, readout: Tensor | None) -> Tensor:
-    return g if readout is None else (g.unsqueeze(-2) @ readout).squeeze(-2)
 
 
 def _spread(y: Tensor, predictors: int) -> Tensor:

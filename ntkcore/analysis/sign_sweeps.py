@@ -12,7 +12,6 @@ test image::
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,11 +19,9 @@ from torch import Tensor
 from ntkcore.analysis.attacks import Attack, loss
 from ntkcore.analysis.expansion import Expansion, SignSteps
 from ntkcore.analysis.predict import correct, margins
+from ntkcore.analysis.predictor_bank import Bank
 from ntkcore.kernels.blocks import KernelFunction, Progress, slices
 from ntkcore.kernels.infinite.prepared import Prepared
-
-if TYPE_CHECKING:
-    from ntkcore.analysis.banks import Bank
 
 IMAGES = 512  # test images that are expanded together
 ROUGH_PAIRS, ROUGH_PREDICTORS = 16384, 256  # that are taken together at most, with gradients as mixtures
@@ -42,7 +39,7 @@ class SignSweep:
     doubtful: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
 
-def covers(bank: "Bank", attack: Attack) -> bool:
+def covers(bank: Bank, attack: Attack) -> bool:
     """Whether the attack is one step of signs, on predictors with one inner value."""
     return attack.norm == "linf" and attack.one_step and bank.weights.shape[-1] == 1
 
@@ -50,7 +47,7 @@ def covers(bank: "Bank", attack: Attack) -> bool:
 def sweep_by_signs(
     kernel: KernelFunction,
     train: Prepared | Tensor,
-    bank: "Bank",
+    bank: Bank,
     inner: Tensor,
     right: Tensor,
     x: Tensor,
@@ -100,7 +97,7 @@ class _Front:
     """What is attacked: predictors around some test images."""
 
     around: Expansion
-    bank: "Bank"
+    bank: Bank
     inner: Tensor  # [m, B]
     y: Tensor
     attack: Attack
