@@ -45,7 +45,7 @@ class TangentKernel:
         """Divides its work and bounds its memory itself."""
         z1, z2 = (None if x is None else self.net.inputs(x) for x in (x1, x2))
         module = copy_of(self.net.module).double() if x1.dtype == torch.float64 else self.net.module
-        return EmpiricalKernel(module, evaluated=True).matrix(z1, z2, progress)
+        return EmpiricalKernel(module, evaluation=True).matrix(z1, z2, progress)
 
     def frozen(self) -> "TangentKernel":
         """The kernel with the weights of now."""

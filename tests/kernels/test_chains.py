@@ -176,7 +176,7 @@ def test_divisions_of_the_work_make_no_difference(most, chained, monkeypatch):
     whole = empirical_ntk(module, x)
     monkeypatch.setattr(layerwise, "PASS_BYTES", most)
     found = dissect(module, x)
-    plan = layerwise.plan(found, layerwise.Task(5, 5, True, 3), x.dtype, chain_of(found, x))
+    plan = layerwise.plan(found, layerwise.KernelShape(5, 5, True, 3), x.dtype, chain_of(found, x))
     assert plan.block < 5
     assert (plan.chain is not None) == chained
     torch.testing.assert_close(empirical_ntk(module, x), whole, rtol=1e-12, atol=1e-12)

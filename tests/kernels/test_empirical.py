@@ -282,13 +282,13 @@ def test_twins_tend_to_the_closed_form_as_they_widen(family):
 
 
 @pytest.mark.parametrize("traced", [False, True], ids=["full", "traced"])
-@pytest.mark.parametrize("kind", ["Kept", "Factors", "Pairs"])
+@pytest.mark.parametrize("kind", ["StoredJacobian", "FactoredJacobian", "PositionPairs"])
 def test_every_way_of_taking_a_layer_gives_the_same(kind, traced, monkeypatch):
     module = trained(nn.Sequential(*convolution(3, padding=1)()[:2], nn.BatchNorm2d(4), *convolution(3)()[2:])).double()
     x1, x2 = images(5, shape=(2, 4, 4)), images(4, seed=1, shape=(2, 4, 4))
     kernel = empirical_kernel_fn(module) if traced else lambda *x: empirical_ntk(module, *x)
     expected = jacobian_contraction(module, x1, x2)
-    chosen = lambda layer, task: records.Scales if layer.part is module[2] else getattr(records, kind)  # noqa: E731
+    chosen = lambda layer, task: records.NormGradients if layer.part is module[2] else getattr(records, kind)  # noqa: E731
     monkeypatch.setattr(layerwise, "_kind", chosen)
     assert_near(kernel(x1, x2), trace(expected) if traced else expected, 1e-12)
     assert_near(kernel(x1), kernel(x1, x1.clone()), 1e-12)
@@ -302,7 +302,7 @@ def test_any_division_of_the_work_gives_the_same(most, traced, monkeypatch):
     module = trained(nn.Sequential(*layers, nn.Conv2d(12, 9, 2), nn.Flatten(), nn.Linear(9, 2))).double()
     x1, x2 = images(7), images(5, seed=1)
     found = dissect(module, x1)
-    task = layerwise.Task(7, 7, True, 2, traced)
+    task = layerwise.KernelShape(7, 7, True, 2, traced)
     kernel = empirical_kernel_fn(module) if traced else lambda *x: empirical_ntk(module, *x)
     square, rectangle = kernel(x1), kernel(x1, x2)
     assert len(layerwise.plan(found, task, x1.dtype).groups) == 1
@@ -333,7 +333,7 @@ def test_any_division_of_the_work_gives_the_same(most, traced, monkeypatch):
 def test_a_plan_keeps_to_the_bound(name, n, traced):
     module = build(name, (3, 32, 32), 10).eval()
     found = dissect(module, torch.rand(2, 3, 32, 32))
-    for task in (layerwise.Task(n, n, True, 10, traced), layerwise.Task(n, 50, False, 10, traced)):
+    for task in (layerwise.KernelShape(n, n, True, 10, traced), layerwise.KernelShape(n, 50, False, 10, traced)):
         made = layerwise.plan(found, task, torch.float32)
         on_both_sides = min(n, made.tile) + (0 if task.same and n <= made.tile else min(task.columns, made.tile))
         taken = {layer: [] for layer in found.layers}

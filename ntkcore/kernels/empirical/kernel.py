@@ -60,19 +60,19 @@ class EmpiricalKernel:
     """Class-traced empirical NTK as a kernel function ``(x1, x2=None) -> [n1, n2]``, constant to autograd."""
 
     module: nn.Module
-    evaluated: bool = False  # taken in evaluation mode, whatever mode the module is in
-    still: bool = False  # the module is a copy of our own
+    evaluation: bool = False  # taken in evaluation mode, whatever mode the module is in
+    own_copy: bool = False  # nobody else changes the module
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         return self.matrix(x1, x2, None)
 
     def matrix(self, x1: Tensor, x2: Tensor | None, progress: Progress | None) -> Tensor:
         """Divides its work and bounds its memory itself."""
-        return _kernel(self.module, x1, x2, True, progress, self.evaluated)
+        return _kernel(self.module, x1, x2, True, progress, self.evaluation)
 
     def frozen(self) -> "EmpiricalKernel":
         """The kernel with the weights of now."""
-        return self if self.still else replace(self, module=copy_of(self.module), still=True)
+        return self if self.own_copy else replace(self, module=copy_of(self.module), own_copy=True)
 
 
 def empirical_kernel_fn(module: nn.Module) -> TiledKernel:
@@ -86,11 +86,11 @@ def _kernel(
     x2: Tensor | None,
     traced: bool,
     progress: Progress | None,
-    evaluated: bool = False,
+    evaluation: bool = False,
 ) -> Tensor:
     """[n1, n2, c, c], or [n1, n2] traced."""
     module = inner(module)
-    _check(module, x1, x2, evaluated)
+    _check(module, x1, x2, evaluation)
 
     def report(done: float, total: float) -> None:
         if progress is not None:
@@ -100,7 +100,7 @@ def _kernel(
         plain_modes(),
         torch.enable_grad(),
         ONE_AT_A_TIME,
-        left_alone(module, evaluated),
+        left_alone(module, evaluation),
         _whole_single_precision(),
     ):
         x1, x2 = usual(x1), usual(x2)
@@ -125,7 +125,7 @@ def _whole_single_precision() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def _check(module: nn.Module, x1: Tensor, x2: Tensor | None, evaluated: bool) -> None:
+def _check(module: nn.Module, x1: Tensor, x2: Tensor | None, evaluation: bool) -> None:
     checks.module(module)
     if isinstance(module, torch.jit.ScriptModule):
         raise SpecError("A TorchScript module cannot be looked into. Give the torch module it was made from.")
@@ -140,7 +140,7 @@ def _check(module: nn.Module, x1: Tensor, x2: Tensor | None, evaluated: bool) ->
         raise SpecError("The module has no parameters, so there is no tangent kernel. Give a network with weights.")
     checks.weights(module, x1)
     for name, part in module.named_modules():
-        training = part.training and not evaluated
+        training = part.training and not evaluation
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and (training or part.running_mean is None):
             mode = "in training mode" if training else "without running statistics"
             raise SpecError(

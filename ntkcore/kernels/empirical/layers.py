@@ -185,7 +185,7 @@ def _rules(module: nn.Module) -> dict[nn.Module, Affine | Norm] | None:
         if not own:
             continue
         rule = _RULES.get(type(part), lambda part: None)(part)
-        if rule is None or not own.keys() <= {"weight", "bias"} or "weight" not in own or meddled(part):
+        if rule is None or not own.keys() <= {"weight", "bias"} or "weight" not in own or overridden(part):
             return None
         if taken & {id(p) for p in own.values()}:
             return None
@@ -194,13 +194,13 @@ def _rules(module: nn.Module) -> dict[nn.Module, Affine | Norm] | None:
     return rules or None
 
 
-def meddled(part: nn.Module) -> bool:
+def overridden(part: nn.Module) -> bool:
     """Whether the class alone does not say what a call computes."""
     hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks)
     return any(hooks) or "forward" in part.__dict__
 
 
-def hooked() -> bool:
+def globally_hooked() -> bool:
     """Whether hooks on all modules of the process may change what a call computes."""
     return bool(torch.nn.modules.module._global_forward_hooks or torch.nn.modules.module._global_forward_pre_hooks)
 

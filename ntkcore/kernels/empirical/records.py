@@ -4,10 +4,10 @@
 U as in ``layers``. A record holds what is needed of the images of one side. There are four, and which is cheapest
 depends on the layer's sizes (compare Novak et al. 2022, arXiv 2206.08720, section 3)::
 
-    Scales    BatchNorm: J [n, c, o], formed at once
-    Kept      J [n, c, o, K], formed while a block of images is at hand: few weights, many positions
-    Factors   G [n, c, o, P] and the inputs; J formed for some channels at a time, added and forgotten
-    Pairs     G [P, n, c, o] and patches U [P, n, K], no J: sum_pq (G_p G_q^T) * (s^2 U_p U_q^T + t^2)
+    NormGradients     BatchNorm: J [n, c, o], formed at once
+    StoredJacobian    J [n, c, o, K], formed while a block of images is at hand: few weights, many positions
+    FactoredJacobian  G [n, c, o, P] and the inputs; J formed for some channels at a time, added and forgotten
+    PositionPairs     G [P, n, c, o] and patches U [P, n, K], no J: sum_pq (G_p G_q^T) * (s^2 U_p U_q^T + t^2)
 
     record.begin(block, x); record.take(outputs, g) for some outputs; record.end()     # for each block of images
     gram = Gram(theta, outputs=c, same=True)                                      # theta [n c, n c], zeros
@@ -95,7 +95,7 @@ class Gram:
         return slice(images.start * self.k, images.stop * self.k)
 
 
-class Record:
+class GradientRecord:
     """What passes over the n images of one side leave of some output ``channels`` of a layer with c outputs of the net.
 
     images: of both sides together. like: a tensor of the dtype and device to use.
@@ -117,7 +117,7 @@ class Record:
     def end(self) -> None:
         """All outputs of the block were taken."""
 
-    def add(self, gram: Gram, other: "Record | None", report: Report) -> None:
+    def add(self, gram: Gram, other: "GradientRecord | None", report: Report) -> None:
         """Add this layer's part of the kernel; ``other``: the record of the columns' images, None for the same."""
         raise NotImplementedError
 
@@ -131,7 +131,9 @@ class Record:
         return found[:, :, self.channels]  # [block, outputs, width, P]
 
 
-class Scales(Record):
+class NormGradients(GradientRecord):
+    """J of a BatchNorm layer, one number a channel."""
+
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
         self.j, self.b = (like.new_empty(n, c, self.width) for _ in range(2))
@@ -146,7 +148,7 @@ class Scales(Record):
     def end(self) -> None:
         del self.z
 
-    def add(self, gram: Gram, other: "Scales | None", report: Report) -> None:
+    def add(self, gram: Gram, other: "NormGradients | None", report: Report) -> None:
         add_gradients(gram, self.rule, (self.j, (other or self).j), (self.b, (other or self).b))
         report(1.0)
 
@@ -155,7 +157,9 @@ class Scales(Record):
         return 0, 2 * c
 
 
-class Kept(Record):
+class StoredJacobian(GradientRecord):
+    """J of a layer of few weights, kept whole."""
+
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
         self.j = like.new_empty(n, c, self.width, layer.window)
@@ -178,7 +182,7 @@ class Kept(Record):
         _form(self.rule, self.g, self.x, self.j[self.block])
         del self.x, self.g
 
-    def add(self, gram: Gram, other: "Kept | None", report: Report) -> None:
+    def add(self, gram: Gram, other: "StoredJacobian | None", report: Report) -> None:
         add_gradients(gram, self.rule, (self.j, (other or self).j), (self.b, (other or self).b))
         report(1.0)
 
@@ -187,7 +191,9 @@ class Kept(Record):
         return 0, c * (layer.window + 1)
 
 
-class Factors(Record):
+class FactoredJacobian(GradientRecord):
+    """What J is a product of, kept in its place."""
+
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
         self.columns = CHUNK_BYTES / (like.element_size() * c * images)  # of J, that fit in a chunk
@@ -212,7 +218,7 @@ class Factors(Record):
             self.g = _room_for(g, self.n, self.c, self.like)
         self.g[self.block, outputs] = g
 
-    def add(self, gram: Gram, other: "Factors | None", report: Report) -> None:
+    def add(self, gram: Gram, other: "FactoredJacobian | None", report: Report) -> None:
         sides = [self] if other is None else [self, other]
         buffers = [self.like.new_empty(0) for _ in sides]
         taps = self.layer.window // self.layer.inputs
@@ -235,7 +241,9 @@ class Factors(Record):
         return layer.input_size, c * (layer.positions + 1)
 
 
-class Pairs(Record):
+class PositionPairs(GradientRecord):
+    """Gradients and patches of a layer of few positions, whose products are taken for each pair of positions."""
+
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
         self.g = like.new_empty(layer.positions, n, c, self.width)
@@ -247,7 +255,7 @@ class Pairs(Record):
     def take(self, outputs: slice, g: Tensor) -> None:
         self.g[:, self.block, outputs] = self._gradients(g).permute(3, 0, 1, 2)
 
-    def add(self, gram: Gram, other: "Pairs | None", report: Report) -> None:
+    def add(self, gram: Gram, other: "PositionPairs | None", report: Report) -> None:
         other = other or self
         factor, constant = self.rule.weight_scale**2, (self.rule.bias_scale or 0.0) ** 2
         for g1, u1 in zip(self.g, self.u, strict=True):

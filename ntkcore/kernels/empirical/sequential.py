@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ntkcore.kernels.empirical import relu_loops
-from ntkcore.kernels.empirical.layers import Affine, Dissection, Layer, hooked, meddled
+from ntkcore.kernels.empirical.layers import Affine, Dissection, Layer, globally_hooked, overridden
 from ntkcore.kernels.loops.vectors import shares, threads
 
-ALIVE = 4  # gradients as large as the largest ones, at any time of a pass
+GRADIENTS_AT_ONCE = 4  # gradients as large as the largest ones, at any time of a pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def chain_of(found: Dissection, x: Tensor) -> Chain | None:
     """The dissected module as a chain, or None; x: an image at least, as the kernel will see them."""
     parts = _flat(found.module)
     layers = {layer.part: layer for layer in found.layers}
-    if parts is None or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or hooked():
+    if parts is None or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or globally_hooked():
         return None
     if x.ndim != 4 and any(type(part) in (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d) for part in parts):
         return None  # they would take an image as channels of one
@@ -79,7 +79,7 @@ def chain_of(found: Dissection, x: Tensor) -> Chain | None:
             known = after_relu and _halves(part)
         else:
             known = type(part) is nn.ReLU or _reshapes(part)
-        if not known or meddled(part):
+        if not known or overridden(part):
             return None
         after_relu = type(part) is nn.ReLU
     return Chain(parts, layers)
@@ -89,7 +89,7 @@ def _flat(module: nn.Module) -> list[nn.Module] | None:
     """Parts of nested ``nn.Sequential``, in order; None where one of them does something else when it is called."""
     if type(module) is not nn.Sequential:
         return [module]
-    if meddled(module):
+    if overridden(module):
         return None
     found = [_flat(part) for part in module]
     return None if None in found else [part for parts in found for part in parts]

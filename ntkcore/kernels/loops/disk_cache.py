@@ -32,10 +32,10 @@ VERSIONS = f"numba {numba.__version__}, llvmlite {llvmlite.__version__}, Python 
 
 def keep(dispatcher, stamp: str) -> None:
     """Have what numba compiles for a function kept, until the stamp or the function's own file changes."""
-    dispatcher._cache = _Kept(dispatcher.py_func, stamp)
+    dispatcher._cache = _LoopCache(dispatcher.py_func, stamp)
 
 
-class _Kept(NullCache):
+class _LoopCache(NullCache):
     def __init__(self, function, stamp: str):
         source = Path(function.__code__.co_filename)
         own = hashlib.sha256(source.read_bytes()).hexdigest()

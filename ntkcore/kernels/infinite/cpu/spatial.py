@@ -87,14 +87,14 @@ def matrix(net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, repo
             close.append((i[near], j[near]))
             found += int((near & (i != j)).sum() if upper else near.sum())
 
-    def told(done: float, total: float) -> None:
+    def reported(done: float, total: float) -> None:
         if report is not None:
             report(done, total)
         if found > MANY * total:
             raise _TooClose
 
     try:
-        _in_threads(task, work.pairs(upper) if net.spatial_pairs else work.tiles(upper), work.total(upper), told)
+        _in_threads(task, work.pairs(upper) if net.spatial_pairs else work.tiles(upper), work.total(upper), reported)
     except _TooClose:
         double = [prepare(net, side.images.double()) for side in ((one,) if upper else (one, two))]
         return matrix(net, kind, double[0], None if upper else double[1], report).float()
