@@ -55,6 +55,7 @@ NOT_FOR_PAGES = {
 PIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.+!]*(\s*;\s*\S.*)?$")
 DISTRIBUTIONS = {"PIL": "pillow"}  # where the name to import is not the name to install
 WITH_TORCH = {"triton"}  # where there is CUDA; imported where it is there
+CAPABILITIES = {"prepare", "images", "bytes_per_pair", "matrix", "frozen", "pair_gradients", "combine"}  # of kernels
 MOST_LINES, MOST_PAGE_LINES, MOST_APP_LINES = 400, 200, 80
 
 
@@ -137,6 +138,19 @@ def unpickles(module: str, source: str) -> list[str]:
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
             found.append(f"{module}:{node.value.lineno} allows pickle")
     return found
+
+
+def guesses_capabilities(module: str, source: str) -> list[str]:
+    """What a kernel can do beyond a call is a protocol (``ntkcore.kernels.protocols``), not looked for by its name."""
+    return [
+        f"{module}:{node.lineno} looks for {ast.unparse(node.args[1])} by name"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("hasattr", "getattr")
+        and len(node.args) > 1
+        and isinstance(node.args[1], ast.Constant)
+        and node.args[1].value in CAPABILITIES
+    ]
 
 
 def page_does_too_much(page: str, source: str) -> list[str]:
@@ -235,6 +249,9 @@ def open_settings(text: str) -> list[str]:
         pytest.param("ntkcore.runs.stages", "from ntkcore.kernels import tiled", 0, id="down"),
         pytest.param("ntkcore.kernels.blocks", "from ntkcore.runs.store import Store", 1, id="up"),
         pytest.param("ntkcore.nets", "import ntkcore.kernels.infinite as inf", 1, id="up-plain-import"),
+        pytest.param(
+            "ntkcore.kernels.loops", "from ntkcore.analysis import expansion", 1, id="kernels-know-no-analysis"
+        ),
         pytest.param("ntkcore.data", "from ntkcore import runs", 1, id="up-from-package"),
         pytest.param("ntkcore.data.toy", "def f():\n    from ntkcore.figures import strip", 1, id="up-in-function"),
         pytest.param("ntkcore.kernels.blocks", "from ..runs import store", 1, id="up-relative"),
@@ -269,6 +286,9 @@ def test_rule_imports_of_a_package() -> None:
         pytest.param(unpickles, "np.load(p, allow_pickle=True)", 1, id="allow-pickle"),
         pytest.param(unpickles, "np.load(p, allow_pickle=flag)", 1, id="allow-pickle-maybe"),
         pytest.param(unpickles, "np.load(p, allow_pickle=False)\ndata.load(p)", 0, id="plain-load"),
+        pytest.param(guesses_capabilities, "hasattr(untiled(k), 'combine')", 1, id="capability"),
+        pytest.param(guesses_capabilities, "getattr(k, 'prepare', None)", 1, id="capability-or-none"),
+        pytest.param(guesses_capabilities, "hasattr(os, 'fork')\ngetattr(r, name)", 0, id="no-capability"),
         pytest.param(page_does_too_much, "import torch", 1, id="page-torch"),
         pytest.param(page_does_too_much, "from threading import Thread", 1, id="page-threads"),
         pytest.param(page_does_too_much, "@st.cache_data\ndef f(): ...", 1, id="page-cache"),
@@ -374,6 +394,7 @@ def test_core(path: Path) -> None:
     assert upward_imports(module, source, path.stem == "__init__") == []
     assert watches(module, source) == []
     assert unpickles(module, source) == []
+    assert guesses_capabilities(module, source) == []
     assert has_docstring(source), f"{module} does not open with a docstring"
     assert lines(path) <= MOST_LINES
 

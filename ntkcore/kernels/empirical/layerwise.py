@@ -260,7 +260,7 @@ def _kind(layer: Layer, shape: KernelShape) -> type[GradientRecord]:
     for kind in (StoredJacobian, FactoredJacobian):  # of two that are as large the first
         fixed, each = kind.sizes(layer, shape.outputs)
         numbers[kind] = fixed + each * layer.outputs
-    return min(numbers, key=numbers.get)
+    return min(numbers, key=lambda kind: numbers[kind])
 
 
 def _flops(found: Dissection, group: list[LayerPart], shape: KernelShape) -> float:
