@@ -12,9 +12,9 @@ with the gradient ``G = sum_j w_bj K'(c_j) u_j / d + ...`` that the step was mad
   singular value of what the directions leave of the images, s_rest what they leave of the step.
 * The slopes ``K'(c_ij)`` of image i and training image j are nearly a sum of few products ``a_ir b_rj``. The
   gradients of a predictor at all images are then mixtures of the few vectors ``sum_j w_bj b_rj u_j``; of the rest of
-  the slopes, only what lies along the directions is added. (Where bfloat16 numbers are multiplied faster and images
-  have 256 levels, the factors ``w_bj b_rj`` are rounded to them, and what that loses belongs to the rest.) The length
-  of what is still missing, D, is estimated from PROBES random projections; SAFE times the estimate is exceeded with a
+  the slopes, only what lies along the directions is added. (Where images have 256 levels and integers are multiplied
+  faster, the factors ``w_bj b_rj`` are rounded to fifteen bits, and what that loses belongs to the rest.) The length of
+  what is still missing, D, is estimated from PROBES random projections; SAFE times the estimate is exceeded with a
   probability of about 1e-9 (chi-squared with PROBES degrees of freedom). It may turn signs, but ``max_s <G, s>``,
   which the step of signs attains, moves by at most ``eps |D|_1``.
 
@@ -37,10 +37,8 @@ from torch import Tensor
 from ntkcore.analysis import sign_loops
 from ntkcore.kernels.blocks import KernelFunction, slices, untiled
 from ntkcore.kernels.infinite import InfiniteKernel
-from ntkcore.kernels.infinite.cpu import dense, dense_loops
-from ntkcore.kernels.infinite.cpu.integers import LEVELS
+from ntkcore.kernels.infinite.cpu import dense, dense_loops, integers
 from ntkcore.kernels.infinite.prepared import Prepared, local_variances
-from ntkcore.kernels.loops import bfloat16
 from ntkcore.kernels.loops.arccosine import constants
 from ntkcore.kernels.loops.registers import COLUMNS
 from ntkcore.kernels.loops.vectors import LANES, threads
@@ -101,9 +99,7 @@ class Expansion:
     shares: np.ndarray  # [m, R]: a
     mixture: np.ndarray  # [R, n]: b
     rest: np.ndarray  # [m, n]: slopes less a b
-    levels: (
-        Tensor | None
-    )  # [d filled up, n filled up] bfloat16: the training images' levels, where they have 256 of them
+    levels: integers.Integers | None  # the training images, where that is faster
     space: dict[str, np.ndarray] = field(default_factory=dict)  # large arrays, used again by every call
 
     @classmethod
@@ -156,7 +152,7 @@ class Expansion:
             (2 / d * weights @ tilts.T).numpy(),
             shares.contiguous().numpy(),
             *(filled(a) for a in (mixture, rest)),
-            _levels(u),
+            integers.integers(u),
         )
 
     @property
@@ -220,16 +216,11 @@ class Expansion:
         / d``: [G, R, n filled up], or [G, 0, n] where nothing was rounded."""
         share = np.float32(1 / self.x[0].numel())
         mixed = self.weights[first:stop, None] * (self.mixture * share)  # [G, R, n]
-        flat, lost = mixed.reshape(-1, mixed.shape[2]), mixed[:, :0]
+        flat, shape = mixed.reshape(-1, mixed.shape[2])[:, : len(self.train)], mixed.shape[:2]
         if self.levels is None:
-            found = flat[:, : len(self.train)] @ self.train
-        else:
-            rounded = torch.from_numpy(flat).bfloat16()
-            lost = mixed - rounded.float().numpy().reshape(mixed.shape)
-            sums = torch.zeros(len(flat), len(self.levels), dtype=torch.float32, device="cpu")
-            bfloat16.add_products(sums, rounded, self.levels, 1 / LEVELS)
-            found = sums.numpy()
-        return found.reshape(*mixed.shape[:2], -1), lost
+            return (flat @ self.train).reshape(*shape, -1), mixed[:, :0]
+        found, lost = integers.mixtures(torch.from_numpy(flat), self.levels)
+        return filled(found).reshape(*shape, -1), filled(lost).reshape(*shape, -1)
 
     def _room(self, name: str, rows: int) -> np.ndarray:
         """[rows, d filled up] for gradients, [rows, n filled up] for the others: what lies there is overwritten."""
@@ -243,17 +234,6 @@ class Expansion:
 def filled(rows: Tensor, whole: int = LANES) -> np.ndarray:
     """[n, d] with rows filled up to whole lanes, or tiles, with zeros."""
     return F.pad(rows.detach(), (0, -rows.shape[1] % whole)).contiguous().numpy()
-
-
-def _levels(u: Tensor) -> Tensor | None:
-    """Images [n, d] in bfloat16, exactly, one row a pixel; None where they are not k / 255 or floats are as fast."""
-    if not bfloat16.fast():
-        return None
-    levels = (u * LEVELS).round_()
-    if levels.min() < 0 or levels.max() > LEVELS or not torch.equal(levels / LEVELS, u):
-        return None
-    n, d = u.shape
-    return F.pad(levels.bfloat16().T, (0, -n % LANES, 0, -d % LANES)).contiguous()
 
 
 def _values(kernel: InfiniteKernel, covariances: Tensor, squares: Tensor, roots: np.ndarray) -> np.ndarray:

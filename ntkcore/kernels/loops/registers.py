@@ -9,8 +9,6 @@ at once, these tiles save writing and reading them again. Inside a function that
 for ROWS rows r and VECTORS vectors v of LANES lanes; arrays are read as if they were flat.
 """
 
-from collections.abc import Callable
-
 from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
@@ -30,67 +28,54 @@ ROWS, VECTORS = (8, 2) if feature("avx512f") else (4, 1)  # as many sums as ther
 COLUMNS = VECTORS * LANES
 
 INDEX, WORD, NUMBER = ir.IntType(64), ir.IntType(32), ir.FloatType()
-WORD_VECTOR, NUMBER_VECTOR = ir.VectorType(WORD, LANES), ir.VectorType(NUMBER, LANES)
+VECTOR = ir.VectorType(NUMBER, LANES)
 
 
-def tile_of(element: ir.Type, add: Callable, anew: bool = False):
-    """A tile of what ``add(builder, total, a, b)`` makes: total and the products of a and b, lane by lane; a and b are
-    vectors of LANES elements of left and right, total one of floats. anew: what out had is overwritten."""
-    vector = ir.VectorType(element, LANES)
+@intrinsic
+def tile(typing, left, at, row, step, right, first, down, beside, steps, out, to, under):
+    """The module's text says what."""
 
-    @intrinsic
-    def tile(typing, left, at, row, step, right, first, down, beside, steps, out, to, under):
-        def code(context, builder, signature, arguments):
-            left, at, row, step, right, first, down, beside, steps, out, to, under = arguments
+    def code(context, builder, signature, arguments):
+        left, at, row, step, right, first, down, beside, steps, out, to, under = arguments
 
-            def place(number: int, array, index, kind):
-                return address(context, builder, signature.args[number], array, index, kind)
+        def place(number: int, array, index, kind):
+            return address(context, builder, signature.args[number], array, index, kind)
 
-            sides = [builder.mul(beside, INDEX(v)) for v in range(VECTORS)]
-            targets = [
-                place(
-                    9, out, builder.add(builder.add(to, INDEX(v * LANES)), builder.mul(under, INDEX(r))), NUMBER_VECTOR
-                )
-                for r in range(ROWS)
-                for v in range(VECTORS)
-            ]
-            zeros = ir.Constant(NUMBER_VECTOR, [0.0] * LANES)
-            starts = [zeros if anew else builder.load(target, align=4) for target in targets]
-            rows = [builder.add(at, builder.mul(row, INDEX(r))) for r in range(ROWS)]
-            before = builder.block
-            loop, done = builder.append_basic_block("steps"), builder.append_basic_block("sums")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(INDEX)
-            k.add_incoming(INDEX(0), before)
-            sums = [builder.phi(NUMBER_VECTOR) for _ in targets]
-            line, across = builder.add(first, builder.mul(k, down)), builder.mul(k, step)
-            b = [builder.load(place(4, right, builder.add(line, side), vector), align=4) for side in sides]
-            totals = []
-            for r in range(ROWS):
-                one = builder.load(place(0, left, builder.add(rows[r], across), element))
-                one = builder.insert_element(ir.Constant(vector, ir.Undefined), one, WORD(0))
-                a = builder.shuffle_vector(one, one, ir.Constant(WORD_VECTOR, [0] * LANES))
-                totals += [add(builder, sums[r * VECTORS + v], a, b[v]) for v in range(VECTORS)]
-            for total, start, after in zip(sums, starts, totals, strict=True):
-                total.add_incoming(start, before)
-                total.add_incoming(after, loop)
-            following = builder.add(k, INDEX(1))
-            k.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", following, steps), loop, done)
-            builder.position_at_end(done)
-            for target, total in zip(targets, totals, strict=True):
-                builder.store(total, target, align=4)
-            return context.get_dummy_value()
+        sides = [builder.mul(beside, INDEX(v)) for v in range(VECTORS)]
+        targets = [
+            place(9, out, builder.add(builder.add(to, INDEX(v * LANES)), builder.mul(under, INDEX(r))), VECTOR)
+            for r in range(ROWS)
+            for v in range(VECTORS)
+        ]
+        starts = [builder.load(target, align=4) for target in targets]
+        rows = [builder.add(at, builder.mul(row, INDEX(r))) for r in range(ROWS)]
+        before = builder.block
+        loop, done = builder.append_basic_block("steps"), builder.append_basic_block("sums")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k = builder.phi(INDEX)
+        k.add_incoming(INDEX(0), before)
+        sums = [builder.phi(VECTOR) for _ in targets]
+        line, across = builder.add(first, builder.mul(k, down)), builder.mul(k, step)
+        b = [builder.load(place(4, right, builder.add(line, side), VECTOR), align=4) for side in sides]
+        totals = []
+        for r in range(ROWS):
+            one = builder.load(place(0, left, builder.add(rows[r], across), NUMBER))
+            one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), one, WORD(0))
+            a = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(WORD, LANES), [0] * LANES))
+            for v in range(VECTORS):
+                product = builder.fmul(a, b[v], flags=("contract",))
+                totals.append(builder.fadd(sums[r * VECTORS + v], product, flags=("contract",)))
+        for total, start, after in zip(sums, starts, totals, strict=True):
+            total.add_incoming(start, before)
+            total.add_incoming(after, loop)
+        following = builder.add(k, INDEX(1))
+        k.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", following, steps), loop, done)
+        builder.position_at_end(done)
+        for target, total in zip(targets, totals, strict=True):
+            builder.store(total, target, align=4)
+        return context.get_dummy_value()
 
-        given = (left, at, row, step, right, first, down, beside, steps, out, to, under)
-        return types.none(*(types.int64 if isinstance(t, types.Integer) else t for t in given)), code
-
-    return tile
-
-
-def _add_product(builder, total, a, b):
-    return builder.fadd(total, builder.fmul(a, b, flags=("contract",)), flags=("contract",))
-
-
-tile = tile_of(NUMBER, _add_product)
+    given = (left, at, row, step, right, first, down, beside, steps, out, to, under)
+    return types.none(*(types.int64 if isinstance(t, types.Integer) else t for t in given)), code

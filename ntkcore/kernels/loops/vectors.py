@@ -162,9 +162,9 @@ def threads() -> int:
     return min(torch.get_num_threads(), os.cpu_count() or 1)
 
 
-def shares(count: int, each: int = 1) -> list[tuple[int, int]]:
-    """range(count) in parts (start, stop) of nearly the same size, so many for each thread."""
-    return [(part.start, part.stop) for part in slices(count, max(1, -(-count // (each * threads()))))]
+def shares(count: int) -> list[tuple[int, int]]:
+    """range(count) in parts (start, stop) of nearly the same size, one for each thread."""
+    return [(part.start, part.stop) for part in slices(count, max(1, -(-count // threads())))]
 
 
 def compiled_for(loop, dtype: torch.dtype) -> bool:

@@ -1,10 +1,12 @@
-"""Inner products of images whose pixels are k / 255: as integers of eight bits, exact, and rounded at the end.
+"""Products of images whose pixels are k / 255, in integers of eight bits: exact, and rounded at the end.
 
-Processors with AVX-512 multiply such integers several times as fast as floats. One side as it comes from a file is not
-enough: attacked, centred or averaged images have other pixels, and go by floats::
+Processors with AVX-512 multiply such integers several times as fast as floats. For inner products one side as it comes
+from a file is not enough: attacked, centred or averaged images have other pixels, and go by floats. Weights of a
+mixture are taken as two digits of eight bits::
 
     q = integers(u)                     # None: not of this kind, or not faster here
     products(q[:10], q, out)            # out [10, n] float32: <u_i, u_j>
+    mixed, lost = mixtures(w, q)        # (w - lost) u [r, d], w [r, n]
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,7 @@ from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.loops.vectors import compiled, threads
 
 LEVELS, HALF = 255, 128
+DIGITS = 127 * HALF  # largest integer of two digits
 ROWS = 64  # that are looked at together
 MOST = 2**31 // LEVELS**2  # pixels whose product fits in 32 bits
 FEWEST = 256  # rows from which on it is worth it
@@ -54,6 +57,21 @@ def products(one: Integers, two: Integers, out: Tensor) -> None:
     found = torch._int_mm(one.levels, two.levels.T)
     found.add_((one.sums * HALF + HALF**2 * one.levels.shape[1])[:, None]).add_(two.sums * HALF)
     torch.mul(found, 1 / LEVELS**2, out=out)
+
+
+def mixtures(weights: Tensor, images: Integers) -> tuple[Tensor, Tensor]:
+    """``(weights - lost) u``, [r, d] float32, of n images u, and ``lost`` [r, n], at most 2^-15 of a row's largest one.
+
+    weights [r, n] float32.
+    """
+    size = weights.abs().amax(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny * DIGITS) / DIGITS
+    whole = (weights / size).round_()
+    upper = (whole / HALF).round_()
+    # w k = size (128 upper + lower) (k - 128) + 128 size (128 upper + lower)
+    found = torch._int_mm(upper.to(torch.int8), images.levels).float().mul_(HALF)
+    found += torch._int_mm((whole - HALF * upper).to(torch.int8), images.levels)
+    found += HALF * whole.sum(1, keepdim=True)
+    return found.mul_(size / LEVELS), weights - whole * size
 
 
 @compiled
