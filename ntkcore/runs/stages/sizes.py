@@ -150,9 +150,9 @@ def _covariances(net: nets.Net, height: int, width: int) -> tuple[float, float]:
 
 
 def _by_loops(net: nets.Net) -> bool:
-    from ntkcore.kernels import dense, spatial  # here, because numba takes half a second
+    from ntkcore.kernels.infinite.relu_nets import compiled  # here, because numba takes half a second
 
-    return dense.covers_net(net) or spatial.covers_net(net)
+    return compiled(net)
 
 
 # -- finite nets --------------------------------------------------------------------------------------------------
