@@ -80,21 +80,21 @@ class Conv:
 
 @dataclass(frozen=True)
 class Activation:
-    """Pointwise nonlinearity, ``relu`` or ``erf``; the only layer that needs the variances."""
+    """Pointwise nonlinearity, one of ``ACTIVATIONS``; the only layer that needs the variances."""
 
     name: ActivationName = "relu"
 
     def __post_init__(self):
-        checks.choice(self.name, "activation", ("relu", "erf"))
+        checks.choice(self.name, "activation", tuple(ACTIVATIONS))
 
     def activate(self, k: Tensor, t: Tensor | None, q1: Tensor, q2: Tensor) -> tuple[Tensor, Tensor | None]:
-        return (cov.relu if self.name == "relu" else cov.erf)(k, t, q1, q2)
+        return ACTIVATIONS[self.name].covariance(k, t, q1, q2)
 
     def variance(self, q: Tensor) -> Tensor:
-        return (cov.relu_variance if self.name == "relu" else cov.erf_variance)(q)
+        return ACTIVATIONS[self.name].variance(q)
 
     def module(self, shape: Shape, width: int, generator: torch.Generator) -> tuple[nn.Module, Shape]:
-        return (nn.ReLU() if self.name == "relu" else Erf()), shape
+        return ACTIVATIONS[self.name].module(), shape
 
 
 @dataclass(frozen=True)
@@ -329,6 +329,21 @@ class Erf(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.erf(x)
+
+
+@dataclass(frozen=True)
+class Nonlinearity:
+    """One activation's two faces: covariance (k, t, q1, q2) -> (k, t) and variance q -> q; and its finite module."""
+
+    covariance: Callable[[Tensor, Tensor | None, Tensor, Tensor], tuple[Tensor, Tensor | None]]
+    variance: Callable[[Tensor], Tensor]
+    module: Callable[[], nn.Module]
+
+
+ACTIVATIONS: dict[ActivationName, Nonlinearity] = {
+    "relu": Nonlinearity(cov.relu, cov.relu_variance, nn.ReLU),
+    "erf": Nonlinearity(cov.erf, cov.erf_variance, Erf),
+}
 
 
 def _normal(generator: torch.Generator, *shape: int) -> Tensor:

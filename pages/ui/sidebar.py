@@ -13,7 +13,7 @@ from ntkcore import data
 from ntkcore.analysis.attacks import Attack, fgsm, pgd
 from ntkcore.analysis.balls import BALLS
 from ntkcore.errors import NTKError
-from ntkcore.nets import FAMILIES
+from ntkcore.nets import ACTIVATIONS, FAMILIES
 from ntkcore.readings.words import radius
 from ntkcore.runs.device import devices
 from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, key
@@ -248,7 +248,7 @@ def _net(disabled: bool) -> NetSpec:
         w = st.number_input("Weight scale W_std", 0.01, 10.0, 2**0.5, 0.1, format="%.4f", key="w", **bound)
         b = st.number_input("Bias scale b_std", 0.0, 10.0, 0.1, 0.05, format="%.3f", key="b", **bound)
         activation = st.segmented_control(
-            "Activation", ["relu", "erf"], default="relu", required=True, key="act", **bound
+            "Activation", list(ACTIVATIONS), default="relu", required=True, key="act", **bound
         )
     return NetSpec(family=TITLES[family], depth=depth, W_std=w, b_std=b, activation=activation)
 
