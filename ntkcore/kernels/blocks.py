@@ -78,7 +78,8 @@ class TiledKernel:
         work = [(i, j) for i in rows for j in columns if not symmetric or i.start <= j.start]
         plan = _Plan(self, work, symmetric, one, two)
         if differentiate and not self._has_weights(one, two):
-            return _Tiles.apply(plan, x1, None if symmetric else x2)
+            sides = (x1, None if symmetric else x2)  # what was prepared beforehand is not differentiated
+            return _Tiles.apply(plan, *(x if isinstance(x, Tensor) else None for x in sides))
         return plan.whole()
 
     def tile_shape(self, x1: Tensor, x2: Tensor | None) -> tuple[int, int]:

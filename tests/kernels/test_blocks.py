@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ntkcore import Cancelled, InputMap, SpecError, conv, fc, input_map, kernel_fn, myrtle, tiled
+from ntkcore.kernels.blocks import prepared
 
 NETS = {"fc1": fc(1), "fc3-erf": fc(3, activation="erf"), "conv2": conv(2), "myrtle5": myrtle(5)}
 
@@ -155,6 +156,20 @@ def test_gradients_of_both_sides_through_tiles(name, sides):
         value = kernel(x1) if sides == "square" else kernel(x1, x2)
         asked = [x for x in (x1, x2) if x.requires_grad][: 1 if sides in ("square", "first") else 2]
         found.append((value, *torch.autograd.grad((value * weights).sum(), asked)))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("side", [0, 1], ids=["first", "second"])
+def test_gradient_where_the_other_side_is_prepared(name, side):
+    """Predictors prepare their training images once; images beside them are differentiated, by tiles too."""
+    k = kernel_fn(NETS[name])
+    small = replace(k, tile_bytes=k.kernel.bytes_per_pair((2, 4, 4), torch.float64) * 4.5)
+    moved, still = images(7).requires_grad_(), images(5, seed=1)
+    found = []
+    for kernel, other in ((k.kernel, still), (small, prepared(small, still))):
+        block = kernel(moved, other) if side == 0 else kernel(other, moved)
+        found.append(torch.autograd.grad(block.square().sum(), moved)[0])
     torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
 
 
