@@ -6,6 +6,10 @@ Every kernel, closed-form or empirical, tiled or not, has the same shape and is 
     E = empirical_kernel_fn(module)        # any torch module, class-traced
     K = k(x)                               # [n, n]; k(x1, x2) -> [n1, n2]
     kernel_to_file(k, x, "kernel.npy")     # the same by tiles, for kernels larger than memory
+
+Begin with ``infinite`` (closed forms) or ``empirical`` (finite nets), each a folder; ``loops`` is what compiled loops
+are written with. Here, for kernels of every kind: ``protocols`` (what a kernel is, and what it may know beside),
+``blocks`` (tiles), ``inputs`` (maps of the pixels), ``streamed`` and ``unfinished`` (files).
 """
 
 from ntkcore.kernels.blocks import TiledKernel, tiled

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis import expansion
+from ntkcore.analysis import expansion, sign_loops
 from ntkcore.analysis.banks import DOUBT
 from ntkcore.analysis.expansion import Expansion
 from ntkcore.kernels.infinite.cpu import integers
+from ntkcore.kernels.loops.registers import COLUMNS
+from ntkcore.kernels.loops.vectors import LANES
 
 NETS = {"fc": ntk.fc(1), "deep": ntk.fc(4), "other scales": ntk.fc(2, W_std=1.1, b_std=0.6)}
 EPS = 6 / 255
@@ -104,3 +106,21 @@ def test_mixtures_are_sums_but_for_what_rounding_lost(task, levels, monkeypatch)
         assert lost.shape[1] == 0
     expected = factors @ images
     torch.testing.assert_close(torch.from_numpy(mixes).double(), expected, rtol=1e-5, atol=1e-6 * float(expected.max()))
+
+
+@pytest.mark.parametrize("lost", [0, 3])
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 16), (3, 40)])
+def test_sums_along_directions(start, stop, lost):
+    rng = np.random.default_rng(1)
+    n, columns, pairs = 9 * LANES, 2 * COLUMNS, 40
+    weights, factors, along, missing = (
+        rng.normal(size=shape).astype(np.float32) for shape in ((5, n), (7, n), (n, columns), (4, lost, n))
+    )
+    shares = rng.normal(size=(pairs, lost)).astype(np.float32)
+    b, i, which = rng.integers(0, 5, pairs), rng.integers(0, 7, pairs), rng.integers(0, 4, pairs)
+    out = np.full((pairs, columns), np.nan, np.float32)
+    sign_loops.along_directions(weights, b, factors, i, shares, which, missing, along, (start, stop), out)
+    scaled = weights[b] * factors[i] + np.einsum("pr,prj->pj", shares, missing[which])
+    np.testing.assert_allclose(out[start:stop], (scaled @ along)[start:stop], rtol=1e-4, atol=1e-3)
+    assert np.isnan(out[:start]).all()
+    assert np.isnan(out[stop:]).all()

@@ -1,13 +1,12 @@
-"""Tiles of products, and sums that are made of them on the way."""
+"""Tiles of products whose sums stay in registers."""
 
 import numba
 import numpy as np
 import pytest
 from llvmlite import binding
 
-from ntkcore.analysis import sign_loops
 from ntkcore.kernels.loops import registers
-from ntkcore.kernels.loops.registers import COLUMNS, ROWS, VECTORS, tile
+from ntkcore.kernels.loops.registers import ROWS, VECTORS, tile
 from ntkcore.kernels.loops.vectors import LANES
 
 
@@ -31,24 +30,6 @@ def test_a_tile_adds_products_wherever_they_lie(steps, turned):
         expected[1 : 1 + ROWS, 9 + v * LANES : 9 + (v + 1) * LANES] += a.astype(np.float64) @ b
     one_tile(left, at, row, step, right, 5 * 100 + 7, 100, 40, steps, out, 80 + 9, 80)
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("lost", [0, 3])
-@pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 16), (3, 40)])
-def test_sums_along_directions(start, stop, lost):
-    rng = np.random.default_rng(1)
-    n, columns, pairs = 9 * LANES, 2 * COLUMNS, 40
-    weights, factors, along, missing = (
-        rng.normal(size=shape).astype(np.float32) for shape in ((5, n), (7, n), (n, columns), (4, lost, n))
-    )
-    shares = rng.normal(size=(pairs, lost)).astype(np.float32)
-    b, i, which = rng.integers(0, 5, pairs), rng.integers(0, 7, pairs), rng.integers(0, 4, pairs)
-    out = np.full((pairs, columns), np.nan, np.float32)
-    sign_loops.along_directions(weights, b, factors, i, shares, which, missing, along, (start, stop), out)
-    scaled = weights[b] * factors[i] + np.einsum("pr,prj->pj", shares, missing[which])
-    np.testing.assert_allclose(out[start:stop], (scaled @ along)[start:stop], rtol=1e-4, atol=1e-3)
-    assert np.isnan(out[:start]).all()
-    assert np.isnan(out[stop:]).all()
 
 
 def test_an_unknown_processor_has_no_features(monkeypatch):

@@ -52,7 +52,7 @@ def matrix(net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, repo
     diagonal: where angles are as small as the rounding of their cosines float32 is off by up to 1e-3. Where such pairs
     are many, all of it is.
     """
-    found, i, j = _by_loops(net, kind, one, two, report)
+    found, i, j = _entries(net, kind, one, two, report)
     if found.dtype == torch.float64:
         return found
     if two is None:
@@ -83,7 +83,7 @@ def _with_themselves(net: Net, kind: KernelKind, one: Prepared) -> Tensor:
     return recursion.propagated(net, kind, q, variances, variances, pair_dims=1)
 
 
-def _by_loops(
+def _entries(
     net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, report: Report | None
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """The matrix, and pairs (i, j), with two = None i < j, that single precision leaves open: not a number there."""

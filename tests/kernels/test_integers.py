@@ -32,6 +32,17 @@ def test_products_are_exact_until_they_are_rounded():
     torch.testing.assert_close(out.double(), expected, rtol=2e-7, atol=0)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 0.0])
+def test_mixtures_are_exact_but_for_what_is_lost(scale):
+    k = levels()
+    q = integers.integers(torch.from_numpy(k).float() / 255)
+    weights = torch.from_numpy(np.random.default_rng(1).normal(size=(40, N)).astype(np.float32)) * scale
+    mixed, lost = integers.mixtures(weights, q)
+    assert bool((lost.abs().amax(1) <= weights.abs().amax(1) / 2**14).all())
+    expected = (weights - lost).double() @ torch.from_numpy(k / 255)
+    torch.testing.assert_close(mixed.double(), expected, rtol=1e-5, atol=1e-6 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("change", [1e-3, -1e-6, 2.0, -1.0, float("nan")])
 @pytest.mark.parametrize("row", [0, 5, N - 1])
 def test_other_pixels_are_not_taken(change, row):
