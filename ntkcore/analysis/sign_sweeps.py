@@ -70,16 +70,16 @@ def sweep_by_signs(
         around = Expansion.of(kernel, train, x[part], weights)
         if around is None:
             return None
-        front = _Front(around, bank, inner[part, :, 0], y[part].float(), attack)
+        attacked = _AttackedPairs(around, bank, inner[part, :, 0], y[part].float(), attack)
         open_ = torch.nonzero(right[part].T)[:, [1, 0]]  # (image, predictor), one predictor after the other
         for rough in (True, False) if around.worthwhile else (False,):
             left = []
             for pairs in _by_predictors(open_) if rough else _by_size(open_, x[0].numel() + 2 * weights.shape[1]):
                 if progress is not None:
                     progress(done, total, NOTE)
-                steps, outputs = front.step(pairs, rough)
+                steps, outputs = attacked.step(pairs, rough)
                 i, b = pairs[:, 0], pairs[:, 1]
-                verdict, sure = front.judge(steps, outputs, pairs, tolerance)
+                verdict, sure = attacked.judge(steps, outputs, pairs, tolerance)
                 found.right_after[part][i, b], found.stuck[part][i, b] = verdict, steps.stuck
                 still = (~sure).nonzero().squeeze(1)
                 left.append(pairs[still])
@@ -93,7 +93,7 @@ def sweep_by_signs(
 
 
 @dataclass(frozen=True, eq=False)
-class _Front:
+class _AttackedPairs:
     """What is attacked: predictors around some test images."""
 
     around: Expansion

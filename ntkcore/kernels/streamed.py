@@ -22,7 +22,7 @@ from torch import Tensor
 from ntkcore import checks
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, untiled
 from ntkcore.kernels.infinite import InfiniteKernel
-from ntkcore.kernels.unfinished import Unfinished
+from ntkcore.kernels.unfinished import UnfinishedKernel
 from ntkcore.modes import plain
 from ntkcore.writing import check_place, refused_in_words
 
@@ -58,7 +58,7 @@ def kernel_to_file(
     mend = "Mend that or choose another name; what was finished is kept."
     with refused_in_words(path, mend), torch.no_grad():
         check_place(path)
-        with Unfinished(path, tell) as file:
+        with UnfinishedKernel(path, tell) as file:
             probe = kernel(x[:PROBES]).double().flatten().tolist()
             dtype = x.new_empty(0).numpy(force=True).dtype
             file.begin(n, dtype, _description(kernel, x), probe, min(most, max(LEAST_SIDE, -(-n // PARTS))))
@@ -70,7 +70,7 @@ def kernel_to_file(
     return np.load(path, mmap_mode="r")
 
 
-def _fill(file: Unfinished, kernel: TiledKernel, x: Tensor, most: int, progress: Progress | None) -> None:
+def _fill(file: UnfinishedKernel, kernel: TiledKernel, x: Tensor, most: int, progress: Progress | None) -> None:
     """Compute the tiles that are not finished, each in pieces that memory allows."""
     ready, blocks = 0, list(slices(len(x), file.side))
 

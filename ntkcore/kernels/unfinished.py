@@ -29,7 +29,7 @@ MARK = b'{"kernel": '  # how a list begins
 Tile = tuple[int, int]
 
 
-class Unfinished:
+class UnfinishedKernel:
     """A square kernel [n, n] on its way to ``path``; a block in which no other process writes it.
 
     tell: called with a sentence where something that was finished is computed again. Raises NTKError in words and
@@ -43,7 +43,7 @@ class Unfinished:
         self.complete = False
         self.n = self.side = 0  # side: once it is begun
 
-    def __enter__(self) -> "Unfinished":
+    def __enter__(self) -> "UnfinishedKernel":
         self._open = ExitStack()
         try:
             self._lines = self._open.enter_context(held(self.list))

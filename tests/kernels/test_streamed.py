@@ -15,7 +15,7 @@ import ntkcore as ntk
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.kernels import kernel_to_file
 from ntkcore.kernels.streamed import COPIES
-from ntkcore.kernels.unfinished import Unfinished
+from ntkcore.kernels.unfinished import UnfinishedKernel
 
 SMALL = COPIES * 8 * 7**2  # bytes: tiles of 7 images in double precision
 
@@ -159,14 +159,14 @@ def test_a_sentence_is_a_warning_where_nobody_listens(tmp_path):
 
 def test_killed_between_the_name_and_the_end(tmp_path, monkeypatch, undisturbed):
     """The file has its name already; only the list was still to go."""
-    path, finish = tmp_path / "k.npy", Unfinished.finish
+    path, finish = tmp_path / "k.npy", UnfinishedKernel.finish
 
     def killed(self):
         finish(self)
         self.complete = False  # so the list stays
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Unfinished, "finish", killed)
+    monkeypatch.setattr(UnfinishedKernel, "finish", killed)
     kernel, x = ntk.kernel_fn(ntk.conv(1)), images()
     with pytest.raises(KeyboardInterrupt):
         kernel_to_file(kernel, x, path, SMALL)
@@ -318,7 +318,7 @@ def test_too_little_room_is_said_at_once(tmp_path, monkeypatch):
 def test_the_disk_fills_up_on_the_way(tmp_path, monkeypatch, undisturbed):
     """What was finished is kept, and gone on with when there is room again."""
     kernel, x, written = ntk.kernel_fn(ntk.conv(1)), images(), []
-    whole = Unfinished.write
+    whole = UnfinishedKernel.write
 
     def write(self, numbers, top, left):
         written.append(top)
@@ -326,7 +326,7 @@ def test_the_disk_fills_up_on_the_way(tmp_path, monkeypatch, undisturbed):
             Path("/dev/full").write_bytes(bytes(10))
         whole(self, numbers, top, left)
 
-    monkeypatch.setattr(Unfinished, "write", write)
+    monkeypatch.setattr(UnfinishedKernel, "write", write)
     with pytest.raises(NTKError, match=r"the disk is full.*what was finished is kept"):
         kernel_to_file(kernel, x, tmp_path / "k.npy", SMALL)
     assert len((tmp_path / LIST).read_bytes().splitlines()) == 3
