@@ -37,7 +37,7 @@ from torch import Tensor
 from ntkcore.analysis import sign_loops
 from ntkcore.kernels.blocks import KernelFunction, slices, untiled
 from ntkcore.kernels.infinite import InfiniteKernel
-from ntkcore.kernels.infinite.cpu import dense, dense_loops, integers
+from ntkcore.kernels.infinite.cpu import dense, integers
 from ntkcore.kernels.infinite.prepared import Prepared, local_variances
 from ntkcore.kernels.loops.arccosine import constants
 from ntkcore.kernels.loops.registers import COLUMNS
@@ -127,7 +127,8 @@ class Expansion:
             d = np.float32(u.shape[1])
             covariances, squares = mapped @ u.T / d, (mapped * mapped).sum(1) / d
             roots = dense.columns_of_roots(train)
-            base = _values(bare, covariances, squares, roots)
+            own = dense.roots_of_squares(bare.net, squares)  # by the same loops as after a step: their rounding cancels
+            base = dense.values_of(bare.net, bare.kind, filled(covariances), own, roots)
             slopes, tilts = _slopes(bare, mapped, train, covariances, squares)
             if not bool(slopes.isfinite().all()):
                 return None
@@ -199,7 +200,7 @@ class Expansion:
             follow = (mixes, which, shares, tilts, ways, np.float32(eps))
             each(lambda part: sign_loops.sign_steps(*images, *follow, part, c, sums, steered))
             after = self.squares[i] + (2 * sums[:, 1] + sums[:, 2]) / d
-            roots = _roots_of(self.kernel, torch.from_numpy(after).float())
+            roots = dense.roots_of_squares(self.kernel.net, torch.from_numpy(after).float())
             moved = (self.around, i, steered, self.reach, roots, self.roots, weights, b)
             each(lambda part: sign_loops.remainders(net, *moved, part, ntk, c, rest))
         change = sums[:, 0] + rest[:, 0] - tilts * sums[:, 1]
@@ -234,24 +235,6 @@ class Expansion:
 def filled(rows: Tensor, whole: int = LANES) -> np.ndarray:
     """[n, d] with rows filled up to whole lanes, or tiles, with zeros."""
     return F.pad(rows.detach(), (0, -rows.shape[1] % whole)).contiguous().numpy()
-
-
-def _values(kernel: InfiniteKernel, covariances: Tensor, squares: Tensor, roots: np.ndarray) -> np.ndarray:
-    """K from covariances [m, n] by the same loops as after a step, so that their rounding cancels: [m, n filled up]."""
-    net, c = dense.steps_of(kernel.net, np.float32), constants(np.float32)
-    every = net._replace(close=np.array([dense.NEVER, np.nan], np.float32))
-    given = filled(covariances)
-    out, counts = np.empty_like(given), np.zeros(len(given), np.int64)
-    rows, ntk = (0, len(given)), kernel.kind == "ntk"
-    dense_loops.entries(
-        every, given, np.float32(1), _roots_of(kernel, squares), roots, rows, ntk, False, c, out, counts
-    )
-    return out
-
-
-def _roots_of(kernel: InfiniteKernel, q: Tensor) -> np.ndarray:
-    """Roots of the variances that follow from those of the input, q [n] -> [n, activations, 2]."""
-    return dense.rows_of_roots(Prepared(q.view(-1, 1, 1, 1), local_variances(kernel.net, q)))
 
 
 def _slopes(

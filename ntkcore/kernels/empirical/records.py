@@ -175,7 +175,7 @@ class StoredJacobian(GradientRecord):
             self.g = g
             return
         if self.g is None:
-            self.g = _room_for(g, len(g), self.c, self.like)
+            self.g = _room_for(g, len(g), self.c)
         self.g[:, outputs] = g
 
     def end(self) -> None:
@@ -215,7 +215,7 @@ class FactoredJacobian(GradientRecord):
         g = self._gradients(g)
         self.b[self.block, outputs] = g.sum(-1)
         if self.g is None:
-            self.g = _room_for(g, self.n, self.c, self.like)
+            self.g = _room_for(g, self.n, self.c)
         self.g[self.block, outputs] = g
 
     def add(self, gram: Gram, other: "FactoredJacobian | None", report: Report) -> None:
@@ -268,10 +268,10 @@ class PositionPairs(GradientRecord):
         return layer.positions * layer.window, c * layer.positions
 
 
-def _room_for(g: Tensor, n: int, c: int, like: Tensor) -> Tensor:
+def _room_for(g: Tensor, n: int, c: int) -> Tensor:
     """[n, c, o, P] for gradients like g [block, outputs, o, P], channels or positions side by side as there."""
     o, positions = g.shape[2:]
-    return like.new_empty(n, c, positions, o).mT if g.stride(2) < g.stride(3) else like.new_empty(n, c, o, positions)
+    return g.new_empty(n, c, positions, o).mT if g.stride(2) < g.stride(3) else g.new_empty(n, c, o, positions)
 
 
 def _form(rule: Affine, g: Tensor, x: Tensor, j: Tensor) -> None:

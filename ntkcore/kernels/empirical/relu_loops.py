@@ -15,14 +15,15 @@ from ntkcore.kernels.loops.vectors import LANES, below, compiled, load, spread, 
 @compiled
 def back(g, y, outputs, images):
     """g [n outputs, H, W, C], y [n, H, W, C]: g = 0 wherever y is not positive."""
-    zero, nothing, none, least = spread(y.dtype.type(0)), spread(g.dtype.type(0)), g.dtype.type(0), y.dtype.type(0)
+    none = y.dtype.type(0)
+    zero = spread(none)
     for image in range(images[0], images[1]):
         here, passed = g[image].ravel(), y[image // outputs].ravel()
         whole = len(here) // LANES * LANES
         for at in range(0, whole, LANES):
-            store(here, at, below(zero, load(passed, at), load(here, at), nothing))
+            store(here, at, below(zero, load(passed, at), load(here, at), zero))
         for at in range(whole, len(here)):
-            here[at] = here[at] if passed[at] > least else none
+            here[at] = here[at] if passed[at] > none else none
 
 
 @compiled
@@ -32,7 +33,7 @@ def back_through_pool(g, y, outputs, images, largest, out):
 
     largest: the largest number of a window gets all, if it is positive; otherwise each positive one gets the same.
     """
-    none, least = g.dtype.type(0), y.dtype.type(0)
+    none = y.dtype.type(0)
     for image in range(images[0], images[1]):
         passed, into = y[image // outputs], out[image]
         for row in range(g.shape[1]):
@@ -43,17 +44,17 @@ def back_through_pool(g, y, outputs, images, largest, out):
                 if largest:
                     for at in range(len(given)):
                         value, a, b, c, d = given[at], y1[at], y2[at], y3[at], y4[at]
-                        o1[at] = value if (a > least) & (a >= b) & (a >= c) & (a >= d) else none
-                        o2[at] = value if (b > least) & (b > a) & (b >= c) & (b >= d) else none
-                        o3[at] = value if (c > least) & (c > a) & (c > b) & (c >= d) else none
-                        o4[at] = value if (d > least) & (d > a) & (d > b) & (d > c) else none
+                        o1[at] = value if (a > none) & (a >= b) & (a >= c) & (a >= d) else none
+                        o2[at] = value if (b > none) & (b > a) & (b >= c) & (b >= d) else none
+                        o3[at] = value if (c > none) & (c > a) & (c > b) & (c >= d) else none
+                        o4[at] = value if (d > none) & (d > a) & (d > b) & (d > c) else none
                 else:
                     for at in range(len(given)):
                         value = given[at]
-                        o1[at] = value if y1[at] > least else none
-                        o2[at] = value if y2[at] > least else none
-                        o3[at] = value if y3[at] > least else none
-                        o4[at] = value if y4[at] > least else none
+                        o1[at] = value if y1[at] > none else none
+                        o2[at] = value if y2[at] > none else none
+                        o3[at] = value if y3[at] > none else none
+                        o4[at] = value if y4[at] > none else none
         _rest(into, 2 * g.shape[1], 2 * g.shape[2])
 
 

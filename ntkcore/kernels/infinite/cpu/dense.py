@@ -153,6 +153,20 @@ def _open(out: np.ndarray, counts: np.ndarray, upper: bool) -> tuple[np.ndarray,
     return (i[i < j], j[i < j]) if upper else (i, j)
 
 
+def values_of(net: Net, kind: KernelKind, covariances: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """K from covariances at the input, both [m, n filled up to whole lanes], in their precision throughout.
+
+    rows, columns: roots of variances, of ``rows_of_roots`` or ``roots_of_squares``, and of ``columns_of_roots``.
+    """
+    number = covariances.dtype.type
+    steps = steps_of(net, number)._replace(close=np.array([NEVER, np.nan], number))
+    out, counts, every = np.empty_like(covariances), np.zeros(len(covariances), np.int64), (0, len(covariances))
+    dense_loops.entries(
+        steps, covariances, number(1), rows, columns, every, kind == "ntk", False, constants(number), out, counts
+    )
+    return out
+
+
 # -- a net and images as arrays ----------------------------------------------------------------------------------------
 
 
@@ -185,6 +199,11 @@ def vectors(side: Prepared) -> np.ndarray:
 def rows_of_roots(side: Prepared) -> np.ndarray:
     """[n, activations, 2]: the variances' square roots, kept above zero as ``covariance.scale`` does, and inverses."""
     return np.ascontiguousarray(_roots(side).transpose(2, 0, 1))
+
+
+def roots_of_squares(net: Net, q: Tensor) -> np.ndarray:
+    """The same from the variances of the input, q [n]."""
+    return rows_of_roots(Prepared(q.view(-1, 1, 1, 1), local_variances(net, q)))
 
 
 def columns_of_roots(side: Prepared) -> np.ndarray:
