@@ -27,18 +27,21 @@ class MomentSpec(StageSpec):
     @property
     def earlier(self) -> tuple["MomentSpec", ...]:
         """The same of the kernels before it, on the same probe set."""
-        checkpoint = self.tangent.checkpoint
-        return tuple(
-            self.replace(tangent=self.tangent.replace(checkpoint=EpochSpec.at(checkpoint.run, epoch)))
-            for epoch in range(0, checkpoint.epoch, self.every)
-        )
+        return tuple(self._at(epoch) for epoch in self._epochs_before())
+
+    def _epochs_before(self) -> range:
+        return range(0, self.checkpoint.epoch, self.every)
+
+    def _at(self, epoch: int) -> "MomentSpec":
+        checkpoint = EpochSpec.at(self.checkpoint.run, epoch)
+        return self.replace(tangent=self.tangent.replace(checkpoint=checkpoint))
 
     @property
     def checkpoint(self) -> EpochSpec:
         return self.tangent.checkpoint
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return (*self.earlier[-1:], self.tangent)  # that one reads those before it
+        return (*map(self._at, self._epochs_before()[-1:]), self.tangent)  # that one reads those before it
 
     def compute(self, context: Context) -> Arrays:
         """values [N]; inner [B + 1, 3] with the kernels of the earlier epochs and with itself: of the whole kernels, of
