@@ -10,12 +10,15 @@ features), ``finite`` (nets trained at once, and transfer), ``motion`` (nets tra
 """
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from ntkcore import data
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.runs.rates import calibrate
+from ntkcore.runs.stages import finite, kernel_side, motion
 from ntkcore.runs.stages.finite.models import KernelModel, Model, Noise
 from ntkcore.runs.stages.finite.path import PathSpec
 from ntkcore.runs.stages.finite.perturb import PerturbSpec
@@ -39,6 +42,10 @@ from ntkcore.runs.stages.motion.tangent import TangentSpec
 from ntkcore.runs.stages.nets import NamedNet, NetSpec, Regime, RunSpec, TwinNet
 from ntkcore.runs.stages.stage import STAGES, Context, StageSpec, canonical, forward_only, key, portion, result
 from ntkcore.runs.store import Store
+
+for _room in (kernel_side, finite, motion):
+    for _module in iter_modules(_room.__path__, f"{_room.__name__}."):
+        import_module(_module.name)  # a stage is known once its class is made
 
 MOTION = (EpochSpec, ScoreSpec, TangentSpec, MomentSpec, FrozenSpec, GlimpseSpec)
 
