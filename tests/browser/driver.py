@@ -34,7 +34,6 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-    "--disable-features=PreloadTopChromeWebUI,InitialWebUI,WebUIReloadButton,WebUIToolbar",
 )
 UNCAUGHT = "Uncaught app execution"  # what Streamlit logs when a page raised
 
@@ -215,17 +214,16 @@ def wait_idle(page: Page, *, quiet_ms: int = 300, timeout_s: float = 30.0) -> No
     for the effect itself (``playwright.sync_api.expect``) and settle then. On a page that polls (a job is
     running) every poll interrupts the quiet; ask for less than its interval.
     """
-    _wait(page, f"({QUIET})() >= {quiet_ms}", timeout_s)
+    page.evaluate("window.ntkStillSince = undefined")
+    page.wait_for_function(f"({QUIET})() >= {quiet_ms}", timeout=timeout_s * 1000, polling=50)
 
 
 def settle(page: Page, *, quiet_ms: int = 300, timeout_s: float = 30.0) -> None:
-    """Wait until, at the end of such a quiet, all figures, images and fonts are drawn, too."""
-    _wait(page, f"({QUIET})() >= {quiet_ms} && ({DRAWN})()", timeout_s)
-
-
-def _wait(page: Page, condition: str, timeout_s: float) -> None:
-    page.evaluate("window.ntkStillSince = undefined")
-    page.wait_for_function(condition, timeout=timeout_s * 1000, polling=50)
+    """``wait_idle``, then wait until all figures, images and fonts are drawn, then once more: a page that has just been
+    opened may be still for a moment before its script runs again."""
+    wait_idle(page, quiet_ms=quiet_ms, timeout_s=timeout_s)
+    page.wait_for_function(f"({DRAWN})()", timeout=timeout_s * 1000, polling=50)
+    wait_idle(page, quiet_ms=quiet_ms, timeout_s=timeout_s)
 
 
 def exceptions(page: Page) -> list[str]:
