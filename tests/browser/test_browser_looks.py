@@ -71,7 +71,7 @@ def test_figures_have_words(page: Page, app: Server) -> None:
     """Alt text for figures and pictures, for readers who do not see them."""
     arrive(page, app, "attack")
     pictures = page.get_by_test_id("stMain").locator("img")
-    assert pictures.count() == 3
+    expect(pictures).to_have_count(3)
     assert all(picture.get_attribute("alt") for picture in pictures.all())
     charts = page.get_by_test_id("stPlotlyChart")
     assert charts.count() == 2
