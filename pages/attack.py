@@ -176,7 +176,7 @@ else:
         dark=night,
     )
     tally = ", ".join(f"{status.count(kind)} {kind}" for kind in KINDS[1:])
-    st.caption(f"In all {task.m} test images: {tally}. Below, {len(numbers)} of them.")
+    st.caption(f"Of all {task.m} test images, under {experiment.attack}: {tally}. Shown: {len(numbers)}.")
     chart(sheet, "test-images", key="sheet", on_click=_pick)
 
 _explain()

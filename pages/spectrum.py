@@ -14,7 +14,9 @@ from pages.ui.results import latest, need
 from pages.ui.samples import task_of
 from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
 
-experiment = page("Spectrum", "Which directions does the kernel learn first, and where do the labels lie?")
+experiment = page(
+    "Spectrum", "Which directions does the kernel learn first, and where do the labels lie?", attacked=False
+)
 task_of(experiment)
 what = "kernel, eigenvalues and eigenvectors"
 experiment = latest("spectrum", experiment, lambda e: {"spectrum": e.spectrum()}, what, Experiment.in_words)

@@ -12,6 +12,7 @@ from ntkcore.readings.transfer import (
     read_beside,
     read_cosine,
     read_cover,
+    read_drops,
     read_noise,
     read_recovered,
     read_white_box,
@@ -92,8 +93,8 @@ if max(story.eps) > 0:
 rows, reach = accuracies(line, at)
 st.dataframe(rows, width="stretch", hide_index=True, column_config=percent_columns(line))
 st.caption(
-    f"Accuracy on {task.m} test images at {words}, mean over seeds, within {reach} points (95 %); *worst of all*: "
-    "images that no attack of the row turns wrong."
+    f"Accuracy on {task.m} test images at {words}, mean over seeds; 95 % intervals reach at most {reach} points to "
+    "either side. *Worst of all*: images that stay right under every attack of the row, random noise left out."
 )
 st.caption(f"{cover} The bands of all figures are of the same kind. {read_zero(line.zero_share())}")
 
@@ -112,6 +113,9 @@ with left:
         )
         chart(figures["Along the width"], "along-width", key="along-width")
         st.markdown(read_recovered(shares["kernel_fgsm"], words, missing))
+        ends = [f"width {width}" for width in (story.widths[0], story.widths[-1])]
+        drops = [[line.drop(end, source, at) for end in ends] for source in ("kernel_fgsm", "white_fgsm")]
+        st.markdown(read_drops(story.widths, *drops))
         st.markdown(read_cosine(cosine, missing))
 with right:
     st.subheader("Along training", anchor=False)

@@ -111,6 +111,14 @@ class Storyline:
         draw = self._draw(group, left)
         return draw.band_of_shares(draw.mean(left) - draw.mean(less), ends=(-1, 1))
 
+    def drop(self, group: str, source: str, at: int) -> Band:
+        """Accuracy that a source takes of a group's nets, at radius number ``at``."""
+        after = self._stack(group, source, "right_after")
+        if after is None:
+            return NOTHING
+        draw, before = self._draw(group, after), self._stack(group, source, "right_before")
+        return draw.band_of_shares(draw.mean(before)[:, None] - draw.mean(after[:, [at]]), ends=(-1, 1))
+
     def worst(self, group: str, at: int) -> Band:
         """Share of the images that no source turns wrong, at radius number ``at``: the worst of all attacks."""
         sources = [source for source in self.sources(group) if source != "noise"]

@@ -8,12 +8,14 @@ allows. Where the numbers do not show what the paper claims (Tsilivis & Kempe 20
     read_noise(line.noise_cost(at=3), "eps 0.05")                        # "Random signs of eps 0.05 cost at most ..."
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ntkcore.analysis.resampling import Band
 from ntkcore.analysis.storyline import Along
 from ntkcore.errors import DataError
-from ntkcore.readings.words import percent, percent_within, points_within, within
+from ntkcore.readings.words import percent, percent_within, points, points_within, within
 
 NOISE_CHEAP, NOISE_DEAR = 0.02, 0.1  # accuracy: below, noise does next to nothing; above, it does a lot
 FEW_SEEDS = 5  # fewer of them, and the bootstrap makes too little of how seeds differ
@@ -24,8 +26,8 @@ def read_cover(points: int, seeds: int) -> str:
     images = f"In brackets: 95 % intervals (bootstrap) over the {points} test images"
     if seeds < 2:
         return f"{images}. Of one seed of each net: they say nothing of what other seeds would do."
-    few = "; so few tell little of what others would do" if seeds < FEW_SEEDS else ""
-    return f"{images} and the {seeds} seeds of each net{few}."
+    few = " With so few seeds they are too narrow: other seeds may well fall outside them." if seeds < FEW_SEEDS else ""
+    return f"{images} and the {seeds} seeds of each net.{few}"
 
 
 def read_recovered(share: Along, eps_words: str, missing: str = "") -> str:
@@ -54,6 +56,20 @@ def read_recovered(share: Along, eps_words: str, missing: str = "") -> str:
     return f"{words} {first}: {_trend(share.rise, 'the share', _points(share.rise), widths)}."
 
 
+def read_drops(widths: Sequence[int], kernel: Sequence[Band], white: Sequence[Band]) -> str:
+    """What FGSM on the kernel and white-box FGSM take of the narrowest and of the widest net, Bands of one number: the
+    share rises as well when the latter takes less."""
+    if len(widths) < 2 or not all(band.known.all() for band in (*kernel, *white)):
+        return ""
+    words = (
+        f"In accuracy, FGSM on the kernel takes {_points(kernel[0])} at width {widths[0]} and {_points(kernel[-1])} at "
+        f"width {widths[-1]}, white-box FGSM {_points(white[0])} and {_points(white[-1])}"
+    )
+    if white[-1].high[0] < white[0].low[0]:
+        return f"{words}: the wider net loses less to an attack on itself, which is a part of why the share is larger."
+    return f"{words}."
+
+
 def read_cosine(cosine: Along, missing: str = "") -> str:
     """The cosine between the loss gradients of kernel and net, along the width; missing: as in ``read_recovered``."""
     widths, values = _known(cosine)
@@ -72,13 +88,14 @@ def read_noise(cost: Band, eps_words: str) -> str:
     """What random signs of this radius take of the net that they hit hardest: accuracy, a Band of one number."""
     if not cost.known.all():
         return ""
-    words = f"Random signs of {eps_words} cost at most {_points(cost)} of accuracy"
+    words = f"Random signs of {eps_words} cost the net that they hit hardest {_points(cost)} of accuracy"
     if cost.low[0] <= 0:
-        words = f"Random signs of {eps_words} cost no accuracy that can be told (at most {_points(cost)})"
+        words = f"Random signs of {eps_words} cost no net a measurable amount of accuracy"
+        words += f" (the hardest hit: {_points(cost)})"
     if cost.high[0] < NOISE_CHEAP:
-        return f"{words}: what the attacks take beyond that is due to their direction."
+        return f"{words}: what the attacks take beyond {points(cost.high[0])} is due to their direction."
     if cost.low[0] < NOISE_DEAR:
-        return f"{words}: that much of a drop says nothing of an attack."
+        return f"{words}: a drop of up to {points(cost.high[0])} could be had without any attack."
     return (
         f"{words}: at this radius any perturbation does much, and the comparison of attacks is weak. Choose a smaller "
         "radius."

@@ -83,6 +83,9 @@ def test_transfer_numbers(radius: int, opened: Open) -> None:
     assert number(r"White-box FGSM leaves (\d+\.?\d*) % \[", words) == pytest.approx(100 * left["fgsm"], abs=0.06)
     told_pgd = number(r"white-box PGD of the same radius (\d+\.?\d*) %", words)
     assert told_pgd == pytest.approx(100 * left["pgd"], abs=0.06)
+    takes = told.clean("width 16") - told.accuracy("width 16", "kernel_fgsm")[radius]
+    said = number(r"In accuracy, FGSM on the kernel takes .* and (-?\d+\.?\d*) points? \[[^]]*\] at width 16", words)
+    assert said == pytest.approx(100 * takes, abs=0.06)
     for width in (8, 16):
         cosine = number(rf"(-?\d\.\d\d) \[[^]]*\] at width {width}", words)
         assert cosine == pytest.approx(told.cosine(f"width {width}"), abs=0.006)
@@ -98,7 +101,7 @@ def test_one_radius_everywhere(radius: int, opened: Open) -> None:
     told, words = Told(story_of(at)), "\n".join([text(at), *(alt(at, name) for name in charts(at))])
     assert set(re.findall(r"(\S+)/255", re.sub(r"5 radii up to 16/255", "", words))) == {str(2**radius)}
     costs = [told.clean(group) - told.accuracy(group, "noise")[radius] for group in ("width 8", "width 16")]
-    said = number(r"Random signs of eps \d+/255 cost .*?at most (-?\d+\.?\d*) point", words)
+    said = number(r"Random signs of eps \d+/255 cost .*?(?:hit hardest|hardest hit:) (-?\d+\.?\d*) point", words)
     assert said == pytest.approx(100 * max(costs), abs=0.06)
 
 

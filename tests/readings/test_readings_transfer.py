@@ -10,6 +10,7 @@ from ntkcore.readings.transfer import (
     read_beside,
     read_cosine,
     read_cover,
+    read_drops,
     read_noise,
     read_recovered,
     read_white_box,
@@ -95,10 +96,13 @@ def test_one_value_for_each_width_is_needed():
 @pytest.mark.parametrize(
     ("cost", "expected"),
     [
-        ((-0.003, -0.01, 0.004), "cost no accuracy that can be told (at most -0.3 points [-1, 0.4]): what the"),
-        ((0.01, 0.002, 0.0199), "1 point [0.2, 2] of accuracy: what the attacks take beyond that is due to their"),
-        ((0.01, 0.002, 0.0201), "that much of a drop says nothing of an attack"),
-        ((0.13, 0.0999, 0.16), "that much of a drop says nothing of an attack"),
+        (
+            (-0.003, -0.01, 0.004),
+            "no net a measurable amount of accuracy (the hardest hit: -0.3 points [-1, 0.4]): what",
+        ),
+        ((0.01, 0.002, 0.0199), "1 point [0.2, 2] of accuracy: what the attacks take beyond 2 points is due to their"),
+        ((0.01, 0.002, 0.0201), "could be had without any attack"),
+        ((0.13, 0.0999, 0.16), "could be had without any attack"),
         ((0.3, 0.25, 0.35), "the comparison of attacks is weak"),
     ],
     ids=["none", "cheap", "barely not cheap", "barely not dear", "dear"],
@@ -145,7 +149,7 @@ def test_white_box_fgsm_is_never_called_a_bound(more, expected):
     ("seeds", "expected"),
     [
         (1, "one seed of each net: they say nothing"),
-        (2, "2 seeds of each net; so few"),
+        (2, "2 seeds of each net. With so few"),
         (5, "5 seeds of each net."),
     ],
 )
@@ -176,3 +180,22 @@ KNOWN = band(0.5, 0.4, 0.6)
 )
 def test_nothing_is_said_of_what_is_not_known(words):
     assert words == ""
+
+
+@pytest.mark.parametrize(
+    ("white", "expected"),
+    [
+        (
+            [(0.68, 0.6, 0.7), (0.35, 0.3, 0.4)],
+            "white-box FGSM 68 points [60, 70] and 35 points [30, 40]: the wider",
+        ),
+        ([(0.68, 0.6, 0.7), (0.65, 0.6, 0.7)], "white-box FGSM 68 points [60, 70] and 65 points [60, 70]."),
+    ],
+    ids=["falls", "stays"],
+)
+def test_a_share_is_told_beside_what_both_attacks_take(white, expected):
+    kernel = [band(0.25, 0.2, 0.3), band(0.24, 0.2, 0.3)]
+    words = read_drops((32, 2048), kernel, [band(*one) for one in white])
+    assert "takes 25 points [20, 30] at width 32 and 24 points [20, 30] at width 2048" in words
+    assert expected in words
+    assert read_drops((32,), kernel[:1], kernel[:1]) == ""

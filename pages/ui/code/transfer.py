@@ -124,7 +124,7 @@ def _accuracies(script: Script, story: Story, words: str) -> None:
     readings = ["read_cover", "read_zero"]
     script.add("print(read_cover(line.points, line.seeds))")
     if story.widths:
-        readings += ["read_cosine", "read_recovered", "read_white_box"]
+        readings += ["read_cosine", "read_drops", "read_recovered", "read_white_box"]
         script.add(
             f"""
             widths = {literal(list(story.widths))}
@@ -132,6 +132,9 @@ def _accuracies(script: Script, story: Story, words: str) -> None:
             left = [line.accuracy(widest, a).one(at) for a in ("white_fgsm", "white_pgd")]
             print(read_white_box(*left, line.more(widest, "white_pgd", "white_fgsm", at)))
             print(read_recovered(line.recovered_along(widths, at), {literal(words)}))
+            ends = [f"width {{width}}" for width in (widths[0], widths[-1])]
+            drops = [[line.drop(end, a, at) for end in ends] for a in ("kernel_fgsm", "white_fgsm")]
+            print(read_drops(widths, *drops))
             print(read_cosine(line.cosine_along(widths)))
             """
         )
