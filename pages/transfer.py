@@ -174,7 +174,7 @@ if verdict is not None:
     )
     st.caption(
         f"{group}, seed 0, FGSM on the kernel at {words}: {int((status == 'flipped').sum())} of {task.m} test images "
-        f"flip. Below, {len(order)} of all images, flipped ones first."
+        f"flip. Shown: {len(order)} of the {task.m}, flipped ones first."
     )
     chart(sheet, "flipped-images", key="gallery", on_click=_open_image)
 
@@ -184,7 +184,7 @@ figures |= drawn
 explain(
     r"x'=x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f_{\mathrm{NTK}}(x),y),\qquad \text{recovered}="
     r"\frac{\mathrm{acc}(x)-\mathrm{acc}(x'_{\mathrm{NTK}})}{\mathrm{acc}(x)-\mathrm{acc}(x'_{\mathrm{white\ box}})}",
-    next(iter(wanted.values())),
+    wanted[group, 0, "kernel_fgsm"],
     transfer_lines(experiment, story, at, words, group, crossed, width),
 )
 downloads(
