@@ -28,7 +28,13 @@ def delete(entry: Artifact) -> None:
         st.session_state.not_deleted = str(error)
 
 
-page("Runs", "What has been computed, and what does it take up?", any_kernel=True, needed=False)
+page(
+    "Runs",
+    "What has been computed, and what does it take up?",
+    any_kernel=True,
+    needed=False,
+    words=lambda e: e.in_words(kernel=False),
+)
 store = services().store
 if "not_deleted" in st.session_state:
     st.error(plain(st.session_state.pop("not_deleted")))

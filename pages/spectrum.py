@@ -15,7 +15,9 @@ from pages.ui.samples import task_of
 from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
 
 experiment = page(
-    "Spectrum", "Which directions does the kernel learn first, and where do the labels lie?", attacked=False
+    "Spectrum",
+    "Which directions does the kernel learn first, and where do the labels lie?",
+    words=lambda e: e.kernel().in_words(),
 )
 task_of(experiment)
 what = "kernel, eigenvalues and eigenvectors"

@@ -34,7 +34,9 @@ from pages.ui.stories import accuracies, percent_columns, story_controls, told, 
 SHOWN = 48  # images of the gallery
 
 experiment = page(
-    "Transfer", "Do perturbations made from the kernel alone fool networks that were trained?", attacked=False
+    "Transfer",
+    "Do perturbations made from the kernel alone fool networks that were trained?",
+    words=lambda e: e.ntk().in_words(),
 )
 task, night, figures = task_of(experiment), dark(), {}
 if experiment.kind != "ntk" or experiment.ridge:

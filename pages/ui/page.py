@@ -6,6 +6,7 @@
     experiment = page("Spectrum", "Which directions does the kernel learn first?")
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import streamlit as st
@@ -32,13 +33,16 @@ WORDS_OF_NUMBERS = """<style>
 
 
 def page(
-    title: str, question: str, any_kernel: bool = False, needed: bool = True, attacked: bool = True
+    title: str,
+    question: str,
+    any_kernel: bool = False,
+    needed: bool = True,
+    words: Callable[[Experiment], str] = Experiment.in_words,
 ) -> Experiment | None:
     """Draw the head of a page and return the experiment; stops with a sentence when there is none.
 
-    any_kernel: the page is not about the experiment's kernel, which is then not told either. needed: without an
-    experiment there is nothing to show; otherwise the sentence is said and None returned. attacked: at the radius of
-    the sidebar, which is not told where the page has radii of its own.
+    any_kernel: the page is not about the experiment's kernel. needed: without an experiment there is nothing to show;
+    otherwise the sentence is said and None returned. words: what of the experiment the page is about.
     """
     enter()
     st.html(WORDS_OF_NUMBERS)
@@ -51,8 +55,7 @@ def page(
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment(any_kernel)
     if isinstance(experiment, Experiment):
-        words = experiment.in_words(kernel=not any_kernel) if attacked else experiment.ntk().in_words()
-        st.caption(plain(words + _balance(experiment.data)))
+        st.caption(plain(words(experiment) + _balance(experiment.data)))
     else:
         st.error(complaint(experiment))
         if needed:
