@@ -7,6 +7,7 @@ the same experiment over and over (the pages) share one cache for the session by
     pytestmark = pytest.mark.usefixtures("shared_cache")
 """
 
+import gc
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -35,6 +36,12 @@ LONGEST = ("campaign", "pages", "runs")  # the folders of the files that take lo
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that processes side by side end at the same time."""
     items.sort(key=lambda item: min(map(LONGEST.index, set(LONGEST) & set(item.path.parts)), default=len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays; no look for garbage need go through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
