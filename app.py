@@ -6,9 +6,9 @@ Run with ``make run``, or ``streamlit run app.py``.
 import streamlit as st
 
 from ntkcore.errors import NTKError
-from pages.ui import sidebar
-from pages.ui.navigation import ABOUT, ICON, follow, hold, keep_history, menu, read_address
-from pages.ui.plain import complaint
+from pages.ui.controls import sidebar
+from pages.ui.shell.navigation import ABOUT, ICON, follow, hold, keep_history, menu, read_address
+from pages.ui.shell.plain import complaint
 
 st.set_page_config(
     page_title="NTK and adversarial robustness",

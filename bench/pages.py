@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> None:
             for visit in VISITS:
                 print(f"  {visit.page:<14} {_measured(visit, options)}", flush=True)
         finally:
-            from pages.ui.services import services
+            from pages.ui.shell.services import services
 
             services().worker.close()
             for name, value in kept.items():
@@ -101,7 +101,7 @@ def _open(page: str, options: argparse.Namespace):
 
 def _ready(at):
     """Start what is offered and look again until nothing is under way."""
-    from pages.ui.services import services
+    from pages.ui.shell.services import services
 
     until = time.monotonic() + LONGEST_S
     while time.monotonic() < until:

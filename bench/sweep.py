@@ -27,7 +27,7 @@ from bench.measure import Seconds, timed
 from ntkcore.runs.specs import Experiment, StageSpec
 from ntkcore.runs.stages import kernel_of, result
 from ntkcore.runs.store import Store
-from pages.ui.services import services
+from pages.ui.shell.services import services
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 PICTURED = (0, 1, 2, 3, 20, 200)  # the features that the page shows at first

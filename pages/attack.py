@@ -11,7 +11,8 @@ from ntkcore.figures.attack import contact_sheet, margin_along_eps
 from ntkcore.figures.strip import Picture, strip
 from ntkcore.readings.kernel import read_flip
 from ntkcore.runs.stages import keep_image
-from pages.ui.attack_views import (
+from pages.ui.code import attack_lines
+from pages.ui.sections.attack import (
     ITSELF,
     KERNEL,
     beside,
@@ -24,13 +25,12 @@ from pages.ui.attack_views import (
     transfer_view,
     wanted_by,
 )
-from pages.ui.code import attack_lines
-from pages.ui.page import page
-from pages.ui.plain import complaint, plain
-from pages.ui.results import latest
-from pages.ui.samples import task_of
-from pages.ui.services import services
-from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
+from pages.ui.sections.samples import task_of
+from pages.ui.shell.page import page
+from pages.ui.shell.plain import complaint, plain
+from pages.ui.shell.results import latest
+from pages.ui.shell.services import services
+from pages.ui.shell.show import chart, clicked, dark, downloads, explain, pictures
 
 KINDS = ["all", "right", "flipped", "wrong"]
 PAGE = 96  # thumbnails at a time

@@ -17,13 +17,13 @@ from ntkcore.readings.consistency import (
 )
 from ntkcore.runs.specs import ConsistencySpec, Experiment, GradientsSpec
 from ntkcore.runs.stages import read_agreement, read_sweep
-from pages.ui.architectures import comparison_controls
 from pages.ui.code import consistency_lines
-from pages.ui.page import page
-from pages.ui.plain import plain
-from pages.ui.results import cost_in_words, heavy, latest, need, need_all
-from pages.ui.samples import task_of
-from pages.ui.show import chart, dark, downloads, explain, pictures
+from pages.ui.controls.architectures import comparison_controls
+from pages.ui.sections.samples import task_of
+from pages.ui.shell.page import page
+from pages.ui.shell.plain import plain
+from pages.ui.shell.results import cost_in_words, heavy, latest, need, need_all
+from pages.ui.shell.show import chart, dark, downloads, explain, pictures
 
 SHOWN = 6  # leading features whose pictures stand side by side
 

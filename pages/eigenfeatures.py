@@ -5,12 +5,12 @@ import streamlit as st
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_sweep as load_sweep
 from pages.ui.code import eigenfeatures_lines
-from pages.ui.feature_views import Features
-from pages.ui.page import page
-from pages.ui.plain import plain
-from pages.ui.results import latest, need
-from pages.ui.samples import examples, task_of
-from pages.ui.show import downloads, explain
+from pages.ui.sections.eigenfeatures import Features
+from pages.ui.sections.samples import examples, task_of
+from pages.ui.shell.page import page
+from pages.ui.shell.plain import plain
+from pages.ui.shell.results import latest, need
+from pages.ui.shell.show import downloads, explain
 
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
 task_of(experiment)

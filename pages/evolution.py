@@ -20,14 +20,14 @@ from ntkcore.readings.evolution import (
     read_thresholds,
 )
 from ntkcore.runs.specs import REGIME_NAMES as NAMES
-from pages.ui.at_epoch import at_one_epoch
 from pages.ui.code import evolution_lines
-from pages.ui.evolutions import evolution_controls, histories, in_words
-from pages.ui.frozen import frozen_section
-from pages.ui.page import page
-from pages.ui.results import latest, need_all
-from pages.ui.samples import task_of
-from pages.ui.show import chart, dark, downloads, drawn_once, explain
+from pages.ui.controls.evolutions import evolution_controls, histories, in_words
+from pages.ui.sections.at_epoch import at_one_epoch
+from pages.ui.sections.frozen import frozen_section
+from pages.ui.sections.samples import task_of
+from pages.ui.shell.page import page
+from pages.ui.shell.results import latest, need_all
+from pages.ui.shell.show import chart, dark, downloads, drawn_once, explain
 
 ALONE = "Choose standard training and an adversarial one to have them compared."
 

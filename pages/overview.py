@@ -5,13 +5,13 @@ import streamlit as st
 from ntkcore.readings.kernel import read_prediction
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.specs import Experiment
-from pages.ui import evolutions, sidebar, stories
 from pages.ui.code import overview_lines
-from pages.ui.navigation import go_to
-from pages.ui.page import page
-from pages.ui.results import cost_in_words, latest, need
-from pages.ui.samples import class_pictures, task_of
-from pages.ui.show import explain, pictures
+from pages.ui.controls import evolutions, sidebar, stories
+from pages.ui.sections.samples import class_pictures, task_of
+from pages.ui.shell.navigation import go_to
+from pages.ui.shell.page import page
+from pages.ui.shell.results import cost_in_words, latest, need
+from pages.ui.shell.show import explain, pictures
 
 experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?", needed=False)
 

@@ -12,10 +12,10 @@ from ntkcore.runs.specs import MOTION
 from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
 from pages.ui.code import runs_lines
-from pages.ui.exports import net_in_words, open_run, run_zip, spec_of
-from pages.ui.page import page
-from pages.ui.plain import plain
-from pages.ui.services import services
+from pages.ui.sections.exports import net_in_words, open_run, run_zip, spec_of
+from pages.ui.shell.page import page
+from pages.ui.shell.plain import plain
+from pages.ui.shell.services import services
 
 ALONG = {spec.stage for spec in MOTION}  # one or more for every epoch of a run
 

@@ -9,10 +9,10 @@ from ntkcore.figures.strip import Picture
 from ntkcore.readings.kernel import read_spectrum
 from ntkcore.runs.specs import Experiment
 from pages.ui.code import spectrum_lines
-from pages.ui.page import page
-from pages.ui.results import latest, need
-from pages.ui.samples import task_of
-from pages.ui.show import chart, clicked, dark, downloads, explain, pictures
+from pages.ui.sections.samples import task_of
+from pages.ui.shell.page import page
+from pages.ui.shell.results import latest, need
+from pages.ui.shell.show import chart, clicked, dark, downloads, explain, pictures
 
 experiment = page(
     "Spectrum",

@@ -19,17 +19,17 @@ from ntkcore.readings.transfer import (
     read_zero,
 )
 from ntkcore.training import LAZY
-from pages.ui.attack_views import DESCENT, ITSELF, KERNEL, predictors
 from pages.ui.code import transfer_lines
-from pages.ui.matrix import matrix
-from pages.ui.navigation import go_to
-from pages.ui.page import page
-from pages.ui.results import latest, need_all
-from pages.ui.samples import task_of
-from pages.ui.services import stored
-from pages.ui.show import chart, clicked, dark, downloads, drawn_once, explain
-from pages.ui.sidebar import radius_in_words
-from pages.ui.stories import accuracies, percent_columns, story_controls, told, under_way
+from pages.ui.controls.sidebar import radius_in_words
+from pages.ui.controls.stories import accuracies, percent_columns, story_controls, told, under_way
+from pages.ui.sections.attack import DESCENT, ITSELF, KERNEL, predictors
+from pages.ui.sections.matrix import matrix
+from pages.ui.sections.samples import task_of
+from pages.ui.shell.navigation import go_to
+from pages.ui.shell.page import page
+from pages.ui.shell.results import latest, need_all
+from pages.ui.shell.services import stored
+from pages.ui.shell.show import chart, clicked, dark, downloads, drawn_once, explain
 
 SHOWN = 48  # images of the gallery
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from ntkcore.analysis.balls import BALLS
 from ntkcore.runs import specs
-from pages.ui import evolutions, run_figures, stories
-from pages.ui.architectures import ARCHITECTURES
+from pages.ui.controls import evolutions, stories
+from pages.ui.controls.architectures import ARCHITECTURES
+from pages.ui.sections import run_figures
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def _pages(root: Path) -> list[str]:
 
 def _close(root: Path) -> None:
     """End the worker that the pages have started."""
-    from pages.ui import services
+    from pages.ui.shell import services
 
     with patch.dict(os.environ, NTK_CACHE=str(root)):
         services.services().worker.close()

@@ -12,7 +12,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.runs import consent
-from pages.ui.services import services
+from pages.ui.shell.services import services
 from visits import SMALL, run_until_ready
 
 # What keeps a page's own work small.

@@ -12,8 +12,8 @@ from ntkcore.readings.words import percent
 from ntkcore.runs import consent, specs
 from ntkcore.runs.specs import EpochSpec, Evolution, NamedNet, TwinNet
 from ntkcore.runs.store import Store
-from pages.ui.evolutions import TWIN, choices
-from pages.ui.services import services
+from pages.ui.controls.evolutions import TWIN, choices
+from pages.ui.shell.services import services
 from visits import CHARTS, charts, complaints, number, run_until_ready, select, stored, text, working
 
 Open = Callable[..., AppTest]

@@ -25,10 +25,10 @@ from ntkcore import data
 from ntkcore.figures.palette import SOURCES
 from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, EpochSpec, Evolution, key
 from ntkcore.runs.store import Store
-from pages.ui.attack_views import ITSELF, largest_radius
 from pages.ui.code import runs_lines
-from pages.ui.evolutions import TWIN
-from pages.ui.plain import plain
+from pages.ui.controls.evolutions import TWIN
+from pages.ui.sections.attack import ITSELF, largest_radius
+from pages.ui.shell.plain import plain
 from visits import number, pictures, run_until_ready, select, small, stored, text
 
 ROOT = Path(__file__).parents[2]

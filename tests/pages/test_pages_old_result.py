@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.runs import consent
-from pages.ui.services import services
+from pages.ui.shell.services import services
 from visits import CHARTS, RESULTS, charts, complaints, press, run_until_ready, text
 
 Open = Callable[..., AppTest]

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from ntkcore import data
 from ntkcore.runs.presets import PRESETS
-from pages.ui.services import services
+from pages.ui.shell.services import services
 from visits import CHARTS, RESULTS, charts, complaints, least, number, run_until_ready, stored, text
 
 Open = Callable[..., AppTest]

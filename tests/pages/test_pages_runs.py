@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 
 from ntkcore.runs import consent, specs
 from ntkcore.runs.store import Artifact, Store
-from pages.ui import exports
-from pages.ui.exports import run_zip
-from pages.ui.services import services
+from pages.ui.sections import exports
+from pages.ui.sections.exports import run_zip
+from pages.ui.shell.services import services
 from tests.campaign.listing import listing
 from visits import (
     CHARTS,

@@ -13,7 +13,7 @@ from ntkcore.errors import LONGEST, NTKError, SpecError, brief
 from ntkcore.runs.specs import Evolution, Experiment, NamedNet, NetSpec, Rule, Story, TwinNet
 from ntkcore.training import Schedule, Training
 from ntkcore.validation import Spec
-from pages.ui.plain import FIELDS, complaint, plain
+from pages.ui.shell.plain import FIELDS, complaint, plain
 from test_pages_own import labels, link, noise, npz
 from visits import RESULTS, complaints, text
 

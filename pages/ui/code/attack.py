@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from ntkcore.data import Task
 from ntkcore.runs.specs import Experiment
 from ntkcore.training import LAZY
-from pages.ui.attack_views import DESCENT, ITSELF, KERNEL, RADII, WIDTH, is_net, largest_radius
 from pages.ui.code.kernels import attack_all
 from pages.ui.code.pieces import OUTPUTS, attack, begin, eigenpairs, fitted, trained, training
 from pages.ui.code.script import Raw, Script, call, entries, literal, pixels
+from pages.ui.sections.attack import DESCENT, ITSELF, KERNEL, RADII, WIDTH, is_net, largest_radius
 
 
 def attack_lines(

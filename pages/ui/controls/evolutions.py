@@ -17,7 +17,7 @@ from ntkcore.errors import NTKError
 from ntkcore.runs.specs import REGIME_NAMES, Evolution, Experiment, NamedNet, RunSpec, TwinNet
 from ntkcore.runs.store import Artifact
 from ntkcore.training import Schedule
-from pages.ui.plain import complaint
+from pages.ui.shell.plain import complaint
 
 TWIN = "twin of the sidebar's net"
 NETS = {**{words: name for name, words in ARCHITECTURES.items()}, TWIN: ""}

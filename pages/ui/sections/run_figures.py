@@ -29,8 +29,8 @@ from ntkcore.figures.transfer import accuracy_along_eps
 from ntkcore.runs import specs
 from ntkcore.runs.stages import read_agreement, read_curves
 from ntkcore.runs.store import Artifact
-from pages.ui.pictures import feature_rows, perturbation_row
-from pages.ui.services import load_task
+from pages.ui.sections.pictures import feature_rows, perturbation_row
+from pages.ui.shell.services import load_task
 
 Figures = dict[str, go.Figure]
 

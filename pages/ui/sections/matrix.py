@@ -13,9 +13,9 @@ from ntkcore.analysis.storyline import Storyline
 from ntkcore.figures.bands import MISSING
 from ntkcore.figures.transfer import transfer_matrix
 from ntkcore.runs.specs import Experiment, NetSpec, PerturbSpec, Story, TransferSpec
-from pages.ui.architectures import ARCHITECTURES, with_net
-from pages.ui.results import need_all
-from pages.ui.show import chart
+from pages.ui.controls.architectures import ARCHITECTURES, with_net
+from pages.ui.shell.results import need_all
+from pages.ui.shell.show import chart
 
 
 def matrix(

@@ -19,7 +19,7 @@ from ntkcore.figures import export
 from ntkcore.figures.images import data_uri, signed_rgb, to_rgb
 from ntkcore.figures.strip import Picture
 from ntkcore.runs.specs import StageSpec
-from pages.ui.plain import plain
+from pages.ui.shell.plain import plain
 
 Drawn = go.Figure | Callable[[], go.Figure]
 

@@ -28,8 +28,8 @@ from ntkcore.runs.consent import amount, duration
 from ntkcore.runs.jobs import Job
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact
-from pages.ui.plain import complaint, plain
-from pages.ui.services import services, stored
+from pages.ui.shell.plain import complaint, plain
+from pages.ui.shell.services import services, stored
 
 POLL = 0.4
 REDRAW = 7.0  # seconds between two drawings of a page whose results come in one by one

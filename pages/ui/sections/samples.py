@@ -12,9 +12,9 @@ from ntkcore.data import Task
 from ntkcore.errors import NTKError
 from ntkcore.figures.strip import Picture
 from ntkcore.runs.specs import Experiment
-from pages.ui.plain import complaint
-from pages.ui.results import need_data
-from pages.ui.services import load_task
+from pages.ui.shell.plain import complaint
+from pages.ui.shell.results import need_data
+from pages.ui.shell.services import load_task
 
 
 def task_of(experiment: Experiment) -> Task:

@@ -2,7 +2,7 @@
 
 ::
 
-    from pages.ui.page import page
+    from pages.ui.shell.page import page
     experiment = page("Spectrum", "Which directions does the kernel learn first?")
 """
 
@@ -14,10 +14,10 @@ import streamlit as st
 from ntkcore import data
 from ntkcore.errors import NTKError
 from ntkcore.runs.specs import Experiment, balance_in_words, key
-from pages.ui import sidebar
-from pages.ui.navigation import enter
-from pages.ui.plain import complaint, plain
-from pages.ui.services import services
+from pages.ui.controls import sidebar
+from pages.ui.shell.navigation import enter
+from pages.ui.shell.plain import complaint, plain
+from pages.ui.shell.services import services
 
 # What Streamlit says of a number outside its control's range, for screen readers and on hover alone, stands below it.
 WORDS_OF_NUMBERS = """<style>

@@ -13,9 +13,9 @@ from ntkcore.figures import export
 from ntkcore.runs import specs
 from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
-from pages.ui import sidebar
-from pages.ui.navigation import go_to
-from pages.ui.services import services
+from pages.ui.controls import sidebar
+from pages.ui.shell.navigation import go_to
+from pages.ui.shell.services import services
 from pages.ui.views import view_of
 
 

@@ -14,10 +14,10 @@ from ntkcore.data import Task
 from ntkcore.figures.kernel_concentration import spectra_at_epoch
 from ntkcore.figures.strip import Picture, strip
 from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, Evolution, GlimpseSpec
-from pages.ui.checkpoints import use_checkpoint
-from pages.ui.navigation import go_to
-from pages.ui.results import need_all
-from pages.ui.show import Drawn, chart, drawn_once, pictures
+from pages.ui.controls.checkpoints import use_checkpoint
+from pages.ui.shell.navigation import go_to
+from pages.ui.shell.results import need_all
+from pages.ui.shell.show import Drawn, chart, drawn_once, pictures
 
 
 def at_one_epoch(

@@ -10,7 +10,7 @@ import streamlit as st
 from ntkcore import data
 from ntkcore.errors import NTKError
 from ntkcore.runs.specs import Experiment, NetSpec
-from pages.ui.plain import complaint
+from pages.ui.shell.plain import complaint
 
 ARCHITECTURES = {
     "FC(1)": NetSpec(),

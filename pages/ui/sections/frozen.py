@@ -18,8 +18,8 @@ from ntkcore.figures.evolution import frozen_accuracy
 from ntkcore.readings.evolution import Frozen, read_frozen
 from ntkcore.runs.specs import REGIME_NAMES, Evolution
 from ntkcore.runs.store import Artifact
-from pages.ui.results import need_all
-from pages.ui.show import chart
+from pages.ui.shell.results import need_all
+from pages.ui.shell.show import chart
 
 KINDS = {"clean": "test_clean", "attacked": "test_pgd", "train": "train_clean"}  # as sentences and scores have them
 

@@ -15,10 +15,10 @@ from ntkcore.data import Task
 from ntkcore.figures.attack import first_flip
 from ntkcore.runs.specs import Experiment, Model, PerturbSpec, StageSpec, TransferSpec
 from ntkcore.training import LAZY
-from pages.ui.results import need, need_all
-from pages.ui.samples import said
-from pages.ui.services import stored
-from pages.ui.stories import WIDTHS
+from pages.ui.controls.stories import WIDTHS
+from pages.ui.sections.samples import said
+from pages.ui.shell.results import need, need_all
+from pages.ui.shell.services import stored
 
 KERNEL, DESCENT, ITSELF = "kernel", f"kernel after {LAZY.steps} steps", "the target itself"
 WIDTH, WIDEST = "width ", 4096  # how the names of nets begin; the widest that is trained for one image

@@ -17,8 +17,8 @@ from ntkcore.errors import NTKError
 from ntkcore.figures.palette import SOURCES
 from ntkcore.runs.specs import OUTSIDE, Experiment, Story, radii
 from ntkcore.runs.store import Artifact
-from pages.ui.plain import complaint
-from pages.ui.sidebar import FIRST_RADIUS, FIRST_WIDTHS, radius_in_words
+from pages.ui.controls.sidebar import FIRST_RADIUS, FIRST_WIDTHS, radius_in_words
+from pages.ui.shell.plain import complaint
 
 WORST = "worst of all"
 TESTED = 500  # test images at first: shares are told to 4 points or so

@@ -30,9 +30,9 @@ from ntkcore.readings.words import percent
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_curves, read_null
 from ntkcore.runs.store import Artifact
-from pages.ui.pictures import feature_rows, perturbation_row
-from pages.ui.plain import plain
-from pages.ui.show import Drawn, chart, clicked, dark, drawn_once, pictures, told_once
+from pages.ui.sections.pictures import feature_rows, perturbation_row
+from pages.ui.shell.plain import plain
+from pages.ui.shell.show import Drawn, chart, clicked, dark, drawn_once, pictures, told_once
 
 Drawings = dict[str, Drawn]
 

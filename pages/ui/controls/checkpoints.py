@@ -14,8 +14,8 @@ import streamlit as st
 
 from ntkcore.errors import NTKError
 from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, key
-from pages.ui.navigation import set_controls
-from pages.ui.services import services
+from pages.ui.shell.navigation import set_controls
+from pages.ui.shell.services import services
 
 NAME = re.compile("[0-9a-f]{32}")
 

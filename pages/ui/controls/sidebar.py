@@ -17,9 +17,9 @@ from ntkcore.nets import ACTIVATIONS, FAMILIES
 from ntkcore.readings.words import radius
 from ntkcore.runs.device import devices
 from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, key
-from pages.ui.checkpoints import checkpoint_control, way_back
-from pages.ui.navigation import set_controls
-from pages.ui.plain import complaint
+from pages.ui.controls.checkpoints import checkpoint_control, way_back
+from pages.ui.shell.navigation import set_controls
+from pages.ui.shell.plain import complaint
 
 TITLES = {family.title: name for name, family in FAMILIES.items()}
 DEEPEST = 10  # what is offered; descriptions may go deeper
