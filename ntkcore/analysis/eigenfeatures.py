@@ -71,12 +71,12 @@ class Sweep:
         """The same features under permuted test labels: what chance alone would give."""
         return null_of(self.answers.cpu().numpy(), self.labels.cpu().numpy(), permutations, seed)
 
-    @property
+    @cached_property
     def usefulness(self) -> Tensor:
         """rho [F]: share of test points with the right sign (or argmax)."""
         return self.right_before.double().mean(0)
 
-    @property
+    @cached_property
     def robustness(self) -> Tensor:
         """gamma [F]: share of test points right before and after the attack."""
         return self.right_after.double().mean(0)

@@ -10,6 +10,7 @@ Transfers come as they are ready; a group of nets (a width, an architecture) has
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ntkcore.analysis.resampling import Band, Resampling
 
 Key = tuple[str, int, str]  # group, seed, source
 NOTHING = Band(*(np.full(1, np.nan),) * 3)
+KEPT = ("clean", "accuracy", "recovered", "more", "drop", "worst", "noise_cost", "_against_white", "_cosine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +32,16 @@ class Along:
 
 
 class Storyline:
-    """The transfers that are there. Intervals: 95 % over test points and seeds (``ntkcore.analysis.resampling``)."""
+    """The transfers that are there. Intervals: 95 % over test points and seeds (``ntkcore.analysis.resampling``).
+
+    The answers of the methods named in KEPT are computed once.
+    """
 
     def __init__(self, transfers: Mapping[Key, Mapping[str, np.ndarray]]):
         self._transfers = transfers
         self._draws: dict[tuple[int, int, int], Resampling] = {}
+        for name in KEPT:
+            setattr(self, name, cache(getattr(self, name)))
 
     @property
     def groups(self) -> list[str]:

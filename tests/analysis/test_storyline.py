@@ -50,6 +50,11 @@ def without(*absent):
 # ---------------------------------------------------------------------------------------------------- all that is there
 
 
+def test_an_answer_is_computed_once(line):
+    assert line.recovered("width 512", "kernel_fgsm", 1) is line.recovered("width 512", "kernel_fgsm", 1)
+    assert line.accuracy("width 512", "noise") is not line.accuracy("width 512", "white_fgsm")
+
+
 def test_groups_and_sources_are_in_the_order_in_which_they_came(line):
     assert line.groups == ["width 512", "width 64"]
     assert line.sources("width 512") == ["white_fgsm", "kernel_fgsm", "noise"]

@@ -134,8 +134,15 @@ def choices(story: Story) -> dict[str, object]:
 
 
 def told(found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:
-    """The transfers that are there."""
-    return Storyline({name: {key: a.numpy() for key, a in artifact.arrays.items()} for name, artifact in found.items()})
+    """The transfers that are there, and what was asked of them before."""
+    return _told(tuple((name, artifact.key, artifact.created) for name, artifact in found.items()), found)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _told(stamp: tuple, _found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:
+    return Storyline(
+        {name: {key: a.numpy() for key, a in artifact.arrays.items()} for name, artifact in _found.items()}
+    )
 
 
 def under_way(wanted: Mapping[tuple[str, int, str], object], found: Mapping[tuple[str, int, str], Artifact]) -> str:

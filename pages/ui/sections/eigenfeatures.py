@@ -114,24 +114,29 @@ class Features:
     def one(self, feature: int) -> None:
         """What there is to say of one feature, and where none could be attacked."""
         st.markdown(readings.read_feature(self.sweep, self.classes, feature))
-        stuck = float(self.sweep.zero_gradient.sum() / self.sweep.right_before.sum().clamp(min=1))
-        if stuck > 0:
-            st.caption(
-                f"For {percent(stuck)} of the right answers the gradient is exactly zero: no attack was possible there."
-            )
+        if stuck := told_once(f"stuck {self.swept.key}", self._stuck):
+            st.caption(stuck)
+
+    def _stuck(self) -> str:
+        share = float(self.sweep.zero_gradient.sum() / self.sweep.right_before.sum().clamp(min=1))
+        where = f"For {percent(share)} of the right answers the gradient is exactly zero"
+        return f"{where}: no attack was possible there." if share > 0 else ""
 
     def scatter(self, feature: int, colour: str) -> Drawings:
-        figure = usefulness_robustness(
-            self.sweep.usefulness.numpy(),
-            self.sweep.robustness.numpy(),
-            classes=self.classes,
-            p_values=self.sweep.p_values,
-            colour=colour,
-            selected=feature,
-            m=self.sweep.m,
-            useful_from=self.useful_from,
-            keep=self.rule.keep,
-            **self.told,
+        figure = self._once(
+            f"scatter {feature} {colour}",
+            lambda: usefulness_robustness(
+                self.sweep.usefulness.numpy(),
+                self.sweep.robustness.numpy(),
+                classes=self.classes,
+                p_values=self.sweep.p_values,
+                colour=colour,
+                selected=feature,
+                m=self.sweep.m,
+                useful_from=self.useful_from,
+                keep=self.rule.keep,
+                **self.told,
+            ),
         )
         chart(figure, "usefulness-robustness", key="scatter", on_click=_open_feature)
         return {"Usefulness and robustness": figure}
@@ -161,7 +166,7 @@ class Features:
     def along_index(self, feature: int) -> Drawings:
         shares = self.sweep.usefulness.numpy(), self.sweep.robustness.numpy()
         look = {"m": self.sweep.m, "chance": self.sweep.majority, "selected": feature, "dark": dark()}
-        figure = shares_along_index(*shares, **look)
+        figure = self._once(f"along {feature}", lambda: shares_along_index(*shares, **look))
         chart(figure, "along-index", key="along-index")
         return {"Along the index": figure}
 

@@ -73,7 +73,8 @@ class SweepSpec(StageSpec):
 def read_sweep(artifact: Artifact, spectrum_artifact: Artifact, spec: SweepSpec) -> Sweep:
     arrays = artifact.arrays
     sweep = Sweep(read_spectrum(spectrum_artifact), spec.attack, *(arrays[name] for name in SWEPT))
-    vars(sweep)["p_values"] = arrays["p_values"].numpy()  # what its cached property would compute again
+    kept = {name: arrays[name] for name in ("usefulness", "robustness")}
+    vars(sweep).update(kept, p_values=arrays["p_values"].numpy())  # what its cached properties would compute again
     return sweep
 
 
