@@ -21,7 +21,7 @@ from ntkcore.readings.transfer import (
 from ntkcore.training import LAZY
 from pages.ui.code import transfer_lines
 from pages.ui.controls.sidebar import radius_in_words
-from pages.ui.controls.stories import accuracies, percent_columns, story_controls, told, under_way
+from pages.ui.controls.stories import accuracies, compared, percent_columns, story_controls, told, under_way
 from pages.ui.sections.attack import DESCENT, ITSELF, KERNEL, predictors
 from pages.ui.sections.matrix import matrix
 from pages.ui.sections.samples import task_of
@@ -39,11 +39,9 @@ experiment = page(
     words=lambda e: e.ntk().in_words(),
 )
 task, night, figures = task_of(experiment), dark(), {}
-if experiment.kind != "ntk" or experiment.ridge:
-    st.caption(
-        "Trained nets are compared with the infinite net's tangent kernel after the same steps, which has no ridge."
-    )
+head = st.container()
 story = story_controls(experiment)
+head.caption(compared(story, experiment.data.n_test))
 experiment = experiment.replace(data=story.kernel.data)  # on the test images that are attacked
 what = f"nets trained and attacked ({story.in_words()})"
 experiment, story = latest(
@@ -89,7 +87,7 @@ for group in [f"width {width}" for width in widths[-1:]]:
     pair = [line.accuracy(group, source) for source in ("white_fgsm", "white_pgd")]
     if None not in pair:
         more = line.more(group, "white_pgd", "white_fgsm", at)
-        st.markdown(f"At {group} and {words}: " + read_white_box(*(band.one(at) for band in pair), more))
+        st.markdown(read_white_box(f"{group} and {words}", *(band.one(at) for band in pair), more))
 if max(story.eps) > 0:
     st.markdown(read_noise(line.noise_cost(at), words))
 rows, reach = accuracies(line, at)
@@ -123,24 +121,27 @@ with right:
     st.subheader("Along training", anchor=False)
     curves, losses, last, made = {}, {}, {}, []
     for group, nets in targets.items():
-        there = [artifact for net in nets if (artifact := stored(net)) is not None]
-        trained = [artifact.arrays for artifact in there]
-        made += [artifact.key for artifact in there]
+        there = {net.seed: artifact for net in nets if (artifact := stored(net)) is not None}
+        trained = [artifact.arrays for artifact in there.values()]
+        made += [artifact.key for artifact in there.values()]
         name = group if group not in story.outside or group.endswith(BY_SGD) else f"{group}, {BY_SGD}"
         if trained:
             steps = min((a["cosine_steps"].numpy() for a in trained), key=len)
             cosines = [a["cosine"].numpy()[: len(steps)] for a in trained]
-            curves[name] = along_steps(steps, cosines)
-            losses[name] = (np.arange(len(trained[0]["loss"])), trained[0]["loss"].numpy())
+            curves[name] = steps, cosines
+            loss = trained[0]["loss"].numpy()
+            losses[f"{name}, seed {min(there)}"] = (np.arange(len(loss)), loss)
             last[group] = np.stack([a["cosine"].numpy()[len(steps) - 1] for a in trained])
     if curves:
         trainings = f"{list(curves)} {made} {night}"
         figures["Cosine along training"] = drawn_once(
-            f"cosine {trainings}", lambda: cosine_along_training(curves, dark=night)
+            f"cosine {trainings}",
+            lambda: cosine_along_training({name: along_steps(*curve) for name, curve in curves.items()}, dark=night),
         )
         figures["Training loss"] = drawn_once(f"loss {trainings}", lambda: training_curves(losses, dark=night))
         chart(figures["Cosine along training"], "along-training", key="along-training")
         chart(figures["Training loss"], "training-loss", key="training-loss")
+        st.caption("The loss is that of one seed of each net.")
         twins = [cosines for group, cosines in last.items() if group not in story.outside]
         for group in story.outside if twins else ():
             if group in last:
@@ -166,13 +167,16 @@ if verdict is not None:
     before, after = verdict.arrays["right_before"].numpy(), verdict.arrays["right_after"].numpy()[at]
     status = np.where(before, np.where(after, "right", "flipped"), "wrong")
     order = np.argsort(np.where(status == "flipped", 0, np.where(status == "right", 1, 2)), kind="stable")[:SHOWN]
-    sheet = contact_sheet(
-        task.x_test[order].numpy(),
-        status[order].tolist(),
-        [task.classes[int(label)] for label in task.labels_test[order]],
-        columns=8,
-        numbers=order,
-        dark=night,
+    sheet = drawn_once(
+        f"sheet {verdict.key} {words} {night}",
+        lambda: contact_sheet(
+            task.x_test[order].numpy(),
+            status[order].tolist(),
+            [task.classes[int(label)] for label in task.labels_test[order]],
+            columns=8,
+            numbers=order,
+            dark=night,
+        ),
     )
     st.caption(
         f"{group}, seed 0, FGSM on the kernel at {words}: {int((status == 'flipped').sum())} of {task.m} test images "

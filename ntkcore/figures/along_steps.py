@@ -44,7 +44,7 @@ def cosine_along_training(curves: Mapping[str, tuple[Sequence[int], Band]], *, d
             kind = {"name": plain(name), "digits": ".3f", "of": "95 %:", "index": steps}
             add_band(fig, steps + 1, band, style, dark, hover=hover, **kind)
             lowest = min(lowest, float(band.low[band.known].min()))
-            parts.append(from_to(name, steps, band.mean, ".2f", "step"))
+            parts.append(from_to(f"{name}:", steps, band.mean, ".2f", "step"))
             present.append(style)
     _legend(fig, present, dark)
     fig.update_xaxes(step_axis(last))
@@ -76,7 +76,7 @@ def training_curves(curves: Mapping[str, tuple[Sequence[int], np.ndarray]], *, d
             hover = f"{plain(name)}, step %{{customdata}}<br>loss %{{y:.3g}}<extra></extra>"
             fig.add_trace(trace.update(hovertemplate=hover))
             drawn += [np.nanmin(loss), np.nanmax(loss)]
-            parts.append(from_to(name, steps, loss, ".2g", "step"))
+            parts.append(from_to(f"{name}:", steps, loss, ".2g", "step"))
             present.append(style)
     _legend(fig, present, dark)
     fig.update_xaxes(step_axis(last))

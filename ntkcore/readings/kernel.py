@@ -21,12 +21,12 @@ def read_spectrum(values, energy) -> str:
     n, k = len(values), min(10, len(values))
     total = np.cumsum(np.asarray(energy))
     half = int(np.argmax(total >= 0.5 * total[-1])) + 1
-    holds = "first eigenvector holds" if half == 1 else f"first {half} eigenvectors hold"
+    holds = "first eigenvector holds" if half == 1 else f"first {half} eigenvectors together hold"
     first, several, rank = top_mass(values, 1, 1), top_mass(values, k, 1), effective_rank(values)
     return (
-        f"Of the kernel on the {n} training images, the largest eigenvalue holds {percent(first)} of the sum, the {k} "
-        f"largest {percent(several)}; the effective rank is {rank:.1f}. The {holds} half of the energy of the training "
-        "labels."
+        f"Of the kernel on the {n} training images, the largest eigenvalue is {percent(first)} of the sum of all "
+        f"eigenvalues (the trace), the {k} largest together are {percent(several)}; the effective rank is {rank:.1f}. "
+        f"The {holds} at least half of the energy of the training labels."
     )
 
 
@@ -77,28 +77,29 @@ def read_flip(
     radii: int = 25,
     halved: bool = True,
 ) -> str:
-    """The smallest radius found that flips one image, and how it was looked for.
+    """The smallest radius found, for each of two attacks, that flips one image, and how it was looked for.
 
     Args:
         fgsm, pgd: radii in pixel units; inf where nothing up to ``largest`` flips it.
         right: whether the image is right before any attack.
         who: whose prediction it is.
         radii: how many there are from 0 to the largest.
-        halved: whether the first cell in which it flips was halved (``flips``), or a straight line was drawn in it.
+        halved: whether the cell below the first radius that flips it was halved (``flips``), or the radius was read
+            off a straight line between its two ends.
     """
     if not right:
         return f"The {who} gets this image wrong before any attack."
-
-    def at(eps: float) -> str:
-        if not np.isfinite(eps):
-            return f"not up to {radius(largest, norm)}"
-        return f"{'' if (found := radius_found(eps, norm)).startswith('below') else 'at '}{found}"
-
-    words = f"The {who} gets this image right. FGSM flips it {at(fgsm)}, PGD {at(pgd)}"
-    if not np.isfinite([fgsm, pgd]).any():
-        return f"{words} (tried at {radii} radii)."
-    how = f"and then by halving {BISECTIONS} times" if halved else "and by a straight line between two of them"
-    return f"{words}: the smallest radius found, first at {radii} radii up to {radius(largest, norm)} {how}."
+    words, tried = f"The {who} gets this image right.", f"{radii} radii from 0 to {radius(largest, norm)}"
+    attacks = {"FGSM": fgsm, "PGD": pgd}
+    found = [f"{radius_found(eps, norm)} with {name}" for name, eps in attacks.items() if np.isfinite(eps)]
+    if not found:
+        return f"{words} Neither FGSM nor PGD flips it at any of {tried}."
+    words += f" The smallest radius found that flips it is {' and '.join(found)}"
+    words += "".join(f"; {name} flips it at none" for name, eps in attacks.items() if not np.isfinite(eps))
+    how = f"the step to the first that flips it was then halved {BISECTIONS} times"
+    if not halved:
+        how = "between the last that does not flip it and the first that does, the radius is read off a straight line"
+    return f"{words}. Each attack was tried at {tried}; {how}."
 
 
 def _share(right: np.ndarray) -> str:

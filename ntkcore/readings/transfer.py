@@ -118,15 +118,20 @@ def read_beside(other: Band, twin: Band, apart: Band) -> str:
     return f"{words}which is further away from the kernel cannot be told, the difference is {_cosine(apart)}."
 
 
-def read_white_box(fgsm: Band, pgd: Band, more: Band) -> str:
-    """What the two white-box attacks leave, and what PGD takes more, as shares, each a Band of one number."""
+def read_white_box(place: str, fgsm: Band, pgd: Band, more: Band) -> str:
+    """What the two white-box attacks leave, and what PGD takes more, as shares, each a Band of one number.
+
+    place: of which nets and at which radius, e.g. "width 512 and eps 0.05".
+    """
     if not all(band.known.all() for band in (fgsm, pgd, more)):
         return ""
-    words = f"White-box FGSM leaves {_share(fgsm)} right, white-box PGD of the same radius {_share(pgd)}"
+    words = f"At {place}, white-box FGSM leaves {_share(fgsm)} right, white-box PGD of the same radius {_share(pgd)}"
     if more.low[0] > 0:
-        return f"{words}, {_points(more)} fewer: FGSM is not the worst that can happen."
-    told = "FGSM does more damage here" if more.high[0] < 0 else "which does more damage cannot be told"
-    return f"{words}: {told}, and neither says what the worst attack would do."
+        return f"{words}. PGD takes {_points(more)} more: FGSM is not the worst that can happen."
+    told = f"PGD takes less here, the difference is {_points(more)}"
+    if more.high[0] >= 0:
+        told = f"Whether PGD takes more cannot be told, the difference is {_points(more)}"
+    return f"{words}. {told}. Neither says what the worst attack would do."
 
 
 def read_zero(share: float) -> str:

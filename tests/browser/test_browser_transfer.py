@@ -76,7 +76,7 @@ def test_story_by_a_link(page: Page, app: Server) -> None:
     for key in FIGURES["transfer"]:
         assert len(alt(page, key)) > 40, key
     for sentence in (
-        r"At width 64 and eps 8/255: White-box FGSM leaves \d+(\.\d)? % \[\S+, \S+\] right",
+        r"At width 64 and eps 8/255, white-box FGSM leaves \d+(\.\d)? % \[\S+, \S+\] right",
         r"At the largest width, 64, FGSM on the kernel takes \d+(\.\d)? % \[",
         r"have cosine \d\.\d\d \[\S+, \S+\] at width 16 and \d\.\d\d \[\S+, \S+\] at width 64",
         r"Random signs of eps 8/255 cost",

@@ -43,8 +43,8 @@ def test_describes_itself_in_one_sentence_with_numbers(figure_function, results)
         ),
         ("accuracy-along-eps", ("2 of 3 panels", "width 512 at ε = 8/255", "FGSM on the kernel 55 %")),
         ("strength-along-width", ("3 widths", "FGSM on the kernel 60 % at width 32, 95 % at width 4096", "0.40")),
-        ("cosine-along-training", ("4 lines", "width 512, by SGD 0.95 at step 0, 0.60 at step 1000")),
-        ("training-curves", ("4 lines", "width 32, seed 0 1 at step 0, 0.002 at step 199")),
+        ("cosine-along-training", ("4 lines", "width 512, by SGD: 0.95 at step 0, 0.60 at step 1000")),
+        ("training-curves", ("4 lines", "width 32, seed 0: 1 at step 0, 0.002 at step 199")),
         ("transfer-matrix", ("5 of 6 cells", "highest 90 %, from fc, depth 1 to fc, depth 1", "lowest 30 %")),
         (
             "accuracy-along-epochs",

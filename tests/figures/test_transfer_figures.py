@@ -163,7 +163,7 @@ def test_curve_that_is_not_there_yet_is_left_out():
     fig = figures.cosine_along_training(curves)
     assert set(lines(fig)) == {"width 64"}
     assert legend(fig) == ["width 64"]
-    assert "1 line: width 64 0.50 at step 0." in figures.alt_text(fig)
+    assert "1 line: width 64: 0.50 at step 0." in figures.alt_text(fig)
     assert MISSING in figures.alt_text(figures.cosine_along_training({"width 32": curves["width 32"]}))
 
 

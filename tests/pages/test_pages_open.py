@@ -113,7 +113,7 @@ def test_spectrum_numbers(opened: Open) -> None:
     rank = np.exp(-(share * np.log(share)).sum())
     words = text(at)
     assert number(r"Of the kernel on the (\d+) training images", words) == len(values) == 60
-    assert number(r"largest eigenvalue holds (\d+\.?\d*) %", words) == pytest.approx(100 * share[0], abs=0.5)
+    assert number(r"largest eigenvalue is (\d+\.?\d*) %", words) == pytest.approx(100 * share[0], abs=0.5)
     assert number(r"effective rank is (\d+\.\d)", words) == pytest.approx(rank, abs=0.06)
     assert effective_rank(stored(experiment.spectrum()).arrays["values"]) == pytest.approx(rank, rel=1e-6)
 
@@ -140,7 +140,7 @@ def test_attack_numbers(opened: Open) -> None:
     flip = stored(at.session_state.experiment.flip(3)).arrays
     words = text(at)
     if float(flip["fgsm_margin"][0]) > 0:
-        assert number(r"FGSM flips it at (\d+\.?\d*)/255", words) == pytest.approx(
+        assert number(r"flips it is (\d+\.?\d*)/255 with FGSM", words) == pytest.approx(
             255 * float(flip["fgsm_flip"]), abs=0.01
         )
         assert float(flip["pgd_flip"]) <= float(flip["fgsm_flip"]) + 1e-6

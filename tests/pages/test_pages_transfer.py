@@ -80,7 +80,7 @@ def test_transfer_numbers(radius: int, opened: Open) -> None:
     said = re.search(takes, words)[1]
     assert (said == "no" and share <= 0) or float(said) == pytest.approx(100 * share, abs=0.06)
     left = {source: told.accuracy("width 16", f"white_{source}")[radius] for source in ("fgsm", "pgd")}
-    assert number(r"White-box FGSM leaves (\d+\.?\d*) % \[", words) == pytest.approx(100 * left["fgsm"], abs=0.06)
+    assert number(r"white-box FGSM leaves (\d+\.?\d*) % \[", words) == pytest.approx(100 * left["fgsm"], abs=0.06)
     told_pgd = number(r"white-box PGD of the same radius (\d+\.?\d*) %", words)
     assert told_pgd == pytest.approx(100 * left["pgd"], abs=0.06)
     takes = told.clean("width 16") - told.accuracy("width 16", "kernel_fgsm")[radius]
@@ -115,6 +115,7 @@ def test_as_many_test_images_as_are_chosen(opened: Open) -> None:
     assert table.loc["width 16", "clean"] == pytest.approx(told.clean("width 16"))
     assert "Accuracy on 7 test images at eps 8/255" in text(at)
     assert "over the 7 test images" in text(at)
+    assert "Attacks are made on the first 7 of these 20 test images." in text(at)
     select(at, "gallery", points=[{"customdata": [6], "point_index": 6, "curve_number": 0}])
     assert at.session_state.experiment.data == every
     assert at.number_input(key="image").value == 6
@@ -125,6 +126,7 @@ def test_alt_text_of_the_panels(opened: Open) -> None:
     at = opened("transfer", TWO_SEEDS)
     told, words = Told(story_of(at)), alt(at, "along-eps")
     assert "2 of 2 panels computed; width 16 at ε = 8/255" in words
+    assert "width 16, seed 0: " in alt(at, "training-loss")
     for source in story_of(at).sources():
         said = number(rf"{SOURCES[source].words} (\d+\.?\d*) %", words)
         assert said == pytest.approx(100 * told.accuracy("width 16", source)[3], abs=0.06), source
@@ -133,6 +135,15 @@ def test_alt_text_of_the_panels(opened: Open) -> None:
 def test_what_the_intervals_are_over(opened: Open) -> None:
     assert "over the 20 test images and the 2 seeds of each net" in text(opened("transfer", TWO_SEEDS))
     assert "over the 20 test images. Of one seed of each net" in text(opened("transfer"))
+
+
+def test_which_kernel_and_which_images(opened: Open) -> None:
+    """Below the head: the steps after which the kernel predicts are the nets' own."""
+    at = opened("transfer", {"descent": "3"})
+    assert at.main.caption[1].value == (
+        "The kernel is the infinite net's tangent kernel, without ridge; its prediction is the one after 3 steps of "
+        "training, as many as the nets of each width take. Attacks are made on all 20 test images."
+    )
 
 
 def test_table_of_accuracies(opened: Open) -> None:
@@ -321,11 +332,11 @@ def test_another_ball_brings_its_radius(opened: Open) -> None:
     at.selectbox(key="norm").set_value("l2").run()
     run_until_ready(at)
     assert at.number_input(key="radius").value == 2
-    assert "At width 16 and ℓ2 eps 1:" in text(at)
+    assert "At width 16 and ℓ2 eps 1, white-box" in text(at)
     at.selectbox(key="norm").set_value("linf").run()
     run_until_ready(at)
     assert at.number_input(key="radius").value == 16
-    assert "At width 16 and eps 8/255:" in text(at)
+    assert "At width 16 and eps 8/255, white-box" in text(at)
 
 
 @pytest.mark.parametrize(("family", "widths"), [("Conv", [8, 32, 128]), ("Myrtle", [8, 16, 32])])

@@ -132,15 +132,15 @@ def test_nets_are_compared_by_their_difference(apart, expected):
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ((0.09, 0.05, 0.13), "right, white-box PGD of the same radius 3 % [1, 5], 9 points [5, 13] fewer: FGSM is not"),
-        ((0.01, -0.01, 0.03), "3 % [1, 5]: which does more damage cannot be told"),
-        ((-0.02, -0.04, -0.01), "3 % [1, 5]: FGSM does more damage here"),
+        ((0.09, 0.05, 0.13), "same radius 3 % [1, 5]. PGD takes 9 points [5, 13] more: FGSM is not the worst"),
+        ((0.01, -0.01, 0.03), "Whether PGD takes more cannot be told, the difference is 1 point [-1, 3]. Neither"),
+        ((-0.02, -0.04, -0.01), "PGD takes less here, the difference is -2 points [-4, -1]. Neither says what the wor"),
     ],
     ids=["more", "open", "less"],
 )
 def test_white_box_fgsm_is_never_called_a_bound(more, expected):
-    words = read_white_box(band(0.12, 0.08, 0.16), band(0.03, 0.01, 0.05), band(*more))
-    assert words.startswith("White-box FGSM leaves 12 % [8, 16] right")
+    words = read_white_box("width 64 and eps 0.05", band(0.12, 0.08, 0.16), band(0.03, 0.01, 0.05), band(*more))
+    assert words.startswith("At width 64 and eps 0.05, white-box FGSM leaves 12 % [8, 16] right, white-box PGD of the ")
     assert expected in words
     assert "worst" in words
 
@@ -175,7 +175,7 @@ KNOWN = band(0.5, 0.4, 0.6)
         read_noise(band(*UNKNOWN), "eps 1"),
         read_beside(band(*UNKNOWN), KNOWN, KNOWN),
         read_beside(KNOWN, KNOWN, band(*UNKNOWN)),
-        read_white_box(KNOWN, band(*UNKNOWN), KNOWN),
+        read_white_box("width 64", KNOWN, band(*UNKNOWN), KNOWN),
     ],
 )
 def test_nothing_is_said_of_what_is_not_known(words):

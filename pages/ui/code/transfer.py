@@ -130,7 +130,7 @@ def _accuracies(script: Script, story: Story, words: str) -> None:
             widths = {literal(list(story.widths))}
             widest = f"width {{widths[-1]}}"
             left = [line.accuracy(widest, a).one(at) for a in ("white_fgsm", "white_pgd")]
-            print(read_white_box(*left, line.more(widest, "white_pgd", "white_fgsm", at)))
+            print(read_white_box(f"{{widest}} and {words}", *left, line.more(widest, "white_pgd", "white_fgsm", at)))
             print(read_recovered(line.recovered_along(widths, at), {literal(words)}))
             ends = [f"width {{width}}" for width in (widths[0], widths[-1])]
             drops = [[line.drop(end, a, at) for end in ends] for a in ("kernel_fgsm", "white_fgsm")]

@@ -133,6 +133,17 @@ def choices(story: Story) -> dict[str, object]:
     }
 
 
+def compared(story: Story, m: int) -> str:
+    """Which kernel the nets are compared with, and on which of the sidebar's m test images."""
+    tested = story.kernel.data.n_test
+    steps = f"{story.training.steps} step{'s' * (story.training.steps > 1)}"
+    return (
+        f"The kernel is the infinite net's tangent kernel, without ridge; its prediction is the one after {steps} of "
+        f"training, as many as the nets of each width take. Attacks are made on "
+        f"{f'the first {tested} of these {m}' if tested < m else f'all {m}'} test images."
+    )
+
+
 def told(found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:
     """The transfers that are there, and what was asked of them before."""
     return _told(tuple((name, artifact.key, artifact.created) for name, artifact in found.items()), found)
