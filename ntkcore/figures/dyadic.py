@@ -61,6 +61,7 @@ def feature_bands(
     fig.update_yaxes(title_text="accuracy of a band alone", tickformat=".0%", range=SHARES)
     large = {"tickfont": {"size": 14}, "title": {"font": {"size": 15}}}  # the page's answer: read from afar
     fig.update_layout(legend={"font": {"size": 15}}, xaxis=large, yaxis=large)
+    fig.update_xaxes(tickfont_size=12, autotickangles=[0, 90])  # the last bands' names would touch; slanting, be cut
     best, last = int(attacked.mean.argmax()), first.size - 1
     parts = [f"{_share(clean, k)} clean and {_share(attacked, k)} {both[1][1].words}" for k in (best, last)]
     alt = f"{first.size} bands of features, each alone: the band {names[best]} is right on {parts[0]}, "
