@@ -19,7 +19,7 @@ import numpy as np
 import ntkcore as ntk
 from bench.measure import Seconds, timed
 from bench.peers import MISSING, Peer, neural_tangents
-from ntkcore.analysis.eigenfeatures import Sweep, feature_bank
+from ntkcore.analysis.features.eigenfeatures import Sweep, feature_bank
 from ntkcore.data.sources import data_root
 from ntkcore.nets import FAMILIES
 

@@ -20,9 +20,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if TYPE_CHECKING:
-    from ntkcore.analysis.attacks import Attack, AttackResult, fgsm, pgd
-    from ntkcore.analysis.classes import classify
-    from ntkcore.analysis.eigenfeatures import Sweep, eigenfeatures, subset_predictor
+    from ntkcore.analysis.attacks.attack import Attack, AttackResult, fgsm, pgd
+    from ntkcore.analysis.features.classes import classify
+    from ntkcore.analysis.features.eigenfeatures import Sweep, eigenfeatures, subset_predictor
     from ntkcore.analysis.predict import KernelPredictor, accuracy, fit, fit_steps, margin
     from ntkcore.analysis.spectrum import Spectrum, spectrum
     from ntkcore.analysis.tangent import tangent_kernel
@@ -45,9 +45,9 @@ __version__ = "0.1.0"
 
 # Each name is imported when it is first used, so that a process that needs no torch does not wait for it.
 _HOME = {
-    "ntkcore.analysis.attacks": ("Attack", "AttackResult", "fgsm", "pgd"),
-    "ntkcore.analysis.classes": ("classify",),
-    "ntkcore.analysis.eigenfeatures": ("Sweep", "eigenfeatures", "subset_predictor"),
+    "ntkcore.analysis.attacks.attack": ("Attack", "AttackResult", "fgsm", "pgd"),
+    "ntkcore.analysis.features.classes": ("classify",),
+    "ntkcore.analysis.features.eigenfeatures": ("Sweep", "eigenfeatures", "subset_predictor"),
     "ntkcore.analysis.predict": ("KernelPredictor", "accuracy", "fit", "fit_steps", "margin"),
     "ntkcore.analysis.spectrum": ("Spectrum", "spectrum"),
     "ntkcore.analysis.tangent": ("tangent_kernel",),

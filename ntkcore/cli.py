@@ -28,7 +28,7 @@ from typing import NoReturn
 import numpy as np
 
 from ntkcore import data
-from ntkcore.analysis.histories import Histories
+from ntkcore.analysis.evolution.histories import Histories
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.errors import Cancelled, NTKError, brief, reason
 from ntkcore.kernels import kernel_to_file

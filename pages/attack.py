@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from ntkcore.analysis.balls import in_pixels
+from ntkcore.analysis.attacks.balls import in_pixels
 from ntkcore.data import read_picture
 from ntkcore.errors import NTKError
 from ntkcore.figures.attack import contact_sheet, margin_along_eps

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from ntkcore.analysis.evolution import THRESHOLDS
+from ntkcore.analysis.evolution.motion import THRESHOLDS
 from ntkcore.figures.evolution import accuracy_along_epochs
 from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration
 from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths

@@ -3,8 +3,8 @@
 import numpy as np
 import streamlit as st
 
-from ntkcore.analysis.eigenfeatures import majority_share
-from ntkcore.analysis.storyline import along_steps, means_apart
+from ntkcore.analysis.attacks.transfer_statistics import difference_of_means, mean_cosines
+from ntkcore.analysis.features.eigenfeatures import majority_share
 from ntkcore.figures.along_steps import BY_SGD, cosine_along_training, training_curves
 from ntkcore.figures.attack import contact_sheet
 from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
@@ -136,7 +136,7 @@ with right:
         trainings = f"{list(curves)} {made} {night}"
         figures["Cosine along training"] = drawn_once(
             f"cosine {trainings}",
-            lambda: cosine_along_training({name: along_steps(*curve) for name, curve in curves.items()}, dark=night),
+            lambda: cosine_along_training({name: mean_cosines(*curve) for name, curve in curves.items()}, dark=night),
         )
         figures["Training loss"] = drawn_once(f"loss {trainings}", lambda: training_curves(losses, dark=night))
         chart(figures["Cosine along training"], "along-training", key="along-training")
@@ -145,7 +145,7 @@ with right:
         twins = [cosines for group, cosines in last.items() if group not in story.outside]
         for group in story.outside if twins else ():
             if group in last:
-                st.markdown(f"**{group}**: {read_beside(*means_apart(last[group], twins[-1]))}")
+                st.markdown(f"**{group}**: {read_beside(*difference_of_means(last[group], twins[-1]))}")
 
 st.subheader("Images that the kernel's perturbation flips: click one", anchor=False)
 if st.session_state.get("flipped") not in targets:

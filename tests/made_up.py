@@ -2,8 +2,8 @@
 
 import torch
 
-from ntkcore.analysis.attacks import fgsm
-from ntkcore.analysis.eigenfeatures import Sweep
+from ntkcore.analysis.attacks.attack import fgsm
+from ntkcore.analysis.features.eigenfeatures import Sweep
 from ntkcore.analysis.spectrum import Spectrum
 
 M = 200

@@ -14,14 +14,14 @@ from torch import nn
 
 import ntkcore as ntk
 from ntkcore import checks, nets
-from ntkcore.analysis.agreement import agreement
-from ntkcore.analysis.consistency import alignment_matrix, feature_gradients, subspace_overlap
-from ntkcore.analysis.evolution import look
-from ntkcore.analysis.flips import margin_along_eps
-from ntkcore.analysis.frozen import solve
-from ntkcore.analysis.pictures import feature_pictures
-from ntkcore.analysis.tradeoff import along_time, kept_features, trade_offs
-from ntkcore.analysis.transfer import judge, perturb_along, sign_noise
+from ntkcore.analysis.attacks.margin_path import margin_along_eps
+from ntkcore.analysis.attacks.transfer import judge, perturb_along, sign_noise
+from ntkcore.analysis.consistency.agreement import agreement
+from ntkcore.analysis.consistency.similarity import alignment_matrix, feature_gradients, subspace_overlap
+from ntkcore.analysis.evolution.motion import look
+from ntkcore.analysis.features.pictures import feature_pictures
+from ntkcore.analysis.features.tradeoff import along_time, kept_features, trade_offs
+from ntkcore.analysis.tangent import fit_tangent
 from ntkcore.architectures import build
 from ntkcore.errors import SpecError
 
@@ -762,8 +762,8 @@ DOORS = {
         {},
         {"ks": ([], [0], [9], [1.5], [True], 3, "12", None)},
     ),
-    "solve": Door(
-        lambda a: solve(a["net"], a["x"], a["y"], a.get("ridge", 0.5)),
+    "fit_tangent": Door(
+        lambda a: fit_tangent(a["net"], a["x"], a["y"], a.get("ridge", 0.5)),
         {"net": "thing", "x": "images", "y": "targets", "ridge": "number"},
         {"ridge": (-1,)},
     ),

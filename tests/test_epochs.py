@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
-from ntkcore.analysis.attacks import Attack, fgsm, loss_gradient, pgd
+from ntkcore.analysis.attacks.attack import Attack, fgsm, loss_gradient, pgd
 from ntkcore.architectures import build
 from ntkcore.errors import Cancelled, NTKError
 from ntkcore.kernels import input_map

@@ -249,7 +249,9 @@ def open_settings(text: str) -> list[str]:
         pytest.param("ntkcore.runs.stages", "from ntkcore.kernels import tiled", 0, id="down"),
         pytest.param("ntkcore.kernels.blocks", "from ntkcore.runs.store import Store", 1, id="up"),
         pytest.param("ntkcore.nets", "import ntkcore.kernels.infinite as inf", 1, id="up-plain-import"),
-        pytest.param("ntkcore.kernels.loops", "from ntkcore.analysis import expansion", 1, id="up-to-analysis"),
+        pytest.param(
+            "ntkcore.kernels.loops", "from ntkcore.analysis.features import fgsm_expansion", 1, id="up-to-analysis"
+        ),
         pytest.param("ntkcore.data", "from ntkcore import runs", 1, id="up-from-package"),
         pytest.param("ntkcore.data.toy", "def f():\n    from ntkcore.figures import strip", 1, id="up-in-function"),
         pytest.param("ntkcore.kernels.blocks", "from ..runs import store", 1, id="up-relative"),

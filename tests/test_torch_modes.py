@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import ntkcore as ntk
-from ntkcore.analysis.transfer import judge, perturb_along
+from ntkcore.analysis.attacks.transfer import judge, perturb_along
 from ntkcore.architectures import build
 from ntkcore.training import Schedule, Training
 

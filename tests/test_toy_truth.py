@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis.classes import BRITTLE, ROBUST, WEAK
+from ntkcore.analysis.features.classes import BRITTLE, ROBUST, WEAK
 from ntkcore.data import toy_truth
 from ntkcore.runs.presets import PRESETS
 

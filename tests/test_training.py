@@ -11,7 +11,7 @@ from torch import nn
 
 import ntkcore as ntk
 from ntkcore import NTKError, SpecError, fc, fit_steps, input_map, kernel_fn, spectrum
-from ntkcore.analysis.attacks import loss_gradient
+from ntkcore.analysis.attacks.attack import loss_gradient
 from ntkcore.nets import Dense, Flatten, Net
 from ntkcore.training import LAZY, PLAIN, Descent, FiniteNet, Training, finite_net, train, training_loss
 

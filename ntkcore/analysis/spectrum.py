@@ -20,6 +20,7 @@ from ntkcore.kernels.blocks import KernelFunction, TiledKernel
 from ntkcore.modes import plain
 
 MIN_RELATIVE = 1e-12
+CONSTANT = 1e-12  # a centred kernel this much smaller than the kernel itself is rounding noise
 SAME = 2e-3  # relative difference of kernels that may still be the same one, in another precision
 
 
@@ -124,3 +125,8 @@ def learned_fraction(values: Tensor, time: float) -> Tensor:
     if time == float("inf"):
         return (values > 0).double()
     return -torch.expm1(-time * values)
+
+
+def centred_kernel(K: Tensor) -> Tensor:
+    """``H K H`` with ``H = I - 11^T/n``: a kernel [n, n] without what all pairs of images have in common."""
+    return K - K.mean(0) - K.mean(1, keepdim=True) + K.mean()

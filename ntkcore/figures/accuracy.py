@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.tradeoff import Curve
+from ntkcore.analysis.features.tradeoff import Curve
 from ntkcore.errors import DataError
 from ntkcore.figures.bands import add_band, known_band
 from ntkcore.figures.checks import vector

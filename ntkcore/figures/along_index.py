@@ -4,7 +4,7 @@ The running mean at index ``i`` is over ``(i+1)/ratio <= j+1 <= (i+1) ratio``: o
 have one width on the log axis too, but hold at least one index::
 
     fig = shares_along_index(usefulness, robustness, m=200)           # arrays [F]
-    fig = class_shares(codes)                                         # codes of analysis.classes
+    fig = class_shares(codes)                                         # codes of analysis.features.classes
     fig = perturbation_split(contributions, classes=codes)            # signed, [F]
 """
 
@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.resampling import wilson
+from ntkcore.analysis.intervals import wilson
 from ntkcore.checks import whole
 from ntkcore.figures.checks import feature_groups, plural, thin, vector
 from ntkcore.figures.palette import FEATURES, MUTED, ROBUST, TEXT, faint, index_colour
@@ -105,7 +105,7 @@ def class_shares(classes: np.ndarray, *, per_decade: int = 4, dark: bool = False
     """Shares of robust, in-between, brittle and weak features, stacked, in bins along the index.
 
     Args:
-        classes: ``[F]`` codes of ``analysis.classes.classify``.
+        classes: ``[F]`` codes of ``analysis.features.classes.classify``.
         per_decade: bins for each factor of ten.
     """
     count = np.asarray(classes).size
@@ -143,7 +143,7 @@ def perturbation_split(
 
     Args:
         contributions: ``[F]`` signed, e.g. ``f_i(x + delta) - f_i(x)``; they add up to the whole.
-        classes: ``[F]`` codes of ``analysis.classes.classify``.
+        classes: ``[F]`` codes of ``analysis.features.classes.classify``.
         quantity: what is split, in words, for axis and alt text.
         per_decade: bars for each factor of ten.
     """

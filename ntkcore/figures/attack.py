@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.balls import BALLS, Norm
+from ntkcore.analysis.attacks.balls import BALLS, Norm
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import plural, thin, vector, words
 from ntkcore.figures.images import data_uri, image_stack, montage

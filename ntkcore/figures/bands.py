@@ -1,6 +1,6 @@
 """Lines with an interval around them: how they are checked and drawn, and how an alt text says them.
 
-A band is shaded from its low to its high end (``ntkcore.analysis.resampling``); along few points it is drawn as error
+A band is shaded from its low to its high end (``ntkcore.analysis.intervals``); along few points it is drawn as error
 bars instead. NaN is a value that is not computed yet, and not drawn::
 
     band = Band(mean=accuracy.mean(0), low=accuracy.min(0), high=accuracy.max(0))       # three [P]
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.intervals import Band
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import thin, vector
 from ntkcore.figures.palette import Meaning, faint

@@ -2,7 +2,7 @@
 
 What is drawn is defined in ``analysis.consistency``: alignment ``<A, B> / (|A| |B|)`` of two kernels, overlap
 ``|V_A^T V_B|_F^2 / k`` of their leading eigenspaces, ``|<v_i^A, v_j^B>|``, and the cosine of the input gradients of
-matched features, with their intervals and what images paired at random would give (``analysis.agreement``). A curve a
+matched features, with their intervals and what images paired at random would give (``agreement``). A curve a
 pair of architectures, each with a colour, dash and symbol::
 
     fig = alignment_heatmap(["FC(1)", "Conv(2)"], band)                         # of [A, A]
@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.agreement import agreeing, leading, mean_cosine
-from ntkcore.analysis.consistency import Match, name_pairs
-from ntkcore.analysis.resampling import Band, mean_band
+from ntkcore.analysis.consistency.agreement import agreeing, leading, mean_cosine
+from ntkcore.analysis.consistency.similarity import Match, name_pairs
+from ntkcore.analysis.intervals import Band, mean_band
 from ntkcore.errors import DataError
 from ntkcore.figures.bands import known_band
 from ntkcore.figures.checks import plural, thin, vector
@@ -46,7 +46,7 @@ def alignment_heatmap(
 
     Args:
         names: of the A architectures.
-        band: of ``[A, A]``, from ``analysis.agreement``, drawn from 0 to 1.
+        band: of ``[A, A]``, from ``analysis.consistency.agreement``, drawn from 0 to 1.
         quantity: what the numbers are, in words, for the colour bar and the alt text.
     """
     count = len(names)
@@ -75,7 +75,7 @@ def overlap_along_k(ks: np.ndarray, curves: Mapping[str, Band], chance: np.ndarr
 
     Args:
         ks: ``[P]`` numbers of eigenvectors, ascending, from 1 on.
-        curves: pair of architectures in words -> a band of ``[P]`` overlaps, from ``analysis.agreement``.
+        curves: pair of architectures in words -> a band of ``[P]`` overlaps, from ``analysis.consistency.agreement``.
         chance: ``[P]`` overlaps that images paired at random would have at most on average, a dotted guide.
     """
     ks = vector(ks, "ks")
@@ -115,7 +115,7 @@ def vector_overlap_heatmap(matrix: np.ndarray, name_rows: str, name_columns: str
     """``|<v_i, v_j>|`` of the leading eigenvectors of two architectures: a bright diagonal where they agree.
 
     Args:
-        matrix: ``[top, top]`` from ``analysis.consistency.vector_overlap``.
+        matrix: ``[top, top]`` from ``vector_overlap``.
         name_rows, name_columns: the architectures whose index goes down and across.
     """
     matrix = _matrix(matrix, "matrix")
@@ -136,7 +136,7 @@ def matched_features(match: Match, cosines: np.ndarray, *, n: int, dark: bool = 
     """Features of one architecture and their partners of another, along the first's eigenvalue index.
 
     Args:
-        match: of F features, from ``analysis.consistency.match_features``.
+        match: of F features, from ``match_features``.
         cosines: ``[F, m]`` of their input gradients at m images, signed; drawn as the mean over images with its
             interval, filled where the eigenvectors agree. nan is a gap.
         n: number of training images, entries of an eigenvector.

@@ -9,7 +9,7 @@ look at any test label (Tsilivis & Kempe 2022, section 4, takes the features one
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.tradeoff import Curve
+from ntkcore.analysis.features.tradeoff import Curve
 from ntkcore.checks import whole
 from ntkcore.errors import DataError
 from ntkcore.figures.accuracy import CLEAN, SHARES, attacked_as

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.resampling import wilson
+from ntkcore.analysis.intervals import wilson
 from ntkcore.checks import whole
 from ntkcore.errors import DataError
 from ntkcore.figures.checks import feature_groups, plural, thin, vector
@@ -57,7 +57,7 @@ def usefulness_robustness(
 
     Args:
         usefulness, robustness: ``[F]`` shares in [0, 1], from the largest eigenvalue on.
-        classes: ``[F]`` codes of ``analysis.classes.classify``; they set the marker's symbol.
+        classes: ``[F]`` codes of ``analysis.features.classes.classify``; they set the marker's symbol.
         p_values: ``[F]`` of the test of usefulness, told in the hover text.
         colour: ``index`` (viridis) or ``class`` (needs ``classes``).
         selected: feature to ring; with ``m`` test images also its 95 % Wilson intervals.

@@ -110,7 +110,7 @@ def kernel_velocity(
         epochs: ``[P]`` whole numbers from 0 on, ascending.
         velocities: regime -> ``[P - 1]``; the step between two epochs is drawn at the earlier one, as v_t is defined.
         lazy: regime -> epoch from which on each of its steps is below ``share`` of its first one
-            (``analysis.evolution.lazy_epoch``), of the median seed; None if none.
+            (``lazy_epoch``), of the median seed; None if none.
         share: what lazy means, for the legend. seeds: how many there are.
     """
     epochs = known_epochs(epochs)

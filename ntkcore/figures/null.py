@@ -1,7 +1,7 @@
 """Usefulness against its null: how many features are how useful, and how many would be if labels meant nothing.
 
 The null is every feature's usefulness after the test labels are permuted, the same way for all features, so that what
-features have in common stays (``ntkcore.analysis.classes.permuted``)::
+features have in common stays (``Sweep.permuted``)::
 
     fig = usefulness_over_null(usefulness, null.usefulness, classes=codes, m=2000, chance=0.5, useful_from=0.54)
 """
@@ -38,7 +38,7 @@ def usefulness_over_null(
         usefulness: ``[F]`` shares in [0, 1].
         null: ``[P, F]`` the same under P permutations of the test labels.
         m: number of test images.
-        classes: ``[F]`` codes of ``analysis.classes.classify``.
+        classes: ``[F]`` codes of ``analysis.features.classes.classify``.
         chance: usefulness of a blind guess, a vertical guide.
         useful_from: the smallest usefulness that passes the test, a vertical guide.
     """

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from plotly.colors import sample_colorscale, unlabel_rgb
 
-from ntkcore.analysis import classes
+from ntkcore.analysis.features import classes
 from ntkcore.errors import SpecError
 
 
@@ -33,8 +33,8 @@ class Meaning:
         return self.dark if dark else self.light
 
 
-# Classes of eigenfeatures, by the codes of analysis.classes; the most interesting one first. In between is between the
-# two colours beside it, darker than both on light and lighter on dark, so that colour-blind eyes tell the three apart.
+# Classes of eigenfeatures, by their codes; the most interesting one first. In between is between the two
+# colours beside it, darker than both on light and lighter on dark, so that colour-blind eyes tell the three apart.
 ROBUST = Meaning(classes.WORDS[classes.ROBUST], "#0072B2", "#2E96D6", symbol="circle")
 BETWEEN = Meaning(classes.WORDS[classes.BETWEEN], "#6B6E48", "#C9D2A8", symbol="triangle-up")
 BRITTLE = Meaning(classes.WORDS[classes.BRITTLE], "#E69F00", "#E69F00", symbol="diamond")

@@ -50,7 +50,7 @@ def eigenvalues(
     Args:
         values: ``[r]`` eigenvalues, descending. Those not above zero are not drawn; the alt text counts them.
         label_energy: ``[r]`` shares ``(v_i . y)^2 / |y|^2``.
-        classes: ``[r]`` codes of ``analysis.classes.classify``; they colour the dots instead of the
+        classes: ``[r]`` codes of ``analysis.features.classes.classify``; they colour the dots instead of the
             index.
         selected: index to ring in both panels.
     """
@@ -78,7 +78,7 @@ def learned_modes(values: np.ndarray, t: float, *, classes: np.ndarray | None = 
     Args:
         values: ``[r]`` eigenvalues, descending.
         t: training time, at least 0; ``inf`` is allowed.
-        classes: ``[r]`` codes of ``analysis.classes.classify`` to colour the dots; by index without.
+        classes: ``[r]`` codes of ``analysis.features.classes.classify`` to colour the dots; by index without.
     """
     values = vector(values, "values")
     if not t >= 0:

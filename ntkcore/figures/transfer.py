@@ -15,7 +15,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ntkcore.analysis.balls import BALLS, Norm
+from ntkcore.analysis.attacks.balls import BALLS, Norm
 from ntkcore.errors import DataError
 from ntkcore.figures.bands import MISSING, Band, add_band, few, from_to, known_band, known_bands, note_missing
 from ntkcore.figures.checks import plural, thin, vector, words

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ntkcore.analysis.agreement import HALF, SURE, Agreement, agreeing, chance_product, mean_cosine
-from ntkcore.analysis.consistency import FeatureCount, Match, name_pairs
-from ntkcore.analysis.resampling import Band, mean_band
+from ntkcore.analysis.consistency.agreement import HALF, SURE, Agreement, agreeing, chance_product, mean_cosine
+from ntkcore.analysis.consistency.similarity import FeatureCount, Match, name_pairs
+from ntkcore.analysis.intervals import Band, mean_band
 from ntkcore.readings.words import percent, percent_within, within
 
 NOTHING = "There is nothing to compare with: choose a second architecture."

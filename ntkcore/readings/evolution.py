@@ -2,9 +2,10 @@
 
 The paper's claim (Tsilivis & Kempe 2022, section 5): under adversarial training the kernel becomes lazy much earlier,
 and its mass moves into the top eigenspaces much more, than under standard training. Each part of it *holds*, *does not
-hold here*, or *cannot tell*, by an interval or a test over seeds (``ntkcore.analysis.seeds``); the whole holds when all
-parts do. Nothing is rounded before it is compared, and fewer than three seeds tell nothing of a training. Regimes are
-named as given, and all others are compared with "standard"; of each there is a value a seed, [S]::
+hold here*, or *cannot tell*, by an interval or a test over seeds (``ntkcore.analysis.evolution.seed_tests``); the whole
+holds when all parts do. Nothing is rounded before it is compared, and fewer than three seeds tell nothing of a
+training. Regimes are named as given, and all others are compared with "standard"; of each there is a value a seed,
+[S]::
 
     read_lazy({"FGSM": [4, 5, 4], "standard": [11, 9, inf]}, share=0.1, epochs=20)    # "Velocity stays below 10 % ..."
     read_concentration({"FGSM": [concentration(values), ...], "standard": ...}, epochs=20)
@@ -17,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ntkcore.analysis.evolution import TOP, Concentration
-from ntkcore.analysis.seeds import (
+from ntkcore.analysis.evolution.motion import TOP, Concentration
+from ntkcore.analysis.evolution.seed_tests import (
     FEWEST,
     HOLDS,
     IN_PART,

@@ -1,7 +1,7 @@
 """Eigenfeatures read aloud: bands of the index, classes of features, what is left when some are kept.
 
 Every sentence is computed from the run's own numbers with their 95 % intervals. What was picked by looking at test
-labels was picked on one half of the test images and is told on the other (``ntkcore.analysis.halves``); where an
+labels was picked on one half of the test images and is told on the other (``analysis.features.halves``); where an
 interval covers both answers, the sentence says that it cannot tell::
 
     read_bands(judged["bands"].curve(), features=1000, chance=0.5, attack="FGSM, eps 8/255", m=2000)
@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from torch import Tensor
 
-from ntkcore.analysis.classes import BETWEEN, BRITTLE, FEWEST, ROBUST, WEAK, WORDS, Falling
-from ntkcore.analysis.eigenfeatures import Sweep
-from ntkcore.analysis.label_test import MODEST, Null, cutoff, images_needed, smallest_passing
-from ntkcore.analysis.resampling import Band, Resampling, share_band
-from ntkcore.analysis.tradeoff import Curve, Judged, bands
+from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, FEWEST, ROBUST, WEAK, WORDS, Falling
+from ntkcore.analysis.features.eigenfeatures import Sweep
+from ntkcore.analysis.features.label_test import MODEST, Null, cutoff, images_needed, smallest_passing
+from ntkcore.analysis.features.tradeoff import Curve, Judged, bands
+from ntkcore.analysis.intervals import Band, Resampling, share_band
 from ntkcore.readings.words import p_words, percent, percent_within, span, within
 
 

@@ -8,8 +8,8 @@ Shares of test images have their 95 % interval in brackets, and what is said is 
 
 import numpy as np
 
-from ntkcore.analysis.flips import BISECTIONS
-from ntkcore.analysis.resampling import Resampling, share_band
+from ntkcore.analysis.attacks.margin_path import BISECTIONS
+from ntkcore.analysis.intervals import Resampling, share_band
 from ntkcore.analysis.spectrum import effective_rank, top_mass
 from ntkcore.readings.words import percent, percent_within, points, points_within, radius, radius_found
 

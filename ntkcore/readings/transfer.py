@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkcore.analysis.resampling import Band
-from ntkcore.analysis.storyline import Along
+from ntkcore.analysis.attacks.transfer_statistics import AlongWidth
+from ntkcore.analysis.intervals import Band
 from ntkcore.errors import DataError
 from ntkcore.readings.words import percent, percent_within, points, points_within, within
 
@@ -30,7 +30,7 @@ def read_cover(points: int, seeds: int) -> str:
     return f"{images} and the {seeds} seeds of each net.{few}"
 
 
-def read_recovered(share: Along, eps_words: str, missing: str = "") -> str:
+def read_recovered(share: AlongWidth, eps_words: str, missing: str = "") -> str:
     """The share of white-box FGSM's drop that FGSM on the kernel recovers, along the width.
 
     Args:
@@ -70,7 +70,7 @@ def read_drops(widths: Sequence[int], kernel: Sequence[Band], white: Sequence[Ba
     return f"{words}."
 
 
-def read_cosine(cosine: Along, missing: str = "") -> str:
+def read_cosine(cosine: AlongWidth, missing: str = "") -> str:
     """The cosine between the loss gradients of kernel and net, along the width; missing: as in ``read_recovered``."""
     widths, values = _known(cosine)
     if not widths.size:
@@ -104,7 +104,7 @@ def read_noise(cost: Band, eps_words: str) -> str:
 
 def read_beside(other: Band, twin: Band, apart: Band) -> str:
     """Cosines with the kernel's loss gradients at the end of training, of a net that is not trained as the kernel is
-    and of the widest twin, and the first minus the second: Bands of one number (``storyline.means_apart``)."""
+    and of the widest twin, and the first minus the second: Bands of one number (``difference_of_means``)."""
     if not all(band.known.all() for band in (other, twin, apart)):
         return ""
     words = (
@@ -145,7 +145,7 @@ def read_zero(share: float) -> str:
     )
 
 
-def _known(along: Along) -> tuple[np.ndarray, Band]:
+def _known(along: AlongWidth) -> tuple[np.ndarray, Band]:
     """The widths at which there is a value, and the values there."""
     known, band = along.band.known, along.band
     if known.shape != along.widths.shape:
@@ -153,7 +153,7 @@ def _known(along: Along) -> tuple[np.ndarray, Band]:
     return along.widths[known], Band(band.mean[known], band.low[known], band.high[known])
 
 
-def _place(along: Along, widths: np.ndarray) -> str:
+def _place(along: AlongWidth, widths: np.ndarray) -> str:
     """Where the last known value is: "At the largest width, 4096,", or "At width 512" where larger ones are missing."""
     if len(along.widths) > 1 and widths[-1] == along.widths[-1]:
         return f"At the largest width, {widths[-1]},"

@@ -10,7 +10,7 @@
     radius(0.05)                                # "12.75/255"
 """
 
-from ntkcore.analysis.balls import BALLS, Norm
+from ntkcore.analysis.attacks.balls import BALLS, Norm
 
 SMALLEST_P = 1e-15  # below, a p-value is not told: its rounding errors are no smaller
 

@@ -10,7 +10,7 @@ The same names serve the Overview page and ``python -m ntkcore run --preset NAME
 from dataclasses import dataclass
 from functools import cached_property
 
-from ntkcore.analysis.attacks import fgsm, pgd
+from ntkcore.analysis.attacks.attack import fgsm, pgd
 from ntkcore.data import DataSpec
 from ntkcore.runs.specs import TWIN_PLAIN, Evolution, Experiment, NamedNet, NetSpec, StageSpec, Story, radii
 from ntkcore.training import Schedule

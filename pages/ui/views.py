@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ntkcore.analysis.balls import BALLS
+from ntkcore.analysis.attacks.balls import BALLS
 from ntkcore.runs import specs
 from pages.ui.controls import evolutions, stories
 from pages.ui.controls.architectures import ARCHITECTURES

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ntkcore import SpecError
-from ntkcore.analysis import agreement as module
-from ntkcore.analysis.agreement import (
+from ntkcore.analysis.consistency import agreement as module
+from ntkcore.analysis.consistency.agreement import (
     agreeing,
     agreement,
     chance_alignment,
@@ -18,8 +18,8 @@ from ntkcore.analysis.agreement import (
     mean_cosine,
     overlap_p_value,
 )
-from ntkcore.analysis.consistency import Match, kernel_alignment, subspace_overlap
-from ntkcore.analysis.resampling import jackknife, mean_band
+from ntkcore.analysis.consistency.similarity import Match, kernel_alignment, subspace_overlap
+from ntkcore.analysis.intervals import jackknife, mean_band
 
 
 def orthonormal(n, k, seed):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ntkcore import NTKError, SpecError, fgsm, pgd
-from ntkcore.analysis.attacks import Attack, loss_gradient
+from ntkcore.analysis.attacks.attack import Attack, loss_gradient
 
 G = torch.Generator().manual_seed(0)
 W = torch.randn(48, generator=G, dtype=torch.float64)

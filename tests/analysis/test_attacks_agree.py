@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ntkcore as ntk
-from ntkcore.analysis.attacks import Attack, fgsm, loss, loss_gradient, pgd
+from ntkcore.analysis.attacks.attack import Attack, fgsm, loss, loss_gradient, pgd
 from ntkcore.architectures import build
 
 WHOLE = ntk.DataSpec(n_train=300, n_test=100)

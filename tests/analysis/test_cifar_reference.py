@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ntkcore import DataSpec, eigenfeatures, fc, fgsm, fit, kernel_fn, load, pgd, spectrum
-from ntkcore.analysis.banks import attack_bank
-from ntkcore.analysis.eigenfeatures import feature_bank
+from ntkcore.analysis.features.bank_attacks import attack_bank
+from ntkcore.analysis.features.eigenfeatures import feature_bank
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 

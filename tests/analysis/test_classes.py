@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from ntkcore import SpecError, classify
-from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK, falling
-from ntkcore.analysis.halves import halves
+from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK, falling
+from ntkcore.analysis.features.halves import halves
 from tests.made_up import made_up
 
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from ntkcore import SpecError, classify, conv, eigenfeatures, empirical_kernel_fn, fc, fgsm, kernel_fn, myrtle, spectrum
-from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
-from ntkcore.analysis.consistency import (
+from ntkcore.analysis.consistency.similarity import (
     Match,
     alignment_matrix,
     feature_gradients,
@@ -20,6 +19,7 @@ from ntkcore.analysis.consistency import (
     tally,
     vector_overlap,
 )
+from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.analysis.spectrum import Spectrum
 
 NETS = {"fc1": fc(1), "conv1": conv(1), "myrtle5": myrtle(5)}

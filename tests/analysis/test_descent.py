@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ntkcore import SpecError, conv, fc, fit, fit_steps, kernel_fn, myrtle, spectrum
-from ntkcore.analysis.attacks import loss_gradient
-from ntkcore.analysis.banks import Bank, bank_gradients
+from ntkcore.analysis.attacks.attack import loss_gradient
+from ntkcore.analysis.features.bank_attacks import Bank, bank_gradients
 from ntkcore.analysis.predict import KernelPredictor, descent_weights
 from ntkcore.analysis.spectrum import Spectrum, projections
 

@@ -18,13 +18,13 @@ from ntkcore import (
     spectrum,
     subset_predictor,
 )
-from ntkcore.analysis.classes import BRITTLE, ROBUST
-from ntkcore.analysis.eigenfeatures import class_numbers
-from ntkcore.analysis.flips import margin_along_eps
-from ntkcore.analysis.halves import halves
-from ntkcore.analysis.pictures import feature_pictures
+from ntkcore.analysis.attacks.margin_path import margin_along_eps
+from ntkcore.analysis.features.classes import BRITTLE, ROBUST
+from ntkcore.analysis.features.eigenfeatures import class_numbers
+from ntkcore.analysis.features.halves import halves
+from ntkcore.analysis.features.pictures import feature_pictures
+from ntkcore.analysis.features.tradeoff import Judged, along_time, band_sums, bands, counts, kept_features, reported
 from ntkcore.analysis.predict import accuracy, correct
-from ntkcore.analysis.tradeoff import Judged, along_time, band_sums, bands, counts, kept_features, reported
 
 NETS = {"fc1": fc(1), "conv1": conv(1), "myrtle5": myrtle(5)}
 
@@ -190,7 +190,7 @@ def test_pictures_and_the_split_of_a_perturbation_add_up(classes):
     p = feature_pictures(k, s, x, y, x_test[i], y_test[i], attack, [0, 2], groups)
     f = fit(k, x, y, spectrum_of_train=s)
     z = x_test[i : i + 1].double().requires_grad_()
-    from ntkcore.analysis.attacks import loss
+    from ntkcore.analysis.attacks.attack import loss
 
     (whole,) = torch.autograd.grad(loss(f(z), y_test[i : i + 1]).sum(), z)
     torch.testing.assert_close(p.group_gradients.sum(0), whole[0], rtol=1e-6, atol=1e-9)

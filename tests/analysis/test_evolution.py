@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ntkcore.analysis.consistency import kernel_alignment
-from ntkcore.analysis.evolution import (
+from ntkcore.analysis.consistency.similarity import kernel_alignment
+from ntkcore.analysis.evolution.motion import (
     ROWS,
     TOP,
     Concentration,

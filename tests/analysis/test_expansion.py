@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis import expansion, sign_loops
-from ntkcore.analysis.banks import DOUBT
-from ntkcore.analysis.expansion import Expansion
+from ntkcore.analysis.features import fgsm_expansion, fgsm_loops
+from ntkcore.analysis.features.bank_attacks import DOUBT
+from ntkcore.analysis.features.fgsm_expansion import Expansion
 from ntkcore.kernels.infinite.cpu import integers
 from ntkcore.kernels.loops.registers import COLUMNS
 from ntkcore.kernels.loops.vectors import LANES
@@ -42,9 +42,9 @@ def setting(task, net, kind, inputs):
 def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs, way, all_up_to, monkeypatch):
     rough = way != "own gradients"
     by_integers(monkeypatch, way == "rounded mixtures")
-    monkeypatch.setattr(expansion, "ALL_UP_TO", all_up_to)
+    monkeypatch.setattr(fgsm_expansion, "ALL_UP_TO", all_up_to)
     kernel, around, weights = setting(task, net, kind, inputs)
-    assert around.shares.shape[1] <= expansion.MOST_MIXED
+    assert around.shares.shape[1] <= fgsm_expansion.MOST_MIXED
     assert (around.levels is not None) == (way == "rounded mixtures" and inputs == "raw")
     b, i = np.repeat(np.arange(7), 20), np.tile(np.arange(0, 60, 3), 7)
     signs = np.where((b + i) % 2, 1, -1).astype(np.float32)
@@ -119,7 +119,7 @@ def test_sums_along_directions(start, stop, lost):
     shares = rng.normal(size=(pairs, lost)).astype(np.float32)
     b, i, which = rng.integers(0, 5, pairs), rng.integers(0, 7, pairs), rng.integers(0, 4, pairs)
     out = np.full((pairs, columns), np.nan, np.float32)
-    sign_loops.along_directions(weights, b, factors, i, shares, which, missing, along, (start, stop), out)
+    fgsm_loops.along_directions(weights, b, factors, i, shares, which, missing, along, (start, stop), out)
     scaled = weights[b] * factors[i] + np.einsum("pr,prj->pj", shares, missing[which])
     np.testing.assert_allclose(out[start:stop], (scaled @ along)[start:stop], rtol=1e-4, atol=1e-3)
     assert np.isnan(out[:start]).all()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ntkcore.analysis.halves import halves
-from ntkcore.analysis.label_test import cutoff, images_needed, null_of, p_values, smallest_passing, useful
+from ntkcore.analysis.features.halves import halves
+from ntkcore.analysis.features.label_test import cutoff, images_needed, null_of, p_values, smallest_passing, useful
 
 
 def features(classes, m, count, knows=0.0, seed=0):

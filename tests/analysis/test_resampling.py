@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from ntkcore.analysis.resampling import DRAWS, Band, Resampling, wilson
+from ntkcore.analysis.intervals import DRAWS, Band, Resampling, wilson
 
 SHAPES = {"[S, m]": (3, 40), "[S, E, m]": (3, 5, 40), "[S, A, E, m]": (3, 2, 4, 40)}
 

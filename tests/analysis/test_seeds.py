@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ntkcore.analysis.seeds import Change, difference, earlier, gain, ratio
+from ntkcore.analysis.evolution.seed_tests import Change, difference, earlier, gain, ratio
 from ntkcore.errors import DataError
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis import banks, sign_sweeps
+from ntkcore.analysis.features import bank_attacks, bank_fgsm
 from ntkcore.errors import Cancelled
 
 CASES = {
@@ -27,14 +27,14 @@ def task_of(classes: int) -> ntk.Task:
 @pytest.mark.parametrize(("net", "classes", "attack"), CASES.values(), ids=list(CASES))
 def test_verdicts_are_those_of_the_plain_way(net, classes, attack, monkeypatch):
     task, kernel = task_of(classes), ntk.kernel_fn(net)
-    monkeypatch.setattr(sign_sweeps, "IMAGES", 50)  # two portions, one smaller
-    monkeypatch.setattr(sign_sweeps, "BLOCK_BYTES", 1e6)
-    monkeypatch.setattr(sign_sweeps, "ROUGH_PAIRS", 700)
+    monkeypatch.setattr(bank_fgsm, "IMAGES", 50)  # two portions, one smaller
+    monkeypatch.setattr(bank_fgsm, "BLOCK_BYTES", 1e6)
+    monkeypatch.setattr(bank_fgsm, "ROUGH_PAIRS", 700)
     arguments = (kernel, task.x_train, task.y_train, task.x_test, task.y_test, attack)
     found = ntk.eigenfeatures(*arguments)
     taken = []
-    plain = sign_sweeps.sweep_by_signs
-    monkeypatch.setattr(banks, "sweep_by_signs", lambda *rest: taken.append(plain(*rest)) or None)
+    plain = bank_fgsm.sweep_by_signs
+    monkeypatch.setattr(bank_attacks, "sweep_by_signs", lambda *rest: taken.append(plain(*rest)) or None)
     expected = ntk.eigenfeatures(*arguments)
     assert taken[0] is not None  # this case is one of those
     assert torch.equal(found.right_before, expected.right_before)
@@ -68,18 +68,18 @@ def test_images_that_nearly_coincide_get_the_verdicts_of_double_precision(net, s
 
 def test_other_attacks_take_the_plain_way():
     task = task_of(2)
-    bank = ntk.analysis.eigenfeatures.feature_bank(
+    bank = ntk.analysis.features.eigenfeatures.feature_bank(
         ntk.spectrum(ntk.kernel_fn(ntk.fc(1))(task.x_train.double())), task.y_train
     )
-    assert sign_sweeps.covers(bank, ntk.fgsm(8 / 255))
+    assert bank_fgsm.covers(bank, ntk.fgsm(8 / 255))
     for attack in (ntk.pgd(8 / 255), ntk.fgsm(1.0, norm="l2"), ntk.pgd(8 / 255, steps=1, random_start=True)):
-        assert not sign_sweeps.covers(bank, attack)
+        assert not bank_fgsm.covers(bank, attack)
 
 
 def test_progress_ends_at_its_total_and_may_stop(monkeypatch):
     task, kernel, seen = task_of(2), ntk.kernel_fn(ntk.fc(1)), []
-    monkeypatch.setattr(sign_sweeps, "BLOCK_BYTES", 1e6)
-    monkeypatch.setattr(sign_sweeps, "ROUGH_PAIRS", 700)
+    monkeypatch.setattr(bank_fgsm, "BLOCK_BYTES", 1e6)
+    monkeypatch.setattr(bank_fgsm, "ROUGH_PAIRS", 700)
     arguments = (kernel, task.x_train, task.y_train, task.x_test, task.y_test)
     ntk.eigenfeatures(*arguments, progress=lambda done, total, note: seen.append((done, total)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import ntkcore as ntk
-from ntkcore.analysis.attacks import fgsm
-from ntkcore.analysis.eigenfeatures import subset_predictor
-from ntkcore.analysis.frozen import along, solve
+from ntkcore.analysis.attacks.attack import fgsm
+from ntkcore.analysis.features.eigenfeatures import subset_predictor
+from ntkcore.analysis.tangent import fit_tangent, tangent_predictor
 from ntkcore.kernels import InfiniteKernel, InputMap
 from ntkcore.kernels.blocks import frozen
 from ntkcore.training import FiniteNet, Linearised
@@ -73,8 +73,8 @@ MAKERS: dict[str, Callable[[FiniteNet], Callable[[Tensor], Tensor]]] = {
     "features": lambda net: subset_predictor(
         ntk.tangent_kernel(net), ntk.spectrum(ntk.tangent_kernel(net)(X.double())), X, Y, [0, 1]
     ),
-    "solve": lambda net: solve(net, X, Y, ridge=1e-3),
-    "along": lambda net: along(net, X, Y),
+    "fit_tangent": lambda net: fit_tangent(net, X, Y, ridge=1e-3),
+    "tangent_predictor": lambda net: tangent_predictor(net, X, Y),
     "combined": lambda net: ntk.tangent_kernel(net).kernel.combine(X, Y.double()),
 }
 

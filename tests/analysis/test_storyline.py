@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ntkcore.analysis.resampling import Band
-from ntkcore.analysis.storyline import Storyline, along_steps, means_apart
+from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics, difference_of_means, mean_cosines
+from ntkcore.analysis.intervals import Band
 
 NAN = float("nan")
 
@@ -36,7 +36,7 @@ TRANSFERS = {
 
 @pytest.fixture(scope="module")
 def line():
-    return Storyline(TRANSFERS)
+    return TransferStatistics(TRANSFERS)
 
 
 def inside(band: Band) -> bool:
@@ -44,7 +44,7 @@ def inside(band: Band) -> bool:
 
 
 def without(*absent):
-    return Storyline({key: arrays for key, arrays in TRANSFERS.items() if key not in absent})
+    return TransferStatistics({key: arrays for key, arrays in TRANSFERS.items() if key not in absent})
 
 
 # ---------------------------------------------------------------------------------------------------- all that is there
@@ -130,11 +130,11 @@ def test_noise_costs_what_it_takes_of_the_group_that_it_hits_hardest(line):
     assert line.noise_cost(1).mean[0] == pytest.approx(0)  # seed 0 loses an image, seed 1 gains one
     noisier = TRANSFERS | {("width 64", 0, "noise"): verdict("1111111111", "1111111110", "1111111000")}
     for at, expected in ((0, 0.1), (1, 0.3)):
-        band = Storyline(noisier).noise_cost(at)
+        band = TransferStatistics(noisier).noise_cost(at)
         assert band.mean[0] == pytest.approx(expected)
         assert inside(band)
     helped = {("width 64", 0, "noise"): verdict("1111000000", "1111100000", "1111110000")}
-    assert Storyline(helped).noise_cost(1).mean[0] == pytest.approx(-0.2)
+    assert TransferStatistics(helped).noise_cost(1).mean[0] == pytest.approx(-0.2)
 
 
 def test_what_one_source_takes_more_than_another(line):
@@ -155,7 +155,7 @@ def test_share_of_points_at_which_the_source_is_blind(line):
 
 
 def test_an_empty_story_knows_nothing_and_says_so():
-    empty = Storyline({})
+    empty = TransferStatistics({})
     assert empty.groups == []
     assert empty.accuracy("width 512", "noise") is None
     for band in (
@@ -239,7 +239,7 @@ def test_along_the_width_values_stand_in_its_order_and_rise_from_the_first_known
 def test_what_an_attack_takes_of_no_image_or_of_all_is_not_told_as_sure():
     """All draws are alike there: the interval is Wilson's, of 0 of 10 images up to 28 %."""
     same = verdict("1" * 10, "1" * 10, "0" * 10)
-    line = Storyline({("width 1", 0, source): same for source in ("kernel_fgsm", "white_fgsm", "noise")})
+    line = TransferStatistics({("width 1", 0, source): same for source in ("kernel_fgsm", "white_fgsm", "noise")})
     band = line.accuracy("width 1", "kernel_fgsm")
     assert [*band.low, *band.high] == pytest.approx([0.722, 0, 1, 0.278], abs=1e-3)
     for band, value in ((line.noise_cost(0), 0), (line.recovered("width 1", "kernel_fgsm", 1), 1)):
@@ -261,7 +261,7 @@ def nets(rates, points=300, seeds=3, seed=0, noise=0.3):
         for s in range(seeds):
             own = rate + common + g.normal(scale=noise, size=points)
             found[f"width {number}", s, "kernel_fgsm"] = verdict("1" * points, "1" * points, cosine=own)
-    return Storyline(found)
+    return TransferStatistics(found)
 
 
 def test_a_rise_is_paired_by_the_points_and_not_by_the_seeds():
@@ -277,7 +277,7 @@ def test_a_rise_is_paired_by_the_points_and_not_by_the_seeds():
     over_seeds = np.hypot(*(np.std(values.mean(1)) / np.sqrt(3) for values in (one, two)))
     exact = 2 * 1.96 * np.hypot(over_points, over_seeds)
     assert 0.9 * exact < rise.high[0] - rise.low[0] < 1.1 * 1.5**0.5 * exact
-    first, second, between = means_apart(two, one)
+    first, second, between = difference_of_means(two, one)
     assert (first.mean[0], second.mean[0]) == pytest.approx((two.mean(), one.mean()))
     assert between.mean[0] == pytest.approx(two.mean() - one.mean())
     assert between.high[0] - between.low[0] == pytest.approx(rise.high[0] - rise.low[0], rel=0.15)
@@ -292,7 +292,7 @@ def test_a_rise_holds_the_truth_about_as_often_as_it_says():
 
 def test_cosines_along_training_are_means_over_seeds_and_images():
     one, two = np.array([[0.0, 0.2, NAN], [0.4, 0.6, 0.8]]), np.array([[0.4, 0.4, 0.4], [1.0, 1.0, 1.0]])
-    steps, band = along_steps(np.array([1, 2]), [one, two])
+    steps, band = mean_cosines(np.array([1, 2]), [one, two])
     assert steps.tolist() == [1, 2]
     np.testing.assert_allclose(band.mean, [1.4 / 5, 4.8 / 6])
     assert inside(band)

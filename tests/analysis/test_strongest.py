@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis import strongest
-from ntkcore.analysis.strongest import autoattack
+from ntkcore.analysis.attacks.attack import autoattack as module
+from ntkcore.analysis.attacks.autoattack import autoattack
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_stronger_than_pgd_but_not_by_much(net, classes, norm, eps):
 def test_no_radius_no_change_and_a_sentence_without_the_package(net, monkeypatch):
     f, x, y = net(("T-shirt/top", "Shirt"))
     assert torch.equal(autoattack(f, x, y, 0.0), x)
-    monkeypatch.setattr(strongest, "PACKAGE", "no_such_package")
-    assert not strongest.available()
+    monkeypatch.setattr(module, "PACKAGE", "no_such_package")
+    assert not module.available()
     with pytest.raises(ntk.NTKError, match="AutoAttack needs no_such_package, which is not installed: pip install"):
         autoattack(f, x, y, 0.1)

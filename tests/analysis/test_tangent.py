@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ntkcore.analysis.attacks import fgsm, pgd
-from ntkcore.analysis.eigenfeatures import eigenfeatures, feature_bank
-from ntkcore.analysis.pictures import feature_pictures
+from ntkcore.analysis.attacks.attack import fgsm, pgd
+from ntkcore.analysis.features.eigenfeatures import eigenfeatures, feature_bank
+from ntkcore.analysis.features.pictures import feature_pictures
 from ntkcore.analysis.predict import KernelPredictor, correct, fit
 from ntkcore.analysis.spectrum import spectrum
 from ntkcore.analysis.tangent import TangentKernel, tangent_kernel

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from ntkcore import Cancelled, SpecError, conv, fc, fgsm, finite_net, fit, fit_steps, input_map, kernel_fn, pgd, tiled
-from ntkcore.analysis.attacks import loss_gradient
-from ntkcore.analysis.predict import KernelPredictor
-from ntkcore.analysis.transfer import (
+from ntkcore.analysis.attacks.attack import loss_gradient
+from ntkcore.analysis.attacks.transfer import (
     ROWS,
     Perturbation,
     Verdicts,
@@ -19,6 +18,7 @@ from ntkcore.analysis.transfer import (
     recovered,
     sign_noise,
 )
+from ntkcore.analysis.predict import KernelPredictor
 
 RADII = (0.0, 0.01, 0.05, 0.3)
 ATTACKS = {  # name -> the attack at a radius

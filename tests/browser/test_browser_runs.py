@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from safetensors.torch import load
 
 from driver import Server
-from ntkcore.analysis.classes import WORDS
+from ntkcore.analysis.features.classes import WORDS
 from ntkcore.runs import specs
 from steps import arrive, at_key, caption, expect_query, expect_words, field, query, ready, run_it, working
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from ntkcore import figures
-from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
-from ntkcore.analysis.consistency import Match
+from ntkcore.analysis.consistency.similarity import Match
+from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 
 NAMES = ("T-shirt/top", "Ankle boot")
 ARCHITECTURES = ("FC(1)", "Conv(2)", "Myrtle(10)")

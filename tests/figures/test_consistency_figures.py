@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ntkcore import figures
-from ntkcore.analysis.consistency import Match
-from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.consistency.similarity import Match
+from ntkcore.analysis.intervals import Band
 from ntkcore.errors import DataError
 
 NAMES = ["FC(1)", "Conv(2)", "Myrtle(5)"]

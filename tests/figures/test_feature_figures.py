@@ -8,8 +8,8 @@ import pytest
 from reading import band, legend, lines, notes
 
 from ntkcore import figures
-from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
-from ntkcore.analysis.resampling import wilson
+from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
+from ntkcore.analysis.intervals import wilson
 from ntkcore.errors import DataError
 from ntkcore.figures.along_index import index_bins, running_mean
 from ntkcore.figures.null import share_bins

@@ -6,7 +6,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
+from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.errors import SpecError
 from ntkcore.figures import palette
 from ntkcore.runs.specs import SOURCES

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ntkcore import figures
-from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
+from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.errors import DataError, SpecError
 from ntkcore.figures.kernel import block_mean, class_edges
 from ntkcore.figures.palette import FEATURES, class_colours

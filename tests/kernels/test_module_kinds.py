@@ -9,7 +9,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 import ntkcore as ntk
-from ntkcore.analysis.frozen import solve
+from ntkcore.analysis.tangent import fit_tangent
 from ntkcore.training import Linearised, Schedule, Training
 
 generator = torch.Generator().manual_seed(0)
@@ -142,7 +142,7 @@ def test_all_ways_agree(name: str) -> None:
     near(f(Z), K @ f.alpha, float(f.alpha.abs().sum()) * scale)
     assert ntk.fgsm(0.0)(f, Z, Y[:3]).accuracy == ntk.accuracy(f(Z), Y[:3].double())
     unit = float(by_hand(module, X, X).diagonal().mean())  # that solve counts a ridge in
-    near(solve(net, X, Y, ridge=0.1 / unit)(Z), f(Z).detach(), 1.0)
+    near(fit_tangent(net, X, Y, ridge=0.1 / unit)(Z), f(Z).detach(), 1.0)
 
 
 def test_training_moves_what_is_not_frozen() -> None:

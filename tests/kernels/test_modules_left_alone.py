@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import ntkcore as ntk
-from ntkcore.analysis.frozen import solve
+from ntkcore.analysis.tangent import fit_tangent
 from ntkcore.looking import left_alone
 from ntkcore.training import FiniteNet
 
@@ -74,7 +74,7 @@ LOOKS: dict[str, Callable[[FiniteNet], object]] = {
     "traced": lambda net: ntk.empirical_kernel_fn(net.module)(X, X[:2]),
     "tangent": lambda net: [ntk.tangent_kernel(net)(X), ntk.tangent_kernel(net)(X.double())],
     "fit": lambda net: ntk.fit(ntk.tangent_kernel(net), X, Y, ridge=0.1)(X),
-    "solve": lambda net: solve(net, X, Y, ridge=0.1)(X),
+    "fit_tangent": lambda net: fit_tangent(net, X, Y, ridge=0.1)(X),
     "centred": lambda net: ntk.finite_net(net.module, centred=True)(X),
     "training not begun": lambda net: next(ntk.train_epochs(net, X, Y, ntk.Schedule(), 1)),
 }

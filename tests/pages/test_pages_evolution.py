@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from streamlit.testing.v1 import AppTest
 
-from ntkcore.analysis.evolution import Motion, effective_rank, gram_of, top_share
+from ntkcore.analysis.evolution.motion import Motion, effective_rank, gram_of, top_share
 from ntkcore.readings.words import percent
 from ntkcore.runs import consent, specs
 from ntkcore.runs.specs import EpochSpec, Evolution, NamedNet, TwinNet

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ntkcore.analysis.agreement import Agreement
-from ntkcore.analysis.consistency import FeatureCount, Match
-from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.consistency.agreement import Agreement
+from ntkcore.analysis.consistency.similarity import FeatureCount, Match
+from ntkcore.analysis.intervals import Band
 from ntkcore.readings.consistency import (
     read_alignment,
     read_answer,

@@ -5,8 +5,8 @@ from math import inf, nan
 import numpy as np
 import pytest
 
-from ntkcore.analysis.evolution import THRESHOLDS, Concentration
-from ntkcore.analysis.seeds import HOLDS, IN_PART, NOT_HERE, UNKNOWN
+from ntkcore.analysis.evolution.motion import THRESHOLDS, Concentration
+from ntkcore.analysis.evolution.seed_tests import HOLDS, IN_PART, NOT_HERE, UNKNOWN
 from ntkcore.readings.evolution import (
     Frozen,
     median_seed,

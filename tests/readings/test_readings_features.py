@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK, Falling
-from ntkcore.analysis.halves import halves
-from ntkcore.analysis.label_test import Null, images_needed
-from ntkcore.analysis.resampling import Band, share_band
-from ntkcore.analysis.tradeoff import Curve, Judged
+from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK, Falling
+from ntkcore.analysis.features.halves import halves
+from ntkcore.analysis.features.label_test import Null, images_needed
+from ntkcore.analysis.features.tradeoff import Curve, Judged
+from ntkcore.analysis.intervals import Band, share_band
 from ntkcore.readings import features as readings
 from tests.made_up import made_up
 

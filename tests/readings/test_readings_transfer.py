@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ntkcore.analysis.resampling import Band
-from ntkcore.analysis.storyline import Along
+from ntkcore.analysis.attacks.transfer_statistics import AlongWidth
+from ntkcore.analysis.intervals import Band
 from ntkcore.errors import DataError
 from ntkcore.readings.transfer import (
     read_beside,
@@ -27,7 +27,7 @@ def band(*values):
 
 
 def along(widths, values, rise=UNKNOWN):
-    return Along(np.array(widths), band(*values), band(*rise))
+    return AlongWidth(np.array(widths), band(*values), band(*rise))
 
 
 SHARES = [(0.83, 0.77, 0.89), (0.9, 0.85, 0.94), (0.95, 0.91, 0.9849)]

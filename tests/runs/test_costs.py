@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from ntkcore.analysis.attacks import fgsm, pgd
+from ntkcore.analysis.attacks.attack import fgsm, pgd
 from ntkcore.data import DataSpec, import_npz
 from ntkcore.runs import rates, specs
 from ntkcore.runs.costs import NOTHING, Estimate, estimate, estimate_all

@@ -10,8 +10,8 @@ import os
 import numpy as np
 import pytest
 
-from ntkcore.analysis.histories import Histories
-from ntkcore.analysis.seeds import difference, earlier, gain, ratio
+from ntkcore.analysis.evolution.histories import Histories
+from ntkcore.analysis.evolution.seed_tests import difference, earlier, gain, ratio
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.specs import Evolution, FrozenSpec, NamedNet
 from ntkcore.runs.stages import result

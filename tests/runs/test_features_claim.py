@@ -12,9 +12,9 @@ import pytest
 from scipy.stats import binom
 
 import ntkcore as ntk
-from ntkcore.analysis.classes import BRITTLE, ROBUST, classify, falling
-from ntkcore.analysis.eigenfeatures import class_numbers, feature_answers
-from ntkcore.analysis.label_test import null_of
+from ntkcore.analysis.features.classes import BRITTLE, ROBUST, classify, falling
+from ntkcore.analysis.features.eigenfeatures import class_numbers, feature_answers
+from ntkcore.analysis.features.label_test import null_of
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.stages import read_curves, read_sweep, result
 from ntkcore.runs.store import Store

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from ntkcore.analysis.attacks import fgsm, pgd
-from ntkcore.analysis.evolution import Motion, inner_products, look
-from ntkcore.analysis.frozen import along, solve
-from ntkcore.analysis.histories import Histories
+from ntkcore.analysis.attacks.attack import fgsm, pgd
+from ntkcore.analysis.evolution.histories import Histories
+from ntkcore.analysis.evolution.motion import Motion, inner_products, look
 from ntkcore.analysis.predict import correct
+from ntkcore.analysis.tangent import fit_tangent, tangent_predictor
 from ntkcore.architectures import build
 from ntkcore.data import DataSpec, load
 from ntkcore.errors import Cancelled, NTKError, SpecError
@@ -181,7 +181,7 @@ def test_closed_form_is_kernel_regression(store: Store) -> None:
     data = DataSpec(classes=("Coat", "Bag", "Shirt"), n_train=24, n_test=6, size=7)
     task = load(data)
     net = finite_net(build("cnn-small", task.image_shape, 3, seed=0, init="he").eval())
-    solved = solve(net, task.x_train, task.y_train, ridge=1e-2)
+    solved = fit_tangent(net, task.x_train, task.y_train, ridge=1e-2)
     theta = empirical_ntk(net.module, task.x_train).double().permute(0, 2, 1, 3).reshape(72, 72)
     cross = empirical_ntk(net.module, task.x_test, task.x_train).double().permute(0, 2, 1, 3).reshape(18, 72)
     ridge = 1e-2 * theta.diagonal().mean() * torch.eye(72, dtype=torch.float64)
@@ -196,7 +196,7 @@ def test_an_eigenfeature_along_its_direction() -> None:
     kernel = empirical_ntk(net.module, task.x_train)[:, :, 0, 0]
     s = look(kernel, 2)
     cross = empirical_ntk(net.module, task.x_test, task.x_train)[:, :, 0, 0]
-    feature = along(net, task.x_train, s.vectors[:, 1:2] / s.values[1])
+    feature = tangent_predictor(net, task.x_train, s.vectors[:, 1:2] / s.values[1])
     with torch.no_grad():
         expected = cross.double() @ s.vectors[:, 1:2] / s.values[1]
         torch.testing.assert_close(feature(task.x_test).double(), expected, rtol=1e-3, atol=1e-4)
@@ -206,7 +206,7 @@ def test_frozen_stage(store: Store) -> None:
     spec = FrozenSpec(checkpoint=EpochSpec.at(SMALL.run("fgsm"), 2), n=20, fgsm=SMALL.fgsm, pgd=SMALL.pgd)
     arrays, task = result(spec, store).arrays, load(DATA)
     net = load_checkpoint(spec.checkpoint, Context(store, device="cpu"))
-    solved = solve(net, task.x_train[:20], task.y_train[:20], spec.ridge)
+    solved = fit_tangent(net, task.x_train[:20], task.y_train[:20], spec.ridge)
     assert torch.equal(arrays["test_clean"], correct(solved(task.x_test).detach(), task.y_test))
     assert torch.equal(arrays["test_pgd"], SMALL.pgd(solved, task.x_test, task.y_test).right_after)
 

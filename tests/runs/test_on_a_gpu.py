@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis import consistency, evolution
-from ntkcore.analysis.agreement import agreement as compare
-from ntkcore.analysis.frozen import solve
-from ntkcore.analysis.pictures import feature_pictures
-from ntkcore.analysis.transfer import gradient_cosine, judge, perturb_along, sign_noise
+from ntkcore.analysis.attacks.transfer import gradient_cosine, judge, perturb_along, sign_noise
+from ntkcore.analysis.consistency import similarity
+from ntkcore.analysis.consistency.agreement import agreement as compare
+from ntkcore.analysis.evolution.motion import Motion, class_specialisation, gram_of, inner_products, look
+from ntkcore.analysis.features.pictures import feature_pictures
+from ntkcore.analysis.tangent import fit_tangent
 from ntkcore.readings import features
 from ntkcore.runs import specs, stages
 from ntkcore.runs.specs import EpochSpec, Experiment, GlimpseSpec, NetSpec, Rule, StageSpec, TwinNet
@@ -144,14 +145,14 @@ def by_the_library(e: Experiment, device: str) -> dict[str, torch.Tensor]:
     null = sweep.permuted(20)
     assert features.read_sweep(sweep, classes, null, 0.3)
     assert features.read_tail(sweep, null, 3)
-    assert consistency.tally(sweep, 0.3, 0.5).features == len(classes)
-    match = consistency.match_features(s.vectors, s.vectors, 4)
-    gradients = consistency.feature_gradients(k, s, x, x_test[:2], range(4))
+    assert similarity.tally(sweep, 0.3, 0.5).features == len(classes)
+    match = similarity.match_features(s.vectors, s.vectors, 4)
+    gradients = similarity.feature_gradients(k, s, x, x_test[:2], range(4))
     pictures = feature_pictures(k, s, x, y, x_test[0], y_test[0], e.attack, (0, 2), classes)
 
     module = net.module(task.image_shape, width=8, outputs=y.shape[1]).to(device)
     empirical = ntk.empirical_kernel_fn(module)
-    looks = [evolution.look(kernel(x[:8]).double(), 4) for kernel in (empirical, k)]
+    looks = [look(kernel(x[:8]).double(), 4) for kernel in (empirical, k)]
     twin = ntk.finite_net(module, centred=True)
     *_, _ = ntk.train(twin, x, y, Training(steps=3), unit=task.n / float(s.values[0]))
     finite = ntk.finite_net(net.module(task.image_shape, 8, y.shape[1], parameterisation="standard").to(device))
@@ -166,17 +167,17 @@ def by_the_library(e: Experiment, device: str) -> dict[str, torch.Tensor]:
         "subset": ntk.subset_predictor(k, s, x, y, [0, 2])(x_test),
         "nothing": ntk.subset_predictor(k, s, x, y, [])(x_test),
         "agreed": torch.from_numpy(compare([k(x), k(x).square()]).overlap.low),
-        "overlap": consistency.subspace_overlap(s.vectors, s.vectors, (1, 3)),
-        "cosine": consistency.matched_gradient_cosine(gradients, gradients, match),
+        "overlap": similarity.subspace_overlap(s.vectors, s.vectors, (1, 3)),
+        "cosine": similarity.matched_gradient_cosine(gradients, gradients, match),
         "pictures": pictures.pictures,
         "empirical": empirical(x_test),
-        "inner": evolution.inner_products(*looks),
-        "moved": evolution.Motion(evolution.gram_of([x.new_ones(1), x.new_ones(2)])).distance,
-        "special": evolution.class_specialisation(theta, y[:6]),
+        "inner": inner_products(*looks),
+        "moved": Motion(gram_of([x.new_ones(1), x.new_ones(2)])).distance,
+        "special": class_specialisation(theta, y[:6]),
         "twin": twin(x_test),
         "finite": finite(x_test),
         "own": ntk.fgsm(0.1)(ntk.fit(own, x, y, ridge=1.0), x_test, y_test).attacked,
-        "solved": solve(finite, x, y, ridge=1.0)(x_test),
+        "solved": fit_tangent(finite, x, y, ridge=1.0)(x_test),
         "attacked": judged.accuracy,
         "along": gradient_cosine(made.gradient, result.x_adv - x_test),
         "noise": sign_noise(x_test, (0.1,)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntkcore.analysis.attacks import Attack, pgd
+from ntkcore.analysis.attacks.attack import Attack, pgd
 from ntkcore.data import DataSpec, import_npz
 from ntkcore.errors import SpecError
 from ntkcore.runs import specs

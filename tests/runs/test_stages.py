@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis.flips import margin_along_eps
-from ntkcore.analysis.halves import halves
-from ntkcore.analysis.pictures import feature_pictures
-from ntkcore.analysis.tradeoff import along_time, band_sums, kept_features
+from ntkcore.analysis.attacks.margin_path import margin_along_eps
+from ntkcore.analysis.features.halves import halves
+from ntkcore.analysis.features.pictures import feature_pictures
+from ntkcore.analysis.features.tradeoff import along_time, band_sums, kept_features
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.runs import specs, stages
 from ntkcore.runs.specs import Experiment, NetSpec, PredictSpec, Rule, StageSpec, key, parse

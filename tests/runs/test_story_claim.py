@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 
-from ntkcore.analysis.storyline import Storyline
+from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics
 from ntkcore.data import DataSpec
 from ntkcore.runs.specs import Experiment, Story
 from ntkcore.runs.stages import result
@@ -18,22 +18,22 @@ from ntkcore.runs.store import Store
 WIDTHS = (32, 128, 512, 2048)
 
 
-def told(tmp_path, data: DataSpec, root: str | None = None, **fields) -> tuple[Story, Storyline]:
+def told(tmp_path, data: DataSpec, root: str | None = None, **fields) -> tuple[Story, TransferStatistics]:
     story = Story(kernel=Experiment(data=data, inputs="centre").ntk(), **fields)
     store = Store(tmp_path)
     arrays = {name: result(spec, store, data_root=root).arrays for name, spec in story.transfers().items()}
-    return story, Storyline({name: {k: a.numpy() for k, a in found.items()} for name, found in arrays.items()})
+    return story, TransferStatistics({name: {k: a.numpy() for k, a in found.items()} for name, found in arrays.items()})
 
 
-def cosines(story: Story, line: Storyline) -> np.ndarray:
+def cosines(story: Story, line: TransferStatistics) -> np.ndarray:
     return np.array([line.cosine(f"width {width}").mean[0] for width in story.widths])
 
 
-def recovered(story: Story, line: Storyline, at: int) -> np.ndarray:
+def recovered(story: Story, line: TransferStatistics, at: int) -> np.ndarray:
     return np.array([line.recovered(f"width {width}", "kernel_fgsm", at).mean[0] for width in story.widths])
 
 
-def noise(story: Story, line: Storyline) -> float:
+def noise(story: Story, line: TransferStatistics) -> float:
     return max(line.noise_cost(at).mean[0] for at in range(len(story.eps)))
 
 

@@ -8,7 +8,7 @@ It is not a stage; it names all that the page shows, in the order in which it is
 
 from pydantic import Field, field_validator, model_validator
 
-from ntkcore.analysis.attacks import Attack, fgsm, pgd
+from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
 from ntkcore.data import DataSpec
 from ntkcore.kernels.inputs import InputMapName
 from ntkcore.runs.stages import (

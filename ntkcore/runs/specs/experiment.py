@@ -9,7 +9,7 @@
 
 from pydantic import Field, model_validator
 
-from ntkcore.analysis.attacks import Attack, fgsm
+from ntkcore.analysis.attacks.attack import Attack, fgsm
 from ntkcore.data import DataSpec
 from ntkcore.errors import SpecError
 from ntkcore.kernels.inputs import InputMapName

@@ -9,7 +9,7 @@ A story is not a stage: it names the transfers that tell it, in the order in whi
 
 from pydantic import Field, field_validator, model_validator
 
-from ntkcore.analysis.balls import Norm
+from ntkcore.analysis.attacks.balls import Norm
 from ntkcore.architectures import ARCHITECTURES
 from ntkcore.runs.stages import KernelModel, KernelSpec, NetworkSpec, Noise, PerturbSpec, TransferSpec, TwinSpec
 from ntkcore.training import LAZY, PLAIN, Training
@@ -28,7 +28,7 @@ def radii(largest: float) -> tuple[float, ...]:
 class Story(Spec):
     """widths and seeds of the finite twins; eps: radii of the attacks, pixel units; training: of the twins and, step
     by step, of the kernel predictor; outside: nets beside them that are not trained as the kernel is but by ``plain``;
-    strong: AutoAttack on every net (``ntkcore.analysis.strongest``, an optional extra)."""
+    strong: AutoAttack on every net (``ntkcore.analysis.attacks.autoattack``, an optional extra)."""
 
     kernel: KernelSpec = KernelSpec()
     widths: tuple[int, ...] = (32, 128, 512, 2048)

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from ntkcore import nets
-from ntkcore.analysis.attacks import Attack
+from ntkcore.analysis.attacks.attack import Attack
 from ntkcore.architectures import ARCHITECTURES, Init
 from ntkcore.data import DataSpec
 from ntkcore.kernels.inputs import InputMapName

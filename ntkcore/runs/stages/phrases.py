@@ -8,7 +8,7 @@
 
 from collections.abc import Mapping
 
-from ntkcore.analysis.attacks import Attack
+from ntkcore.analysis.attacks.attack import Attack
 from ntkcore.data import DataSpec
 from ntkcore.validation import Spec
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ntkcore import data, nets
-from ntkcore.analysis.attacks import Attack
+from ntkcore.analysis.attacks.attack import Attack
 from ntkcore.data import DataSpec
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.nets import NamedNet, NetSpec, RunSpec, TwinNet

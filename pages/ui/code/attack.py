@@ -63,7 +63,7 @@ def _alone(script: Script, experiment: Experiment) -> None:
     largest, norm = largest_radius(experiment), experiment.attack.norm
     ball = "" if norm == "linf" else f", norm={literal(norm)}"
     script.use("torch")
-    script.use("ntkcore.analysis.flips", "margin_along_eps")
+    script.use("ntkcore.analysis.attacks.margin_path", "margin_along_eps")
     script.use("ntkcore.readings.kernel", "read_flip")
     script.add(
         f"""
@@ -110,7 +110,7 @@ def _through(experiment: Experiment, task: Task, index: int, source: str, target
     script.use("math")
     script.use("numpy")
     script.use("ntkcore.readings.kernel", "read_flip")
-    script.use("ntkcore.analysis.transfer", "judge", "perturb_along")
+    script.use("ntkcore.analysis.attacks.transfer", "judge", "perturb_along")
     script.use("ntkcore.figures.attack", "first_flip")
     script.add(f"s = {eigenpairs(experiment)}")
     if any(map(is_net, everyone)):

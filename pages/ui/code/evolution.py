@@ -10,8 +10,8 @@ def evolution_lines(e: Evolution, share: float, look: int) -> str:
     """share: of the first velocity, below which a kernel is lazy; look: the epoch of the spectra."""
     script = Script()
     script.use("torch")
-    script.use("ntkcore.analysis.evolution", "centred_alignment", "inner_products", "look")
-    script.use("ntkcore.analysis.histories", "Histories")
+    script.use("ntkcore.analysis.evolution.motion", "centred_alignment", "inner_products", "look")
+    script.use("ntkcore.analysis.evolution.histories", "Histories")
     script.add(f"task = {load(e.data)}")
     script.add(f"x, y, n = task.x_train, task.y_train, {e.probe}  # of which the first n are looked at")
     script.add(f"fgsm, pgd = {attack(e.fgsm)}, {attack(e.pgd)}")
@@ -75,14 +75,14 @@ def _look(script: Script, e: Evolution) -> None:
         inside=12,
     )
     if _several(e):
-        script.use("ntkcore.analysis.evolution", "class_specialisation")
+        script.use("ntkcore.analysis.evolution.motion", "class_specialisation")
         script.add('moment["specialisation"] = class_specialisation(theta, y[:n]).numpy()', inside=16)
     script.add('found[regime, seed, c.epoch, "moment"] = moment', inside=16)
 
 
 def _frozen(script: Script, e: Evolution) -> None:
     """Nets frozen after an epoch: trained on, and in closed form."""
-    script.use("ntkcore.analysis.frozen", "solve")
+    script.use("ntkcore.analysis.tangent", "fit_tangent")
     n = min(e.data.n_train, e.solved_on)
     script.add(f"if c.epoch in {set(e.freeze)!r}:", inside=12)
     linearise(script, "f", "c", inside=16)
@@ -90,7 +90,7 @@ def _frozen(script: Script, e: Evolution) -> None:
         f"""
         *_, last = ntk.train_epochs(linear, x, y, schedule, epochs, adversary, start)
         frozen[regime, seed, c.epoch] = scores(linear)
-        solved = solve(f, x[:{n}], y[:{n}], ridge={e.ridge!r})
+        solved = fit_tangent(f, x[:{n}], y[:{n}], ridge={e.ridge!r})
         for how, g, judged in (("training on", linear, {e.judged}), ("closed form", solved, {min(n, FITTED)})):
             told = {{kind: float(right.mean()) for kind, right in scores(g, judged).items()}}
             print(f"{{regime}} training, seed {{seed}}, frozen after epoch {{c.epoch}}, {{how}}:", told)
@@ -103,7 +103,7 @@ def _told(script: Script, e: Evolution, share: float, look: int) -> None:
     """What they say together: curves as lists, and the page's sentences."""
     readings = ("accuracy", "claim", "concentration", "late_velocity", "lazy", "thresholds")
     script.use("ntkcore.readings.evolution", *(f"read_{name}" for name in readings))
-    script.use("ntkcore.analysis.evolution", "THRESHOLDS")
+    script.use("ntkcore.analysis.evolution.motion", "THRESHOLDS")
     script.space()
     script.add(
         f"""

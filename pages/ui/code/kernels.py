@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ntkcore.analysis.attacks import pgd
+from ntkcore.analysis.attacks.attack import pgd
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages.kernel_side.parts import PGD_STEPS
 from ntkcore.runs.stages.kernel_side.predict import ROWS
@@ -13,7 +13,7 @@ from pages.ui.code.script import Script, literal
 def overview_lines(experiment: Experiment) -> str:
     """Accuracy clean, under the attack, and under PGD of the same radius."""
     script, a = begin(experiment), experiment.attack
-    script.use("ntkcore.analysis.eigenfeatures", "majority_share")
+    script.use("ntkcore.analysis.features.eigenfeatures", "majority_share")
     script.use("ntkcore.analysis.predict", "correct")
     script.use("ntkcore.readings.kernel", "read_prediction")
     script.add(f"f = {fitted(experiment)}")
@@ -78,9 +78,9 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
     """All features, one of them, what is left of a few, and pictures of some at one test image (at) of each class."""
     script, rule = begin(experiment), experiment.rule
     by_rule = f"fdr={rule.fdr!r}, keep={rule.keep!r}"
-    script.use("ntkcore.analysis.classes", "falling")
-    script.use("ntkcore.analysis.halves", "halves")
-    script.use("ntkcore.analysis.tradeoff", "along_time", "band_sums", "kept_features")
+    script.use("ntkcore.analysis.features.classes", "falling")
+    script.use("ntkcore.analysis.features.halves", "halves")
+    script.use("ntkcore.analysis.features.tradeoff", "along_time", "band_sums", "kept_features")
     names = ("bands", "falling", "feature", "kept", "null", "sweep", "tail", "time", *(("split",) if at else ()))
     script.use("ntkcore.readings.features", *(f"read_{name}" for name in names))
     script.add(f"attack = {attack(experiment.attack)}")
@@ -113,7 +113,7 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
     )
     if at:
         script.space()
-        script.use("ntkcore.analysis.pictures", "feature_pictures")
+        script.use("ntkcore.analysis.features.pictures", "feature_pictures")
         script.add(
             f"""
             for i in {literal(list(at.values()))}:  # a test image of each class

@@ -6,7 +6,7 @@
     script.add(f"f = {fitted(experiment)}")
 """
 
-from ntkcore.analysis.attacks import Attack, fgsm, pgd
+from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
 from ntkcore.data import DataSpec
 from ntkcore.runs.specs import EpochSpec, Experiment, NamedNet, NetSpec, RunSpec, TwinNet
 from ntkcore.training import PLAIN, Schedule, Training

@@ -17,7 +17,7 @@ def transfer_lines(
     of the matrix, with nets of this width."""
     e = experiment.infinite().replace(kind="ntk")
     script = begin(e)
-    script.use("ntkcore.analysis.transfer", "judge", "perturb_along")
+    script.use("ntkcore.analysis.attacks.transfer", "judge", "perturb_along")
     script.add(f"s = {eigenpairs(e)}")
     script.add("x, y, shape, outputs = task.x_test, task.y_test, task.image_shape, task.y_train.shape[1]")
     script.add(f"radii = {literal(tuple(pixels(eps, story.norm) for eps in story.eps))}")
@@ -66,15 +66,15 @@ def _group(name: str, story: Story, script: Script) -> str:
 
 def _attacks(script: Script, story: Story) -> None:
     """``found``: what every attack does to every net."""
-    script.use("ntkcore.analysis.attacks", "loss_gradient")
-    script.use("ntkcore.analysis.storyline", "Storyline")
-    script.use("ntkcore.analysis.transfer", "gradient_cosine")
+    script.use("ntkcore.analysis.attacks.attack", "loss_gradient")
+    script.use("ntkcore.analysis.attacks.transfer_statistics", "TransferStatistics")
+    script.use("ntkcore.analysis.attacks.transfer", "gradient_cosine")
     sources = story.sources()
     if "noise" in sources:
-        script.use("ntkcore.analysis.transfer", "sign_noise")
+        script.use("ntkcore.analysis.attacks.transfer", "sign_noise")
     if "autoattack" in sources:
         script.use("torch")
-        script.use("ntkcore.analysis.strongest", "autoattack")
+        script.use("ntkcore.analysis.attacks.autoattack", "autoattack")
     norm = "" if story.norm == "linf" else f", {literal(story.norm)}"
     more = {
         "other_seed": "perturb_along(nets[(seed + 1) % len(nets)], x, y, fgsm, radii).x_adv",
@@ -107,7 +107,7 @@ def _attacks(script: Script, story: Story) -> None:
         """,
         inside=8,
     )
-    script.add("line = Storyline(found)  # means over seeds, with their intervals")
+    script.add("line = TransferStatistics(found)  # means over seeds, with their intervals")
 
 
 def _accuracies(script: Script, story: Story, words: str) -> None:
@@ -145,14 +145,14 @@ def _accuracies(script: Script, story: Story, words: str) -> None:
     if story.widths and story.outside:
         readings.append("read_beside")
         script.use("numpy")
-        script.use("ntkcore.analysis.storyline", "means_apart")
+        script.use("ntkcore.analysis.attacks.transfer_statistics", "difference_of_means")
         script.add(
             f"""
             twin = np.stack([found[widest, seed, "kernel_fgsm"]["cosine"] for seed in seeds])
             gradient = loss_gradient({_pushed(LAZY.descent)}, x, y)
             for name in {literal(list(story.outside))}:
                 own = np.stack([gradient_cosine(loss_gradient(f, x, y), gradient) for f in groups[name]])
-                print(f"{{name}}: {{read_beside(*means_apart(own, twin))}}")
+                print(f"{{name}}: {{read_beside(*difference_of_means(own, twin))}}")
             """
         )
     script.use("ntkcore.readings.transfer", *readings)
@@ -172,7 +172,7 @@ def _matrix(
     script: Script, e: Experiment, story: Story, crossed: Mapping[str, NetSpec], width: int, ball: Mapping[str, str]
 ) -> None:
     """Kernels of several architectures as sources, their nets as targets."""
-    script.use("ntkcore.analysis.transfer", "recovered")
+    script.use("ntkcore.analysis.attacks.transfer", "recovered")
     script.space()
     script.add(entries("architectures", {name: net(spec) for name, spec in crossed.items()}))
     script.add(

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from ntkcore.analysis.attacks import fgsm, pgd
-from ntkcore.analysis.histories import Histories
+from ntkcore.analysis.attacks.attack import fgsm, pgd
+from ntkcore.analysis.evolution.histories import Histories
 from ntkcore.architectures import ARCHITECTURES
 from ntkcore.errors import NTKError
 from ntkcore.runs.specs import REGIME_NAMES, Evolution, Experiment, NamedNet, RunSpec, TwinNet

@@ -10,8 +10,8 @@ that a link brings and that does not fit falls back to its default, with a notic
 import streamlit as st
 
 from ntkcore import data
-from ntkcore.analysis.attacks import Attack, fgsm, pgd
-from ntkcore.analysis.balls import BALLS
+from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
+from ntkcore.analysis.attacks.balls import BALLS
 from ntkcore.errors import NTKError
 from ntkcore.nets import ACTIVATIONS, FAMILIES
 from ntkcore.readings.words import radius

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from ntkcore.analysis.balls import BALLS
-from ntkcore.analysis.storyline import Storyline
-from ntkcore.analysis.strongest import available
+from ntkcore.analysis.attacks.autoattack import available
+from ntkcore.analysis.attacks.balls import BALLS
+from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics
 from ntkcore.errors import NTKError
 from ntkcore.figures.palette import SOURCES
 from ntkcore.runs.specs import OUTSIDE, Experiment, Story, radii
@@ -144,14 +144,14 @@ def compared(story: Story, m: int) -> str:
     )
 
 
-def told(found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:
+def told(found: Mapping[tuple[str, int, str], Artifact]) -> TransferStatistics:
     """The transfers that are there, and what was asked of them before."""
     return _told(tuple((name, artifact.key, artifact.created) for name, artifact in found.items()), found)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _told(stamp: tuple, _found: Mapping[tuple[str, int, str], Artifact]) -> Storyline:
-    return Storyline(
+def _told(stamp: tuple, _found: Mapping[tuple[str, int, str], Artifact]) -> TransferStatistics:
+    return TransferStatistics(
         {name: {key: a.numpy() for key, a in artifact.arrays.items()} for name, artifact in _found.items()}
     )
 
@@ -161,7 +161,7 @@ def under_way(wanted: Mapping[tuple[str, int, str], object], found: Mapping[tupl
     return "" if len(found) == len(wanted) else f"{len(found)} of {len(wanted)} attacks are done"
 
 
-def accuracies(line: Storyline, at: int) -> tuple[list[dict[str, float | str]], str]:
+def accuracies(line: TransferStatistics, at: int) -> tuple[list[dict[str, float | str]], str]:
     """One row a net: accuracy clean, under every source at radius number ``at``, and under the worst of them.
 
     And how many points the ends of their intervals are off at most.
@@ -176,7 +176,7 @@ def accuracies(line: Storyline, at: int) -> tuple[list[dict[str, float | str]], 
     return rows, f"{100 * reach:.1f}"
 
 
-def percent_columns(line: Storyline) -> dict:
+def percent_columns(line: TransferStatistics) -> dict:
     """How the columns of ``accuracies`` are written."""
     names = {SOURCES[source].words for group in line.groups for source in line.sources(group)}
     return {name: st.column_config.NumberColumn(format="percent") for name in ("clean", *names, WORST)}

@@ -9,7 +9,7 @@ from functools import partial
 
 import streamlit as st
 
-from ntkcore.analysis.histories import Histories
+from ntkcore.analysis.evolution.histories import Histories
 from ntkcore.data import Task
 from ntkcore.figures.kernel_concentration import spectra_at_epoch
 from ntkcore.figures.strip import Picture, strip

@@ -14,11 +14,11 @@ from functools import cached_property, partial
 import numpy as np
 import streamlit as st
 
-from ntkcore.analysis.classes import WORDS, classify, falling
-from ntkcore.analysis.eigenfeatures import Sweep
-from ntkcore.analysis.halves import halves
-from ntkcore.analysis.label_test import cutoff, smallest_passing
-from ntkcore.analysis.tradeoff import KEPT, reported
+from ntkcore.analysis.features.classes import WORDS, classify, falling
+from ntkcore.analysis.features.eigenfeatures import Sweep
+from ntkcore.analysis.features.halves import halves
+from ntkcore.analysis.features.label_test import cutoff, smallest_passing
+from ntkcore.analysis.features.tradeoff import KEPT, reported
 from ntkcore.figures.accuracy import along_time, kept_subsets
 from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
 from ntkcore.figures.dyadic import feature_bands

@@ -12,8 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from ntkcore.analysis.histories import Histories, seed_band
-from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.evolution.histories import Histories, seed_band
+from ntkcore.analysis.intervals import Band
 from ntkcore.figures.evolution import frozen_accuracy
 from ntkcore.readings.evolution import Frozen, read_frozen
 from ntkcore.runs.specs import REGIME_NAMES, Evolution

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from ntkcore.analysis.storyline import Storyline
+from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics
 from ntkcore.figures.bands import MISSING
 from ntkcore.figures.transfer import transfer_matrix
 from ntkcore.runs.specs import Experiment, NetSpec, PerturbSpec, Story, TransferSpec
@@ -48,7 +48,9 @@ def matrix(
             perturb = PerturbSpec(source=source, eps=eps, norm=story.norm)
             wanted[target, 0, name] = TransferSpec(perturb=perturb, target=net)
     found = need_all(wanted, f"kernels and nets of {len(names)} architectures")
-    line = Storyline({k: {key: a.numpy() for key, a in artifact.arrays.items()} for k, artifact in found.items()})
+    line = TransferStatistics(
+        {k: {key: a.numpy() for key, a in artifact.arrays.items()} for k, artifact in found.items()}
+    )
     architectures = {name: e.net for name, e in experiments.items()}
     if not found:
         return {}, architectures, width

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from ntkcore.analysis.classes import WORDS
-from ntkcore.analysis.pictures import GROUPS
+from ntkcore.analysis.features.classes import WORDS
+from ntkcore.analysis.features.pictures import GROUPS
 from ntkcore.figures.strip import Picture
 
 

@@ -10,10 +10,10 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from ntkcore.analysis.halves import halves
+from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics, mean_cosines
+from ntkcore.analysis.features.halves import halves
+from ntkcore.analysis.features.tradeoff import KEPT, reported
 from ntkcore.analysis.spectrum import effective_rank
-from ntkcore.analysis.storyline import Storyline, along_steps
-from ntkcore.analysis.tradeoff import KEPT, reported
 from ntkcore.figures.accuracy import along_time, kept_subsets
 from ntkcore.figures.along_index import shares_along_index
 from ntkcore.figures.along_steps import cosine_along_training, training_curves
@@ -103,13 +103,13 @@ def of_training(spec: specs.TwinSpec | specs.NetworkSpec, artifact: Artifact) ->
     a, name = _arrays(artifact), spec.group()
     found = {"Training loss": training_curves({name: (np.arange(len(a["loss"])), a["loss"])})}
     if len(a["cosine_steps"]):
-        found["Cosine along training"] = cosine_along_training({name: along_steps(a["cosine_steps"], [a["cosine"]])})
+        found["Cosine along training"] = cosine_along_training({name: mean_cosines(a["cosine_steps"], [a["cosine"]])})
     return found
 
 
 def of_transfer(spec: specs.TransferSpec, artifact: Artifact) -> Figures:
     source, name = specs.source_key(spec), spec.target.short_name()
-    line = Storyline({(name, 0, source): _arrays(artifact)})
+    line = TransferStatistics({(name, 0, source): _arrays(artifact)})
     panel = {name: {source: line.accuracy(name, source)}}
     return {"Accuracy along eps": accuracy_along_eps(np.array(spec.perturb.eps), panel, norm=spec.perturb.norm)}
 

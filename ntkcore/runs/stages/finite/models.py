@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import Field, model_validator
 
-from ntkcore.analysis.attacks import Predictor
+from ntkcore.analysis.attacks.attack import Predictor
 from ntkcore.analysis.predict import KernelPredictor, fit, fit_steps
 from ntkcore.data import DataSpec
 from ntkcore.runs.rates import Rates

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ntkcore.analysis.attacks import Attack
-from ntkcore.analysis.banks import Bank, bank_gradients
+from ntkcore.analysis.attacks.attack import Attack
+from ntkcore.analysis.features.bank_attacks import Bank, bank_gradients
 from ntkcore.analysis.predict import descent_weights
 from ntkcore.analysis.spectrum import projections
 from ntkcore.runs.rates import Rates

@@ -11,10 +11,10 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, Predictor, fgsm, pgd
-from ntkcore.analysis.balls import Norm, in_pixels
-from ntkcore.analysis.strongest import autoattack
-from ntkcore.analysis.transfer import perturb_along, sign_noise
+from ntkcore.analysis.attacks.attack import Attack, Predictor, fgsm, pgd
+from ntkcore.analysis.attacks.autoattack import autoattack
+from ntkcore.analysis.attacks.balls import Norm, in_pixels
+from ntkcore.analysis.attacks.transfer import perturb_along, sign_noise
 from ntkcore.data import DataSpec
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.finite.models import KernelModel, Noise

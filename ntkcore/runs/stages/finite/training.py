@@ -14,9 +14,9 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 
-from ntkcore.analysis.attacks import loss_gradient
+from ntkcore.analysis.attacks.attack import loss_gradient
+from ntkcore.analysis.attacks.transfer import gradient_cosine
 from ntkcore.analysis.predict import accuracy
-from ntkcore.analysis.transfer import gradient_cosine
 from ntkcore.architectures import ARCHITECTURES, Init, build
 from ntkcore.data import DataSpec, Task
 from ntkcore.kernels import input_map

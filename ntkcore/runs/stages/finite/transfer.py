@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from pydantic import model_validator
 
-from ntkcore.analysis.attacks import loss_gradient
-from ntkcore.analysis.transfer import gradient_cosine, judge
+from ntkcore.analysis.attacks.attack import loss_gradient
+from ntkcore.analysis.attacks.transfer import gradient_cosine, judge
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.finite.models import KernelModel
 from ntkcore.runs.stages.finite.perturb import PerturbSpec

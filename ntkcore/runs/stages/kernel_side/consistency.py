@@ -16,9 +16,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ntkcore.analysis.agreement import GROUPS, Agreement, agreement
-from ntkcore.analysis.consistency import match_features, vector_overlap
-from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.consistency.agreement import GROUPS, Agreement, agreement
+from ntkcore.analysis.consistency.similarity import match_features, vector_overlap
+from ntkcore.analysis.intervals import Band
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
 from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum

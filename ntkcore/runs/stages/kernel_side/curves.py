@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ntkcore.analysis.classes import classify
-from ntkcore.analysis.halves import halves
-from ntkcore.analysis.tradeoff import Judged, trade_offs
+from ntkcore.analysis.features.classes import classify
+from ntkcore.analysis.features.halves import halves
+from ntkcore.analysis.features.tradeoff import Judged, trade_offs
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.kernel_side.parts import parts_of, read_by_parts
 from ntkcore.runs.stages.kernel_side.sweep import SweepSpec, swept

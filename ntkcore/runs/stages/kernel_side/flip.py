@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, fgsm
-from ntkcore.analysis.flips import margin_along_eps
+from ntkcore.analysis.attacks.attack import Attack, fgsm
+from ntkcore.analysis.attacks.margin_path import margin_along_eps
 from ntkcore.analysis.predict import KernelPredictor
 from ntkcore.data.task import targets
 from ntkcore.errors import SpecError

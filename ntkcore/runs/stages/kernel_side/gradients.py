@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from ntkcore.analysis.consistency import feature_gradients
+from ntkcore.analysis.consistency.similarity import feature_gradients
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
 from ntkcore.runs.stages.kernel_side.parts import parts_of, read_by_parts

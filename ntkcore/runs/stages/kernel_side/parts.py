@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ntkcore import data
-from ntkcore.analysis.attacks import Attack
+from ntkcore.analysis.attacks.attack import Attack
 from ntkcore.analysis.predict import KernelPredictor, fit
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.errors import SpecError

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ntkcore.analysis.classes import classify
-from ntkcore.analysis.pictures import feature_pictures
+from ntkcore.analysis.features.classes import classify
+from ntkcore.analysis.features.pictures import feature_pictures
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.kernel_side.curves import Rule
 from ntkcore.runs.stages.kernel_side.parts import check_index, cost_of_passes, parts_of, read_by_parts

@@ -7,8 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, fgsm
-from ntkcore.analysis.eigenfeatures import majority_share
+from ntkcore.analysis.attacks.attack import Attack, fgsm
+from ntkcore.analysis.features.eigenfeatures import majority_share
 from ntkcore.analysis.predict import correct, margins
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.kernel_side.kernel import KernelSpec

@@ -7,9 +7,9 @@
 
 from typing import Any, ClassVar
 
-from ntkcore.analysis.attacks import Attack, fgsm
-from ntkcore.analysis.eigenfeatures import Sweep, eigenfeatures
-from ntkcore.analysis.label_test import Null
+from ntkcore.analysis.attacks.attack import Attack, fgsm
+from ntkcore.analysis.features.eigenfeatures import Sweep, eigenfeatures
+from ntkcore.analysis.features.label_test import Null
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
 from ntkcore.runs.stages.kernel_side.parts import parts_of, read_by_parts

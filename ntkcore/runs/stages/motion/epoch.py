@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack
+from ntkcore.analysis.attacks.attack import Attack
 from ntkcore.architectures import build
 from ntkcore.data import DataSpec
 from ntkcore.kernels import input_map

@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from ntkcore.analysis.attacks import Attack, fgsm, pgd
-from ntkcore.analysis.frozen import solve
+from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
+from ntkcore.analysis.tangent import fit_tangent
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.motion.epoch import EpochSpec, anchor_of, load_checkpoint
 from ntkcore.runs.stages.motion.score import judged
@@ -36,7 +36,7 @@ class FrozenSpec(StageSpec):
         data = self.checkpoint.data
         task = context.task(data)
         n = min(self.n, task.n)
-        solved = solve(net, context.put(task.x_train[:n]), context.put(task.y_train[:n]), self.ridge)
+        solved = fit_tangent(net, context.put(task.x_train[:n]), context.put(task.y_train[:n]), self.ridge)
         attacks = {"fgsm": self.fgsm, "pgd": self.pgd}
         return judged(solved, data, attacks, self.n_test, min(n, FITTED), context, (0.6, 1.0))
 

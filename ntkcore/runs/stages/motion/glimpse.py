@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from ntkcore.analysis.evolution import look
-from ntkcore.analysis.frozen import along
+from ntkcore.analysis.evolution.motion import look
+from ntkcore.analysis.tangent import tangent_predictor
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.motion.epoch import EpochSpec, anchor_of, load_checkpoint
 from ntkcore.runs.stages.motion.tangent import TangentSpec
@@ -43,7 +43,7 @@ class GlimpseSpec(StageSpec):
         own = int(task.labels_test[self.index]) if task.y_train.shape[1] > 1 else 0
         gradients, outputs = [], []
         for i in range(features):
-            feature = along(net, x, context.put(s.vectors[:, i].reshape(n, -1) / s.values[i]))
+            feature = tangent_predictor(net, x, context.put(s.vectors[:, i].reshape(n, -1) / s.values[i]))
             z = image.clone().requires_grad_()
             with torch.enable_grad():
                 out = feature(z)

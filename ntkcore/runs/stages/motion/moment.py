@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ntkcore.analysis.evolution import Look, centred_alignment, class_specialisation, inner_products, look
+from ntkcore.analysis.evolution.motion import Look, centred_alignment, class_specialisation, inner_products, look
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.motion.epoch import EpochSpec
 from ntkcore.runs.stages.motion.tangent import TangentSpec

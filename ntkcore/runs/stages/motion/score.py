@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, Predictor, fgsm, pgd
+from ntkcore.analysis.attacks.attack import Attack, Predictor, fgsm, pgd
 from ntkcore.data import DataSpec
 from ntkcore.kernels.blocks import slices
 from ntkcore.runs.rates import Rates

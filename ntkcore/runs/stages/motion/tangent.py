@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from ntkcore.analysis.attacks import Attack
+from ntkcore.analysis.attacks.attack import Attack
 from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.empirical import empirical_ntk
 from ntkcore.runs.rates import Rates

@@ -21,18 +21,16 @@ import torch
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK, classify, falling
-from ntkcore.analysis.eigenfeatures import Selection, Sweep, chosen_features
-from ntkcore.analysis.pictures import pair_gradients
-from ntkcore.analysis.resampling import Band
-from ntkcore.analysis.spectrum import Spectrum, train_spectrum
+from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK, classify, falling
+from ntkcore.analysis.features.eigenfeatures import Selection, Sweep, chosen_features
+from ntkcore.analysis.features.pictures import pair_gradients
+from ntkcore.analysis.intervals import Band
+from ntkcore.analysis.spectrum import CONSTANT, Spectrum, centred_kernel, train_spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import prepared, untiled
 from ntkcore.kernels.protocols import DifferentiatingKernel, KernelFunction, Progress
 from ntkcore.modes import plain
 from ntkcore.validation import shown
-
-CONSTANT = 1e-12  # a centred kernel this much smaller than the kernel itself is rounding noise
 
 
 def name_pairs(names: Sequence[str]) -> list[tuple[str, int, int]]:
@@ -79,7 +77,7 @@ def _unit(K: Tensor, centred: bool) -> Tensor:
     if not torch.isfinite(size) or size == 0:
         raise SpecError("A kernel is zero or has entries that are not finite. Check W_std, b_std and the images.")
     if centred:
-        K = K - K.mean(0) - K.mean(1, keepdim=True) + K.mean()  # H K H
+        K = centred_kernel(K)
         if K.norm() <= CONSTANT * size:
             raise SpecError("A kernel gives every pair of images the same value, so nothing is left of it centred.")
     return K.flatten() / K.norm()
@@ -216,7 +214,7 @@ class FeatureCount:
     """How many features of each class one architecture has, and how many among its ``top`` largest eigenvalues.
 
     spearman: rank correlation of eigenvalue index and share kept among its useful features, a Band of one number
-    (``ntkcore.analysis.classes.falling``).
+    (``features.classes.falling``).
     """
 
     robust: int

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ntkcore import checks
-from ntkcore.analysis.attacks import Predictor
-from ntkcore.analysis.balls import Norm
+from ntkcore.analysis.attacks.attack import Predictor
+from ntkcore.analysis.attacks.balls import Norm
 from ntkcore.errors import optional
 from ntkcore.modes import plain
 

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.attacks import MAKERS, Attack, loss_gradient
+from ntkcore.analysis.attacks.attack import MAKERS, Attack, loss_gradient
+from ntkcore.analysis.features.bank import Bank
+from ntkcore.analysis.features.bank_fgsm import sweep_by_signs
 from ntkcore.analysis.predict import correct, margins
-from ntkcore.analysis.predictor_bank import Bank
-from ntkcore.analysis.sign_sweeps import sweep_by_signs
 from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import prepared, untiled
@@ -49,7 +49,7 @@ class BankSweep:
     zero_gradient: Tensor
 
 
-def swept(
+def checked_arguments(
     kernel: KernelFunction,
     x: Tensor,
     y: Tensor,
@@ -92,8 +92,8 @@ def attack_bank(
     """Attack every predictor of the bank at every test image, each with its own perturbation.
 
     x_train [n, C, H, W], x_test [m, C, H, W], y_test [m, c]; K_test: ``kernel(x_test, x_train)`` [m, n] float64 if
-    at hand. progress counts test images. Trusts its arguments, which ``swept`` checks. Raises SpecError for a kernel
-    that is not finite, of which no prediction is right or wrong.
+    at hand. progress counts test images. Trusts what ``checked_arguments`` has checked. Raises SpecError for a
+    kernel that is not finite, of which no prediction is right or wrong.
     """
     outputs = bank.weights.shape[-1] if bank.readout is None else bank.readout.shape[-1]
     exact_x = x_train.double()
@@ -115,9 +115,9 @@ def attack_bank(
     arguments = (inner, right_before, x_test, y_test, attack, tolerance, progress)
     found = sweep_by_signs(kernel, train, single, *arguments)
     if found is not None:
-        _decide(kernel, exact_x, bank, y_test, found.doubtful, found.right_after)
+        _decide_in_double(kernel, exact_x, bank, y_test, found.doubtful, found.right_after)
         return BankSweep(right_before, found.right_after, found.stuck)
-    together = _Together(kernel, train, single)
+    together = _BankPredictor(kernel, train, single)
     for i in range(len(x_test)):
         if progress is not None:
             progress(i, len(x_test), "attacking test images")
@@ -135,13 +135,13 @@ def attack_bank(
         right_after[i, right] = correct(attacked, y)
         open_ = (~(margins(attacked, y).abs() >= tolerance[right])).nonzero().squeeze(1)  # not a number: open
         doubtful = [(torch.full_like(open_, i), right[open_], z[open_])] if len(open_) else []
-        _decide(kernel, exact_x, bank, y_test, doubtful, right_after)
+        _decide_in_double(kernel, exact_x, bank, y_test, doubtful, right_after)
     if progress is not None:
         progress(len(x_test), len(x_test), "attacking test images")
     return BankSweep(right_before, right_after, stuck)
 
 
-def _decide(
+def _decide_in_double(
     kernel: KernelFunction, x: Tensor, bank: Bank, y_test: Tensor, doubtful: list[tuple[Tensor, ...]], verdicts: Tensor
 ) -> None:
     """In double precision, what single precision left open."""
@@ -200,7 +200,7 @@ def bank_gradients(
 
     Arguments as in ``attack_bank``; the kernel must know its gradient (``pair_gradients``).
     """
-    together = _Together(kernel, prepared(kernel, x_train.float()), bank.to(torch.float32))
+    together = _BankPredictor(kernel, prepared(kernel, x_train.float()), bank.to(torch.float32))
     gradients = []
     for i in range(len(x_test)):
         if progress is not None:
@@ -212,7 +212,7 @@ def bank_gradients(
 
 
 @dataclass(frozen=True, eq=False)
-class _Together:
+class _BankPredictor:
     """A bank as one predictor of B images, image b going to predictor b, and its value and gradient at one image."""
 
     kernel: KernelFunction

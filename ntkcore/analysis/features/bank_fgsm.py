@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ntkcore.analysis.attacks import Attack, loss
-from ntkcore.analysis.expansion import Expansion, SignSteps
+from ntkcore.analysis.attacks.attack import Attack, loss
+from ntkcore.analysis.features.bank import Bank
+from ntkcore.analysis.features.fgsm_expansion import Expansion, SignSteps
 from ntkcore.analysis.predict import correct, margins
-from ntkcore.analysis.predictor_bank import Bank
 from ntkcore.kernels.blocks import KernelFunction, Progress, slices
 from ntkcore.kernels.infinite.prepared import Prepared
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.attacks import PREDICTOR, Attack, Predictor, loss_gradient, scalable
+from ntkcore.analysis.attacks.attack import PREDICTOR, Attack, Predictor, loss_gradient, scalable
 from ntkcore.analysis.predict import correct
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import Progress, slices

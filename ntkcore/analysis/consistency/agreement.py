@@ -1,8 +1,8 @@
 """How far kernels of the same images agree, how sure that is, and what images paired at random would give.
 
-Two numbers for each pair of kernels, from ``ntkcore.analysis.consistency``: their alignment, and the overlap of their k
+Two numbers for each pair of kernels, from ``similarity``: their alignment, and the overlap of their k
 leading eigenspaces. Both are statistics of n training images. Their intervals come from leaving out a tenth of the
-images at a time (``resampling.jackknife``). What they are compared with: the same kernels, the images of one of them in
+images at a time (``intervals.jackknife``). What they are compared with: the same kernels, the images of one of them in
 random order. That keeps what all images have in common, which is most of a kernel that is not centred and nearly all of
 its first eigenvector, so that neither counts as agreement::
 
@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.consistency import Match, alignment_matrix, name_pairs, subspace_overlap
-from ntkcore.analysis.resampling import Band, jackknife, mean_band
-from ntkcore.analysis.spectrum import spectrum
-from ntkcore.analysis.tradeoff import counts
+from ntkcore.analysis.consistency.similarity import Match, alignment_matrix, name_pairs, subspace_overlap
+from ntkcore.analysis.features.tradeoff import counts
+from ntkcore.analysis.intervals import Band, jackknife, mean_band
+from ntkcore.analysis.spectrum import centred_kernel, spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.modes import plain
@@ -141,7 +141,7 @@ def chance_alignment(kernels: Sequence[Tensor], centred: bool) -> np.ndarray:
 def _trace_and_sum(K: Tensor, centred: bool) -> tuple[float, float]:
     """Of a kernel, centred or not, scaled to norm 1."""
     if centred:
-        K = K - K.mean(0) - K.mean(1, keepdim=True) + K.mean()
+        K = centred_kernel(K)
     size = K.norm()
     return float(K.trace() / size), 0.0 if centred else float(K.sum() / size)
 

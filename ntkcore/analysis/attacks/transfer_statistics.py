@@ -2,7 +2,7 @@
 
 Transfers come as they are ready; a group of nets (a width, an architecture) has as many seeds as are there::
 
-    line = Storyline({("width 512", 0, "kernel_fgsm"): arrays, ...})     # arrays of the transfer stage
+    line = TransferStatistics({("width 512", 0, "kernel_fgsm"): arrays, ...})     # arrays of the transfer stage
     line.accuracy("width 512", "kernel_fgsm")                            # Band of [E]
     line.recovered("width 512", "kernel_fgsm", at=3)                     # Band of one number: of white-box FGSM's drop
     line.recovered_along((32, 512), at=3).rise                           # how much more the widest net gives away
@@ -14,15 +14,14 @@ from functools import cache
 
 import numpy as np
 
-from ntkcore.analysis.resampling import Band, Resampling
+from ntkcore.analysis.intervals import UNKNOWN, Band, Resampling
 
 Key = tuple[str, int, str]  # group, seed, source
-NOTHING = Band(*(np.full(1, np.nan),) * 3)
-KEPT = ("clean", "accuracy", "recovered", "more", "drop", "worst", "noise_cost", "_against_white", "_cosine")
+COMPUTED_ONCE = ("clean", "accuracy", "recovered", "more", "drop", "worst", "noise_cost", "_against_white", "_cosine")
 
 
 @dataclass(frozen=True, eq=False)
-class Along:
+class AlongWidth:
     """A quantity along the width: widths [W], ascending; its band [W], nan where it is not known; rise: its last known
     value minus its first, a Band of one number whose two ends are drawn on the same resamples of the test points."""
 
@@ -31,16 +30,16 @@ class Along:
     rise: Band
 
 
-class Storyline:
-    """The transfers that are there. Intervals: 95 % over test points and seeds (``ntkcore.analysis.resampling``).
+class TransferStatistics:
+    """The transfers that are there. Intervals: 95 % over test points and seeds (``ntkcore.analysis.intervals``).
 
-    The answers of the methods named in KEPT are computed once.
+    The answers of the methods named in COMPUTED_ONCE are computed once.
     """
 
     def __init__(self, transfers: Mapping[Key, Mapping[str, np.ndarray]]):
         self._transfers = transfers
         self._draws: dict[tuple[int, int, int], Resampling] = {}
-        for name in KEPT:
+        for name in COMPUTED_ONCE:
             setattr(self, name, cache(getattr(self, name)))
 
     @property
@@ -65,17 +64,17 @@ class Storyline:
         """Accuracy on clean images, one number."""
         nets = {seed: arrays["right_before"] for (other, seed, _), arrays in self._transfers.items() if other == group}
         if not nets:
-            return NOTHING
+            return UNKNOWN
         before = np.stack([np.asarray(nets[seed]) for seed in sorted(nets)])
-        draw = self._draw(group, before)
+        draw = self._resampling(group, before)
         return draw.band_of_shares(draw.mean(before)[:, None])
 
     def accuracy(self, group: str, source: str) -> Band | None:
         """Accuracy under the source at every radius, [E]; None when it is not there."""
-        after = self._stack(group, source, "right_after")
+        after = self._over_seeds(group, source, "right_after")
         if after is None:
             return None
-        draw = self._draw(group, after)
+        draw = self._resampling(group, after)
         return draw.band_of_shares(draw.mean(after))
 
     def recovered(self, group: str, source: str, at: int) -> Band:
@@ -88,23 +87,23 @@ class Storyline:
 
     def rate(self, group: str, source: str, at: int) -> Band:
         """Share of the images right before that the source turns wrong, at radius number ``at``."""
-        after = self._stack(group, source, "right_after")
+        after = self._over_seeds(group, source, "right_after")
         if after is None:
-            return NOTHING
-        draw = self._draw(group, after)
-        return draw.band_of_shares(draw.rate(self._stack(group, source, "right_before"), after[:, [at]]))
+            return UNKNOWN
+        draw = self._resampling(group, after)
+        return draw.band_of_shares(draw.rate(self._over_seeds(group, source, "right_before"), after[:, [at]]))
 
     def cosine(self, group: str, source: str = "kernel_fgsm") -> Band:
         """Mean cosine of the loss gradients of source and target at the clean images, one number."""
         return _band(self._cosine(group, source))
 
-    def recovered_along(self, widths: Sequence[int], at: int, source: str = "kernel_fgsm") -> Along:
+    def recovered_along(self, widths: Sequence[int], at: int, source: str = "kernel_fgsm") -> AlongWidth:
         """``recovered`` along the width, of the groups "width 32" and so on, at radius number ``at``."""
         groups = {width: f"width {width}" for width in sorted(widths)}
         draws = {width: self._against_white(group, source, at, "recovered") for width, group in groups.items()}
         return _along(draws, [self.recovered(group, source, at) for group in groups.values()])
 
-    def cosine_along(self, widths: Sequence[int], source: str = "kernel_fgsm") -> Along:
+    def cosine_along(self, widths: Sequence[int], source: str = "kernel_fgsm") -> AlongWidth:
         """``cosine`` along the width, of the groups "width 32" and so on."""
         draws = {width: self._cosine(f"width {width}", source) for width in sorted(widths)}
         return _along(draws, [_band(drawn) for drawn in draws.values()])
@@ -113,17 +112,17 @@ class Storyline:
         """Accuracy that one source takes more than another, of the seeds that have both, at radius number ``at``."""
         seeds = self._seeds(group, strong, weak)
         if not seeds:
-            return NOTHING
-        left, less = (self._stack(group, source, "right_after", seeds)[:, [at]] for source in (weak, strong))
-        draw = self._draw(group, left)
+            return UNKNOWN
+        left, less = (self._over_seeds(group, source, "right_after", seeds)[:, [at]] for source in (weak, strong))
+        draw = self._resampling(group, left)
         return draw.band_of_shares(draw.mean(left) - draw.mean(less), ends=(-1, 1))
 
     def drop(self, group: str, source: str, at: int) -> Band:
         """Accuracy that a source takes of a group's nets, at radius number ``at``."""
-        after = self._stack(group, source, "right_after")
+        after = self._over_seeds(group, source, "right_after")
         if after is None:
-            return NOTHING
-        draw, before = self._draw(group, after), self._stack(group, source, "right_before")
+            return UNKNOWN
+        draw, before = self._resampling(group, after), self._over_seeds(group, source, "right_before")
         return draw.band_of_shares(draw.mean(before)[:, None] - draw.mean(after[:, [at]]), ends=(-1, 1))
 
     def worst(self, group: str, at: int) -> Band:
@@ -131,21 +130,21 @@ class Storyline:
         sources = [source for source in self.sources(group) if source != "noise"]
         seeds = self._seeds(group, *sources) if sources else []
         if not seeds:
-            return NOTHING
-        right = [self._stack(group, source, "right_after", seeds)[:, [at]] for source in sources]
+            return UNKNOWN
+        right = [self._over_seeds(group, source, "right_after", seeds)[:, [at]] for source in sources]
         left = np.logical_and.reduce(right)
-        draw = self._draw(group, left)
+        draw = self._resampling(group, left)
         return draw.band_of_shares(draw.mean(left))
 
     def noise_cost(self, at: int) -> Band:
         """Accuracy that random signs take of the group that they hit hardest, at radius number ``at``."""
         costs = []
         for group in self.groups:
-            after = self._stack(group, "noise", "right_after")
+            after = self._over_seeds(group, "noise", "right_after")
             if after is not None:
-                draw, before = self._draw(group, after), self._stack(group, "noise", "right_before")
+                draw, before = self._resampling(group, after), self._over_seeds(group, "noise", "right_before")
                 costs.append(draw.mean(before)[:, None] - draw.mean(after[:, [at]]))
-        return draw.band_of_shares(np.max(costs, axis=0), ends=(-1, 1)) if costs else NOTHING
+        return draw.band_of_shares(np.max(costs, axis=0), ends=(-1, 1)) if costs else UNKNOWN
 
     def zero_share(self, source: str = "kernel_fgsm") -> float:
         """Share of (net, image) pairs at which the source's gradient is exactly zero."""
@@ -156,10 +155,10 @@ class Storyline:
         """The band of ``_against_white``; alike in all draws, it reaches as far as none of all images can."""
         drawn = self._against_white(group, source, at, kind)
         if drawn is None:
-            return NOTHING
+            return UNKNOWN
         taken = self.clean(group).mean[0] - self.accuracy(group, "white_fgsm").mean[at]
         unit = 1 / taken if taken > 0 else np.nan
-        draw = self._draw(group, self._stack(group, source, "right_before"))
+        draw = self._resampling(group, self._over_seeds(group, source, "right_before"))
         return draw.band_of_shares(drawn, unit, (-np.inf, np.inf))
 
     def _against_white(self, group: str, source: str, at: int, kind: str) -> np.ndarray | None:
@@ -167,9 +166,9 @@ class Storyline:
         seeds = self._seeds(group, source, "white_fgsm")
         if not seeds:
             return None
-        before, after = (self._stack(group, source, name, seeds) for name in ("right_before", "right_after"))
-        white = self._stack(group, "white_fgsm", "right_after", seeds)
-        draw = self._draw(group, before)
+        before, after = (self._over_seeds(group, source, name, seeds) for name in ("right_before", "right_after"))
+        white = self._over_seeds(group, "white_fgsm", "right_after", seeds)
+        draw = self._resampling(group, before)
         after, white = after[:, [at]], white[:, [at]]
         if kind == "recovered":
             return draw.recovered(before, after, white)
@@ -177,21 +176,21 @@ class Storyline:
 
     def _cosine(self, group: str, source: str) -> np.ndarray | None:
         """Draws [D, 1] of the mean cosine; None when there is none."""
-        cosine = self._stack(group, source, "cosine")
-        return None if cosine is None else self._draw(group, cosine).mean(cosine)[:, None]
+        cosine = self._over_seeds(group, source, "cosine")
+        return None if cosine is None else self._resampling(group, cosine).mean(cosine)[:, None]
 
     def _seeds(self, group: str, *sources: str) -> list[int]:
         """Seeds for which all these sources are there."""
         there = [{seed for other, seed, name in self._transfers if (other, name) == (group, s)} for s in sources]
         return sorted(set.intersection(*there))
 
-    def _stack(self, group: str, source: str, name: str, seeds: list[int] | None = None) -> np.ndarray | None:
+    def _over_seeds(self, group: str, source: str, name: str, seeds: list[int] | None = None) -> np.ndarray | None:
         """One array of every seed, [S, ...]; None when there is none."""
         seeds = self._seeds(group, source) if seeds is None else seeds
         found = [self._transfers[group, seed, source] for seed in seeds]
         return np.stack([np.asarray(arrays[name]) for arrays in found]) if found and name in found[0] else None
 
-    def _draw(self, group: str, values: np.ndarray) -> Resampling:
+    def _resampling(self, group: str, values: np.ndarray) -> Resampling:
         """Resamples for values [S, ..., m] of a group: its points are those of every other, its seeds are its own."""
         shape = (values.shape[-1], len(values), self.groups.index(group))
         if shape not in self._draws:
@@ -200,14 +199,14 @@ class Storyline:
         return self._draws[shape]
 
 
-def along_steps(steps: np.ndarray, cosines: list[np.ndarray]) -> tuple[np.ndarray, Band]:
+def mean_cosines(steps: np.ndarray, cosines: list[np.ndarray]) -> tuple[np.ndarray, Band]:
     """Mean cosine along training: cosines, one [P, m] a seed -> (steps [P], Band of [P])."""
     stacked = np.stack([np.asarray(c) for c in cosines])
     draw = Resampling(stacked.shape[-1], len(stacked))
     return np.asarray(steps), draw.band(draw.mean(stacked))
 
 
-def means_apart(one: np.ndarray, other: np.ndarray) -> tuple[Band, Band, Band]:
+def difference_of_means(one: np.ndarray, other: np.ndarray) -> tuple[Band, Band, Band]:
     """Means of one net and of another, [S, m] and [S', m] on the same test points, and one minus other: three Bands.
 
     nan counts as absent.
@@ -220,13 +219,13 @@ def means_apart(one: np.ndarray, other: np.ndarray) -> tuple[Band, Band, Band]:
 
 
 def _band(drawn: np.ndarray | None) -> Band:
-    return NOTHING if drawn is None else Resampling.band(drawn)
+    return UNKNOWN if drawn is None else Resampling.band(drawn)
 
 
-def _along(draws: Mapping[int, np.ndarray | None], bands: Sequence[Band]) -> Along:
+def _along(draws: Mapping[int, np.ndarray | None], bands: Sequence[Band]) -> AlongWidth:
     """From draws by width, ascending, and their bands."""
     widths = list(draws)
     band = Band(*(np.concatenate([getattr(b, name) for b in bands]) for name in ("mean", "low", "high")))
     known = [width for width, there in zip(widths, band.known, strict=True) if there]
-    rise = _band(draws[known[-1]] - draws[known[0]]) if len(known) > 1 else NOTHING
-    return Along(np.array(widths), band, rise)
+    rise = _band(draws[known[-1]] - draws[known[0]]) if len(known) > 1 else UNKNOWN
+    return AlongWidth(np.array(widths), band, rise)

@@ -1,7 +1,7 @@
 """Runs of several regimes and seeds along their epochs, put together from what each epoch has left.
 
 Epochs that are not there yet are nan, so that curves can be drawn while the nets train. Bands reach from the lowest to
-the highest seed; what is compared by sentences (``ntkcore.analysis.seeds``) is a number a seed, [S]::
+the highest seed; what is compared by sentences (``seed_tests``) is a number a seed, [S]::
 
     history = Histories(found, epochs=15, looks=(0, 1, ..., 15), regimes=("standard", "fgsm"), seeds=3)
     history.accuracy("fgsm", "test", "pgd")            # Band of [16]
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ntkcore.analysis.evolution import (
+from ntkcore.analysis.evolution.motion import (
     Concentration,
     Motion,
     concentration,
@@ -26,7 +26,7 @@ from ntkcore.analysis.evolution import (
     top_mass,
     top_share,
 )
-from ntkcore.analysis.resampling import Band
+from ntkcore.analysis.intervals import Band
 
 PARTS = {"whole kernel": 0, "top": 1, "bottom": 2}  # columns of the inner products
 Key = tuple[str, int, int, str]  # regime, seed, epoch, "score" or "moment"

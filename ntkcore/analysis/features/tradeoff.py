@@ -1,7 +1,7 @@
 """The robustness-accuracy trade-off: keep only some eigenfeatures, or stop training early, and attack again.
 
 Each point of a curve is a predictor of its own, ``sum over i in S of f^(i)`` or ``f_t``, attacked with its own
-perturbation (Tsilivis & Kempe 2022, section 4). All points share the kernel's gradient (``ntkcore.analysis.banks``).
+perturbation (Tsilivis & Kempe 2022, section 4). All points share the kernel's gradient (``bank_attacks``).
 The verdicts of every image are kept, so that what was picked on some images can be reported on others::
 
     kept = kept_features(kernel, s, x, y, x_test, y_test, attack, classes)
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.attacks import Attack
-from ntkcore.analysis.banks import Bank, attack_bank, swept
-from ntkcore.analysis.classes import BRITTLE, CLASSES, ROBUST
-from ntkcore.analysis.eigenfeatures import subset_weights
+from ntkcore.analysis.attacks.attack import Attack
+from ntkcore.analysis.features.bank_attacks import Bank, attack_bank, checked_arguments
+from ntkcore.analysis.features.classes import BRITTLE, CLASSES, ROBUST
+from ntkcore.analysis.features.eigenfeatures import subset_weights
+from ntkcore.analysis.intervals import Band, share_band
 from ntkcore.analysis.predict import inverse_weights
-from ntkcore.analysis.resampling import Band, share_band
 from ntkcore.analysis.spectrum import Spectrum, projections
 from ntkcore.kernels.blocks import KernelFunction, Progress
 from ntkcore.modes import plain
@@ -59,7 +59,7 @@ Predictors = tuple[np.ndarray, list[Tensor]]  # k [P], and the dual weights [n, 
 
 
 def reported(judged: Mapping[str, Judged], first: np.ndarray) -> dict[str, Curve]:
-    """Curves on the images that chose nothing, those outside of ``first`` [m] bool (``ntkcore.analysis.halves``).
+    """Curves on the images that chose nothing, those outside of ``first`` [m] bool (``halves``).
 
     Where there are none, on all images, without the kinds that were CHOSEN on them.
     """
@@ -87,7 +87,7 @@ def kept_features(
     features of the kind. Images in [0, 1]; labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others, and for
     classes that are not such.
     """
-    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
+    x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     classes = checks.codes(classes, s.rank, CLASSES, "classes")
     return _judged(kernel, x, _kept(s, y, classes), x_test, y_test, attack, K_test, progress)
 
@@ -111,7 +111,7 @@ def along_time(
     At the first of them ``f_t`` is ``t K(x, X) Y`` to within a thousandth: any earlier time gives the same answers.
     Images and labels as in ``kept_features``.
     """
-    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
+    x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     ridge, points = checks.number(ridge, "ridge", 0), checks.whole(points, "points", 2, 10_000)
     plan = {"time": _times(s, y, ridge, points)}
     return _judged(kernel, x, plan, x_test, y_test, attack, K_test, progress)["time"]
@@ -133,7 +133,7 @@ def band_sums(
 
     Images and labels as in ``kept_features``.
     """
-    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
+    x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     return _judged(kernel, x, {"bands": _bands(s, y)}, x_test, y_test, attack, K_test, progress)["bands"]
 
 
@@ -151,7 +151,7 @@ def trade_offs(
     progress: Progress | None = None,
 ) -> dict[str, Judged]:
     """``kept_features``, with ``along_time`` as "time" and ``band_sums`` as "bands": in one pass over the images."""
-    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
+    x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     classes = checks.codes(classes, s.rank, CLASSES, "classes")
     plan = {**_kept(s, y, classes), "time": _times(s, y), "bands": _bands(s, y)}
     return _judged(kernel, x, plan, x_test, y_test, attack, K_test, progress)

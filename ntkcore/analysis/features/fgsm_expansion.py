@@ -34,7 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ntkcore.analysis import sign_loops
+from ntkcore.analysis.features import fgsm_loops
 from ntkcore.kernels.blocks import KernelFunction, slices, untiled
 from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.kernels.infinite.cpu import dense, integers
@@ -185,24 +185,24 @@ class Expansion:
                 mixes, lost = self._mixes(first, int(b.max()) + 1)
                 which, shares, factors = b - first, self.shares[i], self.rest / d
                 open_ = (weights, b, factors, i, shares, which, lost, self.along)
-                each(lambda part: sign_loops.along_directions(*open_, part, seen))
+                each(lambda part: fgsm_loops.along_directions(*open_, part, seen))
                 unknown = SAFE * np.linalg.norm(seen[:, -PROBES:].astype(np.float64), axis=1)
                 seen = np.ascontiguousarray(seen[:, :-PROBES])
             else:
                 scaled, gradients = self._room("scaled", count), self._room("gradients", count)
                 factors = self.around[2] / d
-                each(lambda part: sign_loops.chosen(weights, b, factors, i, part, scaled))
+                each(lambda part: fgsm_loops.chosen(weights, b, factors, i, part, scaled))
                 np.matmul(scaled[:, :n], self.train, out=gradients)
                 unknown, mixes = np.zeros(count), np.empty((0, 0, 0), np.float32)
                 which, shares = np.zeros(count, np.int64), np.empty((count, 0), np.float32)
                 seen = np.empty((0, 0), np.float32)
             images = (self.pixels, self.u, scale, i, gradients, not rough, seen, self.across, self.directions)
             follow = (mixes, which, shares, tilts, ways, np.float32(eps))
-            each(lambda part: sign_loops.sign_steps(*images, *follow, part, c, sums, steered))
+            each(lambda part: fgsm_loops.sign_steps(*images, *follow, part, c, sums, steered))
             after = self.squares[i] + (2 * sums[:, 1] + sums[:, 2]) / d
             roots = dense.roots_of_squares(self.kernel.net, torch.from_numpy(after).float())
             moved = (self.around, i, steered, self.reach, roots, self.roots, weights, b)
-            each(lambda part: sign_loops.remainders(net, *moved, part, ntk, c, rest))
+            each(lambda part: fgsm_loops.remainders(net, *moved, part, ntk, c, rest))
         change = sums[:, 0] + rest[:, 0] - tilts * sums[:, 1]
         missed = np.sqrt(np.maximum(sums[:, 2] - (steered.astype(np.float64) ** 2).sum(1), 1e-6 * sums[:, 2]))
         bound = SLACK * self.missed / d * np.sqrt(rest[:, 1]) * missed

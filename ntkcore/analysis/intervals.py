@@ -1,4 +1,4 @@
-"""How far a number would move with other test points and other seeds: the bootstrap over both.
+"""Confidence intervals: the bootstrap over test points and seeds, Wilson's of shares, Student's, the jackknife.
 
 Test points are shared by all seeds of a net, so the two are drawn independently: points with replacement (the same
 draw for every mask), then seeds with replacement (Efron & Tibshirani 1993; two-way as in Owen 2007). Of so few seeds
@@ -39,6 +39,9 @@ class Band:
     def one(self, at: int) -> "Band":
         """The value at a place, a Band of one number."""
         return Band(*(np.asarray(values)[[at]] for values in (self.mean, self.low, self.high)))
+
+
+UNKNOWN = Band(*(np.full(1, np.nan),) * 3)  # one number that is not known
 
 
 class Resampling:

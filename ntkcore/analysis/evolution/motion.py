@@ -22,8 +22,7 @@ import torch
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.consistency import CONSTANT
-from ntkcore.analysis.spectrum import effective_rank, spectrum, top_mass
+from ntkcore.analysis.spectrum import CONSTANT, centred_kernel, effective_rank, spectrum, top_mass
 from ntkcore.errors import DataError
 
 TOP = 20
@@ -258,6 +257,6 @@ def class_specialisation(theta: Tensor, y: Tensor) -> Tensor:
 def _centred(K: Tensor) -> tuple[Tensor, Tensor]:
     """``HKH`` and its norm, NaN when that is rounding."""
     K = K.detach().double()
-    centred = K - K.mean(0) - K.mean(1, keepdim=True) + K.mean()
+    centred = centred_kernel(K)
     size = centred.norm()
     return centred, torch.where(size > CONSTANT * K.norm(), size, torch.nan)

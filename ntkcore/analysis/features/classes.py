@@ -1,7 +1,7 @@
 """Classes of eigenfeatures: which are useful, and how much of that survives an attack.
 
 Useful: the answers know the test labels, by an exact test of each feature and a false discovery rate over all of them
-(``ntkcore.analysis.label_test``). Of its right answers a useful feature keeps the share gamma / rho under the attack:
+(``label_test``). Of its right answers a useful feature keeps the share gamma / rho under the attack:
 *robust* at least ``keep``; *brittle* at most BRITTLE_KEEPS, the useful non-robust features of the paper (gamma about 0;
 Tsilivis & Kempe 2022, section 4); *in between* the rest. All others are *weak alone*: one by one they cannot be told
 from guessing, together they carry most of an attack::
@@ -16,16 +16,15 @@ import numpy as np
 import scipy
 
 from ntkcore import checks
-from ntkcore.analysis.eigenfeatures import Sweep
-from ntkcore.analysis.halves import halves
-from ntkcore.analysis.label_test import useful
-from ntkcore.analysis.resampling import Band, Resampling
+from ntkcore.analysis.features.eigenfeatures import Sweep
+from ntkcore.analysis.features.halves import halves
+from ntkcore.analysis.features.label_test import useful
+from ntkcore.analysis.intervals import UNKNOWN, Band, Resampling
 
 WEAK, BRITTLE, BETWEEN, ROBUST = 0, 1, 2, 3
 CLASSES = (WEAK, BRITTLE, BETWEEN, ROBUST)
 WORDS = ("weak alone", "brittle", "in between", "robust")  # by their codes
 BRITTLE_KEEPS = 0.05
-NOTHING = Band(*(np.full(1, np.nan),) * 3)
 FEWEST = 5  # useful features, below which nothing is said of an order among them
 
 
@@ -57,12 +56,12 @@ def falling(sweep: Sweep, fdr: float = 0.05) -> Falling:
     """Spearman's correlation of index and share kept among useful features; 95 % interval over test images.
 
     Useful features are picked on the first half of the test images, their shares are those of the second
-    (``ntkcore.analysis.halves``).
+    (``halves``).
     """
     first = halves(sweep.labels.cpu().numpy())
     index = np.flatnonzero(useful(sweep.part(first).p_values, checks.number(fdr, "fdr", above=0, below=1)))
     if len(index) < FEWEST or first.all():
-        return Falling(index, np.full(len(index), np.nan), NOTHING)
+        return Falling(index, np.full(len(index), np.nan), UNKNOWN)
     second = sweep.part(~first)
     before, after = (right.cpu().numpy()[None, :, index] for right in (second.right_before, second.right_after))
     draw = Resampling(second.m, 1)

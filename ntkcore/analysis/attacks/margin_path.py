@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.attacks import PREDICTOR, Attack, Predictor, scalable
+from ntkcore.analysis.attacks.attack import PREDICTOR, Attack, Predictor, scalable
 from ntkcore.analysis.predict import margins
 from ntkcore.errors import SpecError
 from ntkcore.modes import plain

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.balls import BALLS, Norm, in_pixels
+from ntkcore.analysis.attacks.balls import BALLS, Norm, in_pixels
 from ntkcore.analysis.predict import correct
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.modes import plain
@@ -100,7 +100,7 @@ class Attack(Spec):
 
         f: x [m, C, H, W] -> [m, c], differentiable. Pixels that rounding put outside are set to the border.
         first: a cheaper predictor with the same value and gradient as f at x, used for the first step when the
-        attack starts at x itself (the shared-gradient trick of ``ntkcore.analysis.eigenfeatures``).
+        attack starts at x itself (the shared-gradient trick of ``ntkcore.analysis.features``).
         Success is judged again outside the loop, on f itself, after checking the ball and the range. Raises SpecError
         for images or labels that are not such, and for outputs that do not fit the labels or are not finite.
         """

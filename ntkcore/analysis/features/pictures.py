@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.attacks import Attack, loss
-from ntkcore.analysis.banks import swept
-from ntkcore.analysis.classes import BETWEEN, BRITTLE, ROBUST, WEAK
-from ntkcore.analysis.eigenfeatures import Selection, chosen_features, feature_bank
+from ntkcore.analysis.attacks.attack import Attack, loss
+from ntkcore.analysis.features.bank_attacks import checked_arguments
+from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
+from ntkcore.analysis.features.eigenfeatures import Selection, chosen_features, feature_bank
 from ntkcore.analysis.predict import KernelPredictor, margins
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.kernels.blocks import KernelFunction, untiled
@@ -67,7 +67,7 @@ def feature_pictures(
     Raises SpecError for images, a label, features or classes that are not such.
     """
     image, label = checks.image(image, pixels=True), checks.label(label)
-    x, y, images, labels = swept(kernel, x, y, image[None], label[None], attack, s)
+    x, y, images, labels = checked_arguments(kernel, x, y, image[None], label[None], attack, s)
     x, image, label = x.double(), images[0].double(), labels[0].double()
     chosen = chosen_features(s, features)
     classes = checks.codes(classes, s.rank, GROUPS, "classes")

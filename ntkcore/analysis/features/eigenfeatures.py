@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.attacks import Attack, fgsm
-from ntkcore.analysis.banks import Bank, attack_bank, swept
-from ntkcore.analysis.label_test import PERMUTATIONS, Null, null_of, p_values
+from ntkcore.analysis.attacks.attack import Attack, fgsm
+from ntkcore.analysis.features.bank_attacks import Bank, attack_bank, checked_arguments
+from ntkcore.analysis.features.label_test import PERMUTATIONS, Null, null_of, p_values
 from ntkcore.analysis.predict import KernelPredictor
 from ntkcore.analysis.spectrum import Spectrum, projections, train_spectrum
 from ntkcore.kernels.blocks import KernelFunction, Progress, frozen
@@ -64,7 +64,7 @@ class Sweep:
 
     @cached_property
     def p_values(self) -> np.ndarray:
-        """[F]: the chance to be right as often if the labels were permuted, exact (``ntkcore.analysis.label_test``)."""
+        """[F]: the chance to be right as often if the labels were permuted, exact (``label_test``)."""
         return p_values(self.answers.cpu().numpy(), self.labels.cpu().numpy(), self.right_before.sum(0).cpu().numpy())
 
     def permuted(self, permutations: int = PERMUTATIONS, seed: int = 0) -> Null:
@@ -125,7 +125,7 @@ def eigenfeatures(
     Images in [0, 1]; labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others.
     """
     attack = fgsm() if attack is None else attack
-    x, y, x_test, y_test = swept(kernel, x, y, x_test, y_test, attack, None, K_test, progress)
+    x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, None, K_test, progress)
     kernel = frozen(kernel)
     s = train_spectrum(kernel, x.double(), spectrum_of_train)
     K_test = kernel(x_test.double(), x.double()) if K_test is None else K_test
