@@ -95,7 +95,9 @@ def read_flip(
     if not found:
         return f"{words} Neither FGSM nor PGD flips it at any of {tried}."
     words += f" The smallest radius found that flips it is {' and '.join(found)}"
-    words += "".join(f"; {name} flips it at none" for name, eps in attacks.items() if not np.isfinite(eps))
+    words += "".join(
+        f"; {name} flips it at no radius that was tried" for name, eps in attacks.items() if not np.isfinite(eps)
+    )
     how = f"the step to the first that flips it was then halved {BISECTIONS} times"
     if not halved:
         how = "between the last that does not flip it and the first that does, the radius is read off a straight line"

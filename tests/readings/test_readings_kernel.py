@@ -87,7 +87,7 @@ def test_the_kernel_of_a_trained_net_is_not_told_as_untrained():
             "3.05/255 with PGD. Each attack was tried at 25 radii from 0 to 51/255; the step to the first that flips "
             "it was then halved 12 times.",
         ),
-        ((INF, 1.25, True, 4.0, "l2"), "flips it is 1.25 with PGD; FGSM flips it at none. Each attack was tried at 25"),
+        ((INF, 1.25, True, 4.0, "l2"), "flips it is 1.25 with PGD; FGSM flips it at no radius that was tried. Each"),
         ((INF, INF, True, 4.0, "l2"), "Neither FGSM nor PGD flips it at any of 25 radii from 0 to 4."),
         ((1e-6, 1e-6, True, 0.2, "linf"), "it is below 0.01/255 with FGSM and below 0.01/255 with PGD."),
         ((0.0, 0.0, False, 0.2, "linf"), "The kernel gets this image wrong before any attack."),
