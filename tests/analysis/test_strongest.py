@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis.attacks.attack import autoattack as module
+from ntkcore.analysis.attacks import autoattack as module
 from ntkcore.analysis.attacks.autoattack import autoattack
 
 
