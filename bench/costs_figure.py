@@ -16,9 +16,9 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 from plotly.subplots import make_subplots
 
+from ntkcore.figures.drawing.palette import COLORWAY
+from ntkcore.figures.drawing.template import TEMPLATE
 from ntkcore.figures.export import to_html
-from ntkcore.figures.palette import COLORWAY
-from ntkcore.figures.template import TEMPLATE
 
 Line = tuple[str, Sequence[int], Sequence[float]]  # plot, sizes, seconds
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

@@ -7,8 +7,8 @@ import streamlit as st
 from ntkcore.analysis.attacks.balls import in_pixels
 from ntkcore.data import read_picture
 from ntkcore.errors import NTKError
-from ntkcore.figures.attack import contact_sheet, margin_along_eps
-from ntkcore.figures.strip import Picture, strip
+from ntkcore.figures.attacks.attack import contact_sheet, margin_along_eps
+from ntkcore.figures.drawing.strip import Picture, strip
 from ntkcore.readings.kernel import read_flip
 from ntkcore.runs.stages import keep_image
 from pages.ui.code import attack_lines

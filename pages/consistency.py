@@ -7,7 +7,7 @@ import streamlit as st
 
 from ntkcore.analysis.consistency.similarity import Match, matched_gradient_cosine, name_pairs, tally
 from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
-from ntkcore.figures.strip import Picture, strip
+from ntkcore.figures.drawing.strip import Picture, strip
 from ntkcore.readings.consistency import (
     read_alignment,
     read_answer,

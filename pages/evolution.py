@@ -7,9 +7,9 @@ import numpy as np
 import streamlit as st
 
 from ntkcore.analysis.evolution.motion import THRESHOLDS
-from ntkcore.figures.evolution import accuracy_along_epochs
-from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration
-from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
+from ntkcore.figures.evolution.accuracy import accuracy_along_epochs
+from ntkcore.figures.evolution.concentration import alignment_along_epochs, concentration
+from ntkcore.figures.evolution.motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
 from ntkcore.readings.evolution import (
     median_seed,
     read_accuracy,

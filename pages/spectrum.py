@@ -3,9 +3,9 @@
 import streamlit as st
 
 from ntkcore.analysis.spectrum import effective_rank
+from ntkcore.figures.drawing.strip import Picture
 from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
-from ntkcore.figures.strip import Picture
 from ntkcore.readings.kernel import read_spectrum
 from ntkcore.runs.specs import Experiment
 from pages.ui.code import spectrum_lines

@@ -5,9 +5,9 @@ import streamlit as st
 
 from ntkcore.analysis.attacks.transfer_statistics import difference_of_means, mean_cosines
 from ntkcore.analysis.features.eigenfeatures import majority_share
-from ntkcore.figures.along_steps import BY_SGD, cosine_along_training, training_curves
-from ntkcore.figures.attack import contact_sheet
-from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width
+from ntkcore.figures.attacks.attack import contact_sheet
+from ntkcore.figures.attacks.training import BY_SGD, cosine_along_training, training_curves
+from ntkcore.figures.attacks.transfer import accuracy_along_eps, strength_along_width
 from ntkcore.readings.transfer import (
     read_beside,
     read_cosine,

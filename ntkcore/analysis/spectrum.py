@@ -84,12 +84,12 @@ def train_spectrum(kernel: KernelFunction, x: Tensor, at_hand: Spectrum | None =
         raise SpecError(f"The spectrum at hand is of {at_hand.n} training images; there are {len(x)}.")
     if len(at_hand.values) == len(x):
         few = at_hand.vectors[:2]
-        said = ((few * at_hand.values) @ few.T).cpu()
+        claimed = ((few * at_hand.values) @ few.T).cpu()
         true = (kernel.with_progress(None) if isinstance(kernel, TiledKernel) else kernel)(x[:2]).double().cpu()
-        if not (said - true).abs().max() <= SAME * true.abs().max():
+        if not (claimed - true).abs().max() <= SAME * true.abs().max():
             raise SpecError(
                 f"The spectrum at hand is not that of this kernel on these images: of the first image with itself it "
-                f"says {float(said[0, 0]):.4g}, the kernel {float(true[0, 0]):.4g}. Compute it anew, "
+                f"says {float(claimed[0, 0]):.4g}, the kernel {float(true[0, 0]):.4g}. Compute it anew, "
                 "spectrum(kernel(x.double())); the tangent kernel of a net is another one after training."
             )
     return at_hand

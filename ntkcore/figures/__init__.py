@@ -1,32 +1,33 @@
 """Results to plotly figures: numpy arrays in, ``plotly.graph_objects.Figure`` out; one palette, one template.
 
 Every figure function takes ``dark`` where a colour depends on the background, stores a one-sentence alt text
-(``alt_text``) and knows nothing of where it is shown::
+(``alt_text``) and knows nothing of where it is shown. Rooms: ``features``, ``attacks``, ``evolution``, and ``drawing``,
+with which all are drawn; ``kernel``, ``spectrum`` and ``consistency`` are a file each, ``export`` saves figures::
 
     from ntkcore import figures
     fig = figures.eigenvalues(values, label_energy, dark=False)
     figures.to_html(fig, "Spectrum"), figures.alt_text(fig)
 """
 
-from ntkcore.figures.accuracy import Curve, along_time, kept_subsets
-from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
-from ntkcore.figures.along_steps import cosine_along_training, training_curves
-from ntkcore.figures.attack import contact_sheet, first_flip, margin_along_eps
-from ntkcore.figures.bands import Band
+from ntkcore.figures.attacks.attack import contact_sheet, first_flip, margin_along_eps
+from ntkcore.figures.attacks.training import cosine_along_training, training_curves
+from ntkcore.figures.attacks.transfer import accuracy_along_eps, strength_along_width, transfer_matrix
 from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
-from ntkcore.figures.dyadic import feature_bands
-from ntkcore.figures.eigenfeatures import usefulness_robustness
-from ntkcore.figures.evolution import accuracy_along_epochs, frozen_accuracy
+from ntkcore.figures.drawing.bands import Band
+from ntkcore.figures.drawing.images import amplify, data_uri, montage, png, signed_rgb, symmetric_scale, to_rgb
+from ntkcore.figures.drawing.strip import Picture, strip
+from ntkcore.figures.drawing.template import alt_text
+from ntkcore.figures.evolution.accuracy import accuracy_along_epochs, frozen_accuracy
+from ntkcore.figures.evolution.concentration import alignment_along_epochs, concentration, spectra_at_epoch
+from ntkcore.figures.evolution.motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
 from ntkcore.figures.export import chart_config, directory_files, to_csv, to_frame, to_html
-from ntkcore.figures.images import amplify, data_uri, montage, png, signed_rgb, symmetric_scale, to_rgb
+from ntkcore.figures.features.along_index import class_shares, perturbation_split, shares_along_index
+from ntkcore.figures.features.band_sums import feature_bands
+from ntkcore.figures.features.eigenfeatures import usefulness_robustness
+from ntkcore.figures.features.null import usefulness_over_null
+from ntkcore.figures.features.tradeoff import Curve, along_time, kept_subsets
 from ntkcore.figures.kernel import kernel_heatmap
-from ntkcore.figures.kernel_concentration import alignment_along_epochs, concentration, spectra_at_epoch
-from ntkcore.figures.kernel_motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
-from ntkcore.figures.null import usefulness_over_null
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
-from ntkcore.figures.strip import Picture, strip
-from ntkcore.figures.template import alt_text
-from ntkcore.figures.transfer import accuracy_along_eps, strength_along_width, transfer_matrix
 
 __all__ = [
     "Band",

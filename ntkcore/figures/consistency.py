@@ -20,10 +20,10 @@ from ntkcore.analysis.consistency.agreement import agreeing, leading, mean_cosin
 from ntkcore.analysis.consistency.similarity import Match, name_pairs
 from ntkcore.analysis.intervals import Band, mean_band
 from ntkcore.errors import DataError
-from ntkcore.figures.bands import known_band
-from ntkcore.figures.checks import plural, thin, vector
-from ntkcore.figures.palette import CLASS_SYMBOLS, MAX_CLASSES, MUTED, SEQUENTIAL, TEXT, class_colours
-from ntkcore.figures.template import (
+from ntkcore.figures.drawing.bands import known_band
+from ntkcore.figures.drawing.checks import float32, plural, vector
+from ntkcore.figures.drawing.palette import CLASS_SYMBOLS, MAX_CLASSES, MUTED, SEQUENTIAL, TEXT, class_colours
+from ntkcore.figures.drawing.template import (
     colorbar_above,
     count_axis,
     describe,
@@ -88,7 +88,7 @@ def overlap_along_k(ks: np.ndarray, curves: Mapping[str, Band], chance: np.ndarr
             f"Got {len(curves)} pairs of architectures; from 1 to {MAX_CLASSES} are told apart. Choose "
             f"{'fewer architectures' if curves else 'at least two architectures'}."
         )
-    line = go.Scatter(x=thin(ks), y=thin(chance), mode="lines", name="images paired at random", line=guide(dark))
+    line = go.Scatter(x=float32(ks), y=float32(chance), mode="lines", name="images paired at random", line=guide(dark))
     fig.add_trace(line.update(hovertemplate="images paired at random, k = %{x:.0f}<br>overlap %{y:.1%}<extra></extra>"))
     for number, (pair, given) in enumerate(curves.items()):
         band = known_band(given, pair, ks.size)
@@ -96,8 +96,12 @@ def overlap_along_k(ks: np.ndarray, curves: Mapping[str, Band], chance: np.ndarr
         ends = [
             f" [{low:.1%}, {high:.1%}]" if high > low else "" for low, high in zip(band.low, band.high, strict=True)
         ]
-        bars = {"array": thin(band.high - band.mean), "arrayminus": thin(band.mean - band.low), "symmetric": False}
-        trace = go.Scatter(x=thin(ks), y=thin(band.mean), mode="lines+markers", name=plain(pair), text=ends)
+        bars = {
+            "array": float32(band.high - band.mean),
+            "arrayminus": float32(band.mean - band.low),
+            "symmetric": False,
+        }
+        trace = go.Scatter(x=float32(ks), y=float32(band.mean), mode="lines+markers", name=plain(pair), text=ends)
         trace.update(line=look | {"dash": DASHES[number % len(DASHES)], "width": 2})
         trace.update(
             marker={"symbol": CLASS_SYMBOLS[number], "size": 5}, error_y=bars | look | {"thickness": 1, "width": 2}
@@ -148,7 +152,7 @@ def matched_features(match: Match, cosines: np.ndarray, *, n: int, dark: bool = 
     band, index = mean_band(cosines), np.arange(overlap.size)
     fig = new_figure(dark=dark, height=520)
     names = [f"feature {i}, partner {j:.0f}" for i, j in zip(index, partner, strict=True)]
-    grey = go.Scatter(x=thin(index + 1), y=thin(overlap), mode="lines+markers", name="overlap of eigenvectors")
+    grey = go.Scatter(x=float32(index + 1), y=float32(overlap), mode="lines+markers", name="overlap of eigenvectors")
     grey.update(line=guide(dark) | {"dash": "dash"}, marker={"symbol": "diamond", "size": 6}, text=names)
     fig.add_trace(grey.update(hovertemplate="%{text}<br>overlap of eigenvectors %{y:.2f}<extra></extra>"))
     reach = np.where(np.isfinite(band.low), band.high - band.mean, 0)
@@ -157,12 +161,14 @@ def matched_features(match: Match, cosines: np.ndarray, *, n: int, dark: bool = 
         for n, m, a, b in zip(names, band.mean, band.low, band.high, strict=True)
     ]
     colour = {"color": TEXT.colour(dark)}
-    dots = go.Scatter(x=thin(index + 1), y=thin(band.mean), mode="markers", name="cosine of input gradients", text=ends)
+    dots = go.Scatter(
+        x=float32(index + 1), y=float32(band.mean), mode="markers", name="cosine of input gradients", text=ends
+    )
     close = agreeing(match, n)
     symbols = np.where(close, "circle", "circle-open").tolist()
     dots.update(
         marker=colour | {"size": 7, "symbol": symbols},
-        error_y=colour | {"array": thin(reach), "thickness": 1.2, "width": 3},
+        error_y=colour | {"array": float32(reach), "thickness": 1.2, "width": 3},
     )
     fig.add_trace(dots.update(hovertemplate="%{text}<extra></extra>"))
     known = np.isfinite(band.mean)
@@ -174,14 +180,14 @@ def matched_features(match: Match, cosines: np.ndarray, *, n: int, dark: bool = 
     if not known.any():
         return describe(fig, f"{alt}; none of them has an input gradient.")
     groups = {"agree": mean_cosine(cosines[close]), "do not": mean_cosine(cosines[~close])}
-    told = [f"{float(found.mean):+.2f} where eigenvectors {which}" for which, found in groups.items() if found.known]
-    return describe(fig, f"{alt}; mean cosine of input gradients {', '.join(told)}.")
+    means = [f"{float(found.mean):+.2f} where eigenvectors {which}" for which, found in groups.items() if found.known]
+    return describe(fig, f"{alt}; mean cosine of input gradients {', '.join(means)}.")
 
 
 def _square(matrix: np.ndarray, at: np.ndarray, quantity: str, dark: bool, side: int) -> go.Figure:
     """A heat map of squares from 0 to 1, its first row at the top."""
     fig = new_figure(dark=dark, height=side, width=side)
-    trace = go.Heatmap(z=thin(matrix), x=at, y=at, zmin=0, zmax=1, colorscale=SEQUENTIAL, name=quantity)
+    trace = go.Heatmap(z=float32(matrix), x=at, y=at, zmin=0, zmax=1, colorscale=SEQUENTIAL, name=quantity)
     fig.add_trace(trace.update(xgap=1, ygap=1, colorbar=colorbar_above(quantity) | {"len": 220}))
     frame = {"ticks": "", "showgrid": False, "zeroline": False, "constrain": "domain"}
     fig.update_xaxes(frame | {"range": [-0.5, len(at) - 0.5]})

@@ -19,8 +19,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from ntkcore.errors import DataError
-from ntkcore.figures.palette import MUTED, PAPER, TEXT
-from ntkcore.figures.template import DECORATION, INDEX_TITLE, alt_text
+from ntkcore.figures.drawing.palette import MUTED, PAPER, TEXT
+from ntkcore.figures.drawing.template import DECORATION, INDEX_TITLE, alt_text
 
 PLOTLY_FILE = "plotly.min.js"
 

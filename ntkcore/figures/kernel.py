@@ -16,9 +16,9 @@ import plotly.graph_objects as go
 
 from ntkcore.checks import codes
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import thin
-from ntkcore.figures.palette import SEQUENTIAL
-from ntkcore.figures.template import colorbar_above, describe, new_figure, short
+from ntkcore.figures.drawing.checks import float32
+from ntkcore.figures.drawing.palette import SEQUENTIAL
+from ntkcore.figures.drawing.template import colorbar_above, describe, new_figure, short
 
 
 def class_edges(counts: Sequence[int], max_pixels: int = 300) -> np.ndarray:
@@ -66,7 +66,7 @@ def kernel_heatmap(
 
     fig = new_figure(dark=dark, height=560, width=560)
     block = "<br>mean over a block of image pairs" if n > len(pixels) else ""
-    trace = go.Heatmap(z=thin(pixels), x=thin(edges), y=thin(edges), colorscale=SEQUENTIAL, name="kernel")
+    trace = go.Heatmap(z=float32(pixels), x=float32(edges), y=float32(edges), colorscale=SEQUENTIAL, name="kernel")
     trace.update(colorbar=colorbar_above("kernel value Θ(x, x′)"))
     fig.add_trace(trace.update(hovertemplate=f"kernel value %{{z:.4g}}{block}<extra></extra>"))
 

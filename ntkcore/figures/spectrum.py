@@ -18,9 +18,9 @@ import torch
 from ntkcore.analysis.spectrum import learned_fraction
 from ntkcore.checks import codes, whole
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import feature_groups, positive, thin, vector
-from ntkcore.figures.palette import CLASS_SYMBOLS, FEATURES, ROBUST, TEXT, class_colours
-from ntkcore.figures.template import (
+from ntkcore.figures.drawing.checks import feature_groups, float32, positive, vector
+from ntkcore.figures.drawing.palette import CLASS_SYMBOLS, FEATURES, ROBUST, TEXT, class_colours
+from ntkcore.figures.drawing.template import (
     add_ring,
     count_axis,
     describe,
@@ -86,7 +86,7 @@ def learned_modes(values: np.ndarray, t: float, *, classes: np.ndarray | None = 
     learned = learned_fraction(torch.from_numpy(values), float(t)).numpy()
     times = np.divide(1.0, values, out=np.full(values.size, np.nan), where=values > 0)
     panels = {
-        "learned share": (thin(learned), "learned by now: %{y:.1%}"),
+        "learned share": (float32(learned), "learned by now: %{y:.1%}"),
         "learning time 1/λ<sub>i</sub>": (positive(times), "learning time %{y:.3g}"),
     }
     fig = _index_panels(panels, classes, None, dark)
@@ -121,7 +121,7 @@ def cumulative(
         ("eigenvalue mass", mass, TEXT.colour(dark), "solid"),
         ("label energy", energy, ROBUST.colour(dark), "dash"),
     ):
-        trace = go.Scatter(x=index_positions(count), y=thin(share), mode="lines", name=words)
+        trace = go.Scatter(x=index_positions(count), y=float32(share), mode="lines", name=words)
         trace.update(line={"color": colour, "dash": dash, "width": 2.5})
         hover = f"the %{{x:.0f}} largest hold<br>%{{y:.1%}} of the {words}<extra></extra>"
         fig.add_trace(trace.update(hovertemplate=hover))
@@ -171,7 +171,7 @@ def eigenvectors(
     for number, (name, colour) in enumerate(zip(class_names, class_colours(len(class_names), dark), strict=True)):
         members = np.flatnonzero(labels == number).astype(np.int32)
         counts.append(f"{members.size} {name}")
-        trace = go.Scatter(x=thin(v_i[members]), y=thin(v_j[members]), mode="markers", name=short(name))
+        trace = go.Scatter(x=float32(v_i[members]), y=float32(v_j[members]), mode="markers", name=short(name))
         marker = {"color": colour, "symbol": CLASS_SYMBOLS[number], "size": 7, "opacity": 0.75}
         entries = f"v<sub>{i}</sub> %{{x:.3f}}, v<sub>{j}</sub> %{{y:.3f}}"
         hover = f"%{{fullData.name}}, training image %{{customdata}}<br>{entries}<extra></extra>"

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from driver import Server, settle
-from ntkcore.figures.palette import TEXT
+from ntkcore.figures.drawing.palette import TEXT
 from steps import arrive, at_key, ready
 
 CHARTS = {

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from driver import Server, no_exception, settle
-from ntkcore.figures.palette import TEXT
+from ntkcore.figures.drawing.palette import TEXT
 from steps import (
     alt,
     arrive,

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore import figures
-from ntkcore.figures.template import DECORATION
+from ntkcore.figures.drawing.template import DECORATION
 
 
 def band(*mean: float, reach: float = 0.05) -> figures.Band:

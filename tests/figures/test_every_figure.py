@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ntkcore import figures
-from ntkcore.figures.palette import PAPER, TEXT
-from ntkcore.figures.template import DECORATION, INDEX_TITLE, index_axis, index_ticks, plain, short
+from ntkcore.figures.drawing.palette import PAPER, TEXT
+from ntkcore.figures.drawing.template import DECORATION, INDEX_TITLE, index_axis, index_ticks, plain, short
 
 
 def test_describes_itself_in_one_sentence_with_numbers(figure_function, results):

@@ -9,9 +9,9 @@ from reading import band, legend, lines, notes
 
 from ntkcore import figures
 from ntkcore.errors import DataError
-from ntkcore.figures.bands import MISSING
-from ntkcore.figures.palette import REGIMES, epoch_scale
-from ntkcore.figures.panels import RANGE, epoch_axis, marker_sizes, panel_places
+from ntkcore.figures.drawing.bands import MISSING, marker_sizes
+from ntkcore.figures.drawing.palette import REGIMES, epoch_scale
+from ntkcore.figures.evolution.panels import RANGE, epoch_axis, panel_places
 
 NAN = np.nan
 EPOCHS = [0, 1, 2]

@@ -11,9 +11,9 @@ from ntkcore import figures
 from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.analysis.intervals import wilson
 from ntkcore.errors import DataError
-from ntkcore.figures.along_index import index_bins, running_mean
-from ntkcore.figures.null import share_bins
-from ntkcore.figures.palette import FEATURES
+from ntkcore.figures.drawing.palette import FEATURES
+from ntkcore.figures.features.along_index import index_bins, running_mean
+from ntkcore.figures.features.null import share_bins
 
 
 def dots(fig: go.Figure) -> list[go.Scatter]:

@@ -8,8 +8,8 @@ import pytest
 
 from ntkcore import figures
 from ntkcore.errors import DataError
+from ntkcore.figures.drawing.palette import PAPER
 from ntkcore.figures.export import columns_csv
-from ntkcore.figures.palette import PAPER
 
 HOSTILE = "</script><script>alert(1)</script>"
 

@@ -8,7 +8,7 @@ import pytest
 
 from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.errors import SpecError
-from ntkcore.figures import palette
+from ntkcore.figures.drawing import palette
 from ntkcore.runs.specs import SOURCES
 
 MEANINGS = {**palette.FEATURES, **palette.ATTACKS, **palette.REGIMES, **palette.STATUS, "text": palette.TEXT}

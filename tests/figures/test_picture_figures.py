@@ -10,9 +10,9 @@ from PIL import Image
 
 from ntkcore import figures
 from ntkcore.errors import DataError
-from ntkcore.figures.images import signed_plane
-from ntkcore.figures.palette import DIVERGING, STATUS, TEXT
-from ntkcore.figures.template import DECORATION
+from ntkcore.figures.drawing.images import signed_plane
+from ntkcore.figures.drawing.palette import DIVERGING, STATUS, TEXT
+from ntkcore.figures.drawing.template import DECORATION
 
 
 def decode(content: bytes) -> np.ndarray:

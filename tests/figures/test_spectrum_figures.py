@@ -6,8 +6,8 @@ import pytest
 from ntkcore import figures
 from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.errors import DataError, SpecError
+from ntkcore.figures.drawing.palette import FEATURES, class_colours
 from ntkcore.figures.kernel import block_mean, class_edges
-from ntkcore.figures.palette import FEATURES, class_colours
 
 
 def drawn(fig, panel: str = "y") -> dict[int, float]:

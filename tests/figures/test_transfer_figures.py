@@ -6,9 +6,9 @@ from reading import band, legend, lines, notes
 
 from ntkcore import figures
 from ntkcore.errors import DataError
-from ntkcore.figures.along_steps import step_axis
-from ntkcore.figures.bands import MISSING, few
-from ntkcore.figures.palette import PAPER, SOURCES
+from ntkcore.figures.attacks.training import step_axis
+from ntkcore.figures.drawing.bands import MISSING, few
+from ntkcore.figures.drawing.palette import PAPER, SOURCES
 
 EPS = np.array([0.0, 4.0, 8.0]) / 255
 

@@ -22,7 +22,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from ntkcore import data
-from ntkcore.figures.palette import SOURCES
+from ntkcore.figures.drawing.palette import SOURCES
 from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, EpochSpec, Evolution, key
 from ntkcore.runs.store import Store
 from pages.ui.code import runs_lines

@@ -9,7 +9,7 @@ from scipy import stats
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.data import DataSpec, load
-from ntkcore.figures.palette import SOURCES
+from ntkcore.figures.drawing.palette import SOURCES
 from ntkcore.runs import consent
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, Experiment, PerturbSpec, Story, TransferSpec

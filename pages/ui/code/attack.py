@@ -111,7 +111,7 @@ def _through(experiment: Experiment, task: Task, index: int, source: str, target
     script.use("numpy")
     script.use("ntkcore.readings.kernel", "read_flip")
     script.use("ntkcore.analysis.attacks.transfer", "judge", "perturb_along")
-    script.use("ntkcore.figures.attack", "first_flip")
+    script.use("ntkcore.figures.attacks.attack", "first_flip")
     script.add(f"s = {eigenpairs(experiment)}")
     if any(map(is_net, everyone)):
         trained(script, experiment.inputs)

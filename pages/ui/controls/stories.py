@@ -14,7 +14,7 @@ from ntkcore.analysis.attacks.autoattack import available
 from ntkcore.analysis.attacks.balls import BALLS
 from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics
 from ntkcore.errors import NTKError
-from ntkcore.figures.palette import SOURCES
+from ntkcore.figures.drawing.palette import SOURCES
 from ntkcore.runs.specs import OUTSIDE, Experiment, Story, radii
 from ntkcore.runs.store import Artifact
 from pages.ui.controls.sidebar import FIRST_RADIUS, FIRST_WIDTHS, radius_in_words

@@ -11,8 +11,8 @@ import streamlit as st
 
 from ntkcore.analysis.evolution.histories import Histories
 from ntkcore.data import Task
-from ntkcore.figures.kernel_concentration import spectra_at_epoch
-from ntkcore.figures.strip import Picture, strip
+from ntkcore.figures.drawing.strip import Picture, strip
+from ntkcore.figures.evolution.concentration import spectra_at_epoch
 from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, Evolution, GlimpseSpec
 from pages.ui.controls.checkpoints import use_checkpoint
 from pages.ui.shell.navigation import go_to

@@ -12,7 +12,7 @@ import numpy as np
 
 from ntkcore.analysis.predict import margin
 from ntkcore.data import Task
-from ntkcore.figures.attack import first_flip
+from ntkcore.figures.attacks.attack import first_flip
 from ntkcore.runs.specs import Experiment, Model, PerturbSpec, StageSpec, TransferSpec
 from ntkcore.training import LAZY
 from pages.ui.controls.stories import WIDTHS

@@ -19,12 +19,12 @@ from ntkcore.analysis.features.eigenfeatures import Sweep
 from ntkcore.analysis.features.halves import halves
 from ntkcore.analysis.features.label_test import cutoff, smallest_passing
 from ntkcore.analysis.features.tradeoff import KEPT, reported
-from ntkcore.figures.accuracy import along_time, kept_subsets
-from ntkcore.figures.along_index import class_shares, perturbation_split, shares_along_index
-from ntkcore.figures.dyadic import feature_bands
-from ntkcore.figures.eigenfeatures import usefulness_robustness
-from ntkcore.figures.null import usefulness_over_null
-from ntkcore.figures.strip import strip
+from ntkcore.figures.drawing.strip import strip
+from ntkcore.figures.features.along_index import class_shares, perturbation_split, shares_along_index
+from ntkcore.figures.features.band_sums import feature_bands
+from ntkcore.figures.features.eigenfeatures import usefulness_robustness
+from ntkcore.figures.features.null import usefulness_over_null
+from ntkcore.figures.features.tradeoff import along_time, kept_subsets
 from ntkcore.readings import features as readings
 from ntkcore.readings.words import percent
 from ntkcore.runs.specs import Experiment

@@ -14,7 +14,7 @@ import streamlit as st
 
 from ntkcore.analysis.evolution.histories import Histories, seed_band
 from ntkcore.analysis.intervals import Band
-from ntkcore.figures.evolution import frozen_accuracy
+from ntkcore.figures.evolution.accuracy import frozen_accuracy
 from ntkcore.readings.evolution import Frozen, read_frozen
 from ntkcore.runs.specs import REGIME_NAMES, Evolution
 from ntkcore.runs.store import Artifact

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics
-from ntkcore.figures.bands import MISSING
-from ntkcore.figures.transfer import transfer_matrix
+from ntkcore.figures.attacks.transfer import transfer_matrix
+from ntkcore.figures.drawing.bands import MISSING
 from ntkcore.runs.specs import Experiment, NetSpec, PerturbSpec, Story, TransferSpec
 from pages.ui.controls.architectures import ARCHITECTURES, with_net
 from pages.ui.shell.results import need_all

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ntkcore.analysis.features.classes import WORDS
 from ntkcore.analysis.features.pictures import GROUPS
-from ntkcore.figures.strip import Picture
+from ntkcore.figures.drawing.strip import Picture
 
 
 def feature_rows(of_class: Mapping[str, Mapping[str, Tensor]], features: Sequence[int]) -> list[Picture]:

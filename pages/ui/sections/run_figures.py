@@ -14,18 +14,18 @@ from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics, mea
 from ntkcore.analysis.features.halves import halves
 from ntkcore.analysis.features.tradeoff import KEPT, reported
 from ntkcore.analysis.spectrum import effective_rank
-from ntkcore.figures.accuracy import along_time, kept_subsets
-from ntkcore.figures.along_index import shares_along_index
-from ntkcore.figures.along_steps import cosine_along_training, training_curves
-from ntkcore.figures.attack import margin_along_eps
+from ntkcore.figures.attacks.attack import margin_along_eps
+from ntkcore.figures.attacks.training import cosine_along_training, training_curves
+from ntkcore.figures.attacks.transfer import accuracy_along_eps
 from ntkcore.figures.consistency import alignment_heatmap, overlap_along_k
-from ntkcore.figures.dyadic import feature_bands
-from ntkcore.figures.eigenfeatures import usefulness_robustness
+from ntkcore.figures.drawing.strip import Picture, strip
+from ntkcore.figures.evolution.concentration import spectra_at_epoch
+from ntkcore.figures.features.along_index import shares_along_index
+from ntkcore.figures.features.band_sums import feature_bands
+from ntkcore.figures.features.eigenfeatures import usefulness_robustness
+from ntkcore.figures.features.tradeoff import along_time, kept_subsets
 from ntkcore.figures.kernel import kernel_heatmap
-from ntkcore.figures.kernel_concentration import spectra_at_epoch
 from ntkcore.figures.spectrum import cumulative, eigenvalues
-from ntkcore.figures.strip import Picture, strip
-from ntkcore.figures.transfer import accuracy_along_eps
 from ntkcore.runs import specs
 from ntkcore.runs.stages import read_agreement, read_curves
 from ntkcore.runs.store import Artifact

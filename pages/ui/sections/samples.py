@@ -10,7 +10,7 @@ import torch
 
 from ntkcore.data import Task
 from ntkcore.errors import NTKError
-from ntkcore.figures.strip import Picture
+from ntkcore.figures.drawing.strip import Picture
 from ntkcore.runs.specs import Experiment
 from pages.ui.shell.plain import complaint
 from pages.ui.shell.results import need_data

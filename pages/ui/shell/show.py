@@ -16,8 +16,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.figures import export
-from ntkcore.figures.images import data_uri, signed_rgb, to_rgb
-from ntkcore.figures.strip import Picture
+from ntkcore.figures.drawing.images import data_uri, signed_rgb, to_rgb
+from ntkcore.figures.drawing.strip import Picture
 from ntkcore.runs.specs import StageSpec
 from pages.ui.shell.plain import plain
 

@@ -16,10 +16,10 @@ import plotly.graph_objects as go
 
 from ntkcore.analysis.attacks.balls import BALLS, Norm
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import plural, thin, vector, words
-from ntkcore.figures.images import data_uri, image_stack, montage
-from ntkcore.figures.palette import ATTACKS, MUTED, PAPER, SOURCES, STATUS, TEXT, Meaning
-from ntkcore.figures.template import DECORATION, describe, guide, legend_entry, new_figure, plain, steady
+from ntkcore.figures.drawing.checks import float32, plural, vector, words
+from ntkcore.figures.drawing.images import data_uri, image_stack, montage
+from ntkcore.figures.drawing.palette import ATTACKS, MUTED, PAPER, SOURCES, STATUS, TEXT, Meaning
+from ntkcore.figures.drawing.template import DECORATION, describe, guide, legend_entry, new_figure, plain, steady
 from ntkcore.readings.words import radius, radius_found
 
 MEANINGS = {**ATTACKS, **SOURCES}
@@ -75,7 +75,7 @@ def margin_along_eps(
     flips = {key: found[key] if found[key] is not None and np.isfinite(found[key]) else None for key in lines}
     for key, margin in lines.items():
         meaning = MEANINGS[key]
-        trace = go.Scatter(x=thin(eps * unit), y=thin(margin), mode="lines+markers", name=meaning.words)
+        trace = go.Scatter(x=float32(eps * unit), y=float32(margin), mode="lines+markers", name=meaning.words)
         trace.update(line={"color": meaning.colour(dark), "dash": meaning.dash, "width": 2.5}, legendgroup=key)
         trace.update(marker={"symbol": meaning.symbol, "size": 6, "color": meaning.colour(dark)})
         hover = f"{meaning.words}<br>{here}<br>margin %{{y:+.3g}}<extra></extra>"
@@ -159,7 +159,7 @@ def contact_sheet(
         x, y = _frames(left[members], top[members], width, height, outset=gap / 6)
         _decorate(fig, x, y, "lines", key, line={"color": colour, "width": 2.5})
         centre_x, centre_y = left[members] + width / 2, top[members] + height / 2
-        trace = go.Scatter(x=thin(centre_x), y=thin(centre_y), mode="markers", name=meaning.words)
+        trace = go.Scatter(x=float32(centre_x), y=float32(centre_y), mode="markers", name=meaning.words)
         trace.update(marker={"size": 12, "color": "rgba(0,0,0,0)"}, legendgroup=key, showlegend=False)
         trace.update(customdata=numbers[members].astype(np.int32), text=[plain(captions[i]) for i in members])
         lines = [f"<b>test image %{{customdata}}</b>, {meaning.words}", "%{text}"]
@@ -205,7 +205,7 @@ def _decorate(
     line: dict | None = None,
     marker: dict | None = None,
 ) -> None:
-    trace = go.Scatter(x=thin(x), y=thin(y), mode=mode, line=line, marker=marker, legendgroup=group)
+    trace = go.Scatter(x=float32(x), y=float32(y), mode=mode, line=line, marker=marker, legendgroup=group)
     fig.add_trace(trace.update(hoverinfo="skip", showlegend=False, meta=DECORATION))
 
 

@@ -17,10 +17,10 @@ import plotly.graph_objects as go
 
 from ntkcore.analysis.features.tradeoff import Curve
 from ntkcore.errors import DataError
-from ntkcore.figures.bands import add_band, known_band
-from ntkcore.figures.checks import vector
-from ntkcore.figures.palette import BRITTLE, KERNEL_FGSM, ROBUST, TEXT, Meaning, index_colour
-from ntkcore.figures.template import add_chance, count_axis, describe, guide, legend_entry, log_axis, new_figure
+from ntkcore.figures.drawing.bands import add_band, known_band
+from ntkcore.figures.drawing.checks import vector
+from ntkcore.figures.drawing.palette import BRITTLE, KERNEL_FGSM, ROBUST, TEXT, Meaning, index_colour
+from ntkcore.figures.drawing.template import add_chance, count_axis, describe, guide, legend_entry, log_axis, new_figure
 
 # The classes of features keep their colours; largest and smallest are the two ends of the index scale.
 SUBSETS = {

@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 
 from ntkcore.checks import whole
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import feature_groups, plural, thin, vector
-from ntkcore.figures.palette import FEATURES, MUTED, WEAK, faint
-from ntkcore.figures.template import DECORATION, describe, guide, legend_entry, new_figure
+from ntkcore.figures.drawing.checks import feature_groups, float32, plural, vector
+from ntkcore.figures.drawing.palette import FEATURES, MUTED, WEAK, faint
+from ntkcore.figures.drawing.template import DECORATION, describe, guide, legend_entry, new_figure
 
 BINS = 48  # at most
 LOWEST = 0.5  # the lower end of the axis of counts, which is logarithmic: one feature has a height
@@ -55,14 +55,14 @@ def usefulness_over_null(
         meaning = WEAK if code is None else FEATURES[code]
         words = "features" if code is None else meaning.words
         counts = np.histogram(rho[members], edges)[0]
-        bar = go.Bar(x=thin(centres), y=thin(counts), width=width, name=words, showlegend=code is not None)
+        bar = go.Bar(x=float32(centres), y=float32(counts), width=width, name=words, showlegend=code is not None)
         bar.update(marker={"color": meaning.colour(dark), "line": {"width": 0}})
         hover = f"right on about %{{x:.1%}}<br>%{{y:.0f}} {words}<extra></extra>"
         fig.add_trace(bar.update(hovertemplate=hover))
     colour = MUTED.colour(dark)
     for name, heights in (("mean", mean), ("2.5 % quantile", low), ("97.5 % quantile", high)):
         line = {"color": colour, "width": 2.5 if name == "mean" else 0, "shape": "hvh"}
-        trace = go.Scatter(x=thin(centres), y=thin(heights), mode="lines", line=line, showlegend=False)
+        trace = go.Scatter(x=float32(centres), y=float32(heights), mode="lines", line=line, showlegend=False)
         trace.update(name=f"permuted labels, {name}", hoverinfo="skip")
         fig.add_trace(trace)
     _add_band(fig, edges, low, high, colour)
@@ -94,6 +94,6 @@ def _add_band(fig: go.Figure, edges: np.ndarray, low: np.ndarray, high: np.ndarr
     x = np.concatenate([np.repeat(edges, 2)[1:-1], np.repeat(edges[::-1], 2)[1:-1]])
     y = np.maximum(np.concatenate([np.repeat(high, 2), np.repeat(low[::-1], 2)]), LOWEST / 2)
     band = go.Scatter(
-        x=thin(x), y=thin(y), mode="lines", fill="toself", fillcolor=faint(colour, 0.35), line={"width": 0}
+        x=float32(x), y=float32(y), mode="lines", fill="toself", fillcolor=faint(colour, 0.35), line={"width": 0}
     )
     fig.add_trace(band.update(name="permuted labels, band", hoverinfo="skip", showlegend=False, meta=DECORATION))

@@ -15,9 +15,9 @@ import plotly.graph_objects as go
 
 from ntkcore.analysis.intervals import wilson
 from ntkcore.checks import whole
-from ntkcore.figures.checks import feature_groups, plural, thin, vector
-from ntkcore.figures.palette import FEATURES, MUTED, ROBUST, TEXT, faint, index_colour
-from ntkcore.figures.template import (
+from ntkcore.figures.drawing.checks import feature_groups, float32, plural, vector
+from ntkcore.figures.drawing.palette import FEATURES, MUTED, ROBUST, TEXT, faint, index_colour
+from ntkcore.figures.drawing.template import (
     add_chance,
     add_ring,
     describe,
@@ -80,7 +80,7 @@ def shares_along_index(
         for bound, edge, fill in ((high, "upper", None), (low, "lower", "tonexty")):
             trace = _line(f"{words}, {edge} 95 % bound", bound, index, words, {"width": 0, "color": colour})
             fig.add_trace(trace.update(fill=fill, fillcolor=faint(colour), hoverinfo="skip", showlegend=False))
-        trace = go.Scatter(x=index_positions(rho.size), y=thin(shares), mode="markers", name=words)
+        trace = go.Scatter(x=index_positions(rho.size), y=float32(shares), mode="markers", name=words)
         trace.update(marker={"size": 4, "color": colour, "opacity": 0.4, "symbol": symbol}, **steady(0.4))
         trace.update(customdata=index, legendgroup=words, showlegend=False)
         fig.add_trace(trace.update(hovertemplate=f"feature %{{customdata}}<br>{words} %{{y:.1%}}<extra></extra>"))
@@ -118,7 +118,7 @@ def class_shares(classes: np.ndarray, *, per_decade: int = 4, dark: bool = False
         own[members.get(code, [])] = 1
         in_bin = np.add.reduceat(own, edges[:-1])
         totals.append(f"{int(own.sum())} {meaning.words}")
-        trace = go.Bar(x=bin_names(edges), y=thin(in_bin / np.diff(edges)), name=meaning.words)
+        trace = go.Bar(x=bin_names(edges), y=float32(in_bin / np.diff(edges)), name=meaning.words)
         trace.update(marker={"color": meaning.colour(dark), "line": {"width": 0}}, customdata=in_bin.astype(np.int32))
         hover = f"indices %{{x}}<br>%{{customdata}} {meaning.words}, %{{y:.0%}}<extra></extra>"
         fig.add_trace(trace.update(hovertemplate=hover))
@@ -155,8 +155,8 @@ def perturbation_split(
         own[members] = parts[members]
         words = "" if code is None else FEATURES[code].words
         colour = index_colour(0.4, dark) if code is None else FEATURES[code].colour(dark)
-        trace = go.Bar(x=thin(edges[:-1] + 0.5), y=thin(np.add.reduceat(own, edges[:-1])), offset=0)
-        trace.update(width=thin(np.diff(edges) * 0.97), marker={"color": colour, "line": {"width": 0}})
+        trace = go.Bar(x=float32(edges[:-1] + 0.5), y=float32(np.add.reduceat(own, edges[:-1])), offset=0)
+        trace.update(width=float32(np.diff(edges) * 0.97), marker={"color": colour, "line": {"width": 0}})
         trace.update(name=words or "features", showlegend=bool(words), text=bin_names(edges), textposition="none")
         hover = f"features %{{text}}{', ' * bool(words)}{words}<br>contribute %{{y:+.3g}}<extra></extra>"
         fig.add_trace(trace.update(hovertemplate=hover), row=1, col=1)
@@ -179,7 +179,7 @@ def perturbation_split(
 
 def _line(name: str, heights: np.ndarray, index: np.ndarray, group: str | None, line: dict) -> go.Scatter:
     x = index_positions(len(heights))
-    return go.Scatter(x=x, y=thin(heights), mode="lines", name=name, customdata=index, legendgroup=group, line=line)
+    return go.Scatter(x=x, y=float32(heights), mode="lines", name=name, customdata=index, legendgroup=group, line=line)
 
 
 def bin_names(edges: np.ndarray) -> list[str]:

@@ -16,10 +16,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import thin
-from ntkcore.figures.images import signed_plane, symmetric_scale, to_rgb
-from ntkcore.figures.palette import diverging_scale
-from ntkcore.figures.template import describe, dress, plain
+from ntkcore.figures.drawing.checks import float32
+from ntkcore.figures.drawing.images import signed_plane, symmetric_scale, to_rgb
+from ntkcore.figures.drawing.palette import diverging_scale
+from ntkcore.figures.drawing.template import describe, dress, plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def strip(
 
 def _signed_trace(picture: Picture, scale: float, bar: bool) -> go.Heatmap:
     name = plain(picture.title.replace("<br>", " "))
-    trace = go.Heatmap(z=thin(signed_plane(picture.image)), zmin=-scale, zmax=scale, name=name, showscale=bar)
+    trace = go.Heatmap(z=float32(signed_plane(picture.image)), zmin=-scale, zmax=scale, name=name, showscale=bar)
     trace.update(colorscale=diverging_scale())
     title = {"text": "pixel value: blue negative, red positive", "side": "top"}
     below = {"orientation": "h", "x": 0.5, "y": 0.0, "yanchor": "top", "ypad": 8, "thickness": 9}

@@ -16,21 +16,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.errors import DataError
-from ntkcore.figures.bands import Band, few, from_to, known_bands, note_missing
-from ntkcore.figures.checks import positive, vector
-from ntkcore.figures.palette import BEHIND, MUTED, REGIMES, faint
-from ntkcore.figures.panels import (
-    add_curve,
-    by_regime,
-    decades,
-    epoch_axis,
-    known_epochs,
-    known_log_band,
-    marker_sizes,
-    regime_legend,
-    said_of_bands,
-)
-from ntkcore.figures.template import (
+from ntkcore.figures.drawing.bands import Band, few, from_to, known_bands, marker_sizes, note_missing
+from ntkcore.figures.drawing.checks import counted, positive, vector
+from ntkcore.figures.drawing.palette import BEHIND, MUTED, REGIMES, faint
+from ntkcore.figures.drawing.template import (
     describe,
     guide,
     index_axis,
@@ -38,6 +27,15 @@ from ntkcore.figures.template import (
     legend_entry,
     log_axis,
     new_figure,
+)
+from ntkcore.figures.evolution.panels import (
+    add_curve,
+    bands_in_words,
+    by_regime,
+    decades,
+    epoch_axis,
+    known_log_band,
+    regime_legend,
 )
 
 MASS_DASHES = ("solid", "dashdot", "longdash")
@@ -61,7 +59,7 @@ def concentration(
         share: regime -> share ``[P]`` of the trace in the ``top`` largest.
         rank: regime -> effective rank ``[P]``.
     """
-    epochs = known_epochs(epochs)
+    epochs = counted(epochs, "epochs")
     sizes = sorted({k for bands in by_regime(mass, "mass").values() for k in bands})
     if len(sizes) > len(MASS_DASHES):
         raise DataError(f"mass has {len(sizes)} different k; at most {len(MASS_DASHES)} are told apart.")
@@ -87,8 +85,8 @@ def concentration(
     ):
         for regime, band in bands.items():
             words = REGIMES[regime].words
-            said = {"hover": f"{words}, epoch %{{x}}<br>{what} %{{y:{number}}}", "digits": number}
-            add_curve(fig, epochs, band, REGIMES[regime], dark, name=f"{words}, {what}", **said, row=row, col=1)
+            form = {"hover": f"{words}, epoch %{{x}}<br>{what} %{{y:{number}}}", "digits": number}
+            add_curve(fig, epochs, band, REGIMES[regime], dark, name=f"{words}, {what}", **form, row=row, col=1)
     for number, drawn in enumerate((rest, shares, ranks), start=1):
         fig.update_xaxes(epoch_axis(int(epochs[-1]), title=number == 3), row=number, col=1)
         if not drawn:
@@ -105,7 +103,7 @@ def concentration(
     parts = [from_to(f"{REGIMES[key].words} rank", epochs, band.mean, ".1f", "epoch") for key, band in ranks.items()]
     parts += [from_to(f"{REGIMES[key].words} share", epochs, band.mean, ".1%", "epoch") for key, band in shares.items()]
     alt = f"Effective rank of the kernel and share of its trace in the top {top} up to epoch {epochs[-1]}"
-    return describe(fig, f"{alt}: {few(parts, 4)}.{said_of_bands(fig)}")
+    return describe(fig, f"{alt}: {few(parts, 4)}.{bands_in_words(fig)}")
 
 
 def alignment_along_epochs(
@@ -123,7 +121,7 @@ def alignment_along_epochs(
         specialisation: regime -> alignment of each class's kernel with its own label over the mean with all ``[P]``;
             1 is none, a guide. None for no second panel.
     """
-    epochs = known_epochs(epochs)
+    epochs = counted(epochs, "epochs")
     quantities = [("alignment with the labels", known_bands(alignment, "alignment", epochs.size, tuple(REGIMES)))]
     if specialisation is not None:
         bands = known_bands(specialisation, "specialisation", epochs.size, tuple(REGIMES))
@@ -136,8 +134,8 @@ def alignment_along_epochs(
         place = {"row": number, "col": 1} if len(quantities) > 1 else {}
         for regime, band in bands.items():
             words = REGIMES[regime].words
-            said = {"hover": f"{words}, epoch %{{x}}<br>{what} %{{y:.3f}}", "digits": ".3f"}
-            add_curve(fig, epochs, band, REGIMES[regime], dark, name=f"{words}, {what}", **said, **place)
+            form = {"hover": f"{words}, epoch %{{x}}<br>{what} %{{y:.3f}}", "digits": ".3f"}
+            add_curve(fig, epochs, band, REGIMES[regime], dark, name=f"{words}, {what}", **form, **place)
             parts.append(from_to(f"{words} {what}", epochs, band.mean, ".2f", "epoch"))
         if not bands:
             note_missing(fig, number)
@@ -149,7 +147,7 @@ def alignment_along_epochs(
     if len(quantities) > 1 and quantities[1][1]:
         legend_entry(fig, "no specialisation", line=guide(dark))
     alt = f"Alignment of the kernel with the labels up to epoch {epochs[-1]}: {few(parts, 4)}."
-    return describe(fig, alt + said_of_bands(fig))
+    return describe(fig, alt + bands_in_words(fig))
 
 
 def spectra_at_epoch(

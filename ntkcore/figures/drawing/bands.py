@@ -15,9 +15,9 @@ import plotly.graph_objects as go
 
 from ntkcore.analysis.intervals import Band
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import thin, vector
-from ntkcore.figures.palette import Meaning, faint
-from ntkcore.figures.template import DECORATION, plain
+from ntkcore.figures.drawing.checks import float32, vector
+from ntkcore.figures.drawing.palette import Meaning, faint
+from ntkcore.figures.drawing.template import DECORATION, plain
 
 MISSING = "not computed yet"
 
@@ -76,18 +76,27 @@ def add_band(
         for side, bound, fill in (("highest", high, None), ("lowest", low, "tonexty")):
             edge = {"name": f"{name}, {side}", "line": {"width": 0, "color": colour}, "customdata": customdata}
             edge |= {"fill": fill, "fillcolor": faint(colour), "mode": "lines", "hoverinfo": "skip"}
-            traces.append(go.Scatter(x=thin(x), y=thin(bound), **edge, **group))
+            traces.append(go.Scatter(x=float32(x), y=float32(bound), **edge, **group))
     of = f"{of} " if of else ""
     reach = [f"<br>{of}{a:{digits}} to {b:{digits}}" if b > a else "" for a, b in zip(low, high, strict=True)]
     line = {"line": {"color": colour, "dash": meaning.dash, "width": 2}, "mode": "lines+markers", "name": name}
     line |= {"marker": {"symbol": meaning.symbol, "size": 7, "color": colour}, "customdata": customdata}
     if spread and bars:
-        edges = {"array": thin(high - mean), "arrayminus": thin(mean - low), "symmetric": False}
+        edges = {"array": float32(high - mean), "arrayminus": float32(mean - low), "symmetric": False}
         line["error_y"] = edges | {"thickness": 1.2, "width": 3, "color": colour}
     line |= {"text": reach, "hovertemplate": f"{hover}%{{text}}<extra></extra>"}
-    traces.append(go.Scatter(x=thin(x), y=thin(mean), **line, **group))
+    traces.append(go.Scatter(x=float32(x), y=float32(mean), **line, **group))
     for trace in traces:
         fig.add_trace(trace, **place)
+
+
+def marker_sizes(at: np.ndarray, marks: int = 9, size: int = 7) -> int | np.ndarray:
+    """Sizes of the markers of a line: all of a short line, else about ``marks`` of them, evenly along ``at``."""
+    if at.size <= 2 * marks:
+        return size
+    sizes = np.zeros(at.size, dtype=np.int8)
+    sizes[[int(np.abs(at - place).argmin()) for place in np.linspace(at[0], at[-1], marks)]] = size
+    return sizes
 
 
 def note_missing(fig: go.Figure, number: int) -> None:
@@ -105,8 +114,8 @@ def from_to(words: str, x: np.ndarray, y: np.ndarray, number: str | Callable[[fl
     number: a format, or what makes words of a value, such as ``percent``.
     """
     first, *others = np.flatnonzero(np.isfinite(y))
-    said = number if callable(number) else lambda value: f"{value:{number}}"
-    return f"{words} " + ", ".join(f"{said(y[k])} at {at} {x[k]:.0f}" for k in [first, *others[-1:]])
+    in_words = number if callable(number) else lambda value: f"{value:{number}}"
+    return f"{words} " + ", ".join(f"{in_words(y[k])} at {at} {x[k]:.0f}" for k in [first, *others[-1:]])
 
 
 def few(parts: Iterable[str], most: int) -> str:

@@ -17,28 +17,26 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.errors import DataError
-from ntkcore.figures.bands import Band, add_band, few, from_to, note_missing
-from ntkcore.figures.checks import plural, thin, vector
-from ntkcore.figures.palette import MUTED, PAPER, REGIMES, SEQUENTIAL, TEXT, epoch_scale
-from ntkcore.figures.panels import (
+from ntkcore.figures.drawing.bands import Band, add_band, few, from_to, marker_sizes, note_missing
+from ntkcore.figures.drawing.checks import counted, float32, plural, vector
+from ntkcore.figures.drawing.palette import MUTED, PAPER, REGIMES, SEQUENTIAL, TEXT, epoch_scale
+from ntkcore.figures.drawing.template import DECORATION, describe, guide, legend_entry, new_figure, plain, short
+from ntkcore.figures.evolution.panels import (
     EDGES,
     EPOCH_TITLE,
     LEGEND,
     RANGE,
     add_curve,
     axis_number,
+    bands_in_words,
     by_regime,
     decades,
     epoch_axis,
-    known_epochs,
     known_log_band,
-    marker_sizes,
     panel_grid,
     panel_places,
     regime_legend,
-    said_of_bands,
 )
-from ntkcore.figures.template import DECORATION, describe, guide, legend_entry, new_figure, plain, short
 
 ROW = 17  # pixels of a line of words above the velocities
 SHORT_WORDS = {regime: meaning.words.removesuffix(" training") for regime, meaning in REGIMES.items()}
@@ -54,7 +52,7 @@ def kernel_distances(
         matrices: regime -> ``[P, P]`` distances ``1 - s``; NaN is left blank.
         columns: heat maps in a row; up to 2 can be read on a phone.
     """
-    epochs = known_epochs(epochs)
+    epochs = counted(epochs, "epochs")
     size, given = epochs.size, by_regime(matrices, "matrices")
     if not given:
         raise DataError("There are no matrices; hand in at least one, of NaN while nothing is computed.")
@@ -75,7 +73,7 @@ def kernel_distances(
         zip(checked.items(), places, strict=True), start=1
     ):
         words = REGIMES[regime].words
-        trace = go.Heatmap(z=thin(matrix), x=epochs, y=epochs, coloraxis="coloraxis", name=words, hoverongaps=False)
+        trace = go.Heatmap(z=float32(matrix), x=epochs, y=epochs, coloraxis="coloraxis", name=words, hoverongaps=False)
         hover = f"{words}<br>epochs %{{y}} and %{{x}}<br>distance %{{z:.3g}}<extra></extra>"
         fig.add_trace(trace.update(hovertemplate=hover), **place)
         if not np.isfinite(matrix).any():
@@ -113,7 +111,7 @@ def kernel_velocity(
             (``lazy_epoch``), of the median seed; None if none.
         share: what lazy means, for the legend. seeds: how many there are.
     """
-    epochs = known_epochs(epochs)
+    epochs = counted(epochs, "epochs")
     steps = epochs.size - 1
     given = by_regime(velocities, "velocities")
     if steps:
@@ -153,7 +151,7 @@ def kernel_velocity(
     parts = [from_to(REGIMES[regime].words, epochs[:-1], band.mean, ".2g", "epoch") for regime, band in lines.items()]
     parts += [f"{REGIMES[regime].words} lazy from epoch {at}{of}" for regime, at in marks.items()]
     alt = f"Velocity of the kernel up to epoch {epochs[-1]} on a log axis: {few(parts, 6)}."
-    return describe(fig, alt + said_of_bands(fig))
+    return describe(fig, alt + bands_in_words(fig))
 
 
 def lazy_by_threshold(
@@ -174,7 +172,7 @@ def lazy_by_threshold(
     """
     x = vector(thresholds, "thresholds")
     never = 1.12 * max(epochs, 1)
-    fig, said = new_figure(dark=dark, height=400), {}
+    fig, sentences = new_figure(dark=dark, height=400), {}
     for regime, values in by_regime(lazy, "lazy").items():
         values = np.asarray(values, dtype=np.float64)
         if values.ndim != 2 or values.shape[1] != x.size:
@@ -184,20 +182,20 @@ def lazy_by_threshold(
             continue
         sides = values[(len(values) - 1) // 2], values[0], values[-1]
         words = [[_lazy_words(epoch) for epoch in side] for side in sides]
-        told = [
+        hover_texts = [
             f"{t:.0%}<br>{middle}" + (f"<br>{RANGE} {low} to {high}" if low != high else "")
             for t, middle, low, high in zip(x, *words, strict=True)
         ]
         band, meaning = Band(*(np.minimum(side, never) for side in sides)), REGIMES[regime]
         hover = f"{meaning.words}, threshold %{{customdata}}"
-        add_band(fig, x, band, meaning, dark, hover=hover, index=np.array(told))
+        add_band(fig, x, band, meaning, dark, hover=hover, index=np.array(hover_texts))
         fig.data[-1].update(mode="lines", text=None, hovertemplate=f"{hover}<extra></extra>")
-        said[regime] = f"{meaning.words} {words[0][0]} at {x[0]:.0%}, {words[0][-1]} at {x[-1]:.0%}"
+        sentences[regime] = f"{meaning.words} {words[0][0]} at {x[0]:.0%}, {words[0][-1]} at {x[-1]:.0%}"
     fig.update_traces(line_shape="hv")
-    if not said:
+    if not sentences:
         note_missing(fig, 1)
-    regime_legend(fig, said, dark)
-    if share is not None and said:
+    regime_legend(fig, sentences, dark)
+    if share is not None and sentences:
         fig.add_vline(x=share, line=guide(dark), layer="below")
         legend_entry(fig, f"threshold {share:.0%}", line=guide(dark))
     step = epoch_axis(epochs)["dtick"]
@@ -205,8 +203,8 @@ def lazy_by_threshold(
     fig.update_xaxes(title_text="threshold, share of the first velocity", tickformat=".0%", zeroline=False)
     axis = {"tickvals": [*ticks, never], "ticktext": [*map(str, ticks), "never"], "zeroline": False}
     fig.update_yaxes(title_text="lazy from epoch", range=[-0.03 * never, 1.04 * never], **axis)
-    alt = f"Epoch from which on the kernel is lazy, by threshold, of the median seed: {few(said.values(), 3)}."
-    return describe(fig, alt + said_of_bands(fig))
+    alt = f"Epoch from which on the kernel is lazy, by threshold, of the median seed: {few(sentences.values(), 3)}."
+    return describe(fig, alt + bands_in_words(fig))
 
 
 def _lazy_words(epoch: float) -> str:
@@ -228,7 +226,7 @@ def polar_paths(
             kernels without negative eigenvalues). NaN is not drawn.
         columns: panels in a row; up to 2 can be read on a phone.
     """
-    epochs = known_epochs(epochs)
+    epochs = counted(epochs, "epochs")
     paths = {part: _paths(regimes, part, epochs.size) for part, regimes in parts.items()}
     columns = max(1, min(columns, len(paths)))
     fig = panel_grid(list(paths), columns=columns, dark=dark, square=True, bar=EPOCH_TITLE)
@@ -247,7 +245,7 @@ def polar_paths(
             note_missing(fig, number)
         for regime, (radius, angle) in regimes.items():
             meaning, known = REGIMES[regime], np.isfinite(radius) & np.isfinite(angle)
-            x, y = thin((radius * np.cos(angle))[known]), thin((radius * np.sin(angle))[known])
+            x, y = float32((radius * np.cos(angle))[known]), float32((radius * np.sin(angle))[known])
             trace = go.Scatter(x=x, y=y, mode="lines+markers", name=f"{meaning.words}, {plain(part)}")
             trace.update(line={"color": meaning.colour(dark), "width": 2}, legendgroup=meaning.words, showlegend=False)
             way = np.append(0, np.hypot(np.diff(x), np.diff(y)).cumsum())
@@ -269,14 +267,14 @@ def polar_paths(
     last = max(int(epochs[-1]), 1)
     fig.update_coloraxes(colorscale=epoch_scale(dark), cmin=0, cmax=last, colorbar_dtick=epoch_axis(last)["dtick"])
     regime_legend(fig, {regime for regimes in paths.values() for regime in regimes}, dark)
-    said = [
+    sentences = [
         f"{short(part)}, {REGIMES[regime].words} "
         + from_to("angle", epochs, np.where(np.isfinite(radius), np.degrees(angle), np.nan), ".0f", "epoch")
         for part, regimes in paths.items()
         for regime, (radius, angle) in regimes.items()
     ]
     alt = f"Path of the kernel by radius and angle (in degrees) from epoch {epochs[0]} to {epochs[-1]}"
-    return describe(fig, f"{alt}: {few(said, 3)}.")
+    return describe(fig, f"{alt}: {few(sentences, 3)}.")
 
 
 def _paths(
@@ -309,7 +307,9 @@ def _polar_guides(fig: go.Figure, rings: Sequence[float], reach: float, place: M
     pieces += [(np.array([0, reach * np.cos(ray)]), np.array([0, reach * np.sin(ray)])) for ray in rays]
     x, y = (np.hstack([np.append(piece[k], np.nan) for piece in pieces]) for k in (0, 1))
     line = guide(dark) | {"width": 1}
-    trace = go.Scatter(x=thin(x), y=thin(y), mode="lines", line=line, showlegend=False, name="guides", opacity=0.7)
+    trace = go.Scatter(
+        x=float32(x), y=float32(y), mode="lines", line=line, showlegend=False, name="guides", opacity=0.7
+    )
     fig.add_trace(trace.update(hoverinfo="skip", meta=DECORATION), **place)
     for degrees, words in ((30, "30°"), (60, "angle 60°")):
         at = {"x": 1.02 * reach * np.cos(np.radians(degrees)), "y": 1.02 * reach * np.sin(np.radians(degrees))}

@@ -12,12 +12,12 @@ import plotly.graph_objects as go
 from ntkcore.analysis.features.tradeoff import Curve
 from ntkcore.checks import whole
 from ntkcore.errors import DataError
-from ntkcore.figures.accuracy import CLEAN, SHARES, attacked_as
-from ntkcore.figures.along_index import bin_names
-from ntkcore.figures.bands import add_band, known_band
-from ntkcore.figures.checks import vector
-from ntkcore.figures.palette import MUTED
-from ntkcore.figures.template import DECORATION, INDEX_TITLE, describe, guide, legend_entry, new_figure
+from ntkcore.figures.drawing.bands import add_band, known_band
+from ntkcore.figures.drawing.checks import vector
+from ntkcore.figures.drawing.palette import MUTED
+from ntkcore.figures.drawing.template import DECORATION, INDEX_TITLE, describe, guide, legend_entry, new_figure
+from ntkcore.figures.features.along_index import bin_names
+from ntkcore.figures.features.tradeoff import CLEAN, SHARES, attacked_as
 
 
 def feature_bands(
@@ -44,11 +44,11 @@ def feature_bands(
     line = {"color": MUTED.colour(dark), "width": 1.5}
     fig.add_scatter(mode="lines", line=line, hoverinfo="skip", meta=DECORATION, showlegend=False, **fall)
     for band, meaning in both:
-        told = [f"features {name}" if "–" in name else f"feature {name}" for name in names]
+        hover_texts = [f"features {name}" if "–" in name else f"feature {name}" for name in names]
         hover = f"%{{hovertext}}<br>%{{y:.1%}} right, {meaning.words}"
         add_band(fig, x, band, meaning, dark, hover=hover, bars=True, index=first.astype(np.int32))
         fig.data[-1].update(
-            hovertext=told, marker={"size": 11}, line={"width": 3.5}, error_y={"thickness": 2, "width": 5}
+            hovertext=hover_texts, marker={"size": 11}, line={"width": 3.5}, error_y={"thickness": 2, "width": 5}
         )
         marker = {"symbol": meaning.symbol, "size": 11, "color": meaning.colour(dark)}
         line = {"color": meaning.colour(dark), "dash": meaning.dash, "width": 3.5}

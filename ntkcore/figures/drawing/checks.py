@@ -13,7 +13,7 @@ import numpy as np
 
 from ntkcore.checks import codes
 from ntkcore.errors import DataError
-from ntkcore.figures.palette import FEATURES
+from ntkcore.figures.drawing.palette import FEATURES
 
 
 def vector(values: object, name: str, length: int | None = None) -> np.ndarray:
@@ -24,6 +24,14 @@ def vector(values: object, name: str, length: int | None = None) -> np.ndarray:
     if length is not None and array.size != length:
         raise DataError(f"{name} has {array.size} numbers; {length} are needed, one for each point.")
     return array
+
+
+def counted(values: object, name: str) -> np.ndarray:
+    """``values``, epochs or steps, as int32: whole numbers from 0 on, ascending."""
+    given = vector(values, name)
+    if (given < 0).any() or (given != np.rint(given)).any() or (np.diff(given) <= 0).any():
+        raise DataError(f"{name} must be whole numbers from 0 on, each larger than the one before.")
+    return given.astype(np.int32)
 
 
 def words(values: object, name: str, length: int, allowed: Sequence[str] | None = None) -> np.ndarray:
@@ -55,7 +63,7 @@ def positive(values: np.ndarray) -> np.ndarray:
     return np.where((values > limits.tiny) & (values < limits.max), values, np.nan).astype(np.float32)
 
 
-def thin(values: np.ndarray) -> np.ndarray:
+def float32(values: np.ndarray) -> np.ndarray:
     """float32 copy: what a screen can show, at half the size."""
     return np.asarray(values, dtype=np.float32)
 

@@ -1,9 +1,8 @@
 """Panels beside each other and lines by training regime: what the figures along the epochs of a training share.
 
 Panels lie in rows of so many columns, each with its title over its left corner; the last row may be shorter. Regimes
-are the keys of ``palette.REGIMES``: a colour and a symbol each. Epochs are whole numbers from 0 on, ascending::
+are the keys of ``palette.REGIMES``: a colour and a symbol each::
 
-    epochs = known_epochs([0, 1, 2, 5])                                          # [P], or DataError
     fig = panel_grid(["clean accuracy", "PGD accuracy"], columns=2, dark=False)
     add_curve(fig, epochs, band, REGIMES["pgd"], False, hover="epoch %{x}<br>%{y:.1%}", row=1, col=1)
     regime_legend(fig, ["pgd"], dark=False)
@@ -18,10 +17,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ntkcore.errors import DataError
-from ntkcore.figures.bands import Band, add_band, known_band
-from ntkcore.figures.checks import positive, thin, vector
-from ntkcore.figures.palette import MUTED, REGIMES, TEXT, Meaning, faint
-from ntkcore.figures.template import colorbar_above, dress, legend_entry, short
+from ntkcore.figures.drawing.bands import Band, add_band, known_band, marker_sizes
+from ntkcore.figures.drawing.checks import float32, positive
+from ntkcore.figures.drawing.palette import MUTED, REGIMES, TEXT, Meaning, faint
+from ntkcore.figures.drawing.template import colorbar_above, dress, legend_entry, short
 
 Given = TypeVar("Given")
 
@@ -87,14 +86,6 @@ def axis_number(panel: int) -> str:
     return "" if panel == 1 else str(panel)
 
 
-def known_epochs(epochs: object) -> np.ndarray:
-    """``epochs`` as int32, checked: ascending whole numbers from 0 on."""
-    given = vector(epochs, "epochs")
-    if not ((given >= 0).all() and (given == np.rint(given)).all() and (np.diff(given) > 0).all()):
-        raise DataError("epochs must be whole numbers from 0 on, each larger than the one before.")
-    return given.astype(np.int32)
-
-
 def by_regime(values: Mapping[str, Given] | None, name: str) -> dict[str, Given]:
     """A mapping from regimes, in the order of the palette; DataError for any other key."""
     values = values or {}
@@ -128,15 +119,6 @@ def decades(values: Iterable[np.ndarray]) -> dict:
         return {"type": "log", "tickformat": "~g", "dtick": 1, "range": [-3, 0]}
     wide = drawn.max() > 10 * drawn.min()
     return {"type": "log", "tickformat": "~g", "dtick": 1 if wide else None, "nticks": 0 if wide else 4}
-
-
-def marker_sizes(at: np.ndarray, marks: int = 9, size: int = 7) -> int | np.ndarray:
-    """Sizes of the markers of a line: all of a short line, else about ``marks`` of them, evenly along ``at``."""
-    if at.size <= 2 * marks:
-        return size
-    sizes = np.zeros(at.size, dtype=np.int8)
-    sizes[[int(np.abs(at - place).argmin()) for place in np.linspace(at[0], at[-1], marks)]] = size
-    return sizes
 
 
 def add_curve(
@@ -175,7 +157,7 @@ def add_side_line(
     reach = [
         f"<br>{RANGE} {a:.1%} to {b:.1%}" if b > a else "" for a, b in zip(band.low[keep], band.high[keep], strict=True)
     ]
-    trace = go.Scatter(x=thin(x[keep]), y=thin(band.mean[keep]), mode="lines+markers", name=name, text=reach)
+    trace = go.Scatter(x=float32(x[keep]), y=float32(band.mean[keep]), mode="lines+markers", name=name, text=reach)
     trace.update(line={"color": colour, "dash": dash, "width": 1.5}, legendgroup=meaning.words, showlegend=False)
     ends = np.zeros(int(keep.sum()), dtype=np.int8)
     ends[:1] = 5  # where it sets in; a single point has no line
@@ -201,7 +183,7 @@ def regime_legend(fig: go.Figure, present: Iterable[str], dark: bool, *, dash: s
         legend_entry(fig, RANGE, marker=square)
 
 
-def said_of_bands(fig: go.Figure) -> str:
+def bands_in_words(fig: go.Figure) -> str:
     """For an alt text: `` Bands: lowest to highest seed.`` where there are any."""
     return f" Bands: {RANGE}." if _shaded(fig) else ""
 

@@ -16,21 +16,20 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.errors import DataError
-from ntkcore.figures.bands import Band, few, from_to, known_bands, note_missing
-from ntkcore.figures.checks import plural, thin
-from ntkcore.figures.palette import BEHIND, LINEARISED, MUTED, REGIMES
-from ntkcore.figures.panels import (
+from ntkcore.figures.drawing.bands import Band, few, from_to, known_bands, note_missing
+from ntkcore.figures.drawing.checks import counted, float32, plural
+from ntkcore.figures.drawing.palette import BEHIND, LINEARISED, MUTED, REGIMES
+from ntkcore.figures.drawing.template import describe, guide, legend_entry
+from ntkcore.figures.evolution.panels import (
     add_curve,
     add_side_line,
+    bands_in_words,
     by_regime,
     epoch_axis,
-    known_epochs,
     panel_grid,
     panel_places,
     regime_legend,
-    said_of_bands,
 )
-from ntkcore.figures.template import describe, guide, legend_entry
 
 Kind = Literal["clean", "fgsm", "pgd"]
 KINDS = {"clean": "clean accuracy", "fgsm": "FGSM accuracy", "pgd": "PGD accuracy"}
@@ -62,7 +61,7 @@ def accuracy_along_epochs(
         chance: accuracy of a blind guess, a horizontal guide.
         columns: panels in a row; up to 2 can be read on a phone.
     """
-    epochs = known_epochs(epochs)
+    epochs = counted(epochs, "epochs")
     main = _by_kind(curves, "curves", epochs.size)
     behind = _by_kind(train, "train", epochs.size)
     named = {kind for given in (curves, train or {}) for kinds in given.values() for kind in kinds}
@@ -85,10 +84,10 @@ def accuracy_along_epochs(
         for regime, _, x, band, start in own:
             meaning = REGIMES[regime]
             what = "training images" if start is None else f"kernel frozen from epoch {start} on"
-            said = {"hover": f"{meaning.words}, {what}<br>epoch %{{x}}<br>{right}"}
+            hover = f"{meaning.words}, {what}<br>epoch %{{x}}<br>{right}"
             name = f"{meaning.words}, {what}, {KINDS[kind]}"
             add_side_line(
-                fig, x, band, meaning, BEHIND if start is None else LINEARISED, dark, name=name, **said, **place
+                fig, x, band, meaning, BEHIND if start is None else LINEARISED, dark, name=name, hover=hover, **place
             )
         present = {regime: kinds[kind] for regime, kinds in main.items() if kind in kinds}
         for regime, band in present.items():
@@ -117,7 +116,7 @@ def accuracy_along_epochs(
         if (band := kinds.get(kind))
     ]
     alt = f"Accuracy along training up to epoch {epochs[-1]}, {plural(len(panels), 'panel')}"
-    return describe(fig, f"{alt}: {few(parts, 4)}.{said_of_bands(fig)}")
+    return describe(fig, f"{alt}: {few(parts, 4)}.{bands_in_words(fig)}")
 
 
 def frozen_accuracy(
@@ -138,7 +137,7 @@ def frozen_accuracy(
         chance: accuracy of a blind guess, a horizontal guide.
         columns: panels in a row; up to 2 can be read on a phone.
     """
-    epochs = known_epochs(epochs)
+    epochs = counted(epochs, "epochs")
     lines = {
         regime: known_bands(bands, f"curves of {regime}", epochs.size, tuple(JUDGED))
         for regime, bands in by_regime(curves, "curves").items()
@@ -154,7 +153,7 @@ def frozen_accuracy(
         drawn_marks = marks if kind == "attacked" else {}
         for regime, share in drawn_marks.items():
             meaning, ends = REGIMES[regime], [10**edge for edge in axis["range"]]
-            trace = go.Scatter(x=thin(ends), y=[share] * 2, mode="lines", name=f"{meaning.words}, never frozen")
+            trace = go.Scatter(x=float32(ends), y=[share] * 2, mode="lines", name=f"{meaning.words}, never frozen")
             trace.update(line={"color": meaning.colour(dark), "width": 1.2}, legendgroup=meaning.words)
             trace.update(
                 hovertemplate=f"{meaning.words}, never frozen<br>%{{y:.1%}} right, under attack<extra></extra>"
@@ -184,7 +183,7 @@ def frozen_accuracy(
             parts.append(from_to(REGIMES[regime].words, epochs, kinds["attacked"].mean, ".1%", "epoch"))
             parts[-1] += f", {marks[regime]:.1%} if never frozen" if regime in marks else ""
     alt = f"Accuracy after freezing the kernel at one of {plural(epochs.size, 'epoch')}, under attack: {few(parts, 3)}."
-    return describe(fig, alt + said_of_bands(fig))
+    return describe(fig, alt + bands_in_words(fig))
 
 
 def _by_kind(curves: Mapping[str, Mapping[str, Band]] | None, name: str, length: int) -> dict[str, dict[str, Band]]:

@@ -17,10 +17,19 @@ from plotly.subplots import make_subplots
 
 from ntkcore.analysis.attacks.balls import BALLS, Norm
 from ntkcore.errors import DataError
-from ntkcore.figures.bands import MISSING, Band, add_band, few, from_to, known_band, known_bands, note_missing
-from ntkcore.figures.checks import plural, thin, vector, words
-from ntkcore.figures.palette import PAPER, SEQUENTIAL, SOURCES, TEXT, Meaning
-from ntkcore.figures.template import colorbar_above, describe, dress, guide, legend_entry, new_figure, plain, short
+from ntkcore.figures.drawing.bands import MISSING, Band, add_band, few, from_to, known_band, known_bands, note_missing
+from ntkcore.figures.drawing.checks import float32, plural, vector, words
+from ntkcore.figures.drawing.palette import PAPER, SEQUENTIAL, SOURCES, TEXT, Meaning
+from ntkcore.figures.drawing.template import (
+    colorbar_above,
+    describe,
+    dress,
+    guide,
+    legend_entry,
+    new_figure,
+    plain,
+    short,
+)
 from ntkcore.readings.words import percent, percent_within, radius
 
 PANEL, GAP, LEGEND = 190, 52, 110  # pixels: height of a panel, room between two rows of panels, legend and title
@@ -64,8 +73,8 @@ def accuracy_along_eps(
         for key, band in bands.items():
             source = SOURCES[key].words
             hover = f"{source}<br>{across}<br>%{{y:.1%}} right"
-            said = {"hover": hover, "of": SURE, "name": f"{source}, {plain(net)}"}
-            add_band(fig, eps * unit, band, SOURCES[key], dark, **said, **place)
+            form = {"hover": hover, "of": SURE, "name": f"{source}, {plain(net)}"}
+            add_band(fig, eps * unit, band, SOURCES[key], dark, **form, **place)
         axis = "" if k == 0 else k + 1
         corner = {"x": 0, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain"}
         corner |= {"xanchor": "left", "yanchor": "bottom", "font": {"color": TEXT.colour(dark), "size": 13}}
@@ -126,8 +135,8 @@ def strength_along_width(
         add_band(fig, widths, band, SOURCES[key], dark, hover=hover, of=SURE, bars=True, row=1, col=1)
     for band in cosines:
         hover = "width %{x:.0f}<br>cosine of gradients %{y:.3f}"
-        said = {"hover": hover, "of": SURE, "digits": ".3f"}
-        add_band(fig, widths, band, COSINE, dark, **said, bars=True, row=2, col=1)
+        form = {"hover": hover, "of": SURE, "digits": ".3f"}
+        add_band(fig, widths, band, COSINE, dark, **form, bars=True, row=2, col=1)
     for number, drawn in ((1, shares), (2, cosines)):
         if not drawn:
             note_missing(fig, number)
@@ -179,16 +188,16 @@ def transfer_matrix(
     for (i, j), share in np.ndenumerate(values):
         if known[i, j]:
             ends = [] if reach is None else [np.asarray(end)[i, j] for end in reach]
-            said = f"{value_name} {percent_within(share, *ends) if ends else percent(share)}"
+            share_words = f"{value_name} {percent_within(share, *ends) if ends else percent(share)}"
         else:
-            said = empty
-        hovers[i, j] = f"from {sources[i]}<br>to {targets[j]}<br>{said}"
+            share_words = empty
+        hovers[i, j] = f"from {sources[i]}<br>to {targets[j]}<br>{share_words}"
 
     longest = max(len(short(name)) for name in columns)
     slanted = longest > SHORT_NAME
     height = 150 + 46 * len(sources) + (5 * longest if slanted else 0)
     fig = new_figure(dark=dark, height=height, width=220 + 90 * len(targets))
-    trace = go.Heatmap(z=thin(values), zmin=0, zmax=1, colorscale=SEQUENTIAL, xgap=2, ygap=2, name=value_name)
+    trace = go.Heatmap(z=float32(values), zmin=0, zmax=1, colorscale=SEQUENTIAL, xgap=2, ygap=2, name=value_name)
     trace.update(customdata=hovers.tolist(), hoverongaps=True)
     trace.update(colorbar=colorbar_above(value_name) | {"tickformat": ".0%", "len": 160})
     fig.add_trace(trace.update(hovertemplate="%{customdata}<extra></extra>"))

@@ -16,10 +16,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ntkcore.errors import DataError
-from ntkcore.figures.bands import Band, add_band, few, from_to, known_band
-from ntkcore.figures.checks import plural, positive, thin, vector
-from ntkcore.figures.palette import CLASS_SYMBOLS, Meaning, amount_colour
-from ntkcore.figures.template import describe, legend_entry, new_figure, plain
+from ntkcore.figures.drawing.bands import Band, add_band, few, from_to, known_band, marker_sizes
+from ntkcore.figures.drawing.checks import counted, float32, plural, positive, vector
+from ntkcore.figures.drawing.palette import CLASS_SYMBOLS, Meaning, amount_colour
+from ntkcore.figures.drawing.template import describe, legend_entry, new_figure, plain
 
 STEP_TITLE = "training step"
 BY_SGD = "by SGD"  # names that end so are dashed: of nets that are not trained as the kernel is
@@ -36,7 +36,7 @@ def cosine_along_training(curves: Mapping[str, tuple[Sequence[int], Band]], *, d
     fig = new_figure(dark=dark, height=400)
     present, lowest, last, parts = [], 0.0, 1, []
     for name, (given, given_band) in curves.items():
-        steps = _whole(given, name)
+        steps = counted(given, f"steps of {name}")
         band, style = known_band(given_band, f"cosine of {name}", steps.size), styles[name]
         last = max(last, int(steps[-1]))
         if band.known.any():
@@ -64,14 +64,17 @@ def training_curves(curves: Mapping[str, tuple[Sequence[int], np.ndarray]], *, d
     fig = new_figure(dark=dark, height=380)
     present, drawn, last, parts = [], [], 1, []
     for name, (given, losses) in curves.items():
-        steps = _whole(given, name)
+        steps = counted(given, f"steps of {name}")
         loss, style = positive(vector(losses, f"loss of {name}", steps.size)), styles[name]
         last = max(last, int(steps[-1]))
         if np.isfinite(loss).any():
             colour = style.colour(dark)
-            trace = go.Scatter(x=thin(steps + 1), y=loss, customdata=steps, mode="lines+markers", name=plain(name))
+            trace = go.Scatter(x=float32(steps + 1), y=loss, customdata=steps, mode="lines+markers", name=plain(name))
             trace.update(line={"color": colour, "dash": style.dash, "width": 2}, legendgroup=style.words)
-            trace.update(marker={"symbol": style.symbol, "size": _sizes(steps), "color": colour}, showlegend=False)
+            trace.update(
+                marker={"symbol": style.symbol, "size": marker_sizes(np.log(steps + 1)), "color": colour},
+                showlegend=False,
+            )
             trace.update(marker_line_width=0, marker_opacity=1)  # sizes of their own bring a rim and make them faint
             hover = f"{plain(name)}, step %{{customdata}}<br>loss %{{y:.3g}}<extra></extra>"
             fig.add_trace(trace.update(hovertemplate=hover))
@@ -130,21 +133,3 @@ def _legend(fig: go.Figure, present: Iterable[Meaning], dark: bool) -> None:
         line = {"color": colour, "dash": meaning.dash, "width": 2}
         marker = {"symbol": meaning.symbol, "size": 8, "color": colour}
         legend_entry(fig, meaning.words, group=meaning.words, marker=marker, line=line)
-
-
-def _whole(steps: object, name: str) -> np.ndarray:
-    """``steps`` as int32, checked: ascending whole numbers of at least 0."""
-    given = vector(steps, f"steps of {name}")
-    if (given < 0).any() or (given != np.rint(given)).any() or (np.diff(given) <= 0).any():
-        raise DataError(f"steps of {name} must be whole numbers from 0 on, each larger than the one before.")
-    return given.astype(np.int32)
-
-
-def _sizes(steps: np.ndarray, marks: int = 9) -> int | np.ndarray:
-    """Marker sizes: all points of a short line, else about ``marks`` of them, evenly along the log axis."""
-    if steps.size <= 2 * marks:
-        return 7
-    places = np.linspace(0, np.log(steps[-1] + 1), marks)
-    sizes = np.zeros(steps.size, dtype=np.int8)
-    sizes[[int(np.abs(np.log(steps + 1) - place).argmin()) for place in places]] = 7
-    return sizes

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from plotly.subplots import make_subplots
 
-from ntkcore.figures.palette import COLORWAY, FEATURES, GRID, MUTED, PAPER, TEXT, index_scale
+from ntkcore.figures.drawing.palette import COLORWAY, FEATURES, GRID, MUTED, PAPER, TEXT, index_scale
 
 TEMPLATE, TEMPLATE_DARK = "ntk", "ntk_dark"
 INDEX_TITLE = "eigenvalue index i (0 = largest)"

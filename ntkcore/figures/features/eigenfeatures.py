@@ -16,9 +16,9 @@ import plotly.graph_objects as go
 from ntkcore.analysis.intervals import wilson
 from ntkcore.checks import whole
 from ntkcore.errors import DataError
-from ntkcore.figures.checks import feature_groups, plural, thin, vector
-from ntkcore.figures.palette import FEATURES, TEXT
-from ntkcore.figures.template import (
+from ntkcore.figures.drawing.checks import feature_groups, float32, plural, vector
+from ntkcore.figures.drawing.palette import FEATURES, TEXT
+from ntkcore.figures.drawing.template import (
     DECORATION,
     add_ring,
     describe,
@@ -74,10 +74,12 @@ def usefulness_robustness(
         raise DataError("colour is 'class' but there are no classes; hand in classes or choose colour='index'.")
     fig = new_figure(dark=dark, height=520)
     _add_guides(fig, _range(rho), _range(gamma), chance, useful_from, keep, dark)
-    told = _same_spot(rho, gamma)
+    hover_texts = _same_spot(rho, gamma)
     if p_values is not None:
         p = vector(p_values, "p_values", rho.size)
-        told = np.array([f"<br>{p_words(value)}{words}" for value, words in zip(p, told, strict=True)], dtype=object)
+        hover_texts = np.array(
+            [f"<br>{p_words(value)}{words}" for value, words in zip(p, hover_texts, strict=True)], dtype=object
+        )
     scatter = go.Scattergl if rho.size >= WEBGL_FROM else go.Scatter
     for code, members in groups:
         members = members[::-1]  # the largest eigenvalues are drawn last, on top
@@ -88,9 +90,9 @@ def usefulness_robustness(
         if colour == "class":
             marker["color"] = FEATURES[code].colour(dark)
         else:
-            marker |= {"color": thin(np.log10(members + 1)), "coloraxis": "coloraxis"}
-        trace = scatter(x=thin(rho[members]), y=thin(gamma[members]), mode="markers", marker=marker)
-        trace.update(customdata=members.astype(np.int32), text=told[members].tolist(), **steady(_OPACITY))
+            marker |= {"color": float32(np.log10(members + 1)), "coloraxis": "coloraxis"}
+        trace = scatter(x=float32(rho[members]), y=float32(gamma[members]), mode="markers", marker=marker)
+        trace.update(customdata=members.astype(np.int32), text=hover_texts[members].tolist(), **steady(_OPACITY))
         shares = "right on %{x:.1%} of test images<br>under attack on %{y:.1%}%{text}<extra></extra>"
         trace.update(hovertemplate=f"<b>feature %{{customdata}}</b>{', ' * bool(words)}{words}<br>{shares}")
         fig.add_trace(trace.update(name=words or "all features", legendgroup=words or None, showlegend=False))

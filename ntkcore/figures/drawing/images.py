@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ntkcore.errors import DataError
-from ntkcore.figures.palette import DIVERGING
+from ntkcore.figures.drawing.palette import DIVERGING
 
 _STOPS = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in DIVERGING], dtype=np.float64)  # [9, 3]
 _SLACK = 1e-3  # rounding that a pixel may be outside [0, 1]
