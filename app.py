@@ -7,7 +7,8 @@ import streamlit as st
 
 from ntkcore.errors import NTKError
 from pages.ui.controls import sidebar
-from pages.ui.shell.navigation import ABOUT, ICON, follow, hold, keep_history, menu, read_address
+from pages.ui.shell.links import follow, hold, judge_link, read_address
+from pages.ui.shell.navigation import ABOUT, ICON, keep_history, menu
 from pages.ui.shell.plain import complaint
 
 st.set_page_config(
@@ -27,5 +28,5 @@ try:
     page.run()
 except NTKError as error:  # the cache folder cannot be used, or something lies in a result's place
     st.error(complaint(error), icon=":material/error:")
-if sidebar.judge_link(page_drawn=True):
+if judge_link(page_drawn=True):
     st.rerun()

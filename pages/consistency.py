@@ -18,7 +18,7 @@ from ntkcore.readings.consistency import (
 from ntkcore.runs.specs import ConsistencySpec, Experiment, GradientsSpec
 from ntkcore.runs.stages import read_agreement, read_sweep
 from pages.ui.code import consistency_lines
-from pages.ui.controls.architectures import comparison_controls
+from pages.ui.controls.consistency import comparison_controls
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from ntkcore.analysis.evolution.histories import Histories
 from ntkcore.analysis.evolution.motion import THRESHOLDS
 from ntkcore.figures.evolution.accuracy import accuracy_along_epochs
 from ntkcore.figures.evolution.concentration import alignment_along_epochs, concentration
@@ -20,16 +21,23 @@ from ntkcore.readings.evolution import (
     read_thresholds,
 )
 from ntkcore.runs.specs import REGIME_NAMES as NAMES
+from ntkcore.runs.specs import Evolution, Experiment
 from pages.ui.code import evolution_lines
-from pages.ui.controls.evolutions import evolution_controls, histories, in_words
+from pages.ui.controls.evolution import evolution_controls
 from pages.ui.sections.at_epoch import at_one_epoch
 from pages.ui.sections.frozen import frozen_section
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need_all
+from pages.ui.shell.services import NumpyArrays
 from pages.ui.shell.show import chart, dark, downloads, drawn_once, explain
 
 ALONE = "Choose standard training and an adversarial one to have them compared."
+
+
+def _in_words(both: tuple[Experiment, Evolution]) -> str:
+    """The images and the nets in training."""
+    return f"{both[0].in_words(kernel=False)}; {both[1].in_words()}"
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,11 +50,13 @@ task_of(experiment := page("Evolution", question, True))
 e = evolution_controls(experiment)
 what = f"nets in training ({e.in_words()})"
 both = experiment, e
-experiment, e = latest("evolution", both, lambda these: these[1].wanted(), what, in_words, one_by_one=True)
+experiment, e = latest("evolution", both, lambda these: these[1].wanted(), what, _in_words, one_by_one=True)
 task, night, figures = task_of(experiment), dark(), {}
 wanted = e.wanted()
 found = need_all(wanted, what)
-history, complete = histories(found, e), len(found) == len(wanted)
+arrays = {name: NumpyArrays(artifact) for name, artifact in found.items()}
+history = Histories(arrays, e.epochs, e.looks(), e.regimes, e.seeds)  # of the epochs that are there
+complete = len(found) == len(wanted)
 epochs, looks = np.arange(e.epochs + 1), np.array(e.looks())
 if not found:
     st.caption("No epoch is there yet; curves grow as the nets train.")

@@ -6,9 +6,11 @@ from ntkcore.readings.kernel import read_prediction
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.specs import Experiment
 from pages.ui.code import overview_lines
-from pages.ui.controls import evolutions, sidebar, stories
+from pages.ui.controls import sidebar
+from pages.ui.controls.evolution import EVOLUTION
+from pages.ui.controls.transfer import STORY
 from pages.ui.sections.samples import class_pictures, task_of
-from pages.ui.shell.navigation import go_to
+from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.results import cost_in_words, latest, need
 from pages.ui.shell.show import explain, pictures
@@ -28,9 +30,9 @@ def _open(preset: Preset) -> None:
     """The sidebar takes the preset's experiment; one about finite nets opens on its own page."""
     sidebar.apply(preset.experiment)
     if preset.story is not None:
-        go_to("pages/transfer.py", **stories.choices(preset.story))
+        go_to("pages/transfer.py", **STORY.values(preset.story))
     if preset.evolution is not None:
-        go_to("pages/evolution.py", **evolutions.choices(preset.evolution))
+        go_to("pages/evolution.py", **EVOLUTION.values(preset.evolution))
 
 
 presets = list(PRESETS.values())

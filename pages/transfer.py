@@ -20,12 +20,12 @@ from ntkcore.readings.transfer import (
 )
 from ntkcore.training import LAZY
 from pages.ui.code import transfer_lines
-from pages.ui.controls.sidebar import radius_in_words
-from pages.ui.controls.stories import accuracies, compared, percent_columns, story_controls, told, under_way
+from pages.ui.controls.transfer import radius_in_words, story_controls
+from pages.ui.sections.accuracies import accuracies, compared, percent_columns, statistics_of
 from pages.ui.sections.attack import DESCENT, ITSELF, KERNEL, predictors
 from pages.ui.sections.matrix import matrix
 from pages.ui.sections.samples import task_of
-from pages.ui.shell.navigation import go_to
+from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need_all
 from pages.ui.shell.services import stored
@@ -55,12 +55,12 @@ experiment, story = latest(
 task = task_of(experiment)
 wanted = story.transfers()
 found = need_all(wanted, what)
-line = told(found)
+line = statistics_of(found)
 targets = story.targets()
 if not line.groups:
     st.caption("No net is ready yet; each one's panel appears when it is.")
     st.stop()
-missing = under_way(wanted, found)
+missing = "" if len(found) == len(wanted) else f"{len(found)} of {len(wanted)} attacks are done"
 if missing:
     st.caption(f"What follows is said of what is there: {missing}.")
 

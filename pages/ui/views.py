@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ntkcore.analysis.attacks.balls import BALLS
 from ntkcore.runs import specs
-from pages.ui.controls import evolutions, stories
-from pages.ui.controls.architectures import ARCHITECTURES
+from pages.ui.controls.consistency import ARCHITECTURES, COMPARISON
+from pages.ui.controls.evolution import controls_of_run
+from pages.ui.controls.transfer import STORY, WIDTHS
 from pages.ui.sections import run_figures
 
 
@@ -69,24 +69,20 @@ def _architectures(spec: specs.ConsistencySpec) -> str:
 # -- controls -----------------------------------------------------------------------------------------------------
 
 
-def _of_image(spec: specs.FlipSpec) -> dict[str, object]:
-    return {"image": spec.index}
-
-
-def _of_images(*kernels: specs.KernelSpec) -> dict[str, object]:
-    return {"cn": kernels[0].data.n_train, "cside": kernels[0].data.size or "full"}
-
-
 def _of_consistency(spec: specs.ConsistencySpec) -> dict[str, object]:
-    names = [str(kernel.net.build()) for kernel in spec.kernels]
-    return _of_images(*spec.kernels) | ({"compared": names} if set(names) <= set(ARCHITECTURES) else {})
+    names = COMPARISON.values(spec.kernels, "compared")
+    return _of_images(spec.kernels[0]) | (names if set(names["compared"]) <= set(ARCHITECTURES) else {})
+
+
+def _of_images(kernel: specs.KernelSpec) -> dict[str, object]:
+    return COMPARISON.values(kernel, "cn", "cside")
 
 
 def _of_training(spec: specs.TwinSpec) -> dict[str, object]:
     if spec.training.descent is None:
         return {}
-    found = {"lr": spec.training.lr, "momentum": spec.training.momentum, "descent": spec.training.steps}
-    return found | ({"widths": [spec.width]} if spec.width in stories.WIDTHS else {})
+    found = STORY.values(spec, "lr", "momentum", "descent")
+    return found | ({"widths": [spec.width]} if spec.width in WIDTHS else {})
 
 
 def _of_model(model: specs.Model | specs.Noise) -> dict[str, object]:
@@ -95,7 +91,7 @@ def _of_model(model: specs.Model | specs.Noise) -> dict[str, object]:
 
 
 def _of_perturb(spec: specs.PerturbSpec) -> dict[str, object]:
-    return {"radius": max(spec.eps) * BALLS[spec.norm].unit} | _of_model(spec.source)
+    return STORY.values(spec, "radius") | _of_model(spec.source)
 
 
 def _of_transfer(spec: specs.TransferSpec) -> dict[str, object]:
@@ -107,7 +103,7 @@ def _checkpoint(spec: Any) -> specs.EpochSpec:
 
 
 def _of_run(spec: Any) -> dict[str, object]:
-    return evolutions.controls_of(_checkpoint(spec).run, _checkpoint(spec).epoch)
+    return controls_of_run(_checkpoint(spec).run, _checkpoint(spec).epoch)
 
 
 # -- the table ----------------------------------------------------------------------------------------------------
@@ -123,7 +119,7 @@ VIEWS: dict[str, View] = {
     "sweep": View(FEATURES, run_figures.of_sweep),
     "curves": View(FEATURES, run_figures.of_curves),
     "pictures": View(FEATURES, run_figures.of_pictures),
-    "flip": View(ATTACK, run_figures.of_margins, _of_image),
+    "flip": View(ATTACK, run_figures.of_margins, lambda spec: {"image": spec.index}),
     "upload": View(ATTACK, run_figures.of_margins),
     "twin": View(TRANSFER, run_figures.of_training, _of_training, _net),
     "network": View(TRANSFER, run_figures.of_training, lambda spec: {"beside": [spec.name]}, _net),

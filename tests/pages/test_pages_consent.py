@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from ntkcore.runs import consent, memory
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.specs import Experiment, NetSpec
-from pages.ui.controls.architectures import ARCHITECTURES
+from pages.ui.controls.consistency import ARCHITECTURES
 from pages.ui.shell import results
 from pages.ui.shell.services import services
 from visits import complaints, number, press, working

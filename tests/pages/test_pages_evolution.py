@@ -12,7 +12,7 @@ from ntkcore.readings.words import percent
 from ntkcore.runs import consent, specs
 from ntkcore.runs.specs import EpochSpec, Evolution, NamedNet, TwinNet
 from ntkcore.runs.store import Store
-from pages.ui.controls.evolutions import TWIN, choices
+from pages.ui.controls.evolution import EVOLUTION, TWIN
 from pages.ui.shell.services import services
 from visits import CHARTS, charts, complaints, number, run_until_ready, select, stored, text, working
 
@@ -123,7 +123,7 @@ def test_choices_are_the_controls(opened: Open) -> None:
         solved_on=30,
         ridge=0.5,
     )
-    values = choices(e)
+    values = EVOLUTION.values(e)
     link = {name: [str(v) for v in value] if isinstance(value, list) else str(value) for name, value in values.items()}
     at = opened("evolution", {k: v.lower() if v == "True" else v for k, v in link.items()}, wait=False)
     assert complaints(at) == []

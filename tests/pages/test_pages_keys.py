@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from visits import PAGES, complaints, least, run_until_ready
 
 Open = Callable[..., AppTest]
+CONTROLS = {"Number", "Choice", "Several", "Toggle", "Text"}  # whose first argument is the key
 # What shows more controls than a page has at first.
 MORE = {
     "transfer": {"architectures": ["FC(1)", "FC(3)"], "mwidth": "8"},
@@ -24,6 +25,8 @@ def written_keys(root: Path) -> dict[str, list[str]]:
     for path in [root / "app.py", *sorted((root / "pages").rglob("*.py"))]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             given = [one.value for one in node.keywords if one.arg == "key"] if isinstance(node, ast.Call) else []
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in CONTROLS:
+                given.append(node.args[0])
             for value in given:
                 if isinstance(value, ast.JoinedStr):
                     value = value.values[0]

@@ -26,7 +26,7 @@ from ntkcore.figures.drawing.palette import SOURCES
 from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, EpochSpec, Evolution, key
 from ntkcore.runs.store import Store
 from pages.ui.code import runs_lines
-from pages.ui.controls.evolutions import TWIN
+from pages.ui.controls.evolution import TWIN
 from pages.ui.sections.attack import ITSELF, largest_radius
 from pages.ui.shell.plain import plain
 from visits import number, pictures, run_until_ready, select, small, stored, text

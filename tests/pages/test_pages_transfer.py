@@ -16,7 +16,7 @@ from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, Experiment, PerturbS
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 from ntkcore.training import LAZY
-from pages.ui.controls.architectures import with_net
+from pages.ui.controls.consistency import with_net
 from pages.ui.shell.services import services
 from visits import CHARTS, charts, complaints, number, run_until_ready, select, small, stored, text, working
 

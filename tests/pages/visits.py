@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from ntkcore.runs.specs import Experiment, StageSpec, key
 from ntkcore.runs.store import Artifact, Store
-from pages.ui.controls.architectures import with_net
+from pages.ui.controls.consistency import with_net
 from pages.ui.shell.services import services
 
 PAGES = ("overview", "spectrum", "eigenfeatures", "attack", "transfer", "evolution", "consistency", "runs")

@@ -14,8 +14,8 @@ from ntkcore.data import Task
 from ntkcore.figures.drawing.strip import Picture, strip
 from ntkcore.figures.evolution.concentration import spectra_at_epoch
 from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, Evolution, GlimpseSpec
-from pages.ui.controls.checkpoints import use_checkpoint
-from pages.ui.shell.navigation import go_to
+from pages.ui.controls.checkpoint import use_checkpoint
+from pages.ui.shell.links import go_to
 from pages.ui.shell.results import need_all
 from pages.ui.shell.show import Drawn, chart, drawn_once, pictures
 

@@ -15,7 +15,7 @@ from ntkcore.data import Task
 from ntkcore.figures.attacks.attack import first_flip
 from ntkcore.runs.specs import Experiment, Model, PerturbSpec, StageSpec, TransferSpec
 from ntkcore.training import LAZY
-from pages.ui.controls.stories import WIDTHS
+from pages.ui.controls.transfer import WIDTHS
 from pages.ui.sections.samples import said
 from pages.ui.shell.results import need, need_all
 from pages.ui.shell.services import stored

@@ -14,7 +14,7 @@ from ntkcore.runs import specs
 from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
 from pages.ui.controls import sidebar
-from pages.ui.shell.navigation import go_to
+from pages.ui.shell.links import go_to
 from pages.ui.shell.services import services
 from pages.ui.views import view_of
 

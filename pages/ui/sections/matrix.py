@@ -9,11 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics
 from ntkcore.figures.attacks.transfer import transfer_matrix
 from ntkcore.figures.drawing.bands import MISSING
 from ntkcore.runs.specs import Experiment, NetSpec, PerturbSpec, Story, TransferSpec
-from pages.ui.controls.architectures import ARCHITECTURES, with_net
+from pages.ui.controls.consistency import ARCHITECTURES, with_net
+from pages.ui.sections.accuracies import statistics_of
 from pages.ui.shell.results import need_all
 from pages.ui.shell.show import chart
 
@@ -48,9 +48,7 @@ def matrix(
             perturb = PerturbSpec(source=source, eps=eps, norm=story.norm)
             wanted[target, 0, name] = TransferSpec(perturb=perturb, target=net)
     found = need_all(wanted, f"kernels and nets of {len(names)} architectures")
-    line = TransferStatistics(
-        {k: {key: a.numpy() for key, a in artifact.arrays.items()} for k, artifact in found.items()}
-    )
+    line = statistics_of(found)
     architectures = {name: e.net for name, e in experiments.items()}
     if not found:
         return {}, architectures, width

@@ -30,7 +30,7 @@ from ntkcore.runs import specs
 from ntkcore.runs.stages import read_agreement, read_curves
 from ntkcore.runs.store import Artifact
 from pages.ui.sections.pictures import feature_rows, perturbation_row
-from pages.ui.shell.services import load_task
+from pages.ui.shell.services import NumpyArrays, load_task
 
 Figures = dict[str, go.Figure]
 
@@ -46,7 +46,7 @@ def of_kernel(spec: specs.KernelSpec, artifact: Artifact) -> Figures:
 
 
 def of_spectrum(spec: specs.SpectrumSpec, artifact: Artifact) -> Figures:
-    a, rank = _arrays(artifact), effective_rank(artifact.arrays["values"])
+    a, rank = NumpyArrays(artifact), effective_rank(artifact.arrays["values"])
     return {
         "Eigenvalues": eigenvalues(a["values"], a["label_energy"]),
         "Cumulative mass": cumulative(a["values"], a["label_energy"], effective_rank=rank),
@@ -54,7 +54,7 @@ def of_spectrum(spec: specs.SpectrumSpec, artifact: Artifact) -> Figures:
 
 
 def of_sweep(spec: specs.SweepSpec, artifact: Artifact) -> Figures:
-    a, words = _arrays(artifact), str(spec.attack)
+    a, words = NumpyArrays(artifact), str(spec.attack)
     rho, gamma = a["usefulness"], a["robustness"]
     m, chance = len(a["labels"]), np.bincount(a["labels"]).max() / len(a["labels"])
     return {
@@ -83,7 +83,7 @@ def of_pictures(spec: specs.PicturesSpec, artifact: Artifact) -> Figures:
 
 
 def of_margins(spec: specs.FlipSpec | specs.UploadSpec, artifact: Artifact) -> Figures:
-    a = _arrays(artifact)
+    a = NumpyArrays(artifact)
     margins = {"fgsm": a["fgsm_margin"], "pgd": a["pgd_margin"]}
     flips = {"fgsm": float(a["fgsm_flip"]), "pgd": float(a["pgd_flip"])}
     return {"Margin along eps": margin_along_eps(a["eps"], margins, flips, norm=spec.attack.norm)}
@@ -100,7 +100,7 @@ def of_glimpse(spec: specs.GlimpseSpec, artifact: Artifact) -> Figures:
 
 
 def of_training(spec: specs.TwinSpec | specs.NetworkSpec, artifact: Artifact) -> Figures:
-    a, name = _arrays(artifact), spec.group()
+    a, name = NumpyArrays(artifact), spec.group()
     found = {"Training loss": training_curves({name: (np.arange(len(a["loss"])), a["loss"])})}
     if len(a["cosine_steps"]):
         found["Cosine along training"] = cosine_along_training({name: mean_cosines(a["cosine_steps"], [a["cosine"]])})
@@ -109,7 +109,7 @@ def of_training(spec: specs.TwinSpec | specs.NetworkSpec, artifact: Artifact) ->
 
 def of_transfer(spec: specs.TransferSpec, artifact: Artifact) -> Figures:
     source, name = specs.source_key(spec), spec.target.short_name()
-    line = TransferStatistics({(name, 0, source): _arrays(artifact)})
+    line = TransferStatistics({(name, 0, source): NumpyArrays(artifact)})
     panel = {name: {source: line.accuracy(name, source)}}
     return {"Accuracy along eps": accuracy_along_eps(np.array(spec.perturb.eps), panel, norm=spec.perturb.norm)}
 
@@ -126,7 +126,3 @@ def of_consistency(spec: specs.ConsistencySpec, artifact: Artifact) -> Figures:
         "Alignment": alignment_heatmap(names, agreed.alignment, quantity="centred alignment"),
         "Overlap of eigenspaces": overlap_along_k(*agreed.curves(names)),
     }
-
-
-def _arrays(artifact: Artifact) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in artifact.arrays.items()}

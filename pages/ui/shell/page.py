@@ -15,6 +15,7 @@ from ntkcore import data
 from ntkcore.errors import NTKError
 from ntkcore.runs.specs import Experiment, balance_in_words, key
 from pages.ui.controls import sidebar
+from pages.ui.shell.links import refusal
 from pages.ui.shell.navigation import enter
 from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.services import services
@@ -49,7 +50,7 @@ def page(
     st.session_state.drawing_old = False  # see ``results.latest``
     st.title(title, anchor=False)
     st.markdown(f"#### {question}")
-    notice = sidebar.notice()
+    notice = refusal()
     if notice and st.session_state.setdefault("arrived_at", title) == title:
         st.warning(plain(notice), icon=":material/link_off:")
     _follow_theme(st.context.theme.type)

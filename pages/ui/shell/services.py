@@ -6,8 +6,10 @@ Results are cached by their key and file, never by their arrays::
     load_task(data_spec)                         # images and labels, the same object for every session
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import streamlit as st
 
 from ntkcore import data
@@ -55,3 +57,19 @@ def stored(spec: StageSpec) -> Artifact | None:
 @st.cache_resource(show_spinner=False, max_entries=24)
 def _kept(stage: str, name: str, created: float, _artifact: Artifact) -> Artifact:
     return _artifact
+
+
+class NumpyArrays(Mapping[str, np.ndarray]):
+    """The arrays of an artifact as numpy arrays, each read when it is asked for."""
+
+    def __init__(self, artifact: Artifact):
+        self.arrays = artifact.arrays
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name].numpy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)

@@ -3,8 +3,8 @@
 ::
 
     use_checkpoint(EpochSpec.at(run, 10))       # in a button's callback
-    checkpoint_control(kind == "empirical")      # in the sidebar: an EpochSpec, or the NTKError that says what is wrong
-    way_back(checkpoint, idle)                   # there too: whose kernel it is, and back to the infinite net's
+    checkpoint = find_checkpoint(name)          # in the sidebar: an EpochSpec, or the NTKError that says what is wrong
+    back_to_the_infinite_net(checkpoint, False) # there too: whose kernel it is, with a button that ends it
 """
 
 import re
@@ -14,7 +14,7 @@ import streamlit as st
 
 from ntkcore.errors import NTKError
 from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, key
-from pages.ui.shell.navigation import set_controls
+from pages.ui.shell.links import set_controls
 from pages.ui.shell.services import services
 
 NAME = re.compile("[0-9a-f]{32}")
@@ -25,20 +25,8 @@ def use_checkpoint(checkpoint: EpochSpec) -> None:
     set_controls({"kind": "empirical", "checkpoint": key(checkpoint)})
 
 
-def checkpoint_control(wanted: bool) -> EpochSpec | NTKError | None:
-    """The control; its value, the checkpoint's name in the cache, is what the link carries. None unless ``wanted``.
-
-    It is always drawn: a control that appears only now would not write into the address what a callback gave it.
-    """
-    name = st.text_input(
-        "Checkpoint of the empirical kernel",
-        key="checkpoint",
-        bind="query-params",
-        placeholder="chosen on Evolution",
-        disabled=not wanted,
-    )
-    if not wanted:
-        return None
+def find_checkpoint(name: str) -> EpochSpec | NTKError:
+    """The net that the control names as the cache does, which is what the link carries; or what is wrong with it."""
     if not name:
         return NTKError(
             "An empirical kernel is that of a net in training: choose one on the Evolution page (“Use this kernel”), "
@@ -54,18 +42,18 @@ def checkpoint_control(wanted: bool) -> EpochSpec | NTKError | None:
     return NTKError("Another version of this app has written this checkpoint. Train the net again.")
 
 
-def way_back(checkpoint: EpochSpec | NTKError | None, idle: bool) -> None:
+def back_to_the_infinite_net(checkpoint: EpochSpec | NTKError, no_effect: bool) -> None:
     """Say whose kernel is looked at instead of the infinite net's, with a button that ends it.
 
-    idle: the page shows no infinite net.
+    no_effect: the page shows no infinite net.
     """
-    if checkpoint is None or isinstance(checkpoint, NTKError):
+    if isinstance(checkpoint, NTKError):
         whose = "**A trained net's own kernel** is wanted, and no net is chosen yet."
     else:
         run = checkpoint.run
         whose = f"**The kernel is a trained net's own**: {run.net.in_words()}, {REGIME_NAMES[run.regime]} training, "
         whose += f"seed {run.seed}, epoch {checkpoint.epoch}."
-    effect = "have no effect on this page" if idle else "are those of the infinite net that this page also shows"
+    effect = "have no effect on this page" if no_effect else "are those of the infinite net that this page also shows"
     st.info(f"{whose} Architecture, weights and inputs below {effect}.")
     st.button(
         "Back to the infinite net's kernel",
