@@ -32,7 +32,7 @@ from ntkcore.kernels.protocols import CombiningKernel, DifferentiatingKernel, Ke
 from ntkcore.modes import plain
 
 # Bound on a float32 error of K(x, X) w, in units of max|K| |w|: some twenty times the largest error that was met
-# (tests/analysis/test_eigenfeatures.py holds it).
+# (tests/analysis/features/test_eigenfeatures.py holds it).
 DOUBT = 4e-6
 ROWS = 100  # images attacked together where the predictors are attacked one by one
 

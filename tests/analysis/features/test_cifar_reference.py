@@ -34,7 +34,7 @@ ATTACK = fgsm(8 / 255)
 
 @pytest.fixture(scope="module")
 def reference():
-    return np.load(Path(__file__).parents[1] / "reference" / "cifar_airplane_automobile.npz")
+    return np.load(Path(__file__).parents[2] / "reference" / "cifar_airplane_automobile.npz")
 
 
 @pytest.fixture(scope="module")
