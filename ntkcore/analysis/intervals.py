@@ -67,13 +67,8 @@ class Resampling:
         over_points = values @ self.points.T  # [S, ..., D]
         return np.einsum("ds,s...d->d...", self.seeds, over_points)
 
-    def rate(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Transfer rate: before [S, m], after [S, E, m] bool -> share of the right ones that turn wrong, [D, E]."""
-        right = self.mean(before)[:, None]
-        return self.ratio(self.mean(before[:, None] & ~after), right)
-
     def recovered(self, before: np.ndarray, after: np.ndarray, white: np.ndarray) -> np.ndarray:
-        """Share of the white-box drop that a source recovers: before [S, m], after and white [S, E, m] -> [D, E]."""
+        """Share of the white-box drop that a source recovers: bool [S, m], [S, E, m], [S, E, m] -> [D, E]."""
         clean = self.mean(before)[:, None]
         return self.ratio(clean - self.mean(after), clean - self.mean(white))
 

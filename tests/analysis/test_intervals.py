@@ -91,7 +91,7 @@ def test_a_seed_that_is_missing_weighs_nothing():
     assert band.low[0] < band.mean[0] < band.high[0]
 
 
-# ----------------------------------------------------------------------------------------------------- rates and shares
+# ------------------------------------------------------------------------------------------------------------ shares
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +105,14 @@ def attacked():
 
 
 @pytest.mark.parametrize("row", [0, 3, DRAWS])
-def test_rate_and_recovered_share_of_a_draw_are_those_of_its_resample(attacked, row):
+def test_recovered_share_of_a_draw_is_that_of_its_resample(attacked, row):
     before, after, white = attacked
     draw = Resampling(50, 3)
     b, a, w = (resampled(draw, row, array) for array in attacked)
-    rates, shares = [], []
+    shares = []
     for e in range(4):
-        rates.append((b & ~a[:, e]).sum() / b.sum())
         drop = b.mean() - w[:, e].mean()
         shares.append((b.mean() - a[:, e].mean()) / drop if drop > 0 else np.nan)
-    np.testing.assert_allclose(draw.rate(before, after)[row], rates, rtol=1e-9)
     np.testing.assert_allclose(draw.recovered(before, after, white)[row], shares, rtol=1e-9)
     assert np.isnan(shares[0])  # this white box takes nothing at the first radius
     assert np.isfinite(shares[1:]).all()
@@ -126,10 +124,8 @@ def test_ratio_is_not_known_where_there_is_nothing_to_be_a_share_of():
     np.testing.assert_array_equal(Resampling.ratio(above, np.array([[2.0]])), above / 2)
 
 
-def test_rate_of_a_target_that_is_never_right_is_not_known():
+def test_recovered_share_of_a_target_that_is_never_right_is_not_known():
     draw, wrong = Resampling(20, 2), np.zeros((2, 20), dtype=bool)
-    band = draw.band(draw.rate(wrong, wrong[:, None]))
-    assert not band.known.any()
     band = draw.band(draw.recovered(wrong, wrong[:, None], wrong[:, None]))
     assert not band.known.any()
 

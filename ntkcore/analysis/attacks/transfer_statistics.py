@@ -79,19 +79,13 @@ class TransferStatistics:
 
     def recovered(self, group: str, source: str, at: int) -> Band:
         """Accuracy lost to the source over that lost to white-box FGSM, at radius number ``at``."""
-        return self._share_of_white(group, source, at, "recovered")
-
-    def strength(self, group: str, source: str, at: int) -> Band:
-        """Transfer rate of the source over the target's own white-box rate (FGSM), at radius number ``at``."""
-        return self._share_of_white(group, source, at, "strength")
-
-    def rate(self, group: str, source: str, at: int) -> Band:
-        """Share of the images right before that the source turns wrong, at radius number ``at``."""
-        after = self._over_seeds(group, source, "right_after")
-        if after is None:
+        drawn = self._against_white(group, source, at)
+        if drawn is None:
             return UNKNOWN
-        draw = self._resampling(group, after)
-        return draw.band_of_shares(draw.rate(self._over_seeds(group, source, "right_before"), after[:, [at]]))
+        taken = self.clean(group).mean[0] - self.accuracy(group, "white_fgsm").mean[at]
+        unit = 1 / taken if taken > 0 else np.nan  # alike in all draws, it reaches as far as none of all images can
+        draw = self._resampling(group, self._over_seeds(group, source, "right_before"))
+        return draw.band_of_shares(drawn, unit, (-np.inf, np.inf))
 
     def cosine(self, group: str, source: str = "kernel_fgsm") -> Band:
         """Mean cosine of the loss gradients of source and target at the clean images, one number."""
@@ -100,7 +94,7 @@ class TransferStatistics:
     def recovered_along(self, widths: Sequence[int], at: int, source: str = "kernel_fgsm") -> AlongWidth:
         """``recovered`` along the width, of the groups "width 32" and so on, at radius number ``at``."""
         groups = {width: f"width {width}" for width in sorted(widths)}
-        draws = {width: self._against_white(group, source, at, "recovered") for width, group in groups.items()}
+        draws = {width: self._against_white(group, source, at) for width, group in groups.items()}
         return _along(draws, [self.recovered(group, source, at) for group in groups.values()])
 
     def cosine_along(self, widths: Sequence[int], source: str = "kernel_fgsm") -> AlongWidth:
@@ -151,28 +145,14 @@ class TransferStatistics:
         stuck = [arrays["zero_gradient"] for (_, _, name), arrays in self._transfers.items() if name == source]
         return float(np.concatenate([np.asarray(s, dtype=float) for s in stuck]).mean()) if stuck else 0.0
 
-    def _share_of_white(self, group: str, source: str, at: int, kind: str) -> Band:
-        """The band of ``_against_white``; alike in all draws, it reaches as far as none of all images can."""
-        drawn = self._against_white(group, source, at, kind)
-        if drawn is None:
-            return UNKNOWN
-        taken = self.clean(group).mean[0] - self.accuracy(group, "white_fgsm").mean[at]
-        unit = 1 / taken if taken > 0 else np.nan
-        draw = self._resampling(group, self._over_seeds(group, source, "right_before"))
-        return draw.band_of_shares(drawn, unit, (-np.inf, np.inf))
-
-    def _against_white(self, group: str, source: str, at: int, kind: str) -> np.ndarray | None:
-        """Draws [D, 1] of a share of white-box FGSM's damage; None when source or white box is not there."""
+    def _against_white(self, group: str, source: str, at: int) -> np.ndarray | None:
+        """Draws [D, 1] of the share of white-box FGSM's drop; None when source or white box is not there."""
         seeds = self._seeds(group, source, "white_fgsm")
         if not seeds:
             return None
         before, after = (self._over_seeds(group, source, name, seeds) for name in ("right_before", "right_after"))
         white = self._over_seeds(group, "white_fgsm", "right_after", seeds)
-        draw = self._resampling(group, before)
-        after, white = after[:, [at]], white[:, [at]]
-        if kind == "recovered":
-            return draw.recovered(before, after, white)
-        return draw.ratio(draw.rate(before, after), draw.rate(before, white))
+        return self._resampling(group, before).recovered(before, after[:, [at]], white[:, [at]])
 
     def _cosine(self, group: str, source: str) -> np.ndarray | None:
         """Draws [D, 1] of the mean cosine; None when there is none."""
