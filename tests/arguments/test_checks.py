@@ -18,7 +18,7 @@ from ntkcore.analysis.attacks.margin_path import margin_along_eps
 from ntkcore.analysis.attacks.transfer import judge, perturb_along, sign_noise
 from ntkcore.analysis.consistency.agreement import agreement
 from ntkcore.analysis.consistency.similarity import alignment_matrix, feature_gradients, subspace_overlap
-from ntkcore.analysis.evolution.motion import look
+from ntkcore.analysis.evolution.motion import decomposed
 from ntkcore.analysis.features.pictures import feature_pictures
 from ntkcore.analysis.features.tradeoff import along_time, kept_features, trade_offs
 from ntkcore.analysis.tangent import fit_tangent
@@ -753,7 +753,7 @@ DOORS = {
     "agreement": Door(
         lambda a: agreement(a.get("kernels", [a["K"]] * 2)), {}, {"kernels": ([], None, [np.eye(3)], 3, [torch.eye(2)])}
     ),
-    "look": Door(lambda a: look(a["K"], a.get("k", 2)), {"K": "matrix", "k": "number"}, {"k": (0, 1.5)}),
+    "decomposed": Door(lambda a: decomposed(a["K"], a.get("k", 2)), {"K": "matrix", "k": "number"}, {"k": (0, 1.5)}),
     "alignment_matrix": Door(
         lambda a: alignment_matrix(a.get("kernels", [a["K"]] * 2), True), {}, {"kernels": ([], None, [np.eye(3)], 3)}
     ),

@@ -12,7 +12,7 @@ import torch
 
 from ntkcore.analysis.attacks.attack import fgsm, pgd
 from ntkcore.analysis.evolution.histories import Histories
-from ntkcore.analysis.evolution.motion import Motion, inner_products, look
+from ntkcore.analysis.evolution.motion import Motion, decomposed, inner_products
 from ntkcore.analysis.predict import correct
 from ntkcore.analysis.tangent import fit_tangent, tangent_predictor
 from ntkcore.architectures import build
@@ -194,7 +194,7 @@ def test_an_eigenfeature_along_its_direction() -> None:
     task = load(DATA)
     net = finite_net(build("cnn-small", task.image_shape, 1, seed=0, init="he").eval())
     kernel = empirical_ntk(net.module, task.x_train)[:, :, 0, 0]
-    s = look(kernel, 2)
+    s = decomposed(kernel, 2)
     cross = empirical_ntk(net.module, task.x_test, task.x_train)[:, :, 0, 0]
     feature = tangent_predictor(net, task.x_train, s.vectors[:, 1:2] / s.values[1])
     with torch.no_grad():
@@ -235,7 +235,7 @@ def test_moments_are_of_one_probe_set(store: Store, attacked: bool) -> None:
     for t in e.looks():
         net = load_checkpoint(EpochSpec.at(e.run("fgsm"), t), context)
         images = e.fgsm.perturb(net, x, y, e.fgsm.eps)[0] if attacked else x
-        looks.append(look(empirical_ntk(net.module, images)[:, :, 0, 0], 4))
+        looks.append(decomposed(empirical_ntk(net.module, images)[:, :, 0, 0], 4))
     for t, one in enumerate(looks):
         expected = torch.stack([inner_products(other, one) for other in looks[: t + 1]])
         torch.testing.assert_close(found["fgsm", 0, t, "moment"]["inner"], expected, rtol=1e-4, atol=1e-3)
@@ -299,7 +299,7 @@ def test_glimpse(store: Store) -> None:
     spec = GlimpseSpec(tangent=SMALL.tangent("fgsm", 0, 2), index=3, features=2)
     arrays, task = result(spec, store).arrays, load(DATA)
     net = load_checkpoint(spec.tangent.checkpoint, Context(store, device="cpu"))
-    s = look(result(spec.tangent, store).arrays["kernel"], 2)
+    s = decomposed(result(spec.tangent, store).arrays["kernel"], 2)
     x, image = task.x_train[:16], task.x_test[3:4]
 
     module = copy.deepcopy(net.module).double()

@@ -12,7 +12,7 @@ import ntkcore as ntk
 from ntkcore.analysis.attacks.transfer import gradient_cosine, judge, perturb_along, sign_noise
 from ntkcore.analysis.consistency import similarity
 from ntkcore.analysis.consistency.agreement import agreement as compare
-from ntkcore.analysis.evolution.motion import Motion, class_specialisation, gram_of, inner_products, look
+from ntkcore.analysis.evolution.motion import Motion, class_specialisation, decomposed, gram_of, inner_products
 from ntkcore.analysis.features.pictures import feature_pictures
 from ntkcore.analysis.tangent import fit_tangent
 from ntkcore.readings import features
@@ -152,7 +152,7 @@ def by_the_library(e: Experiment, device: str) -> dict[str, torch.Tensor]:
 
     module = net.module(task.image_shape, width=8, outputs=y.shape[1]).to(device)
     empirical = ntk.empirical_kernel_fn(module)
-    looks = [look(kernel(x[:8]).double(), 4) for kernel in (empirical, k)]
+    looks = [decomposed(kernel(x[:8]).double(), 4) for kernel in (empirical, k)]
     twin = ntk.finite_net(module, centred=True)
     *_, _ = ntk.train(twin, x, y, Training(steps=3), unit=task.n / float(s.values[0]))
     finite = ntk.finite_net(net.module(task.image_shape, 8, y.shape[1], parameterisation="standard").to(device))

@@ -6,8 +6,8 @@ Kernels ``K_0 ... K_T`` of one fixed probe set, one an epoch, uncentred, with th
 ``|K_t - K_0| / |K_T - K_0|``. The same for the part of each kernel in its own k leading eigenvectors, and for the rest.
 K is [N, N]: [n, n], or the full kernel flattened from [n, c] in row-major order, N = n c::
 
-    looks = [look(K) for K in kernels]
-    rows = [torch.stack([inner_products(a, b) for b in looks[: t + 1]]) for t, a in enumerate(looks)]   # [t + 1, 3]
+    spectra = [decomposed(K) for K in kernels]
+    rows = [torch.stack([inner_products(a, b) for b in spectra[: t + 1]]) for t, a in enumerate(spectra)]  # [t + 1, 3]
     whole, top, bottom = (Motion(gram_of([row[:, part] for row in rows])) for part in range(3))
 
 Accuracy: kernels may be stored in float32, products and sums are float64. A whole-kernel similarity is then exact to
@@ -35,8 +35,8 @@ STILL = 1e-13  # |K_T - K_0|^2 up to this share of |K_T|^2 + |K_0|^2 is rounding
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """One kernel seen through its spectrum.
+class DecomposedKernel:
+    """One kernel with its spectrum.
 
     kernel [N, N] as stored; values [N] all eigenvalues, descending; vectors [N, k] leading eigenvectors, columns.
     """
@@ -58,14 +58,14 @@ class Look:
         return float(self.values[self.vectors.shape[1] :].norm()) > self.floor
 
 
-def look(kernel: Tensor, k: int = TOP) -> Look:
+def decomposed(kernel: Tensor, k: int = TOP) -> DecomposedKernel:
     """All eigenvalues and the k leading eigenvectors (all, when there are fewer) of a symmetric kernel [N, N].
 
     float64; eigenvalues that rounding made negative stay as they are. Raises DataError for a kernel that is not square
     or not finite, SpecError for one that is not symmetric beyond rounding.
     """
     if checks.tensor(kernel, "kernel").ndim != 2 or kernel.shape[0] != kernel.shape[1] or len(kernel) == 0:
-        raise DataError(f"A kernel must be a square matrix [N, N] to be looked at; got shape {tuple(kernel.shape)}.")
+        raise DataError(f"A kernel must be a square matrix [N, N] to be decomposed; got shape {tuple(kernel.shape)}.")
     k = checks.whole(k, "k", 1, 2**31 - 1)
     if not torch.isfinite(kernel).all():
         raise DataError(
@@ -73,7 +73,7 @@ def look(kernel: Tensor, k: int = TOP) -> Look:
             "Choose a smaller learning rate."
         )
     s = spectrum(kernel)
-    return Look(kernel.detach(), s.values, s.vectors[:, :k].contiguous())
+    return DecomposedKernel(kernel.detach(), s.values, s.vectors[:, :k].contiguous())
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def top_share(values: Tensor, k: int) -> float:
 # -- two kernels -------------------------------------------------------------------------------------------------
 
 
-def inner_products(a: Look, b: Look) -> Tensor:
+def inner_products(a: DecomposedKernel, b: DecomposedKernel) -> Tensor:
     """``<A, B>``, ``<A_top, B_top>``, ``<A_bottom, B_bottom>``: [3], float64.
 
     Each kernel is truncated to its own k leading eigenpairs, ``A_top = U L U^T``, ``A_bottom = A - A_top``. The bottom

@@ -10,7 +10,7 @@ def evolution_lines(e: Evolution, share: float, look: int) -> str:
     """share: of the first velocity, below which a kernel is lazy; look: the epoch of the spectra."""
     script = Script()
     script.use("torch")
-    script.use("ntkcore.analysis.evolution.motion", "centred_alignment", "inner_products", "look")
+    script.use("ntkcore.analysis.evolution.motion", "centred_alignment", "decomposed", "inner_products")
     script.use("ntkcore.analysis.evolution.histories", "Histories")
     script.add(f"task = {load(e.data)}")
     script.add(f"x, y, n = task.x_train, task.y_train, {e.probe}  # of which the first n are looked at")
@@ -67,7 +67,7 @@ def _look(script: Script, e: Evolution) -> None:
         if c.epoch in looks:
             probe = {probe}
             theta = ntk.empirical_ntk(f.module, f.inputs(probe))  # [n, n, c, c]
-            kernels.append(look(theta.permute(0, 2, 1, 3).flatten(2).flatten(0, 1), {e.top}))  # of [n c, n c]
+            kernels.append(decomposed(theta.permute(0, 2, 1, 3).flatten(2).flatten(0, 1), {e.top}))  # of [n c, n c]
             inner = torch.stack([inner_products(earlier, kernels[-1]) for earlier in kernels])
             moment = {{"values": kernels[-1].values.numpy(), "inner": inner.numpy()}}
             moment["alignment"] = centred_alignment(theta.diagonal(dim1=2, dim2=3).mean(-1), y[:n])

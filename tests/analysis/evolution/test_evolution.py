@@ -13,12 +13,12 @@ from ntkcore.analysis.evolution.motion import (
     centred_alignment,
     class_specialisation,
     concentration,
+    decomposed,
     effective_rank,
     gram_of,
     inner_products,
     late_velocity,
     lazy_epoch,
-    look,
     top_mass,
     top_share,
 )
@@ -44,7 +44,7 @@ def tensor(array):
 
 
 def motions(kernels, k=TOP):
-    looks = [look(tensor(K) if isinstance(K, np.ndarray) else K, k) for K in kernels]
+    looks = [decomposed(tensor(K) if isinstance(K, np.ndarray) else K, k) for K in kernels]
     rows = [torch.stack([inner_products(a, b) for b in looks[: t + 1]]) for t, a in enumerate(looks)]
     return {part: Motion(gram_of([row[:, i] for row in rows])) for i, part in enumerate(PARTS)}
 
@@ -101,14 +101,14 @@ def test_motion_is_that_of_dense_truncations(part, n, k, seed):
 def test_inner_products_over_several_blocks_of_rows():
     n, k = ROWS + 44, 7
     a, b = psd(n, 0), psd(n, 1, rank=n // 2)
-    got = inner_products(look(tensor(a), k), look(tensor(b), k))
+    got = inner_products(decomposed(tensor(a), k), decomposed(tensor(b), k))
     ones, others = dense_parts(a, k), dense_parts(b, k)
     np.testing.assert_allclose(got, [(ones[part] * others[part]).sum() for part in PARTS], rtol=1e-10)
     assert got.dtype == torch.float64
 
 
 def test_inner_products_are_symmetric_and_of_each_ones_own_k():
-    a, b = look(tensor(psd(12, 0)), 3), look(tensor(psd(12, 1)), 5)
+    a, b = decomposed(tensor(psd(12, 0)), 3), decomposed(tensor(psd(12, 1)), 5)
     torch.testing.assert_close(inner_products(a, b), inner_products(b, a), rtol=1e-13, atol=0)
     ones, others = dense_parts(psd(12, 0), 3), dense_parts(psd(12, 1), 5)
     np.testing.assert_allclose(inner_products(a, b), [(ones[p] * others[p]).sum() for p in PARTS], rtol=1e-10)
@@ -119,13 +119,13 @@ def test_inner_products_are_symmetric_and_of_each_ones_own_k():
 def test_concentration_by_sums_over_eigenvalues(k, seed):
     K = psd(8, seed)
     lam = sorted(np.linalg.eigvalsh(K), reverse=True)
-    got = concentration(look(tensor(K)).values, k)
+    got = concentration(decomposed(tensor(K)).values, k)
     assert got.mass == pytest.approx(sum(v**2 for v in lam[:k]) / sum(v**2 for v in lam))
     assert got.mass == pytest.approx((dense_parts(K, k)["top"] ** 2).sum() / (K**2).sum())
     assert got.share == pytest.approx(sum(lam[:k]) / np.trace(K))
     p = [v / sum(lam) for v in lam]
     assert got.rank == pytest.approx(np.exp(-sum(q * np.log(q) for q in p)))
-    values = look(tensor(K)).values
+    values = decomposed(tensor(K)).values
     assert (top_mass(values, k), top_share(values, k), effective_rank(values)) == (got.mass, got.share, got.rank)
 
 
@@ -187,7 +187,7 @@ def test_orthogonal_kernels_are_at_a_right_angle():
 
 def test_a_kernel_of_rank_k_is_all_top():
     K = psd(30, 0, rank=4)
-    seen = concentration(look(tensor(K)).values, 4)
+    seen = concentration(decomposed(tensor(K)).values, 4)
     assert seen.mass == pytest.approx(1, abs=1e-14)
     assert seen.share == pytest.approx(1, abs=1e-14)
     assert 1 < seen.rank < 4
@@ -198,23 +198,23 @@ def test_a_kernel_of_rank_k_is_all_top():
 
 
 def test_a_kernel_of_rank_k_in_float32_has_no_bottom_either():
-    seen = look(tensor(psd(30, 0, rank=4)).float(), 4)
+    seen = decomposed(tensor(psd(30, 0, rank=4)).float(), 4)
     assert seen.kernel.dtype == torch.float32
     assert inner_products(seen, seen)[2] == 0
-    assert inner_products(look(tensor(psd(30, 0)).float(), 4), look(tensor(psd(30, 0)).float(), 4))[2] > 0
+    assert inner_products(decomposed(tensor(psd(30, 0)).float(), 4), decomposed(tensor(psd(30, 0)).float(), 4))[2] > 0
 
 
 @pytest.mark.parametrize("k", [1, 3, 7])
 def test_k_equal_eigenvalues_have_effective_rank_k(k):
     q = np.linalg.qr(np.random.default_rng(k).normal(size=(9, k)))[0]
-    seen = concentration(look(tensor(4 * q @ q.T)).values, k)
+    seen = concentration(decomposed(tensor(4 * q @ q.T)).values, k)
     assert seen.rank == pytest.approx(k, rel=1e-10)
     assert (seen.mass, seen.share) == (pytest.approx(1), pytest.approx(1))
 
 
 def test_the_identity_is_spread_evenly():
     assert concentration(torch.ones(40), 10) == Concentration(0.25, 0.25, pytest.approx(40))
-    seen = look(torch.eye(5))
+    seen = decomposed(torch.eye(5))
     assert seen.values.tolist() == [1] * 5
     assert seen.vectors.shape == (5, 5)
     assert inner_products(seen, seen).tolist() == [5, 5, 0]
@@ -228,13 +228,13 @@ def test_mass_of_two_eigenvalues():
 
 def test_negative_eigenvalues_count_as_none_in_the_effective_rank():
     assert effective_rank(torch.tensor([1.0, 1.0, -1e-9])) == pytest.approx(2, rel=1e-12)
-    values = look(torch.tensor([[1.0, 2.0], [2.0, 1.0]])).values
+    values = decomposed(torch.tensor([[1.0, 2.0], [2.0, 1.0]])).values
     torch.testing.assert_close(values, torch.tensor([3.0, -1.0]).double())
 
 
 def test_look_holds_leading_eigenpairs():
     K = tensor(psd(30, 3))
-    seen = look(K, 6)
+    seen = decomposed(K, 6)
     assert (seen.values.shape, seen.vectors.shape) == ((30,), (30, 6))
     assert (seen.values.dtype, seen.vectors.dtype) == (torch.float64, torch.float64)
     assert (seen.values.diff() <= 0).all()
@@ -338,7 +338,7 @@ def test_a_kernel_that_does_not_move_has_no_radius():
 
 def test_epochs_not_computed_yet_are_nan_and_no_more():
     kernels = path(10, 4)
-    looks = [look(tensor(K)) for K in kernels]
+    looks = [decomposed(tensor(K)) for K in kernels]
     rows = [torch.stack([inner_products(a, b)[0] for b in looks[: t + 1]]) for t, a in enumerate(looks)]
     whole = Motion(gram_of(rows))
     rows[2], rows[4] = None, torch.tensor([float(rows[4][0]), 1.0, NAN, 3.0, float(rows[4][4])]).double()
@@ -446,13 +446,13 @@ def test_late_velocity(velocity, expected):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: look(torch.ones(3, 4)), r"square matrix.*\(3, 4\)"),
-        (lambda: look(torch.ones(3)), "square matrix"),
-        (lambda: look(torch.ones(0, 0)), "square matrix"),
-        (lambda: look(torch.full((3, 3), torch.inf)), "diverged"),
-        (lambda: look(torch.eye(3), 0), "k is 0"),
-        (lambda: look(torch.triu(torch.ones(3, 3))), "not symmetric"),
-        (lambda: inner_products(look(torch.eye(3)), look(torch.eye(4))), "3 and 4 rows"),
+        (lambda: decomposed(torch.ones(3, 4)), r"square matrix.*\(3, 4\)"),
+        (lambda: decomposed(torch.ones(3)), "square matrix"),
+        (lambda: decomposed(torch.ones(0, 0)), "square matrix"),
+        (lambda: decomposed(torch.full((3, 3), torch.inf)), "diverged"),
+        (lambda: decomposed(torch.eye(3), 0), "k is 0"),
+        (lambda: decomposed(torch.triu(torch.ones(3, 3))), "not symmetric"),
+        (lambda: inner_products(decomposed(torch.eye(3)), decomposed(torch.eye(4))), "3 and 4 rows"),
         (lambda: gram_of([torch.ones(1), torch.ones(3)]), r"Row 1 .* 2 numbers; got shape \(3,\)"),
         (lambda: Motion(torch.ones(2, 3)), r"square.*\(2, 3\)"),
         (lambda: Motion(gram_of([])), "square"),

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from ntkcore.analysis.evolution.motion import look
+from ntkcore.analysis.evolution.motion import decomposed
 from ntkcore.analysis.tangent import tangent_predictor
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.motion.epoch import EpochSpec, anchor_of, load_checkpoint
@@ -38,7 +38,7 @@ class GlimpseSpec(StageSpec):
         task = context.task(self.tangent.checkpoint.data)
         n = min(self.tangent.n, task.n)
         features = min(self.features, len(kernel))
-        s = look(kernel, features)
+        s = decomposed(kernel, features)
         x, image = context.put(task.x_train[:n]), context.put(task.x_test[self.index : self.index + 1]).float()
         own = int(task.labels_test[self.index]) if task.y_train.shape[1] > 1 else 0
         gradients, outputs = [], []

@@ -6,7 +6,13 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ntkcore.analysis.evolution.motion import Look, centred_alignment, class_specialisation, inner_products, look
+from ntkcore.analysis.evolution.motion import (
+    DecomposedKernel,
+    centred_alignment,
+    class_specialisation,
+    decomposed,
+    inner_products,
+)
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.motion.epoch import EpochSpec
 from ntkcore.runs.stages.motion.tangent import TangentSpec
@@ -49,12 +55,12 @@ class MomentSpec(StageSpec):
         own = context.get(self.tangent, (0.0, 0.8)).arrays["kernel"]
         task = context.task(self.tangent.checkpoint.data)
         n = min(self.tangent.n, task.n)
-        mine = look(own, min(self.top, len(own)))
+        mine = decomposed(own, min(self.top, len(own)))
         earlier = self.earlier
         total = max(1, len(earlier))
         parts = ((0.8 + 0.2 * i / total, 0.8 + 0.2 * (i + 1) / total) for i in range(total))
         inner = [
-            inner_products(_looked_at(one, context, part), mine) for one, part in zip(earlier, parts, strict=False)
+            inner_products(_decomposed(one, context, part), mine) for one, part in zip(earlier, parts, strict=False)
         ]
         inner.append(inner_products(mine, mine))
         y = task.y_train[:n].double()
@@ -78,7 +84,7 @@ class MomentSpec(StageSpec):
         return self.checkpoint.experiment_fields()
 
 
-def _looked_at(spec: MomentSpec, context: Context, share: tuple[float, float]) -> Look:
+def _decomposed(spec: MomentSpec, context: Context, share: tuple[float, float]) -> DecomposedKernel:
     """A kernel with the eigenpairs that are kept of it."""
     moment = context.get(spec, share).arrays
-    return Look(context.get(spec.tangent, (0.0, 0.0)).arrays["kernel"], moment["values"], moment["vectors"])
+    return DecomposedKernel(context.get(spec.tangent, (0.0, 0.0)).arrays["kernel"], moment["values"], moment["vectors"])
