@@ -30,13 +30,13 @@ from pages.ui.shell.page import page
 from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.results import latest
 from pages.ui.shell.services import services
-from pages.ui.shell.show import chart, clicked, dark, downloads, explain, pictures
+from pages.ui.shell.show import Figures, chart, clicked, dark, downloads, explain, pictures
 
 KINDS = ["all", "right", "flipped", "wrong"]
 PAGE = 96  # thumbnails at a time
 
 experiment = page("Attack", "How little must one image change before the prediction is wrong?")
-task, night, figures = task_of(experiment), dark(), {}
+task, night, figures = task_of(experiment), dark(), Figures()
 
 
 def _pick() -> None:
@@ -115,15 +115,9 @@ if view is not None:
         if view.stuck:
             st.warning("The gradient is exactly zero at this image: no attack was possible, which is not robustness.")
     with right:
-        figures["Margin along eps"] = margin_along_eps(
-            view.eps,
-            view.margins,
-            view.flips,
-            norm=norm,
-            eps_mark=experiment.attack.eps if experiment.attack.eps <= view.eps[-1] else None,
-            dark=night,
-        )
-        chart(figures["Margin along eps"], "margin-along-eps", key="margins")
+        mark = experiment.attack.eps if experiment.attack.eps <= view.eps[-1] else None
+        curves = margin_along_eps(view.eps, view.margins, view.flips, norm=norm, eps_mark=mark, dark=night)
+        figures.show("Margin along eps", curves, key="margins")
     if own is None and not alone:
         st.subheader("What every predictor says of this image", anchor=False)
         st.dataframe(

@@ -23,7 +23,7 @@ from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import cost_in_words, heavy, latest, need, need_all
-from pages.ui.shell.show import chart, dark, downloads, explain, pictures
+from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
 
 SHOWN = 6  # leading features whose pictures stand side by side
 
@@ -49,7 +49,7 @@ def _in_words(experiments: dict[str, Experiment]) -> str:
 what = f"kernels of {', '.join(experiments)}"
 experiments = latest("consistency", experiments, lambda these: {"all": _compared(these)}, what, _in_words)
 first = next(iter(experiments.values()))
-task, night, figures = task_of(first), dark(), {}
+task, night, figures = task_of(first), dark(), Figures()
 side = "x".join(map(str, task.image_shape[1:]))
 spec = _compared(experiments)
 st.caption(
@@ -67,17 +67,16 @@ st.markdown(f"**{read_answer(names, agreed)}**")
 left, right = st.columns(2, gap="large")
 with left:
     st.subheader("Leading eigenspaces", anchor=False)
-    figures["Overlap of eigenspaces"] = overlap_along_k(*agreed.curves(names), dark=night)
-    chart(figures["Overlap of eigenspaces"], "overlap", key="overlap")
+    overlap = overlap_along_k(*agreed.curves(names), dark=night)
+    figures.show("Overlap of eigenspaces", overlap, key="overlap")
     st.markdown(read_overlap(names, agreed))
 with right:
     st.subheader("Whole kernels: centred alignment (CKA)", anchor=False)
-    figures["Alignment"] = alignment_heatmap(names, agreed.alignment, quantity="centred alignment", dark=night)
-    chart(figures["Alignment"], "alignment", key="alignment")
+    alignment = alignment_heatmap(names, agreed.alignment, quantity="centred alignment", dark=night)
+    figures.show("Alignment", alignment, key="alignment")
     st.markdown(read_alignment(names, agreed, centred=True))
     with st.expander("Not centred"):
-        figures["Alignment, not centred"] = alignment_heatmap(names, agreed.uncentred, dark=night)
-        chart(figures["Alignment, not centred"], "alignment-not-centred", key="uncentred")
+        figures.show("Alignment, not centred", alignment_heatmap(names, agreed.uncentred, dark=night), key="uncentred")
         st.markdown(read_alignment(names, agreed, centred=False))
 
 st.subheader("Classes of features", anchor=False)
@@ -124,14 +123,13 @@ found = need_all(
 )
 left, right = st.columns(2, gap="large")
 with left:
-    figures["Eigenvectors of a pair"] = vector_overlap_heatmap(a["vectors"][number], names[one], names[two], dark=night)
-    chart(figures["Eigenvectors of a pair"], "eigenvectors-of-a-pair", key="pair-vectors")
+    vectors = vector_overlap_heatmap(a["vectors"][number], names[one], names[two], dark=night)
+    figures.show("Eigenvectors of a pair", vectors, key="pair-vectors")
 if len(found) == 2:
     gradients = [artifact.arrays["gradients"] for artifact in found.values()]
     a["cosine"] = matched_gradient_cosine(*gradients, match).numpy()
     with right:
-        figures["Matched features"] = matched_features(match, a["cosine"], n=task.n, dark=night)
-        chart(figures["Matched features"], "matched-features", key="matched")
+        figures.show("Matched features", matched_features(match, a["cosine"], n=task.n, dark=night), key="matched")
         st.markdown(read_matched(names[one], names[two], match, a["cosine"], task.n))
     st.subheader("The same image through matched features", anchor=False)
     index = st.number_input("Test image", 0, gradients[0].shape[1] - 1, 0, key="of-image", bind="query-params")

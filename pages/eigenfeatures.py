@@ -10,7 +10,7 @@ from pages.ui.sections.samples import examples, task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import latest, need
-from pages.ui.shell.show import downloads, explain
+from pages.ui.shell.show import Figures, downloads, explain
 
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
 task_of(experiment)
@@ -21,14 +21,14 @@ swept = need(experiment.sweep(), what)
 spectral = None if swept is None else need(experiment.spectrum(), "the spectrum")
 if swept is None or spectral is None:
     st.stop()
-view = Features(experiment, swept, load_sweep(swept, spectral, experiment.sweep()))
-figures, count = {}, view.count
+view = Features(experiment, swept, load_sweep(swept, spectral, experiment.sweep()), Figures())
+count = view.count
 
 left, right = st.columns([3, 2], gap="large")
 with left:
     curves = need(experiment.curves(), "bands of features, kept features and training time")
     if curves is not None:
-        figures |= view.bands(curves)
+        view.bands(curves)
 with right:
     view.answer(curves)
 
@@ -48,22 +48,22 @@ with right:
     )
     view.one(feature)
 with left:
-    figures |= view.scatter(feature, colour)
+    view.scatter(feature, colour)
 
 st.subheader("Along the index", anchor=False)
 left, right = st.columns([3, 2], gap="large")
 with left:
-    figures |= view.along_index(feature)
+    view.along_index(feature)
 with right:
     view.falls()
 
 left, right = st.columns(2, gap="large")
 with left:
     st.subheader("Usefulness, and what chance alone would give", anchor=False)
-    figures |= view.over_null()
+    view.over_null()
 with right:
     st.subheader("Classes of features along the index", anchor=False)
-    figures |= view.class_shares()
+    view.class_shares()
 
 st.subheader("What the features look at", anchor=False)
 a, b, c = st.columns([2, 1, 2])
@@ -89,28 +89,28 @@ ready = {label: artifact for label, artifact in found.items() if artifact is not
 if not shown:
     st.caption("Choose at least one class of images to see them.")
 if ready:
-    figures |= view.looks(ready, chosen)
+    view.feature_pictures(ready, chosen)
     with st.container(horizontal=True):
         for label in ready:
             link = {"image": str(at[label])}
             words = f"Attack this image ({plain(label)})"
             st.page_link("pages/attack.py", label=words, query_params=link, width="content")
     st.subheader("One perturbation, split over the features", anchor=False)
-    figures |= view.split(*next(iter(ready.items())))
+    view.split(*next(iter(ready.items())))
 
 if curves is not None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Keep only some features", anchor=False)
         k = st.number_input("Features kept, k", 1, count, min(20, count), key="k", bind="query-params")
-        figures |= view.kept(curves, k)
+        view.kept(curves, k)
     with right:
         st.subheader("Stop training early", anchor=False)
-        figures |= view.time(curves)
+        view.time(curves)
 
 explain(
     r"f^{(i)}(x)=\lambda_i^{-1}K(x,X)\,v_iv_i^\top Y,\qquad \sum_i f^{(i)}=f_\infty",
     experiment.sweep(),
     eigenfeatures_lines(experiment, feature, chosen, at),
 )
-downloads("eigenfeatures", figures, view.columns(), table="Features")
+downloads("eigenfeatures", view.figures, view.columns(), table="Features")

@@ -1,6 +1,7 @@
 """The tangent kernel of a net while it trains, on clean and on attacked images: how it moves, where its mass goes."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need_all
 from pages.ui.shell.services import NumpyArrays
-from pages.ui.shell.show import chart, dark, downloads, drawn_once, explain
+from pages.ui.shell.show import Figures, dark, downloads, explain
 
 ALONE = "Choose standard training and an adversarial one to have them compared."
 
@@ -51,7 +52,7 @@ e = evolution_controls(experiment)
 what = f"nets in training ({e.in_words()})"
 both = experiment, e
 experiment, e = latest("evolution", both, lambda these: these[1].wanted(), what, _in_words, one_by_one=True)
-task, night, figures = task_of(experiment), dark(), {}
+task, night, figures = task_of(experiment), dark(), Figures()
 wanted = e.wanted()
 found = need_all(wanted, what)
 arrays = {name: NumpyArrays(artifact) for name, artifact in found.items()}
@@ -72,11 +73,8 @@ test = {regime: {kind: history.accuracy(regime, "test", kind) for kind in kinds}
 train = {regime: {kind: history.accuracy(regime, "train", kind) for kind in kinds} for regime in e.regimes}
 labels = task.labels_test[: e.judging]
 chance = float(max(np.bincount(labels.numpy())) / len(labels))
-figures["Accuracy along training"] = drawn_once(
-    f"accuracy {stamp}",
-    lambda: accuracy_along_epochs(epochs, test, train=train, chance=chance, dark=night),
-)
-chart(figures["Accuracy along training"], "accuracy-along-training", key="accuracies")
+draw = partial(accuracy_along_epochs, epochs, test, train=train, chance=chance, dark=night)
+figures.show("Accuracy along training", draw, key="accuracies", stamp=stamp)
 if complete:
     right = {NAMES[r]: tuple(history.right(r, "test", kind) for kind in ("clean", "pgd")) for r in e.regimes}
     st.markdown(read_accuracy(right, str(e.pgd).split(",")[0]))
@@ -101,38 +99,29 @@ marks = {r: int(at) for r, seeds in lazy.items() if np.isfinite(at := median_see
 along = {r: history.lazy_along(r, THRESHOLDS) for r in e.regimes}  # [S, K]
 left, beside = st.columns(2, gap="large")
 with left:
-    figures["Velocity of the kernel"] = drawn_once(
-        f"velocity {share} {stamp}",
-        lambda: kernel_velocity(looks, speeds, lazy=marks, share=share, seeds=e.seeds, dark=night),
-    )
-    chart(figures["Velocity of the kernel"], "kernel-velocity", key="velocity")
+    draw = partial(kernel_velocity, looks, speeds, lazy=marks, share=share, seeds=e.seeds, dark=night)
+    figures.show("Velocity of the kernel", draw, key="velocity", stamp=f"{share} {stamp}")
     if complete:
         st.markdown(read_lazy(_named(lazy), share, e.epochs))
         st.markdown(read_late_velocity(_named(late)))
 with beside:
-    figures["Lazy by threshold"] = drawn_once(
-        f"thresholds {share} {stamp}",
-        lambda: lazy_by_threshold(THRESHOLDS, along, e.epochs, share=share, dark=night),
-    )
-    chart(figures["Lazy by threshold"], "lazy-by-threshold", key="thresholds")
+    draw = partial(lazy_by_threshold, THRESHOLDS, along, e.epochs, share=share, dark=night)
+    figures.show("Lazy by threshold", draw, key="thresholds", stamp=f"{share} {stamp}")
     if complete:
         st.markdown(read_thresholds(_named(along), THRESHOLDS))
 st.caption(f"{bands}A seed's lazy epoch is one number, read off one curve.")
 
 st.subheader("Where it goes", anchor=False)
 parts = {"whole kernel": "whole kernel", f"top {e.top}": "top", "the rest": "bottom"}
+distances = {r: history.distance(r) for r in e.regimes}
 paths = {title: {r: history.path(r, part) for r in e.regimes} for title, part in parts.items()}
 left, beside = st.columns(2, gap="large")
 with left:
-    figures["Distances of the kernels"] = drawn_once(
-        f"distances {stamp}",
-        lambda: kernel_distances(looks, {r: history.distance(r) for r in e.regimes}, columns=2, dark=night),
-    )
-    chart(figures["Distances of the kernels"], "kernel-distances", key="distances")
+    draw = partial(kernel_distances, looks, distances, columns=2, dark=night)
+    figures.show("Distances of the kernels", draw, key="distances", stamp=stamp)
     st.caption(f"Distance 1 − s of the kernels of any two epochs, s their cosine{means}: 0 is the same up to scale.")
 with beside:
-    figures["Path of the kernel"] = drawn_once(f"path {stamp}", lambda: polar_paths(looks, paths, dark=night))
-    chart(figures["Path of the kernel"], "kernel-path", key="paths")
+    figures.show("Path of the kernel", partial(polar_paths, looks, paths, dark=night), key="paths", stamp=stamp)
     st.caption(
         "Seed 0. Radius: how far the kernel is from the first one, as a share of the whole way. Angle: how far it has "
         f"turned away from it. The top are each kernel's own {e.top} leading eigenpairs."
@@ -141,10 +130,8 @@ with beside:
 st.subheader("Where its mass is", anchor=False)
 mass = {r: {k: history.mass(r, k) for k in (10, 20)} for r in e.regimes}
 shares, ranks = {r: history.share(r, 20) for r in e.regimes}, {r: history.rank(r) for r in e.regimes}
-figures["Concentration of the kernel"] = drawn_once(
-    f"concentration {stamp}", lambda: concentration(looks, mass, shares, ranks, dark=night)
-)
-chart(figures["Concentration of the kernel"], "concentration", key="concentration")
+draw = partial(concentration, looks, mass, shares, ranks, dark=night)
+figures.show("Concentration of the kernel", draw, key="concentration", stamp=stamp)
 gathered = {r: history.concentration(r, 20) for r in e.regimes}
 if complete:
     st.markdown(read_concentration(_named(gathered), e.epochs))
@@ -156,16 +143,13 @@ st.caption(bands)
 st.subheader("What it is aligned with", anchor=False)
 special = {r: band for r in e.regimes if (band := history.specialisation(r)) is not None}
 aligned = {r: history.alignment(r) for r in e.regimes}
-figures["Alignment with the labels"] = drawn_once(
-    f"alignment {stamp}", lambda: alignment_along_epochs(looks, aligned, special or None, dark=night)
-)
-chart(figures["Alignment with the labels"], "alignment-with-labels", key="aligned")
+draw = partial(alignment_along_epochs, looks, aligned, special or None, dark=night)
+figures.show("Alignment with the labels", draw, key="aligned", stamp=stamp)
 st.caption(bands)
 
-drawn, asked = at_one_epoch(e, history, task, complete, stamp, night)
-figures |= drawn
+asked = at_one_epoch(figures, e, history, task, complete, stamp, night)
 if complete:
-    figures |= frozen_section(e, history, test, chance, night)
+    frozen_section(figures, e, history, test, chance, night)
 
 explain(
     r"\Theta_t(x,x')=\langle\nabla_w f_{w_t}(x),\nabla_w f_{w_t}(x')\rangle,\quad "
@@ -176,5 +160,5 @@ explain(
 downloads(
     "evolution",
     figures,
-    {f"{r} velocity": speeds[r].mean for r in e.regimes} | {f"{r} distance": history.distance(r) for r in e.regimes},
+    {f"{r} velocity": speeds[r].mean for r in e.regimes} | {f"{r} distance": distances[r] for r in e.regimes},
 )

@@ -12,7 +12,7 @@ from pages.ui.code import spectrum_lines
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need
-from pages.ui.shell.show import chart, clicked, dark, downloads, explain, pictures
+from pages.ui.shell.show import Figures, clicked, dark, downloads, explain, pictures
 
 experiment = page(
     "Spectrum",
@@ -29,19 +29,16 @@ if result is None:
 values, energy = result.arrays["values"].numpy(), result.arrays["label_energy"].numpy()
 vectors = result.arrays["vectors"].numpy()
 night = dark()
-figures = {}
+figures = Figures()
 
 left, right = st.columns(2, gap="large")
 with left:
     st.subheader("Eigenvalues and the labels' energy on each", anchor=False)
-    figures["Eigenvalues"] = eigenvalues(values, energy, dark=night)
-    chart(figures["Eigenvalues"], "eigenvalues", key="eigenvalues")
+    figures.show("Eigenvalues", eigenvalues(values, energy, dark=night), key="eigenvalues")
 with right:
     st.subheader("How fast both add up", anchor=False)
-    figures["Cumulative mass"] = cumulative(
-        values, energy, effective_rank=effective_rank(result.arrays["values"]), dark=night
-    )
-    chart(figures["Cumulative mass"], "cumulative-mass", key="cumulative")
+    rank = effective_rank(result.arrays["values"])
+    figures.show("Cumulative mass", cumulative(values, energy, effective_rank=rank, dark=night), key="cumulative")
 st.markdown(read_spectrum(result.arrays["values"], energy))
 
 st.subheader("What has been learned by time t", anchor=False)
@@ -55,18 +52,15 @@ power = st.slider(
     bind="query-params",
     help="Gradient flow on squared loss learns mode i as 1 - exp(-t lam_i).",
 )
-figures["Learned modes"] = learned_modes(values, 10**power, dark=night)
-chart(figures["Learned modes"], "learned-modes", key="learned")
+figures.show("Learned modes", learned_modes(values, 10**power, dark=night), key="learned")
 
 left, right = st.columns(2, gap="large")
 with left:
     st.subheader("The kernel between training images", anchor=False)
     kernel = need(experiment.kernel(), "the kernel")
     if kernel is not None:
-        figures["Kernel"] = kernel_heatmap(
-            kernel.arrays["K"].numpy(), task.labels_train.numpy(), task.classes, dark=night
-        )
-        chart(figures["Kernel"], "kernel", key="heatmap")
+        K, labels = kernel.arrays["K"].numpy(), task.labels_train.numpy()
+        figures.show("Kernel", kernel_heatmap(K, labels, task.classes, dark=night), key="heatmap")
 with right:
     st.subheader("Two eigenvectors against each other", anchor=False)
     one, two = st.columns(2)
@@ -81,10 +75,10 @@ with right:
 
     picked = st.session_state.get("eigenvector_image")
     picked = picked if picked is not None and picked < task.n else None
-    figures["Eigenvectors"] = eigenvectors(
+    figure = eigenvectors(
         vectors[:, i], vectors[:, j], task.labels_train.numpy(), task.classes, i=i, j=j, selected=picked, dark=night
     )
-    chart(figures["Eigenvectors"], "eigenvectors", key="eigenvectors", on_click=_picked)
+    figures.show("Eigenvectors", figure, key="eigenvectors", on_click=_picked)
     if picked is None:
         st.caption("Click a dot to see its image.")
     else:

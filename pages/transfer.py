@@ -1,5 +1,7 @@
 """Perturbations made from the kernel alone, against networks that were trained: by radius, width, step and net."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -29,7 +31,7 @@ from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need_all
 from pages.ui.shell.services import stored
-from pages.ui.shell.show import chart, clicked, dark, downloads, drawn_once, explain
+from pages.ui.shell.show import Figures, cached_figure, chart, clicked, dark, downloads, explain
 
 SHOWN = 48  # images of the gallery
 
@@ -38,7 +40,7 @@ experiment = page(
     "Do perturbations made from the kernel alone fool networks that were trained?",
     words=lambda e: e.ntk().in_words(),
 )
-task, night, figures = task_of(experiment), dark(), {}
+task, night, figures = task_of(experiment), dark(), Figures()
 head = st.container()
 story = story_controls(experiment)
 head.caption(compared(story, experiment.data.n_test))
@@ -78,10 +80,9 @@ for group in targets:
     panels[group] = {source: band for source, band in bands.items() if band is not None}
 cover = read_cover(line.points, line.seeds)
 kind = {"norm": story.norm, "eps_mark": story.eps[at], "chance": majority_share(task.y_test), "dark": night}
-figures["Accuracy along eps"] = drawn_once(
-    f"accuracy {stamp}", lambda: accuracy_along_eps(np.array(story.eps), panels, **kind)
+figures.show(
+    "Accuracy along eps", lambda: accuracy_along_eps(np.array(story.eps), panels, **kind), key="along-eps", stamp=stamp
 )
-chart(figures["Accuracy along eps"], "accuracy-along-eps", key="along-eps")
 widths = [width for width in story.widths if f"width {width}" in line.groups]
 for group in [f"width {width}" for width in widths[-1:]]:
     pair = [line.accuracy(group, source) for source in ("white_fgsm", "white_pgd")]
@@ -105,13 +106,9 @@ with left:
         sources = [source for source in story.sources() if source not in ("white_fgsm", "white_pgd")]
         shares = {source: line.recovered_along(story.widths, at, source) for source in sources}
         cosine = line.cosine_along(story.widths)
-        figures["Along the width"] = drawn_once(
-            f"width {stamp}",
-            lambda: strength_along_width(
-                story.widths, {source: along.band for source, along in shares.items()}, cosine.band, dark=night
-            ),
-        )
-        chart(figures["Along the width"], "along-width", key="along-width")
+        bands = {source: along.band for source, along in shares.items()}
+        draw = partial(strength_along_width, story.widths, bands, cosine.band, dark=night)
+        figures.show("Along the width", draw, key="along-width", stamp=stamp)
         st.markdown(read_recovered(shares["kernel_fgsm"], words, missing))
         ends = [f"width {width}" for width in (story.widths[0], story.widths[-1])]
         drops = [[line.drop(end, source, at) for end in ends] for source in ("kernel_fgsm", "white_fgsm")]
@@ -134,13 +131,13 @@ with right:
             last[group] = np.stack([a["cosine"].numpy()[len(steps) - 1] for a in trained])
     if curves:
         trainings = f"{list(curves)} {made} {night}"
-        figures["Cosine along training"] = drawn_once(
-            f"cosine {trainings}",
+        figures.show(
+            "Cosine along training",
             lambda: cosine_along_training({name: mean_cosines(*curve) for name, curve in curves.items()}, dark=night),
+            key="along-training",
+            stamp=trainings,
         )
-        figures["Training loss"] = drawn_once(f"loss {trainings}", lambda: training_curves(losses, dark=night))
-        chart(figures["Cosine along training"], "along-training", key="along-training")
-        chart(figures["Training loss"], "training-loss", key="training-loss")
+        figures.show("Training loss", lambda: training_curves(losses, dark=night), key="training-loss", stamp=trainings)
         st.caption("The loss is that of one seed of each net.")
         twins = [cosines for group, cosines in last.items() if group not in story.outside]
         for group in story.outside if twins else ():
@@ -167,7 +164,7 @@ if verdict is not None:
     before, after = verdict.arrays["right_before"].numpy(), verdict.arrays["right_after"].numpy()[at]
     status = np.where(before, np.where(after, "right", "flipped"), "wrong")
     order = np.argsort(np.where(status == "flipped", 0, np.where(status == "right", 1, 2)), kind="stable")[:SHOWN]
-    sheet = drawn_once(
+    sheet = cached_figure(
         f"sheet {verdict.key} {words} {night}",
         lambda: contact_sheet(
             task.x_test[order].numpy(),
@@ -184,8 +181,7 @@ if verdict is not None:
     )
     chart(sheet, "flipped-images", key="gallery", on_click=_open_image)
 
-drawn, crossed, width = matrix(experiment, story, at, words, night)
-figures |= drawn
+crossed, width = matrix(figures, experiment, story, at, words, night)
 
 explain(
     r"x'=x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f_{\mathrm{NTK}}(x),y),\qquad \text{recovered}="

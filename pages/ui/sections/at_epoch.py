@@ -2,7 +2,7 @@
 
 ::
 
-    drawn, asked = at_one_epoch(e, history, task, complete=True, stamp=stamp, night=False)     # figures, the epoch
+    asked = at_one_epoch(figures, e, history, task, complete=True, night=False)    # the epoch
 """
 
 from functools import partial
@@ -17,17 +17,17 @@ from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, Evolution, GlimpseSpec
 from pages.ui.controls.checkpoint import use_checkpoint
 from pages.ui.shell.links import go_to
 from pages.ui.shell.results import need_all
-from pages.ui.shell.show import Drawn, chart, drawn_once, pictures
+from pages.ui.shell.show import Figures, pictures
 
 
 def at_one_epoch(
-    e: Evolution, history: Histories, task: Task, complete: bool, stamp: str, night: bool
-) -> tuple[dict[str, Drawn], int]:
-    """Draw it; the figures by title, and the epoch that is asked for."""
+    figures: Figures, e: Evolution, history: Histories, task: Task, complete: bool, stamp: str, night: bool
+) -> int:
+    """Draw it; the epoch that is asked for."""
     st.subheader("The kernel at one epoch, of seed 0", anchor=False)
     there = [t for t in e.looks() if all(history.values(r, t) is not None for r in e.regimes)]
     if not there:
-        return {}, e.epochs
+        return e.epochs
     a, b = st.columns([3, 1])
     asked = a.select_slider("Epoch", list(e.looks()), e.epochs, key="look", bind="query-params")
     index = b.number_input("Test image", 0, task.m - 1, 0, key="of", bind="query-params")
@@ -35,12 +35,8 @@ def at_one_epoch(
     if at != asked:
         st.caption(f"Epoch {asked} is not there yet: this is epoch {at}.")
     first, now = ({r: history.values(r, t) for r in e.regimes} for t in (0, at))
-    figures: dict[str, Drawn] = {
-        "Spectra at an epoch": drawn_once(
-            f"spectra {at} {stamp}", lambda: spectra_at_epoch(now, at, first=first, dark=night)
-        )
-    }
-    chart(figures["Spectra at an epoch"], "spectra-at-an-epoch", key="spectra")
+    spectra = partial(spectra_at_epoch, now, at, first=first, dark=night)
+    figures.show("Spectra at an epoch", spectra, key="spectra", stamp=f"{at} {stamp}")
     nets = {r: e.tangent(r, 0, at).checkpoint for r in e.regimes}
     there_are = need_all(nets, f"nets of epoch {at}") if complete else nets  # a net may have been deleted since
     with st.container(horizontal=True):
@@ -68,7 +64,7 @@ def at_one_epoch(
         st.caption(
             "Gradients of the kernel's leading eigenfeatures at this image for its true class, each on its own scale."
         )
-    return figures, asked
+    return asked
 
 
 def _use(checkpoint: EpochSpec) -> None:

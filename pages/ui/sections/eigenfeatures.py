@@ -2,9 +2,9 @@
 
 ::
 
-    view = Features(experiment, swept, sweep)
-    figures = view.bands(curves)                    # {"Bands of features": figure}, drawn where it is called
-    figures |= view.one_by_one()
+    view = Features(experiment, swept, sweep, Figures())
+    view.bands(curves)                              # drawn where it is called
+    downloads("eigenfeatures", view.figures, view.columns())
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,9 +32,7 @@ from ntkcore.runs.stages import read_curves, read_null
 from ntkcore.runs.store import Artifact
 from pages.ui.sections.pictures import feature_rows, perturbation_row
 from pages.ui.shell.plain import plain
-from pages.ui.shell.show import Drawn, chart, clicked, dark, drawn_once, pictures, told_once
-
-Drawings = dict[str, Drawn]
+from pages.ui.shell.show import Drawn, Figures, OnClick, cached_text, clicked, dark, pictures
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Features:
     experiment: Experiment
     swept: Artifact
     sweep: Sweep
+    figures: Figures
 
     @cached_property
     def null(self):
@@ -67,7 +66,7 @@ class Features:
         return len(self.sweep.p_values)
 
     @property
-    def told(self) -> dict:
+    def figure_words(self) -> dict:
         """What every figure of accuracies says of chance, the attack and the theme."""
         return {"chance": self.sweep.majority, "attack": str(self.experiment.attack), "dark": dark()}
 
@@ -87,20 +86,20 @@ class Features:
             "class": np.array(WORDS)[self.classes],
         }
 
-    def _once(self, name: str, make: Callable[[], Drawn]) -> Drawn:
-        return drawn_once(f"{name} {self.swept.key} {self.rule} {dark()}", make)
+    def _show(self, title: str, draw: Drawn, key: str, of: str = "", on_click: OnClick = None) -> None:
+        """Show a figure; of: what it depends on besides the sweep, the rule and the theme."""
+        self.figures.show(title, draw, key, f"{of} {self.swept.key} {self.rule} {dark()}", on_click)
 
     def _say(self, name: str, tell: Callable[[], str]) -> None:
-        st.markdown(told_once(f"{name} {self.swept.key} {self.rule}", tell))
+        st.markdown(cached_text(f"{name} {self.swept.key} {self.rule}", tell))
 
     # -- the answer ------------------------------------------------------------------------------------------------
 
-    def bands(self, curves: Artifact) -> Drawings:
+    def bands(self, curves: Artifact) -> None:
         curve = read_curves(curves)["bands"].curve()
-        figure = self._once("bands", lambda: feature_bands(curve, count=self.count, **self.told))
-        chart(figure, "bands-of-features", key="bands")
+        draw = partial(feature_bands, curve, count=self.count, **self.figure_words)
+        self._show("Bands of features", draw, key="bands")
         st.caption("Sums of the features of one band each. Intervals are at 95 %, each by itself.")
-        return {"Bands of features": figure}
 
     def answer(self, curves: Artifact | None) -> None:
         """The verdict, and the counts."""
@@ -114,7 +113,7 @@ class Features:
     def one(self, feature: int) -> None:
         """What there is to say of one feature, and where none could be attacked."""
         st.markdown(readings.read_feature(self.sweep, self.classes, feature))
-        if stuck := told_once(f"stuck {self.swept.key}", self._stuck):
+        if stuck := cached_text(f"stuck {self.swept.key}", self._stuck):
             st.caption(stuck)
 
     def _stuck(self) -> str:
@@ -122,9 +121,9 @@ class Features:
         where = f"For {percent(share)} of the right answers the gradient is exactly zero"
         return f"{where}: no attack was possible there." if share > 0 else ""
 
-    def scatter(self, feature: int, colour: str) -> Drawings:
-        figure = self._once(
-            f"scatter {feature} {colour}",
+    def scatter(self, feature: int, colour: str) -> None:
+        self._show(
+            "Usefulness and robustness",
             lambda: usefulness_robustness(
                 self.sweep.usefulness.numpy(),
                 self.sweep.robustness.numpy(),
@@ -135,15 +134,16 @@ class Features:
                 m=self.sweep.m,
                 useful_from=self.useful_from,
                 keep=self.rule.keep,
-                **self.told,
+                **self.figure_words,
             ),
+            key="scatter",
+            of=f"{feature} {colour}",
+            on_click=_open_feature,
         )
-        chart(figure, "usefulness-robustness", key="scatter", on_click=_open_feature)
-        return {"Usefulness and robustness": figure}
 
-    def over_null(self) -> Drawings:
-        figure = self._once(
-            "null",
+    def over_null(self) -> None:
+        self._show(
+            "Usefulness over the null",
             lambda: usefulness_over_null(
                 self.sweep.usefulness.numpy(),
                 self.null.usefulness,
@@ -153,31 +153,26 @@ class Features:
                 useful_from=self.useful_from,
                 dark=dark(),
             ),
+            key="over-null",
         )
-        chart(figure, "usefulness-over-null", key="over-null")
         self._say("null", lambda: readings.read_null(self.sweep, self.null))
-        return {"Usefulness over the null": figure}
 
     def falls(self) -> None:
         """What there is to say along the index."""
         self._say("falling", lambda: readings.read_falling(falling(self.sweep, self.rule.fdr)))
         self._say("tail", lambda: readings.read_tail(self.sweep, self.null))
 
-    def along_index(self, feature: int) -> Drawings:
+    def along_index(self, feature: int) -> None:
         shares = self.sweep.usefulness.numpy(), self.sweep.robustness.numpy()
         look = {"m": self.sweep.m, "chance": self.sweep.majority, "selected": feature, "dark": dark()}
-        figure = self._once(f"along {feature}", lambda: shares_along_index(*shares, **look))
-        chart(figure, "along-index", key="along-index")
-        return {"Along the index": figure}
+        self._show("Along the index", lambda: shares_along_index(*shares, **look), key="along-index", of=f"{feature}")
 
-    def class_shares(self) -> Drawings:
-        figure = self._once("classes", lambda: class_shares(self.classes, dark=dark()))
-        chart(figure, "classes-along-index", key="class-shares")
-        return {"Classes along the index": figure}
+    def class_shares(self) -> None:
+        self._show("Classes along the index", lambda: class_shares(self.classes, dark=dark()), key="class-shares")
 
     # -- pictures --------------------------------------------------------------------------------------------------
 
-    def looks(self, ready: Mapping[str, Artifact], chosen: Sequence[int]) -> Drawings:
+    def feature_pictures(self, ready: Mapping[str, Artifact], chosen: Sequence[int]) -> None:
         """Pictures of the chosen features at a test image of each class."""
         rows, width = feature_rows({label: one.arrays for label, one in ready.items()}, chosen), len(chosen) + 1
         for start in range(0, len(rows), width):
@@ -186,39 +181,32 @@ class Features:
             "The gradient of each feature for the true class: red pixels, made brighter, help it; blue ones hurt. "
             "Each picture has its own scale."
         )
-        return {"Feature pictures": partial(strip, rows, columns=width, dark=dark())}
+        self.figures["Feature pictures"] = partial(strip, rows, columns=width, dark=dark())
 
-    def split(self, label: str, artifact: Artifact) -> Drawings:
+    def split(self, label: str, artifact: Artifact) -> None:
         """One image's perturbation, split over the features."""
         row = perturbation_row(artifact.arrays, label)
         pictures(row, width=130)
         parts, of_class = (artifact.arrays[name].numpy() for name in ("contributions", "classes"))
-        figure = drawn_once(
-            f"split {artifact.key} {dark()}",
-            lambda: perturbation_split(parts, classes=of_class, quantity="change of the margin", dark=dark()),
-        )
-        chart(figure, "perturbation-split", key="split")
+        self.figures["Perturbation"] = partial(strip, row, dark=dark())
+        draw = partial(perturbation_split, parts, classes=of_class, quantity="change of the margin", dark=dark())
+        self.figures.show("Perturbation over features", draw, key="split", stamp=f"{artifact.key} {dark()}")
         st.markdown(readings.read_split(parts, of_class, *artifact.arrays["margins"].tolist(), plain(label)))
-        return {"Perturbation": partial(strip, row, dark=dark()), "Perturbation over features": figure}
 
-    # -- chosen on one half, told on the other -----------------------------------------------------------------------
+    # -- chosen on one half, judged on the other -----------------------------------------------------------------------
 
-    def kept(self, curves: Artifact, k: int) -> Drawings:
+    def kept(self, curves: Artifact, k: int) -> None:
         judged = {kind: one for kind, one in read_curves(curves).items() if kind in KEPT}
         drawn = {kind: curve for kind, curve in reported(judged, self.first).items() if len(curve.k)}
-        figure = self._once(f"kept {k}", lambda: kept_subsets(drawn, k=k, **self.told))
-        chart(figure, "kept-features", key="kept")
+        self._show("Kept features", lambda: kept_subsets(drawn, k=k, **self.figure_words), key="kept", of=f"{k}")
         self._say("kept", lambda: readings.read_kept(judged, self.first, self.sweep.majority))
-        return {"Kept features": figure}
 
-    def time(self, curves: Artifact) -> Drawings:
+    def time(self, curves: Artifact) -> None:
         judged = read_curves(curves)["time"]
         curve = reported({"time": judged}, self.first)["time"]
         best = judged.k[judged.after[self.first].mean(0).argmax()]
-        figure = self._once("time", lambda: along_time(curve, t=best, **self.told))
-        chart(figure, "along-time", key="time")
+        self._show("Along training time", lambda: along_time(curve, t=best, **self.figure_words), key="time")
         self._say("time", lambda: readings.read_time(judged, self.first))
-        return {"Along training time": figure}
 
 
 def _open_feature() -> None:

@@ -2,14 +2,13 @@
 
 ::
 
-    figures |= frozen_section(e, history, test, chance, dark=False)
+    frozen_section(figures, e, history, test, chance, dark=False)
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.analysis.evolution.histories import Histories, seed_band
@@ -19,31 +18,35 @@ from ntkcore.readings.evolution import Frozen, read_frozen
 from ntkcore.runs.specs import REGIME_NAMES, Evolution
 from ntkcore.runs.store import Artifact
 from pages.ui.shell.results import need_all
-from pages.ui.shell.show import chart
+from pages.ui.shell.show import Figures
 
 KINDS = {"clean": "test_clean", "attacked": "test_pgd", "train": "train_clean"}  # as sentences and scores have them
 
 
 def frozen_section(
-    e: Evolution, history: Histories, test: Mapping[str, Mapping[str, Band]], chance: float, dark: bool
-) -> dict[str, go.Figure]:
-    """Draw it; the figures by title, none while there are none."""
+    figures: Figures,
+    e: Evolution,
+    history: Histories,
+    test: Mapping[str, Mapping[str, Band]],
+    chance: float,
+    dark: bool,
+) -> None:
+    """Draw it."""
     st.subheader("Freeze the kernel and train on", anchor=False)
     if not e.freeze:
         st.caption(
             "Choose epochs above: from there on the net is replaced by its linearisation, whose kernel stays as it is. "
             "If it keeps its robustness, what came later was done by a fixed kernel."
         )
-        return {}
+        return
     trained = need_all(e.frozen(), "linearised nets in training")
     solved = need_all(e.solved(), "linearised nets in closed form")
-    figures = {}
     whole = {r: float(test[r]["pgd"].mean[-1]) for r in e.regimes}
     freeze = sorted(set(e.freeze))
     right = {r: [_right(trained, r, t) for t in freeze] for r in e.regimes}
     curves = {r: _curves(right[r], e.seeds) for r in e.regimes}
-    figures["Frozen at an epoch"] = frozen_accuracy(freeze, curves, whole, chance=chance, dark=dark)
-    chart(figures["Frozen at an epoch"], "frozen-at-an-epoch", key="frozen")
+    figure = frozen_accuracy(freeze, curves, whole, chance=chance, dark=dark)
+    figures.show("Frozen at an epoch", figure, key="frozen")
     if len(trained) == len(e.frozen()):
         for regime in e.regimes:
             never = Frozen(e.epochs, *(history.right(regime, *name.split("_")) for name in KINDS.values()))
@@ -64,7 +67,6 @@ def frozen_section(
         f"{bands}Closed form: kernel regression with the frozen kernel on the first training images. A net that does "
         "not fit its training images looks robust for the wrong reason: look at the last column first."
     )
-    return figures
 
 
 def _right(found: Mapping[tuple[str, int, int], Artifact], regime: str, epoch: int) -> Frozen:

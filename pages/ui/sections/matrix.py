@@ -2,11 +2,10 @@
 
 ::
 
-    drawn, crossed, width = matrix(experiment, story, at, "eps 8/255", dark=False)
+    crossed, width = matrix(figures, experiment, story, at, "eps 8/255", dark=False)
 """
 
 import numpy as np
-import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.figures.attacks.transfer import transfer_matrix
@@ -15,13 +14,13 @@ from ntkcore.runs.specs import Experiment, NetSpec, PerturbSpec, Story, Transfer
 from pages.ui.controls.consistency import ARCHITECTURES, with_net
 from pages.ui.sections.accuracies import statistics_of
 from pages.ui.shell.results import need_all
-from pages.ui.shell.show import chart
+from pages.ui.shell.show import Figures
 
 
 def matrix(
-    experiment: Experiment, story: Story, at: int, words: str, dark: bool
-) -> tuple[dict[str, go.Figure], dict[str, NetSpec], int]:
-    """Draw the section; its figure by title, none while it is not there; the architectures and the nets' width."""
+    figures: Figures, experiment: Experiment, story: Story, at: int, words: str, dark: bool
+) -> tuple[dict[str, NetSpec], int]:
+    """Draw the section; the architectures and the nets' width."""
     st.subheader("Across architectures", anchor=False)
     left, right = st.columns([3, 1])
     names = left.multiselect(
@@ -35,7 +34,7 @@ def matrix(
     width = right.number_input("Width of the nets", 8, 4096, 128, key="mwidth", bind="query-params")
     if len(names) < 2:
         st.caption("Choose two or more architectures: each one's kernel attacks each one's nets.")
-        return {}, {}, width
+        return {}, width
     experiments = {name: with_net(experiment, name) for name in names}
     nets = {name: e.twin(width, 0, story.training) for name, e in experiments.items()}
     eps = (story.eps[at],)
@@ -51,7 +50,7 @@ def matrix(
     line = statistics_of(found)
     architectures = {name: e.net for name, e in experiments.items()}
     if not found:
-        return {}, architectures, width
+        return architectures, width
     bands = [[line.recovered(target, name, 0) for target in names] for name in names]
     values, low, high = (
         np.array([[getattr(band, end)[0] for band in row] for row in bands]) for end in ("mean", "low", "high")
@@ -65,9 +64,9 @@ def matrix(
         empty=MISSING if len(found) < len(wanted) else "white-box FGSM takes nothing there",
         dark=dark,
     )
-    chart(figure, "across-architectures", key="across")
+    figures.show("Across architectures", figure, key="across")
     st.caption(
         f"Rows: the kernel whose FGSM perturbs the images, at {words}. Columns: the net, of width {width}, one seed, "
         "that judges them; 100 % is what its own white-box FGSM takes. On hover, in brackets: 95 % over test images."
     )
-    return {"Across architectures": figure}, architectures, width
+    return architectures, width

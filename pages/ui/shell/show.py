@@ -2,9 +2,11 @@
 
 ::
 
-    chart(figure, "usefulness-robustness", key="scatter", on_click=opened)
+    figures = Figures()
+    figures.show("Usefulness", figure, key="scatter", on_click=opened)      # drawn, and kept for the downloads
     clicked(st.session_state.scatter)                    # in the callback: the index of the dot, or None
     explain(formula, spec, code)
+    downloads("eigenfeatures", figures, arrays)
 """
 
 import io
@@ -22,6 +24,7 @@ from ntkcore.runs.specs import StageSpec
 from pages.ui.shell.plain import plain
 
 Drawn = go.Figure | Callable[[], go.Figure]
+OnClick = Callable[[], None] | None
 
 
 def dark() -> bool:
@@ -29,7 +32,16 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-def chart(figure: go.Figure, name: str, key: str, on_click: Callable[[], None] | None = None) -> None:
+class Figures(dict[str, Drawn]):
+    """The figures of a page by their titles, as its downloads have them."""
+
+    def show(self, title: str, figure: Drawn, key: str, stamp: str = "", on_click: OnClick = None) -> None:
+        """Show a figure; one given as a function is drawn once for a stamp, which names all that it shows."""
+        self[title] = drawn = cached_figure(f"{title} {stamp}", figure) if callable(figure) else figure
+        chart(drawn, export.slug(title), key, on_click)
+
+
+def chart(figure: go.Figure, name: str, key: str, on_click: OnClick = None) -> None:
     """Show ``figure`` across the container, with its alt text; on_click is called after a click on a point."""
     meta = figure.layout.meta or {}
     st.plotly_chart(
@@ -45,13 +57,13 @@ def chart(figure: go.Figure, name: str, key: str, on_click: Callable[[], None] |
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def drawn_once(stamp: str, _draw: Callable[[], go.Figure]) -> go.Figure:
+def cached_figure(stamp: str, _draw: Callable[[], go.Figure]) -> go.Figure:
     """The figure that ``_draw`` makes, kept in memory under a stamp that names all it shows, for every session."""
     return _draw()
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def told_once(stamp: str, _tell: Callable[[], str]) -> str:
+def cached_text(stamp: str, _tell: Callable[[], str]) -> str:
     """The sentence that ``_tell`` makes, kept likewise."""
     return _tell()
 
