@@ -336,8 +336,8 @@ def _array(values: Any) -> np.ndarray:
         return np.empty((), dtype=object)
 
 
-def _real(value: Any) -> Real | None:
-    """Python's own number for one that is not NaN; None for anything else, truth values too."""
+def _real(value: Any) -> Any:
+    """Python's own number (a Real) for one that is not NaN; None for anything else, truth values too."""
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray | Tensor) and value.ndim == 0):
         value = value.item()
     return value if isinstance(value, Real) and not isinstance(value, bool) and value == value else None

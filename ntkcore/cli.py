@@ -19,11 +19,11 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -297,8 +297,7 @@ def _evolve(options: argparse.Namespace) -> None:
         if kind == "score" and (regime, seed, epoch, "moment") in wanted:
             continue  # told with its kernel
         history = Histories(found, e.epochs, e.looks(), e.regimes, e.seeds)
-        shares = (found[regime, seed, epoch, "score"][f"test_{judged}"].mean() for judged in ("clean", "fgsm", "pgd"))
-        line = f"{regime:<9} {seed:>4} {epoch:>5} " + " ".join(f"{share:>6.3f}" for share in shares)
+        line = f"{regime:<9} {seed:>4} {epoch:>5} {_shares(found[regime, seed, epoch, 'score'])}"
         if kind == "moment":
             at = e.looks().index(epoch)
             speed = f"{history.motion(regime, seed).velocity[at - 1]:>9.2e}" if at else " " * 9
@@ -308,10 +307,12 @@ def _evolve(options: argparse.Namespace) -> None:
         for (regime, seed, epoch), spec in group.items():
             with Bar(f"{regime}, frozen") as bar:
                 arrays = stages.result(spec, store, bar, options.data, options.device).arrays
-            shares = " ".join(
-                f"{float(arrays[f'test_{kind}'].double().mean()):>6.3f}" for kind in ("clean", "fgsm", "pgd")
-            )
-            print(f"{regime:<9} {seed:>4} {epoch:>5} {shares}  frozen there, {how}", flush=True)
+            print(f"{regime:<9} {seed:>4} {epoch:>5} {_shares(arrays)}  frozen there, {how}", flush=True)
+
+
+def _shares(arrays: Mapping[str, Any]) -> str:
+    """The three accuracies on the test images."""
+    return " ".join(f"{np.asarray(arrays[f'test_{kind}']).mean():>6.3f}" for kind in ("clean", "fgsm", "pgd"))
 
 
 def _presets(options: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ Variances are ``q1[*positions, n1, 1]`` and ``q2[*positions, 1, n2]`` (or ``[*po
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +54,7 @@ class _ArcCosine(Function):
     """
 
     @staticmethod
-    def forward(ctx, k: Tensor, t: Tensor | None, s: Tensor):
+    def forward(ctx: Any, k: Tensor, t: Tensor | None, s: Tensor) -> tuple[Tensor, Tensor | None]:
         tol = 16 * torch.finfo(k.dtype).eps
         gap = F.threshold((k / s).clamp_(-1, 1).neg_().add_(1), tol, 0.0, inplace=True)  # 1 - cos(theta)
         sin = (2 - gap).mul_(gap).sqrt_()
@@ -65,14 +66,16 @@ class _ArcCosine(Function):
         return k_out, t_out
 
     @staticmethod
-    def backward(ctx, gk: Tensor | None, gt: Tensor | None):
+    def backward(ctx: Any, gk: Tensor | None, gt: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # the numbers kept here have no graph: their derivative would be wrong
             raise SpecError(
                 "Second derivatives (create_graph=True) of ReLU kernels are not computed. Take first ones, or a net "
                 'with activation="erf".'
             )
         t, s, cos, sin, turn = ctx.saved_tensors
-        dk, ds, dt = 0, 0, None
+        dk: Any = 0  # a sum, which autograd takes as it is
+        ds: Any = 0
+        dt = None
         if gk is not None:
             dk = gk * turn
             ds = gk * sin / TWO_PI
@@ -121,7 +124,7 @@ class _BoxSum(Function):
     """Sum over the nine 3x3 displacements with zero padding. Linear and symmetric: its own adjoint."""
 
     @staticmethod
-    def forward(ctx, k: Tensor, spatial_pairs: bool) -> Tensor:
+    def forward(ctx: Any, k: Tensor, spatial_pairs: bool) -> Tensor:
         ctx.spatial_pairs = spatial_pairs
         axes = ((0, 2), (1, 3)) if spatial_pairs else ((0,), (1,))
         for along in axes:
@@ -139,7 +142,7 @@ class _BoxSum(Function):
         return k
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return _BoxSum.apply(grad.contiguous(), ctx.spatial_pairs), None  # it is its own transpose
 
 

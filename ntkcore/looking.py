@@ -42,15 +42,15 @@ def left_alone(module: nn.Module, evaluated: bool = False) -> Iterator[None]:
         learning = [part for part in parts if part.training] if evaluated else []
         buffers = [(part._buffers, dict(part._buffers)) for part in parts if type(part._buffers) is dict]
         buffers = [(now, own) for now, own in buffers if own]
-        copies: dict[int, Tensor | None] = {id(None): None}  # a buffer that stands at two places stays one
+        copies: dict[int, Tensor] = {}  # a buffer that stands at two places stays one
         try:
             for part in learning:
                 part.training = False
             for now, own in buffers:
                 for name, buffer in own.items():
-                    if id(buffer) not in copies:
+                    if buffer is not None and id(buffer) not in copies:
                         copies[id(buffer)] = buffer.clone()
-                    now[name] = copies[id(buffer)]
+                    now[name] = copies.get(id(buffer))
             yield
         finally:
             for now, own in buffers:
@@ -66,7 +66,7 @@ def inner(module: nn.Module) -> nn.Module:
         if isinstance(module, nn.DataParallel):
             module = module.module
         elif "_orig_mod" in getattr(module, "_modules", ()):
-            module = module._orig_mod
+            module = module.get_submodule("_orig_mod")
         else:
             return module
 
@@ -163,7 +163,9 @@ def watched(call: Callable[[], Said], device: torch.device) -> tuple[Said, bool]
 
 def agree(one: object, two: object) -> bool:
     """Whether two answers are the same numbers; what is no tensor is judged elsewhere."""
-    return not isinstance(one, Tensor) or torch.equal(one.nan_to_num(), two.nan_to_num())
+    if isinstance(one, Tensor) and isinstance(two, Tensor):
+        return torch.equal(one.nan_to_num(), two.nan_to_num())
+    return not isinstance(one, Tensor) and not isinstance(two, Tensor)
 
 
 def _random_state(device: torch.device) -> Tensor:

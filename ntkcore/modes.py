@@ -26,7 +26,8 @@ from torch.autograd import forward_ad
 from ntkcore.errors import SpecError
 
 DEVICES = ("cpu", "cuda")  # where the library computes
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def free_after_fork(lock: Any) -> Any:
@@ -43,7 +44,7 @@ def plain(function: Callable[P, R]) -> Callable[P, R]:
     """``function`` in torch's plain modes, with tensors that gradients may pass through."""
 
     @functools.wraps(function)
-    def inside(*args: Any, **kwargs: Any) -> R:
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
         if _is_plain() and not any(map(_inferred, args)) and not any(map(_inferred, kwargs.values())):
             return function(*args, **kwargs)
         with plain_modes():

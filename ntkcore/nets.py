@@ -42,7 +42,7 @@ class Dense:
     W_std: float
     b_std: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_scales(self)
 
     def covariance(self, k: Tensor, t: Tensor | None, spatial_pairs: bool) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ class Conv:
     W_std: float
     b_std: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_scales(self)
 
     def covariance(self, k: Tensor, t: Tensor | None, spatial_pairs: bool) -> tuple[Tensor, Tensor]:
@@ -84,7 +84,7 @@ class Activation:
 
     name: ActivationName = "relu"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.choice(self.name, "activation", tuple(ACTIVATIONS))
 
     def activate(self, k: Tensor, t: Tensor | None, q1: Tensor, q2: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -149,7 +149,7 @@ class Net:
     layers: tuple[Layer, ...]
     name: str = "net"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "layers", _in_order(self.layers))
         checks.instance(self.name, str, "name", "It says in words which net this is.")
 
@@ -212,7 +212,7 @@ class Net:
         other speeds, the rate must shrink like 1/width, and the tangent kernel is another one.
         Raises SpecError for a shape, width or number of outputs that makes no net.
         """
-        shape = image_shape(in_shape)
+        shape: Shape = image_shape(in_shape)
         self.check_sides(*shape[1:])
         width, outputs = checks.whole(width, "width", 1, LARGEST), checks.whole(outputs, "outputs", 1, LARGEST)
         checks.choice(parameterisation, "parameterisation", ("ntk", "standard"))
@@ -388,6 +388,6 @@ def _standard(layer: NTKDense | NTKConv) -> nn.Linear | nn.Conv2d:
         own = skip_init(nn.Linear, inputs, outputs, bias=bias, **kind)
     with torch.no_grad():
         own.weight.copy_(layer.weight * layer.weight_scale)
-        if bias:
+        if layer.bias is not None:
             own.bias.copy_(layer.bias * layer.bias_scale)
     return own

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from ntkcore.errors import NTKError, reason
 
-if os.name == "nt":
+if sys.platform == "win32":
     import msvcrt
 
     def _lock(file: int) -> None:

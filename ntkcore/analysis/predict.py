@@ -38,7 +38,7 @@ class KernelPredictor:
     alpha: Tensor
     left_out: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", frozen(self.kernel))
 
     @plain

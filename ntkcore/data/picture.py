@@ -101,7 +101,8 @@ def _upright(picture: Image.Image, changes: list[str]) -> Image.Image:
 
 def _scale_transparent_colour(picture: Image.Image) -> None:
     """The one colour that a PNG declares transparent, in the 8 bits into which Pillow brings all but 16-bit grey."""
-    clear, how = picture.info.get("transparency"), str(picture.tile[0].args) if picture.tile else ""
+    tiles = getattr(picture, "tile", ())  # of a picture in a file
+    clear, how = picture.info.get("transparency"), str(tiles[0].args) if tiles else ""
     if isinstance(clear, int) and how in ("L;2", "L;4"):
         picture.info["transparency"] = clear * (85 if how == "L;2" else 17)
     elif isinstance(clear, tuple) and how.startswith("RGB;16"):
@@ -166,7 +167,7 @@ def _to_srgb(pixels: Image.Image, profile: bytes, changes: list[str]) -> Image.I
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         target = ImageCms.createProfile("sRGB")
-        colours = ImageCms.profileToProfile(colours, source, target, outputMode="RGB")
+        colours = ImageCms.profileToProfile(colours, source, target, outputMode="RGB") or colours
     except (ImageCms.PyCMSError, OSError, ValueError):
         changes.append("its colour profile could not be used")
     colours = colours.convert(mode)

@@ -72,7 +72,8 @@ class Task:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W), after pooling."""
-        return tuple(self.x_train.shape[1:])
+        channels, height, width = self.x_train.shape[1:]
+        return channels, height, width
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def _whole(spec: DataSpec, root: Path, progress: Progress | None) -> Arrays:
     if spec.name == "fashion-mnist-sample":
         return sample_arrays()
     note = f"Reading {SOURCES[spec.name].title if spec.name in SOURCES else 'own images'}"
-    if spec.name == "own":
+    if spec.digest is not None:  # of own data, and of no other
         files = [own.own_path(spec.digest, root)]
     else:
         vision.ensure(spec.name, root, progress)
@@ -225,7 +226,7 @@ def _whole(spec: DataSpec, root: Path, progress: Progress | None) -> Arrays:
 
 @lru_cache(maxsize=1)
 def _read(name: str, digest: str | None, root: Path, stamps: tuple[tuple[int, int], ...]) -> Arrays:
-    return own.read_own(digest, root) if name == "own" else vision.read(name, root)
+    return vision.read(name, root) if digest is None else own.read_own(digest, root)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -169,11 +169,11 @@ def _unpack(archive: Archive, file: Path, root: Path, scratch: Path) -> None:
                 if member.name in wanted and (content := tar.extractfile(member)):
                     _move_in(content, out, root / member.name)
     else:
-        with gzip.open(file) as content:
-            _move_in(content, out, root / wanted[0])
+        with gzip.open(file) as unpacked:
+            _move_in(unpacked, out, root / wanted[0])
 
 
-def _move_in(file: IO[bytes], out: Path, place: Path) -> None:
+def _move_in(file: IO[bytes] | gzip.GzipFile, out: Path, place: Path) -> None:
     with open(out, "wb") as copy:
         shutil.copyfileobj(file, copy, 1 << 20)
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,9 @@ tile::
     k.with_progress(callback)(x)           # same kernel, told where it is; the callback may raise Cancelled
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch.autograd import Function
 from ntkcore import checks
 from ntkcore.kernels.protocols import (
     FreezableKernel,
+    Images,
     KernelFunction,
     PreparedImages,
     PreparingKernel,
@@ -46,7 +48,7 @@ class TiledKernel:
     tile_bytes: float | None = None
     progress: Progress | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.function(self.kernel, "kernel", "It maps images to [n1, n2]; InfiniteKernel is one.")
         checks.progress(self.progress)
         if self.tile_bytes is not None:
@@ -71,7 +73,7 @@ class TiledKernel:
         two = one if symmetric else (x2 if x2.requires_grad and differentiate else prepared(self, x2))
         if len(rows) * len(columns) == 1:
             self._report(0, 1)
-            block = self.kernel(one, None if symmetric else two)
+            block = self.block(one, None if symmetric else two)
             self._report(1, 1)
             return mirror(block) if symmetric else block
 
@@ -81,6 +83,11 @@ class TiledKernel:
             sides = (x1, None if symmetric else x2)  # what was prepared beforehand is not differentiated
             return _Tiles.apply(plan, *(x if isinstance(x, Tensor) else None for x in sides))
         return plan.whole()
+
+    def block(self, one: Images, two: Images | None) -> Tensor:
+        """The kernel of images that may have been prepared: what it has prepared it takes in their place."""
+        kernel: Callable[[Any, Any], Tensor] = self.kernel
+        return kernel(one, two)
 
     def tile_shape(self, x1: Tensor, x2: Tensor | None) -> tuple[int, int]:
         """Images along both sides of a tile. A short side leaves its room to the other; x2 = None: square tiles."""
@@ -94,11 +101,10 @@ class TiledKernel:
     def with_progress(self, progress: Progress | None) -> "TiledKernel":
         return replace(self, progress=progress)
 
-    def _has_weights(self, *sides: Tensor) -> bool:
+    def _has_weights(self, one: Images, two: Images) -> bool:
         """Whether the kernel is differentiable in something else than the images: such a graph is kept whole."""
         with torch.enable_grad():
-            few = [x[:1].detach() if isinstance(x, Tensor) else x[:1] for x in sides]
-            return self.kernel(*few).requires_grad
+            return self.block(_first(one), _first(two)).requires_grad
 
     def _report(self, done: float, total: float) -> None:
         if self.progress is not None:
@@ -112,8 +118,8 @@ class _Plan:
     tiled: TiledKernel
     work: list[tuple[slice, slice]]
     symmetric: bool
-    one: Tensor  # or what the kernel's ``prepare`` made of it
-    two: Tensor
+    one: Images
+    two: Images
 
     def whole(self, values: bool = False) -> Tensor:
         """values: without a graph."""
@@ -129,10 +135,11 @@ class _Plan:
                 out[j, i] = block.T
             done += _size(i) * _size(j)
         self.tiled._report(total, total)
+        assert out is not None  # of no images there is no plan
         return out
 
-    def block(self, i: slice, j: slice, one: Tensor, two: Tensor) -> Tensor:
-        block = self.tiled.kernel(one, two)
+    def block(self, i: slice, j: slice, one: Images, two: Images) -> Tensor:
+        block = self.tiled.block(one, two)
         return mirror(block) if self.symmetric and i == j else block
 
 
@@ -141,14 +148,14 @@ class _Tiles(Function):
     empty one (``torch.utils.checkpoint``) lies between the large blocks that were freed and spoils them for others."""
 
     @staticmethod
-    def forward(ctx, plan: _Plan, x1: Tensor, x2: Tensor | None) -> Tensor:
+    def forward(ctx: Any, plan: _Plan, x1: Tensor, x2: Tensor | None) -> Tensor:
         ctx.plan = plan
         ctx.save_for_backward(x1, x2)
         with torch.enable_grad():  # the values of the way that is differentiated
             return plan.whole(values=True)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         plan, (x1, x2) = ctx.plan, ctx.saved_tensors
         again = torch.is_grad_enabled()  # this derivative is to be differentiated itself: the tiles' graphs are kept
         second = x1 if plan.symmetric else x2
@@ -196,7 +203,7 @@ def untiled(kernel: KernelFunction) -> KernelFunction:
     return kernel.kernel if isinstance(kernel, TiledKernel) else kernel
 
 
-def prepared(kernel: KernelFunction, x: Tensor | PreparedImages) -> Tensor | PreparedImages:
+def prepared(kernel: KernelFunction, x: Images) -> Images:
     """Images with what the kernel computes of each one alone, where it does that once for each."""
     inside = untiled(kernel)
     return inside.prepare(x) if isinstance(inside, PreparingKernel) else x
@@ -228,6 +235,10 @@ def slices(n: int, size: int) -> Iterator[slice]:
     """Consecutive slices of at most ``size`` that cover range(n)."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
+
+
+def _first(x: Images) -> Images:
+    return x[:1].detach() if isinstance(x, Tensor) else x[:1]
 
 
 def _size(rows: slice) -> int:

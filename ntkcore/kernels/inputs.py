@@ -32,7 +32,7 @@ class InputMap:
     shift: Tensor | None = None
     scale: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "scale", checks.number(self.scale, "scale", above=0))
         if self.shift is not None:  # a copy: the map stays what it was made as
             object.__setattr__(self, "shift", checks.image(self.shift, "shift").detach().clone())

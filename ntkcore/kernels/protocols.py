@@ -32,11 +32,14 @@ class PreparedImages(Protocol):
     def __getitem__(self, rows: slice) -> "PreparedImages": ...
 
 
+Images = Tensor | PreparedImages
+
+
 @runtime_checkable
 class PreparingKernel(Protocol):
     """Does the work on single images once for each."""
 
-    def prepare(self, x: Tensor) -> PreparedImages: ...
+    def prepare(self, x: Images) -> PreparedImages: ...
 
 
 @runtime_checkable
@@ -64,7 +67,7 @@ class FreezableKernel(Protocol):
 class DifferentiatingKernel(Protocol):
     """Knows its gradients in one image [C, H, W] for all x at once: ``dK(image, x_j)/d image``, [n, C, H, W]."""
 
-    def pair_gradients(self, image: Tensor, x: Tensor | PreparedImages) -> Tensor: ...
+    def pair_gradients(self, image: Tensor, x: Images) -> Tensor: ...
 
 
 @runtime_checkable

@@ -100,7 +100,7 @@ def _description(kernel: TiledKernel, x: Tensor) -> dict[str, object]:
     """What a file is of, beside its numbers: the images, and the net where the kernel is that of one."""
     inside = untiled(kernel)
     return {
-        "images": hashlib.sha256(np.ascontiguousarray(x.numpy(force=True))).hexdigest(),
+        "images": hashlib.sha256(np.ascontiguousarray(x.numpy(force=True)).data).hexdigest(),
         "shape": list(x.shape),
         "dtype": str(x.dtype),
         "net": f"{inside.kind} of {inside.net!r}" if isinstance(inside, InfiniteKernel) else None,

@@ -151,15 +151,15 @@ def _vectors(agreed: Agreement) -> str:
 
 
 def _told(band: Band, place: int, number: str = "%") -> str:
-    ends = (float(side[place]) for side in (band.mean, band.low, band.high))
-    return percent_within(*ends) if number == "%" else within(*ends, number)
+    value, low, high = (float(side[place]) for side in (band.mean, band.low, band.high))
+    return percent_within(value, low, high) if number == "%" else within(value, low, high, number)
 
 
 def _ends(band: Band, pairs: Sequence[tuple[str, int, int]], number: str, verb: str) -> str:
     """The one pair's value, or the smallest and the largest with their pairs: "6 pairs share from ... to ..."."""
     if len(pairs) == 1:
         return f"{pairs[0][0]} {verb} {_told(band, 0, number)}"
-    ends = (band.mean.argmin(), band.mean.argmax())
+    ends = (int(band.mean.argmin()), int(band.mean.argmax()))
     low, high = (f"{_told(band, place, number)} ({pairs[place][0]})" for place in ends)
     return f"{len(pairs)} pairs {verb} {low} to {high}"
 

@@ -12,9 +12,9 @@ training. Regimes are named as given, and all others are compared with "standard
     read_frozen([Frozen(5, clean, attacked, train)], whole=Frozen(20, ...))           # [S, m] bool each
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ RUNS = 3  # pieces of a range of thresholds that a sentence lists
 
 BySeed = Mapping[str, Sequence[float]]  # regime -> a number a seed, nan where it is not known
 Verdict = tuple[str, str]  # HOLDS and the like, and the numbers behind it in words
+Value = TypeVar("Value")  # of one seed
 
 
 class Frozen(NamedTuple):
@@ -71,12 +72,11 @@ def read_claim(lazy: BySeed, late: BySeed, gathered: Mapping[str, Sequence[Conce
     return _compared(lazy, answer).strip()
 
 
-def _together(parts: Sequence[str]) -> str:
+def _together(parts: Collection[str]) -> str:
     """What holds of a claim of several parts: no correction for their number, as all are needed (Berger 1982)."""
-    parts = set(parts)
-    if parts == {HOLDS}:
+    if set(parts) == {HOLDS}:
         return HOLDS
-    if parts & {HOLDS, IN_PART}:
+    if HOLDS in parts or IN_PART in parts:
         return IN_PART
     return NOT_HERE if NOT_HERE in parts else UNKNOWN
 
@@ -94,12 +94,7 @@ def read_lazy(regimes: BySeed, share: float, epochs: int) -> str:
         return "No velocity is known yet: a kernel of at least two epochs is needed."
     parts = [f"{_since(seeds, epochs)} under {name} training{_spread(seeds)}" for name, seeds in lazy.items()]
     words = f"Velocity stays below {percent(share)} of its first value {', '.join(parts)}."
-
-    def verdict(name: str) -> str:
-        holds, why = _lazy(regimes[name], regimes[BASE])
-        return f"The kernel becomes lazy earlier under {name} training: {holds}, {why}."
-
-    return words + _compared(lazy, verdict)
+    return words + _judged("The kernel becomes lazy earlier", lazy, regimes, _lazy)
 
 
 def _lazy(one: Sequence[float], base: Sequence[float]) -> Verdict:
@@ -125,7 +120,7 @@ def _lazy(one: Sequence[float], base: Sequence[float]) -> Verdict:
     return {1: HOLDS, -1: NOT_HERE, 0: UNKNOWN}[way], f"{told}, {test}"
 
 
-def median_seed(seeds: Sequence[float]) -> float:
+def median_seed(seeds: Sequence[float] | np.ndarray) -> float:
     """The epoch by which at least half of the seeds are lazy, inf when that is not within the run: the lower median."""
     known = np.sort(_known(seeds))
     return float(known[(len(known) - 1) // 2]) if len(known) else inf
@@ -202,12 +197,7 @@ def read_late_velocity(regimes: BySeed) -> str:
         f"Over the second half of training the kernel moves by {_listed(told)} per epoch "
         f"(1 - similarity{_mean_of(late)})."
     )
-
-    def verdict(name: str) -> str:
-        holds, why = _late(regimes[name], regimes[BASE])
-        return f"It is slower under {name} training: {holds}, {why}."
-
-    return words + _compared(late, verdict)
+    return words + _judged("It is slower", late, regimes, _late)
 
 
 def _late(one: Sequence[float], base: Sequence[float]) -> Verdict:
@@ -239,12 +229,7 @@ def read_concentration(regimes: Mapping[str, Sequence[Concentration | None]], ep
         f"(effective rank {versus(ranks)}; of the sum of squared eigenvalues they leave {versus(rests)}"
         f"{_mean_of(known)})."
     )
-
-    def verdict(name: str) -> str:
-        holds, why = _gathered(regimes[name], regimes[BASE])
-        return f"The kernel is more concentrated under {name} training: {holds}, {why}."
-
-    return words + _compared(known, verdict)
+    return words + _judged("The kernel is more concentrated", known, regimes, _gathered)
 
 
 def _gathered(one: Sequence[Concentration | None], base: Sequence[Concentration | None]) -> Verdict:
@@ -336,7 +321,22 @@ def _compared(regimes: Mapping[str, object], verdict: Callable[[str], str]) -> s
     return "".join(f" {verdict(name)}" for name in others)
 
 
-def _known(seeds: Sequence[float]) -> np.ndarray:
+def _judged(
+    claim: str,
+    known: Mapping[str, object],
+    regimes: Mapping[str, Sequence[Value]],
+    judge: Callable[[Sequence[Value], Sequence[Value]], Verdict],
+) -> str:
+    """Whether a claim holds of each training of which something is known, beside the standard one."""
+
+    def verdict(name: str) -> str:
+        holds, why = judge(regimes[name], regimes[BASE])
+        return f"{claim} under {name} training: {holds}, {why}."
+
+    return _compared(known, verdict)
+
+
+def _known(seeds: Sequence[float] | np.ndarray) -> np.ndarray:
     values = np.asarray(seeds, dtype=float)
     return values[~np.isnan(values)]
 
@@ -359,7 +359,7 @@ def _over(seeds: int, images: int = 0) -> str:
     return f"95 % intervals over {_seeds(seeds)}" if seeds > 1 else "one seed, no interval"
 
 
-def _mean_of(known: Mapping[str, Sequence]) -> str:
+def _mean_of(known: Mapping[str, Sized]) -> str:
     most = max(map(len, known.values()))
     return f"; means of {most} seeds" if most > 1 else ""
 

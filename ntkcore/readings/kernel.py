@@ -7,7 +7,10 @@ Shares of test images have their 95 % interval in brackets, and what is said is 
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
 
+from ntkcore.analysis.attacks.balls import Norm
 from ntkcore.analysis.attacks.margin_path import BISECTIONS
 from ntkcore.analysis.intervals import Resampling, share_band
 from ntkcore.analysis.spectrum import effective_rank, top_mass
@@ -16,7 +19,7 @@ from ntkcore.readings.words import percent, percent_within, points, points_withi
 MOST = 0.5  # an attack works that takes more than this share of what a prediction has over guessing
 
 
-def read_spectrum(values, energy) -> str:
+def read_spectrum(values: Tensor, energy: ArrayLike) -> str:
     """Concentration of the spectrum and of the training labels: values, energy [n], of all n training images."""
     n, k = len(values), min(10, len(values))
     total = np.cumsum(np.asarray(energy))
@@ -30,7 +33,9 @@ def read_spectrum(values, energy) -> str:
     )
 
 
-def read_prediction(right, attacked, pgd, chance: float, attack: str, trained: bool = False) -> str:
+def read_prediction(
+    right: ArrayLike, attacked: ArrayLike, pgd: ArrayLike, chance: float, attack: str, trained: bool = False
+) -> str:
     """The kernel's accuracy before and under attack, and what became of what it has over guessing.
 
     The attack works where the interval of what it takes, less MOST of what the kernel has over guessing, is above 0
@@ -72,7 +77,7 @@ def read_flip(
     pgd: float,
     right: bool,
     largest: float,
-    norm: str,
+    norm: Norm,
     who: str = "kernel",
     radii: int = 25,
     halved: bool = True,

@@ -28,7 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 import safetensors
@@ -294,7 +294,7 @@ def _open_seal(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     """A number of JSON that can be reckoned with: no truth value, not infinite, not too long for a float."""
     return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < 1 << 63)
 

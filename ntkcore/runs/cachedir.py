@@ -164,7 +164,9 @@ def beside_what_was_set_aside(path: Path) -> list[str]:
 
 def name_of_aside(path: Path) -> tuple[str, str, float]:
     """Stage, key and time (seconds since the epoch) that the name of a folder set aside tells."""
-    stage, key = _ASIDE.fullmatch(path.name).groups()
+    found = _ASIDE.fullmatch(path.name)
+    assert found is not None  # only such folders are set aside
+    stage, key = found.groups()
     return stage, key, int(path.name[:20]) / 1e9
 
 

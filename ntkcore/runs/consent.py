@@ -11,6 +11,7 @@ the memory it may take is refused, with what would fit::
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ntkcore import data
@@ -20,6 +21,7 @@ from ntkcore.runs import costs, memory, specs
 from ntkcore.runs.costs import Estimate
 from ntkcore.runs.device import devices
 from ntkcore.runs.rates import Rates
+from ntkcore.runs.stages import StageSpec
 from ntkcore.runs.store import Store
 
 AUTOMATIC = 20.0  # seconds; estimates are good to a factor of two, and what takes ten should just run
@@ -39,7 +41,7 @@ class Demand:
 
     @classmethod
     def of(
-        cls, wanted: Sequence[specs.StageSpec], rates: Rates, store: Store, allowance: float, most: float = 0.0
+        cls, wanted: Sequence[StageSpec], rates: Rates, store: Store, allowance: float, most: float = 0.0
     ) -> "Demand":
         """most: bytes, where the work keeps to a bound of its own. Beside a GPU nothing is known not to fit: there the
         estimate, which is of the processor, says nothing of the memory."""
@@ -127,32 +129,31 @@ Fields = dict[str, Any]
 
 
 def _fewer_images(wanted: Sequence[specs.StageSpec]) -> Steps:
-    def fewer(fields: Fields, most: int) -> Fields:
+    def fewer(most: int, fields: Fields) -> Fields:
         return fields | {"n_train": min(fields["n_train"], most)} if "n_train" in fields and "classes" in fields else {}
 
     for most in _round_numbers(max(spec.n_train for spec in _data_of(wanted)), 50):
-        yield from _changed(f"{most} training images", wanted, lambda fields, most=most: fewer(fields, most))
+        yield from _changed(f"{most} training images", wanted, partial(fewer, most))
 
 
 def _smaller_images(wanted: Sequence[specs.StageSpec]) -> Steps:
+    def resized(size: int, fields: Fields) -> Fields:
+        return fields | {"size": size} if "n_train" in fields else {}
+
     spec = next(iter(_data_of(wanted)))
     side = max(data.image_shape(spec)[1:])
     for size in sorted((size for size in data.info(spec).sizes if 7 <= size < side), reverse=True):
-        words = f"images of {size}x{size} pixels"
-        yield from _changed(
-            words, wanted, lambda fields, size=size: fields | {"size": size} if "n_train" in fields else {}
-        )
+        yield from _changed(f"images of {size}x{size} pixels", wanted, partial(resized, size))
 
 
 def _narrower_nets(wanted: Sequence[specs.StageSpec]) -> Steps:
+    def narrower(most: int, fields: Fields) -> Fields:
+        return fields | {"width": min(fields["width"], most)} if "width" in fields else {}
+
     parts = (part for spec in wanted for part in _parts(spec.model_dump(mode="json")))
     widths = [part["width"] for part in parts if "width" in part]
     for most in _round_numbers(max(widths, default=0), 8):
-        yield from _changed(
-            f"nets of width {most}",
-            wanted,
-            lambda fields, most=most: fields | {"width": min(fields["width"], most)} if "width" in fields else {},
-        )
+        yield from _changed(f"nets of width {most}", wanted, partial(narrower, most))
 
 
 def _fewer_nets(wanted: Sequence[specs.StageSpec]) -> Steps:
@@ -164,8 +165,8 @@ def _fewer_nets(wanted: Sequence[specs.StageSpec]) -> Steps:
     while len(every) > 2:
         left_out.append(every.pop())
         *names, last = sorted(str(net.build()) for net in left_out)
-        names = f"{', '.join(names)} and {last}" if names else last
-        yield f"without {names}", [spec for spec, found in nets.items() if found.isdisjoint(left_out)]
+        told = f"{', '.join(names)} and {last}" if names else last
+        yield f"without {told}", [spec for spec, found in nets.items() if found.isdisjoint(left_out)]
 
 
 def _changed(words: str, wanted: Sequence[specs.StageSpec], change: Callable[[Fields], Fields]) -> Steps:

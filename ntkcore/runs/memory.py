@@ -146,8 +146,8 @@ def lack(what: str = "this run", most: float | None = None, error: BaseException
     if any(sign in str(error).lower() for sign in GPUS):
         return f"The GPU has not enough memory for {what}. {ADVICE} Or choose cpu as the device."
     most = _most if most is None else most
-    limited = most is not None and most < float("inf")
-    return f"There is not enough memory for {what}{f': {may_take(most)}' if limited else ''}. {ADVICE}"
+    limit = "" if most is None or most == float("inf") else f": {may_take(most)}"
+    return f"There is not enough memory for {what}{limit}. {ADVICE}"
 
 
 def may_take(most: float) -> str:

@@ -10,7 +10,6 @@ ending the group ends whatever it has started as well::
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -29,7 +28,10 @@ _OUTPUT = 16_384  # bytes of its stderr kept for a crash report
 
 
 class WorkerProcess:
-    """The running process: its pipes, the tail of what it printed, its end."""
+    """The running process: its pipes, the tail of what it printed, its end.
+
+    The pipes are without buffers: what is written to one may be taken in parts.
+    """
 
     def __init__(self, settings: Mapping[str, Any], environment: Mapping[str, str]):
         self.ready = False
@@ -47,6 +49,8 @@ class WorkerProcess:
             env=environment,
             start_new_session=True,  # Ctrl-C in the terminal is for the app, which then closes the worker
         )
+        pipes = [pipe for pipe in (self.process.stdin, self.process.stdout, self.process.stderr) if pipe is not None]
+        self._stdin, self._stdout, self._stderr = pipes
 
     def attend(self, receive: Callable[[WorkerProcess, dict[str, Any]], None]) -> int:
         """Pass on its messages until it has ended; its return code (minus the signal that killed it)."""
@@ -68,7 +72,7 @@ class WorkerProcess:
         for reader in readers:
             reader.join(2)
         with self._guard:
-            self.process.stdin.close()
+            self._stdin.close()
         return code
 
     def send(self, message: Mapping[str, Any]) -> None:
@@ -76,7 +80,7 @@ class WorkerProcess:
         data = memoryview(json.dumps(message).encode() + b"\n")
         try:
             while data:
-                data = data[self.process.stdin.write(data) :]
+                data = data[self._stdin.write(data) :]
         except (OSError, ValueError):
             return
 
@@ -96,7 +100,7 @@ class WorkerProcess:
     def stop(self) -> None:
         """End it: the end of its input first, the signal if that is not enough."""
         with self._guard:
-            self.process.stdin.close()
+            self._stdin.close()
         if not self._dead.wait(0.5):
             self.kill()
 
@@ -112,13 +116,13 @@ class WorkerProcess:
         self._tail = b""
 
     def _read_messages(self, receive: Callable[[WorkerProcess, dict[str, Any]], None]) -> None:
-        with io.BufferedReader(self.process.stdout) as messages:
+        with open(self._stdout.fileno(), "rb", closefd=False) as messages, self._stdout:
             for line in messages:
                 if line.endswith(b"\n"):  # else it died in the middle of it
                     receive(self, json.loads(line))
 
     def _read_output(self) -> None:
-        with self.process.stderr as output:
+        with self._stderr as output:
             while chunk := output.read(65536):
                 self._tail = (self._tail + chunk)[-_OUTPUT:]
 

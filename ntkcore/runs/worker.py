@@ -228,7 +228,7 @@ class Worker:
                 job.report(message["done"], message["total"], message["note"])
             else:
                 self._running = None
-                self._watch.close()
+                self._watched().close()
                 self._finish(job, message["op"], message.get("error"), message.get("details"))
                 self._dispatch()
             self._changed.notify_all()
@@ -245,6 +245,10 @@ class Worker:
         self._over = None
         self._watch = memory.Watch(child.process.pid, most, lambda: self._too_much(job, child, most))
         child.send({"op": "run", "job": job.number, "memory": most, "request": job.request})
+
+    def _watched(self) -> memory.Watch:
+        assert self._watch is not None  # it is set before a job is sent
+        return self._watch
 
     def _too_much(self, job: Job, child: WorkerProcess, most: float) -> None:
         """End the process of a job that holds more than it may."""
@@ -264,7 +268,7 @@ class Worker:
                 self._queue.appendleft(job)
             else:
                 last = child.output()
-                lacking = self._over or (memory.lack(most=self._watch.most) if memory.is_lack(last) else None)
+                lacking = self._over or (memory.lack(most=self._watched().most) if memory.is_lack(last) else None)
                 self._finish(job, "failed", lacking or f"{death(code)} {_ADVICE}", last)
         elif not child.ready:
             self._failed_starts += 1

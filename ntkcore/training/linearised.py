@@ -53,7 +53,7 @@ class Linearised(nn.Module):
 
         if self._forward_mode:
             try:
-                value, change = jvp(function, (self._anchor,), (moved,))
+                value, change = jvp(function, (self._anchor,), (moved,))[:2]
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError:  # of a layer without a forward-mode derivative, such as attention or weight_norm

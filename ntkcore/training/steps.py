@@ -117,7 +117,7 @@ class FiniteNet:
     inputs: InputMap = RAW
     base: nn.Module | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.module(self.module)
         checks.instance(self.inputs, InputMap, "inputs", "input_map(name, x_train) makes one.")
 

@@ -156,7 +156,7 @@ class Motion:
 
     gram: Tensor
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shape = tuple(self.gram.shape)
         if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
             raise DataError(f"A Gram matrix must be square, one row an epoch; got shape {shape}.")

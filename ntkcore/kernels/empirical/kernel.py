@@ -192,6 +192,7 @@ def _by_jacobians(module: nn.Module, x1: Tensor, x2: Tensor | None, traced: bool
         if same and i != j:
             theta[j, i] = mirrored
     report(len(work), len(work))
+    assert theta is not None  # there are images
     return theta
 
 
@@ -221,8 +222,10 @@ def _jacobian(module: nn.Module, x: Tensor) -> list[Tensor]:
 def _rows(function: Callable, parameters: list[Tensor], image: Tensor) -> list[Tensor]:
     """The Jacobian at one image by a pass back for each output, [c, ...] per parameter."""
     leaves = [p.detach().requires_grad_() for p in parameters]
-    kind = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
-    rows = [torch.autograd.grad(out, leaves, **kind) for out in function(leaves, image)]
+    rows = [
+        torch.autograd.grad(out, leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
+        for out in function(leaves, image)
+    ]
     return [torch.stack([g.to_dense() for g in gradients]) for gradients in zip(*rows, strict=True)]
 
 
@@ -230,9 +233,10 @@ def _contract(j1: list[Tensor], j2: list[Tensor], traced: bool) -> Tensor:
     """Sum over weights p, and over outputs a when traced."""
     most = COLUMNS // j1[0].shape[1] if traced else COLUMNS
     parts = [(a[..., s], b[..., s]) for a, b in zip(j1, j2, strict=True) for s in slices(a.shape[-1], max(1, most))]
+    nothing = j1[0].new_zeros(())
     if traced:
-        return sum(torch.einsum("iap,jap->ij", a, b) for a, b in parts) / j1[0].shape[1]
-    return sum(torch.einsum("iap,jbp->ijab", a, b) for a, b in parts)
+        return sum((torch.einsum("iap,jap->ij", a, b) for a, b in parts), nothing) / j1[0].shape[1]
+    return sum((torch.einsum("iap,jbp->ijab", a, b) for a, b in parts), nothing)
 
 
 def _block_rows(module: nn.Module, x: Tensor) -> int:

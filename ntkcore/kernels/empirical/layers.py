@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -75,8 +76,10 @@ class Norm:
 
     def inputs(self, x: Tensor) -> Tensor:
         """What the layer was called with -> normalised, [n, C, positions]."""
-        mean, variance = self.part.running_mean[:, None], self.part.running_var[:, None]
-        return (x.reshape(*x.shape[:2], -1) - mean) * (variance + self.part.eps).rsqrt()
+        mean, variance = self.part.running_mean, self.part.running_var
+        assert mean is not None  # else there is no such rule
+        assert variance is not None
+        return (x.reshape(*x.shape[:2], -1) - mean[:, None]) * (variance[:, None] + self.part.eps).rsqrt()
 
     def gradients(self, g: Tensor) -> Tensor:
         """Gradient at what the layer returned -> [n, C, positions]."""
@@ -131,7 +134,8 @@ def dissect(module: nn.Module, x: Tensor) -> Dissection | None:
         return None
     edges = [call.edge for part_calls in seen.values() for call in part_calls if call.edge is not None]
     weights = torch.linspace(1, 2, out.shape[1], dtype=out.dtype, device=out.device)  # a plain sum may be constant
-    crossed = torch.autograd.grad(out[0] @ weights, [pair, *edges], retain_graph=True, allow_unused=True)
+    ends: Any = [pair, *edges]  # torch's hints leave out that tensors and edges may be mixed
+    crossed = torch.autograd.grad(out[0] @ weights, ends, retain_graph=True, allow_unused=True)
     leaks = [g is not None and len(g) > 1 and bool((g[1].isfinite() & (g[1] != 0)).any()) for g in crossed]
     if leaks[0]:
         raise SpecError(
@@ -142,8 +146,9 @@ def dissect(module: nn.Module, x: Tensor) -> Dissection | None:
         return None
     if seen.keys() != rules.keys() or any(len(part_calls) != 1 for part_calls in seen.values()):
         return None
-    layers = [_sized(part, rules[part], part_calls[0], x.dtype) for part, part_calls in seen.items()]
-    return None if None in layers else Dissection(module, layers, out.shape[1])
+    sized = [_sized(part, rules[part], part_calls[0], x.dtype) for part, part_calls in seen.items()]
+    layers = [layer for layer in sized if layer is not None]
+    return Dissection(module, layers, out.shape[1]) if len(layers) == len(sized) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +227,8 @@ def call_with(module: nn.Module, weights: dict[nn.Parameter, Tensor], x: Tensor)
 
 def _each_used_once(out: Tensor, parameters: list[Tensor]) -> bool:
     """Whether each parameter enters the graph of ``out`` by exactly one edge."""
+    if out.grad_fn is None:  # it is a parameter itself
+        return False
     entries: Counter[int] = Counter()
     nodes, ahead = {out.grad_fn}, [out.grad_fn]
     while ahead:
@@ -242,11 +249,18 @@ def _sized(part: nn.Module, rule: Affine | Norm, call: Call, dtype: torch.dtype)
     dense = isinstance(rule, Affine) and rule.dense
     if x.ndim < (4 if isinstance(rule, Affine) and not dense else 2) or len(x) != 2 or shape[0] != 2:
         return None
-    if call.edge is None or not x.dtype == call.dtype == part.weight.dtype == dtype:
+    weight = weight_of(part)
+    if call.edge is None or not x.dtype == call.dtype == weight.dtype == dtype:
         return None
     axis = -1 if dense else 1
     outputs = shape[axis]
-    return Layer(part, rule, outputs, x.shape[axis], shape[1:].numel() // outputs, x[0].numel(), part.weight.numel())
+    return Layer(part, rule, outputs, x.shape[axis], shape[1:].numel() // outputs, x[0].numel(), weight.numel())
+
+
+def weight_of(part: nn.Module) -> Tensor:
+    """Of a part that has a rule."""
+    assert isinstance(part.weight, Tensor)
+    return part.weight
 
 
 # -- the rules by type; None where a layer's settings are not covered --------------------------------------------------
@@ -267,7 +281,8 @@ def _conv2d(part: nn.Conv2d) -> Affine | None:
         before = after = list(part.padding)
     padding = (before[1], after[1], before[0], after[0])
     bias = None if part.bias is None else 1.0
-    return Affine(1.0, bias, False, part.kernel_size, part.stride, part.dilation, padding)
+    (kh, kw), (sh, sw), (dh, dw) = part.kernel_size, part.stride, part.dilation
+    return Affine(1.0, bias, False, (kh, kw), (sh, sw), (dh, dw), padding)
 
 
 def _ntk_dense(part: NTKDense) -> Affine:
@@ -283,7 +298,7 @@ def _norm(part: nn.modules.batchnorm._BatchNorm) -> Norm | None:
     return None if part.training or part.running_mean is None else Norm(part, 1.0, None if part.bias is None else 1.0)
 
 
-_RULES: dict[type[nn.Module], Callable[[nn.Module], Affine | Norm | None]] = {
+_RULES: dict[type[nn.Module], Callable[[Any], Affine | Norm | None]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,
     nn.BatchNorm1d: _norm,

@@ -16,7 +16,7 @@ the largest layer at least, must fit.)
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -142,7 +142,8 @@ def plan(found: Dissection, shape: KernelShape, dtype: torch.dtype, chain: Chain
         tile = min(tile, max(1, int(RECORD_BYTES / (2 * least))))
     whole = tile >= max(shape.rows, shape.columns)
     images = shape.images if whole else min(tile, shape.rows) + min(tile, shape.columns)
-    groups, filled = [[]], 0.0
+    groups: list[list[LayerPart]] = [[]]
+    filled = 0.0
     for layer, kind in reversed(kinds.items()):
         fixed, each = kind.sizes(layer, c)
         room = (RECORD_BYTES / (size * images) - fixed) / each
@@ -179,11 +180,12 @@ def _add(
 ) -> None:
     """A group's part of a tile: passes over the images of both sides, then the products of what they left."""
     one = _records(found, group, x1, shape, made, meter)
-    two = [None] * len(one) if x2 is None else _records(found, group, x2, shape, made, meter)
+    two: Sequence[GradientRecord | None] = (
+        [None] * len(one) if x2 is None else _records(found, group, x2, shape, made, meter)
+    )
     with torch.no_grad():
         for unit, first, second in zip(group, one, two, strict=True):
-            flops = unit.flops(shape)
-            first.add(gram, second, lambda share, flops=flops: meter.did(share * flops))
+            first.add(gram, second, meter.of(unit.flops(shape)))
 
 
 def _records(
@@ -197,7 +199,7 @@ def _records(
             _by_chain(made.chain, records, images, x[images], shape.outputs)
             meter.did(flops * (images.stop - images.start))
         else:
-            _by_autograd(found, records, images, x[images], lambda share: meter.did(flops * share))
+            _by_autograd(found, records, images, x[images], meter.of(flops))
     return records
 
 
@@ -220,7 +222,7 @@ def _by_autograd(found: Dissection, records: list[GradientRecord], images: slice
     leaf = x.detach().requires_grad_()
     with calls(parts) as seen:
         out = found.module(leaf.clone())  # a clone, because a leaf may not be written to in place
-    edges = [seen[part][0].edge for part in parts]
+    edges = [edge for part in parts if (edge := seen[part][0].edge) is not None]
     for record in records:
         record.begin(images, seen[record.layer.part][0].input.detach())
     del seen
@@ -245,6 +247,10 @@ class _Meter:
         self.done = min(self.done + flops, self.total)
         if self.report is not None:
             self.report(self.done, self.total)
+
+    def of(self, flops: float) -> Callable[[float], None]:
+        """What is told the shares of a piece of work of so many flops."""
+        return lambda share: self.did(share * flops)
 
 
 # -- what it costs, in flops ------------------------------------------------------------------------------------------

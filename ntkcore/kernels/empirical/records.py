@@ -17,6 +17,7 @@ depends on the layer's sizes (compare Novak et al. 2022, arXiv 2206.08720, secti
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Self
 
 import numpy as np
 import torch
@@ -101,6 +102,8 @@ class GradientRecord:
     images: of both sides together. like: a tensor of the dtype and device to use.
     """
 
+    rule: Affine | Norm
+
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         self.layer, self.rule, self.channels, self.width = layer, layer.rule, channels, channels.stop - channels.start
         self.n, self.c, self.images, self.like = n, c, images, like
@@ -117,7 +120,7 @@ class GradientRecord:
     def end(self) -> None:
         """All outputs of the block were taken."""
 
-    def add(self, gram: Gram, other: "GradientRecord | None", report: Report) -> None:
+    def add(self, gram: Gram, other: Self | None, report: Report) -> None:
         """Add this layer's part of the kernel; ``other``: the record of the columns' images, None for the same."""
         raise NotImplementedError
 
@@ -148,7 +151,7 @@ class NormGradients(GradientRecord):
     def end(self) -> None:
         del self.z
 
-    def add(self, gram: Gram, other: "NormGradients | None", report: Report) -> None:
+    def add(self, gram: Gram, other: Self | None, report: Report) -> None:
         add_gradients(gram, self.rule, (self.j, (other or self).j), (self.b, (other or self).b))
         report(1.0)
 
@@ -160,13 +163,16 @@ class NormGradients(GradientRecord):
 class StoredJacobian(GradientRecord):
     """J of a layer of few weights, kept whole."""
 
+    rule: Affine
+
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
         self.j = like.new_empty(n, c, self.width, layer.window)
         self.b = like.new_empty(n, c, self.width)
 
     def begin(self, block: slice, x: Tensor) -> None:
-        self.block, self.x, self.g = block, self.rule.inputs(x), None
+        self.block, self.x = block, self.rule.inputs(x)
+        self.g: Tensor | None = None
 
     def take(self, outputs: slice, g: Tensor) -> None:
         g = self._gradients(g)
@@ -179,10 +185,11 @@ class StoredJacobian(GradientRecord):
         self.g[:, outputs] = g
 
     def end(self) -> None:
+        assert self.g is not None  # the outputs were taken
         _form(self.rule, self.g, self.x, self.j[self.block])
         del self.x, self.g
 
-    def add(self, gram: Gram, other: "StoredJacobian | None", report: Report) -> None:
+    def add(self, gram: Gram, other: Self | None, report: Report) -> None:
         add_gradients(gram, self.rule, (self.j, (other or self).j), (self.b, (other or self).b))
         report(1.0)
 
@@ -193,6 +200,8 @@ class StoredJacobian(GradientRecord):
 
 class FactoredJacobian(GradientRecord):
     """What J is a product of, kept in its place."""
+
+    rule: Affine
 
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
@@ -218,23 +227,29 @@ class FactoredJacobian(GradientRecord):
             self.g = _room_for(g, self.n, self.c)
         self.g[self.block, outputs] = g
 
-    def add(self, gram: Gram, other: "FactoredJacobian | None", report: Report) -> None:
-        sides = [self] if other is None else [self, other]
+    def add(self, gram: Gram, other: Self | None, report: Report) -> None:
+        sides = [side._kept() for side in ([self] if other is None else [self, other])]
         buffers = [self.like.new_empty(0) for _ in sides]
         taps = self.layer.window // self.layer.inputs
         for part in self.parts:
-            gs = [side.g[:, :, part] for side in sides]  # [n, c, o, P]
+            gs = [gradients[:, :, part] for _, gradients in sides]  # [n, c, o, P]
             for inputs in even_slices(self.layer.inputs, self.columns / (gs[0].shape[2] * taps)):
                 js = []
-                for at, (side, g) in enumerate(zip(sides, gs, strict=True)):
+                for at, ((x, _), g) in enumerate(zip(sides, gs, strict=True)):
                     shape = (*g.shape[:3], taps * (inputs.stop - inputs.start))
                     if buffers[at].numel() < math.prod(shape):
                         buffers[at] = self.like.new_empty(math.prod(shape))
                     js.append(buffers[at][: math.prod(shape)].view(shape))
-                    _form(self.rule, g, side.x[:, inputs], js[at])
+                    _form(self.rule, g, x[:, inputs], js[at])
                 gram.add(js[0], js[-1], self.rule.weight_scale**2)
                 report((inputs.stop - inputs.start) / self.layer.inputs * gs[0].shape[2] / self.width)
         add_gradients(gram, self.rule, None, (self.b, (other or self).b))
+
+    def _kept(self) -> tuple[Tensor, Tensor]:
+        """Inputs and gradients of all images."""
+        assert self.x is not None
+        assert self.g is not None
+        return self.x, self.g
 
     @staticmethod
     def sizes(layer: Layer, c: int) -> tuple[int, int]:
@@ -243,6 +258,8 @@ class FactoredJacobian(GradientRecord):
 
 class PositionPairs(GradientRecord):
     """Gradients and patches of a layer of few positions, whose products are taken for each pair of positions."""
+
+    rule: Affine
 
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
@@ -255,7 +272,7 @@ class PositionPairs(GradientRecord):
     def take(self, outputs: slice, g: Tensor) -> None:
         self.g[:, self.block, outputs] = self._gradients(g).permute(3, 0, 1, 2)
 
-    def add(self, gram: Gram, other: "PositionPairs | None", report: Report) -> None:
+    def add(self, gram: Gram, other: Self | None, report: Report) -> None:
         other = other or self
         factor, constant = self.rule.weight_scale**2, (self.rule.bias_scale or 0.0) ** 2
         for g1, u1 in zip(self.g, self.u, strict=True):

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 
 from ntkcore.kernels.empirical import relu_loops
-from ntkcore.kernels.empirical.layers import Affine, Dissection, Layer, globally_hooked, overridden
+from ntkcore.kernels.empirical.layers import Affine, Dissection, Layer, globally_hooked, overridden, weight_of
 from ntkcore.kernels.loops.vectors import shares, threads
 
 GRADIENTS_AT_ONCE = 4  # gradients as large as the largest ones, at any time of a pass
@@ -75,10 +76,8 @@ def chain_of(found: Dissection, x: Tensor) -> Chain | None:
     for part in parts:
         if part in layers:
             known = _covers(layers[part])
-        elif type(part) in (nn.AvgPool2d, nn.MaxPool2d):
-            known = after_relu and _halves(part)
         else:
-            known = type(part) is nn.ReLU or _reshapes(part)
+            known = type(part) is nn.ReLU or _reshapes(part) or (after_relu and _halves(part))
         if not known or overridden(part):
             return None
         after_relu = type(part) is nn.ReLU
@@ -91,8 +90,13 @@ def _flat(module: nn.Module) -> list[nn.Module] | None:
         return [module]
     if overridden(module):
         return None
-    found = [_flat(part) for part in module]
-    return None if None in found else [part for parts in found for part in parts]
+    found: list[nn.Module] = []
+    for part in module:
+        parts = _flat(part)
+        if parts is None:
+            return None
+        found += parts
+    return found
 
 
 def _covers(layer: Layer) -> bool:
@@ -103,14 +107,16 @@ def _covers(layer: Layer) -> bool:
     return rule.dense or (left, top) == (right, bottom)
 
 
-def _halves(part: nn.AvgPool2d | nn.MaxPool2d) -> bool:
-    """Whether it takes 2x2 windows side by side and nothing else."""
-    plain = [part.kernel_size in (2, (2, 2)), part.stride in (2, (2, 2)), part.padding in (0, (0, 0))]
-    if isinstance(part, nn.MaxPool2d):
-        plain += [part.dilation in (1, (1, 1)), not part.return_indices]
+def _halves(part: nn.Module) -> bool:
+    """Whether it is a pool that takes 2x2 windows side by side and nothing else."""
+    if type(part) is nn.MaxPool2d:
+        plain = part.dilation in (1, (1, 1)) and not part.return_indices
+    elif type(part) is nn.AvgPool2d:
+        plain = part.divisor_override is None
     else:
-        plain += [part.divisor_override is None]
-    return all(plain) and not part.ceil_mode
+        return False
+    windows = part.kernel_size in (2, (2, 2)) and part.stride in (2, (2, 2)) and part.padding in (0, (0, 0))
+    return plain and windows and not part.ceil_mode
 
 
 def _reshapes(part: nn.Module) -> bool:
@@ -157,8 +163,9 @@ def _back_through_pool(part: nn.Module, g: Tensor, y: Tensor, pool: ThreadPoolEx
 
 
 def _back_through_layer(layer: Layer, part: nn.Module, g: Tensor, given: Tensor) -> Tensor:
-    rule = layer.rule
-    weight = part.weight.detach() * rule.weight_scale if rule.weight_scale != 1 else part.weight.detach()
+    rule, weight = layer.rule, weight_of(part).detach()
+    assert isinstance(rule, Affine)  # as _covers has it
+    weight = weight * rule.weight_scale if rule.weight_scale != 1 else weight
     if rule.dense:
         return (g.reshape(-1, g.shape[-1]) @ weight).view(*g.shape[:-1], -1)
     images = side_by_side(g).flatten(0, 1)
@@ -167,7 +174,7 @@ def _back_through_layer(layer: Layer, part: nn.Module, g: Tensor, given: Tensor)
         found = F.conv2d(images, weight.transpose(0, 1).flip(2, 3), padding=1)
     else:
         size = (len(images), *given.shape[1:])
-        found = torch.nn.grad.conv2d_input(size, weight, images, rule.stride, pads, rule.dilation)
+        found = conv2d_input(size, weight, images, rule.stride, pads, rule.dilation)
     return side_by_side(found).unflatten(0, g.shape[:2])
 
 

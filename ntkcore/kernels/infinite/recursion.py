@@ -45,8 +45,8 @@ def prepare(net: Net, images: Tensor) -> Prepared:
 def matrix(net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, report: Report | None = None) -> Tensor:
     """[n1, n2] at once, of as many images as memory has room for (``bytes_per_pair``); nothing is reported."""
     two = one if two is None else two
-    sides = ([q.unsqueeze(axis) for q in side.variances] for side, axis in ((one, -1), (two, -2)))
-    return propagated(net, kind, _covariances(net, one.images, two.images), *sides, pair_dims=2)
+    q1, q2 = [q.unsqueeze(-1) for q in one.variances], [q.unsqueeze(-2) for q in two.variances]
+    return propagated(net, kind, _covariances(net, one.images, two.images), q1, q2, pair_dims=2)
 
 
 def matched(net: Net, kind: KernelKind, one: Prepared, two: Prepared) -> Tensor:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from torch import Tensor
 
 from ntkcore.kernels.infinite.backend import KernelKind, asked
-from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
+from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Layer, Net
 
 
 @lru_cache
@@ -26,7 +26,7 @@ def is_dense(net: Net) -> bool:
 @lru_cache
 def is_convolutional(net: Net) -> bool:
     """Pools, convolutions and ReLU up to a flattening; behind it no activation, whose variances would be others."""
-    if not flattening(net):
+    if flattening(net) == 0:
         return False
     known = all(
         isinstance(layer, Conv | AvgPool) or (isinstance(layer, Activation) and layer.name == "relu")
@@ -40,23 +40,24 @@ def compiled(net: Net) -> bool:
     return is_dense(net) or is_convolutional(net)
 
 
-def flattening(net: Net) -> int | None:
-    """Number of the layer that flattens the image."""
-    return next((i for i, layer in enumerate(net.layers) if isinstance(layer, Flatten | GlobalAvgPool)), None)
+def flattening(net: Net) -> int:
+    """Number of the layer that flattens the image, which each net has."""
+    return next(i for i, layer in enumerate(net.layers) if isinstance(layer, Flatten | GlobalAvgPool))
 
 
-def before(net: Net) -> tuple[Conv | AvgPool | Activation, ...]:
+def before(net: Net) -> tuple[Layer, ...]:
     """The layers before the flattening."""
     return net.layers[: flattening(net)]
 
 
-def behind(net: Net) -> tuple[Dense, ...]:
+def behind(net: Net) -> tuple[Layer, ...]:
     """The layers after the flattening."""
     return net.layers[flattening(net) + 1 :]
 
 
-def from_flattening(net: Net, kind: KernelKind, k: Tensor, t: Tensor) -> Tensor:
+def from_flattening(net: Net, kind: KernelKind, k: Tensor, t: Tensor | None) -> Tensor:
     """NNGP and NTK at the flattening of a convolutional net -> the kernel that is asked for, number by number."""
     for layer in behind(net):
+        assert isinstance(layer, Dense)
         k, t = layer.covariance(k, t, False)
     return asked(kind, k, t)

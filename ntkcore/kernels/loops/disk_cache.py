@@ -16,6 +16,8 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import llvmlite
 import numba
@@ -30,20 +32,20 @@ MARK = b"ntkcore loop 1\n"
 VERSIONS = f"numba {numba.__version__}, llvmlite {llvmlite.__version__}, Python {sys.version}"
 
 
-def keep(dispatcher, stamp: str) -> None:
+def keep(dispatcher: Any, stamp: str) -> None:
     """Have what numba compiles for a function kept, until the stamp or the function's own file changes."""
     dispatcher._cache = _LoopCache(dispatcher.py_func, stamp)
 
 
 class _LoopCache(NullCache):
-    def __init__(self, function, stamp: str):
+    def __init__(self, function: FunctionType, stamp: str):
         source = Path(function.__code__.co_filename)
         own = hashlib.sha256(source.read_bytes()).hexdigest()
         self.stamp = "\n".join((VERSIONS, stamp, own))
         self.name = re.sub(r"[^\w.]", "", f"{source.stem}.{function.__qualname__}")
         self.source = source
 
-    def load_overload(self, types, target):
+    def load_overload(self, types: Any, target: Any) -> Any:
         """What was compiled for these types, None where that has to be done (again)."""
         target.refresh()
         name = self._file(types, target.codegen())
@@ -55,7 +57,7 @@ class _LoopCache(NullCache):
                     return CompileResult._rebuild(target, *loads(content))
         return None
 
-    def save_overload(self, types, compiled) -> None:
+    def save_overload(self, types: Any, compiled: Any) -> None:
         """Keep it where that is possible; of two processes that compile the same at once one does."""
         if compiled.library.has_dynamic_globals or any(not loop.can_cache for loop in compiled.lifted):
             return
@@ -71,7 +73,7 @@ class _LoopCache(NullCache):
             except (OSError, NTKError):
                 continue
 
-    def _file(self, types, codegen) -> str:
+    def _file(self, types: Any, codegen: Any) -> str:
         made_for = hashlib.sha256(repr((types, codegen.magic_tuple())).encode()).hexdigest()
         return f"{self.name}-{made_for[:24]}.{sys.implementation.cache_tag}.loop"
 

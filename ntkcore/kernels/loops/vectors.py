@@ -14,7 +14,9 @@ registers that the processor has, whatever their width, so nothing depends on wh
 import hashlib
 import operator
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -52,7 +54,7 @@ def load(typing, array, at):
 
     def code(context, builder, signature, arguments):
         vector = context.get_value_type(signature.return_type)
-        place = address(context, builder, signature.args[0], *arguments, vector)
+        place = address(context, builder, signature.args[0], arguments[0], arguments[1], vector)
         return builder.load(place, align=array.dtype.bitwidth // 8)
 
     return Vector(array.dtype)(array, at), code
@@ -63,7 +65,7 @@ def store(typing, array, at, vector):
     """array[at : at + LANES] = vector."""
 
     def code(context, builder, signature, arguments):
-        place = address(context, builder, signature.args[0], *arguments[:2], arguments[2].type)
+        place = address(context, builder, signature.args[0], arguments[0], arguments[1], arguments[2].type)
         builder.store(arguments[2], place, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -147,7 +149,7 @@ FILES = sorted({*HERE.glob("*.py"), *HERE.parent.rglob("*_loops.py")})  # of all
 SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in FILES)).hexdigest()
 
 
-def compiled(function):
+def compiled(function: Callable[..., Any]) -> Any:
     """numba.njit as these loops need it: without the lock, kept on disk, sums of products in one instruction.
 
     FILES are part of what a kept loop was made from, beside its own: the functions that are inlined into it count too.
@@ -167,7 +169,7 @@ def shares(count: int) -> list[tuple[int, int]]:
     return [(part.start, part.stop) for part in slices(count, max(1, -(-count // threads())))]
 
 
-def compiled_for(loop, dtype: torch.dtype) -> bool:
+def compiled_for(loop: Any, dtype: torch.dtype) -> bool:
     """Whether this process has compiled a loop whose second argument is an array of a dtype, for that dtype."""
     number = numba.from_dtype(np.dtype(str(dtype).removeprefix("torch.")))
     return any(array.dtype == number for signature in loop.signatures for array in signature[1:2])

@@ -105,9 +105,9 @@ class Evolution(Spec):
         checkpoint = EpochSpec.at(self.run(regime, seed), epoch)
         return TangentSpec(checkpoint=checkpoint, n=self.probe, attack=self.fgsm if self.attacked else None)
 
-    def wanted(self) -> dict[tuple[str, int, int, str], StageSpec]:
+    def wanted(self) -> dict[tuple[Regime, int, int, str], StageSpec]:
         """Every result by (regime, seed, epoch, "score" or "moment"): the first seed of all regimes side by side."""
-        wanted: dict[tuple[str, int, int, str], StageSpec] = {}
+        wanted: dict[tuple[Regime, int, int, str], StageSpec] = {}
         looks = self.looks()
         for seed in range(self.seeds):
             for epoch in range(self.epochs + 1):
@@ -119,7 +119,7 @@ class Evolution(Spec):
                         wanted[regime, seed, epoch, "moment"] = moment
         return wanted
 
-    def frozen(self) -> dict[tuple[str, int, int], ScoreSpec]:
+    def frozen(self) -> dict[tuple[Regime, int, int], ScoreSpec]:
         """The last scores of the linearised runs by (regime, seed, epoch they were frozen after)."""
         return {
             (regime, seed, e): self.score(self.run(regime, seed, e), self.epochs)
@@ -128,7 +128,7 @@ class Evolution(Spec):
             for seed in range(self.seeds)
         }
 
-    def solved(self) -> dict[tuple[str, int, int], FrozenSpec]:
+    def solved(self) -> dict[tuple[Regime, int, int], FrozenSpec]:
         """The closed forms of the same snapshots."""
         return {
             (regime, seed, e): FrozenSpec(

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from ntkcore.analysis.attacks.balls import Norm
 from ntkcore.architectures import ARCHITECTURES
 from ntkcore.runs.stages import KernelModel, KernelSpec, NetworkSpec, Noise, PerturbSpec, TransferSpec, TwinSpec
-from ntkcore.training import LAZY, PLAIN, Training
+from ntkcore.training import LAZY, PLAIN, Descent, Training
 from ntkcore.validation import Spec
 
 SOURCES = ("white_fgsm", "white_pgd", "autoattack", "kernel_fgsm", "kernel_pgd", "other_seed", "noise")
@@ -62,7 +62,7 @@ class Story(Spec):
     @property
     def predictor(self) -> KernelModel:
         """The kernel's prediction, pushed through the twins' own recursion."""
-        return KernelModel(kernel=self.kernel, descent=self.training.descent or LAZY.descent)
+        return KernelModel(kernel=self.kernel, descent=self.training.descent or Descent())
 
     def targets(self) -> dict[str, list[TwinSpec | NetworkSpec]]:
         """Nets by group, one for each seed: the twins by width, then the nets beside them."""
@@ -74,10 +74,9 @@ class Story(Spec):
         for name in self.outside:
             if name == TWIN_PLAIN:
                 width = max(self.widths, default=512)
-                nets = [TwinSpec(kernel=kernel, width=width, seed=s, training=self.plain) for s in seeds]
+                groups[name] = [TwinSpec(kernel=kernel, width=width, seed=s, training=self.plain) for s in seeds]
             else:
-                nets = [NetworkSpec(kernel=kernel, name=name, seed=s, training=self.plain) for s in seeds]
-            groups[name] = nets
+                groups[name] = [NetworkSpec(kernel=kernel, name=name, seed=s, training=self.plain) for s in seeds]
         return groups
 
     def perturbation(self, source: str, target: TwinSpec | NetworkSpec) -> PerturbSpec:
@@ -85,6 +84,7 @@ class Story(Spec):
         steps = self.steps if source.endswith("pgd") else 1
         if source == "noise":
             return PerturbSpec(source=Noise(data=self.kernel.data, seed=target.seed), eps=self.eps)
+        model: KernelModel | TwinSpec | NetworkSpec
         if source == "other_seed":
             model = target.replace(seed=(target.seed + 1) % self.seeds)
         else:

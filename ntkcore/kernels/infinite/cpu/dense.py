@@ -58,8 +58,8 @@ def matrix(net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, repo
     if two is None:
         found.diagonal().copy_(_with_themselves(net, kind, one))
     if len(i) > MANY * found.numel():
-        double = [None if side is None else prepare(net, side.images.double()) for side in (one, two)]
-        return matrix(net, kind, *double, report).float()
+        second = None if two is None else prepare(net, two.images.double())
+        return matrix(net, kind, prepare(net, one.images.double()), second, report).float()
     rows, columns = torch.from_numpy(i), torch.from_numpy(j)
     found[rows, columns] = _in_double(net, kind, one, one if two is None else two, rows, columns)
     if two is None:
@@ -78,6 +78,7 @@ def _in_double(net: Net, kind: KernelKind, one: Prepared, two: Prepared, i: Tens
 
 def _with_themselves(net: Net, kind: KernelKind, one: Prepared) -> Tensor:
     """K(u_i, u_i), [n] in double precision: only the images' squares matter."""
+    assert one.own is not None  # of flattened images
     q = one.own.double()
     variances = local_variances(net, q)
     return recursion.propagated(net, kind, q, variances, variances, pair_dims=1)
@@ -92,7 +93,7 @@ def _entries(
     u2 = u1 if two is one else vectors(two)
     sides = rows_of_roots(one), columns_of_roots(two)
     out = np.empty((len(u1), len(u2)), u1.dtype)
-    share, c, steps = u1.dtype.type(1 / u1.shape[1]), constants(u1.dtype.type), steps_of(net, u1.dtype.type)
+    share, c, steps = u1.dtype.type(1 / u1.shape[1]), constants(u1.dtype.type), steps_of(net, u1.dtype)
     counts, ntk = np.zeros(len(u1), np.int64), kind == "ntk"
     levels = _levels(u1, u2)
     total, done = len(u1) * (len(u1) + 1) / 2 if upper else float(len(u1) * len(u2)), 0.0
@@ -121,7 +122,9 @@ def _entries(
 def _levels(u1: np.ndarray, u2: np.ndarray) -> tuple[integers.Integers, integers.Integers] | None:
     """Both sides in integers, where both are made of them."""
     one = integers.integers(torch.from_numpy(u1))
-    two = one if one is None or u2 is u1 else integers.integers(torch.from_numpy(u2))
+    if one is None:
+        return None
+    two = one if u2 is u1 else integers.integers(torch.from_numpy(u2))
     return None if two is None else (one, two)
 
 
@@ -159,7 +162,7 @@ def values_of(net: Net, kind: KernelKind, covariances: np.ndarray, rows: np.ndar
     rows, columns: roots of variances, of ``rows_of_roots`` or ``roots_of_squares``, and of ``columns_of_roots``.
     """
     number = covariances.dtype.type
-    steps = steps_of(net, number)._replace(close=np.array([NEVER, np.nan], number))
+    steps = steps_of(net, covariances.dtype)._replace(close=np.array([NEVER, np.nan], number))
     out, counts, every = np.empty_like(covariances), np.zeros(len(covariances), np.int64), (0, len(covariances))
     dense_loops.entries(
         steps, covariances, number(1), rows, columns, every, kind == "ntk", False, constants(number), out, counts
@@ -171,7 +174,7 @@ def values_of(net: Net, kind: KernelKind, covariances: np.ndarray, rows: np.ndar
 
 
 @lru_cache(32)
-def steps_of(net: Net, dtype: type) -> dense_loops.Steps:
+def steps_of(net: Net, dtype: np.dtype) -> dense_loops.Steps:
     weight, bias, first, activations = [], [], [], 0
     for layer in net.covariance_layers():
         if isinstance(layer, Dense):
@@ -187,7 +190,7 @@ def steps_of(net: Net, dtype: type) -> dense_loops.Steps:
             activations += 1
     close = (1 - CLOSE if dtype == np.float32 else NEVER, np.nan)
     return dense_loops.Steps(
-        *(np.array(a, dtype) for a in (weight, bias)), np.array(first, np.int64), np.array(close, dtype)
+        np.array(weight, dtype), np.array(bias, dtype), np.array(first, np.int64), np.array(close, dtype)
     )
 
 

@@ -11,6 +11,7 @@ mixture are taken as two digits of eight bits::
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,11 +76,12 @@ def mixtures(weights: Tensor, images: Integers) -> tuple[Tensor, Tensor]:
 
 
 @compiled
-def _levels(u, rows, levels, sums):
+def _levels(u: np.ndarray, rows: tuple[int, int], levels: np.ndarray, sums: np.ndarray) -> bool:
     """Levels less 128 of some rows, and their sums; False where there is a pixel between two levels."""
     most, half = np.float32(LEVELS), np.float32(0.5)
     for row in range(rows[0], rows[1]):
-        strange, total = 0, 0
+        strange: Any = 0
+        total: Any = 0
         for at in range(u.shape[1]):
             level = np.floor(u[row, at] * most + half)
             strange += level / most != u[row, at] or level < 0 or level > most

@@ -50,7 +50,7 @@ def prepare(net: Net, images: Tensor) -> Prepared:
 def _variances(net: Net, images: Tensor) -> tuple[Tensor, ...]:
     x2 = _pixels(images)
     x1 = _mean_over_channels(x2)
-    stack = _stack(net, images.shape[2], images.shape[3], x2.dtype.type, True)
+    stack = _stack(net, images.shape[2], images.shape[3], x2.dtype, True)
     found = np.empty((len(images), _count(stack)), x2.dtype)
     c = constants(x2.dtype.type)
     with ThreadPoolExecutor(threads()) as pool:
@@ -141,8 +141,8 @@ def _listed(net: Net, one: Prepared, two: Prepared, i: np.ndarray, j: np.ndarray
 def _in_double(net: Net, one: Prepared, two: Prepared, i: np.ndarray, j: np.ndarray) -> tuple[Tensor, Tensor]:
     """The same in double precision, each image prepared once."""
     (rows, i), (columns, j) = np.unique(i, return_inverse=True), np.unique(j, return_inverse=True)
-    sides = (prepare(net, side.images[index].double()) for side, index in ((one, rows), (two, columns)))
-    return _listed(net, *sides, i, j)
+    first, second = (prepare(net, side.images[index].double()) for side, index in ((one, rows), (two, columns)))
+    return _listed(net, first, second, i, j)
 
 
 # -- the work and its threads ------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class _Work:
     @classmethod
     def of(cls, net: Net, one: Prepared, two: Prepared) -> "_Work":
         x1, x2 = _pixels(one.images), _pixels(two.images)
-        stack = _stack(net, one.shape[2], one.shape[3], x1.dtype.type, False)
+        stack = _stack(net, one.shape[2], one.shape[3], x1.dtype, False)
         roots = _roots(one)
         portion = int(SECONDS / (PER_NUMBER * _numbers(stack)) // spatial_loops.LANES + 1) * spatial_loops.LANES
         return cls(stack, _mean_over_channels(x1), x2, roots, roots if two is one else _roots(two), portion)
@@ -277,10 +277,12 @@ def _in_threads(task: Callable, parts: Iterable[_Tile | _Pairs], total: float, r
 
 
 @lru_cache(32)
-def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> spatial_loops.Stack:
+def _stack(net: Net, height: int, width: int, dtype: np.dtype, diagonal: bool) -> spatial_loops.Stack:
     """diagonal: only the displacements that variances behind the pools need."""
     heights, widths, starts = [height], [width], [0]
-    weight, bias, first = [], [], []
+    weight: list[float] = []
+    bias: list[float] = []
+    first: list[int] = []
     variances = 0
     for layer in before(net):
         if isinstance(layer, AvgPool):
@@ -304,9 +306,13 @@ def _stack(net: Net, height: int, width: int, dtype: type, diagonal: bool) -> sp
     for _ in heights[1:]:
         radius.insert(0, min(2 * radius[0] + 1, EVERYWHERE))
     return spatial_loops.Stack(
-        *(np.array(a, np.int64) for a in (heights, widths, starts)),
-        *(np.array(a, dtype) for a in (weight, bias)),
-        *(np.array(a, np.int64) for a in (first, radius)),
+        np.array(heights, np.int64),
+        np.array(widths, np.int64),
+        np.array(starts, np.int64),
+        np.array(weight, dtype),
+        np.array(bias, dtype),
+        np.array(first, np.int64),
+        np.array(radius, np.int64),
         flatten,
     )
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def covers(net: Net, images: Tensor) -> bool:
 
 
 @cache
-def _passes():
+def _passes() -> Any:
     """The compiled passes, None without Triton (it comes with torch for CUDA on Linux)."""
     try:
         from ntkcore.kernels.infinite.gpu import passes

@@ -11,13 +11,13 @@ from ntkcore.analysis.features.bank_attacks import Bank, bank_gradients
 from ntkcore.analysis.predict import descent_weights
 from ntkcore.analysis.spectrum import projections
 from ntkcore.runs.rates import Rates
-from ntkcore.runs.stages.finite.models import KernelModel
 from ntkcore.runs.stages.kernel_side.kernel import KernelSpec, kernel_of
 from ntkcore.runs.stages.kernel_side.parts import read_by_parts
 from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum
 from ntkcore.runs.stages.phrases import unusual
 from ntkcore.runs.stages.sizes import OVERHEAD, Estimate, KernelSize
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
+from ntkcore.training import Descent
 
 ONE_STEP = Attack()
 
@@ -33,9 +33,9 @@ class PathSpec(StageSpec):
     steps: tuple[int, ...] = Field((100,), min_length=1)
 
     @classmethod
-    def along(cls, model: KernelModel, steps: tuple[int, ...]) -> "PathSpec":
-        """The path of a model that has a descent, looked at after ``steps``."""
-        return cls(kernel=model.kernel, lr=model.descent.lr, momentum=model.descent.momentum, steps=steps)
+    def along(cls, kernel: KernelSpec, descent: Descent, steps: tuple[int, ...]) -> "PathSpec":
+        """The path of a kernel's predictor along a descent, looked at after ``steps``."""
+        return cls(kernel=kernel, lr=descent.lr, momentum=descent.momentum, steps=steps)
 
     def reads(self) -> tuple[StageSpec, ...]:
         return read_by_parts(self.kernel)

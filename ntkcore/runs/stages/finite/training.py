@@ -30,7 +30,7 @@ from ntkcore.runs.stages.nets import NamedNet
 from ntkcore.runs.stages.phrases import data_in_words, unusual
 from ntkcore.runs.stages.sizes import NET_SLOWER, OVERHEAD, Estimate, NetSize
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
-from ntkcore.training import LAZY, PLAIN, Checkpoint, FiniteNet, Training, finite_net, train
+from ntkcore.training import LAZY, PLAIN, Checkpoint, Descent, FiniteNet, Training, finite_net, train
 
 
 class TrainedSpec(StageSpec):
@@ -46,8 +46,12 @@ class TrainedSpec(StageSpec):
 
     @property
     def comparable(self) -> KernelModel:
-        """The kernel predictor that it is compared with: at the end of a lazy training."""
-        return KernelModel(kernel=self.kernel, descent=LAZY.descent)
+        """The kernel predictor that this net is compared with: after the same steps where it can follow them, else
+        at the end of a lazy training."""
+        return KernelModel(kernel=self.kernel, descent=self._descent())
+
+    def _descent(self) -> Descent:
+        return self.training.descent or Descent()
 
     def untrained(self, image_shape: tuple[int, ...], outputs: int) -> nn.Module:
         """The net with its first weights."""
@@ -85,9 +89,9 @@ class TrainedSpec(StageSpec):
 
     def _path(self) -> PathSpec | None:
         """The kernel predictor's gradients that the net's are compared with on the way."""
-        steps = checkpoint_steps(self.training.steps)
-        compared = steps if self.training.descent else (self.comparable.descent.steps,)
-        return PathSpec.along(self.comparable, compared) if steps else None
+        steps, descent = checkpoint_steps(self.training.steps), self._descent()
+        compared = steps if self.training.descent else (descent.steps,)
+        return PathSpec.along(self.kernel, descent, compared) if steps else None
 
     def reads(self) -> tuple[StageSpec, ...]:
         path = self._path()
@@ -152,12 +156,6 @@ class TwinSpec(TrainedSpec):
     width: int = Field(512, ge=1, le=65536)
     seed: int = Field(0, ge=0, lt=2**31)
     training: Training = LAZY
-
-    @property
-    def comparable(self) -> KernelModel:
-        """The kernel predictor that this net is compared with: after the same steps where it can follow them, else
-        at the end of a lazy training."""
-        return KernelModel(kernel=self.kernel, descent=self.training.descent or LAZY.descent)
 
     def untrained(self, image_shape: tuple[int, ...], outputs: int) -> nn.Module:
         net, form = self.kernel.net.build(), self.training.parameterisation

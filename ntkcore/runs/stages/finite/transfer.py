@@ -43,6 +43,8 @@ class TransferSpec(StageSpec):
         made = context.get(self.perturb, (0.6, 0.9)).arrays
         x, y = context.put(task.x_test), context.put(task.y_test)
         v = judge(f, x, context.put(made["x_adv"]), y)
+        assert v.clean is not None  # judge keeps both
+        assert v.attacked is not None
         arrays: Arrays = {"right_before": v.right_before.cpu(), "right_after": v.right_after.cpu()}
         arrays |= {"outputs": v.clean.double().cpu(), "attacked": v.attacked.double().cpu()}
         arrays["zero_gradient"] = made["zero_gradient"]

@@ -80,7 +80,8 @@ class ConsistencySpec(StageSpec):
 
 def _arrays_of(agreed: Agreement) -> Arrays:
     """Fields by their names; of a band ``name``, ``name_low`` and ``name_high``, too."""
-    found = {field.name: np.asarray(getattr(agreed, field.name)) for field in fields(agreed) if field.name not in BANDS}
+    own = (field.name for field in fields(agreed) if field.name not in BANDS)
+    found: Arrays = {name: np.asarray(getattr(agreed, name)) for name in own}
     for name in BANDS:
         band = getattr(agreed, name)
         found |= {name: band.mean, f"{name}_low": band.low, f"{name}_high": band.high}
@@ -90,5 +91,7 @@ def _arrays_of(agreed: Agreement) -> Arrays:
 def read_agreement(arrays: Mapping[str, Tensor | np.ndarray]) -> Agreement:
     """The stage's arrays as they were made by ``agreement``."""
     found = {name: np.asarray(value) for name, value in arrays.items()}
-    bands = {name: Band(found[name], *(found[f"{name}_{side}"] for side in ("low", "high"))) for name in BANDS}
-    return Agreement(**{field.name: found[field.name] for field in fields(Agreement)} | bands)
+    values: dict[str, Any] = {field.name: found[field.name] for field in fields(Agreement)} | {"n": int(found["n"])}
+    for name in BANDS:
+        values[name] = Band(found[name], found[f"{name}_low"], found[f"{name}_high"])
+    return Agreement(**values)

@@ -46,7 +46,7 @@ class CurvesSpec(StageSpec):
 
     def compute(self, context: Context) -> Arrays:
         sweep = swept(self.sweep, context, (0.0, 0.6))
-        classes = classify(sweep.part(halves(sweep.labels)), self.rule.fdr, self.rule.keep)
+        classes = classify(sweep.part(halves(np.asarray(sweep.labels))), self.rule.fdr, self.rule.keep)
         p = parts_of(self.sweep.kernel, context, (0.6, 0.6))
         y, y_test = context.put(p.task.y_train), context.put(p.task.y_test)
         images, attack = (p.x, y, p.x_test, y_test), self.sweep.attack

@@ -103,6 +103,7 @@ class KernelSpec(StageSpec):
 
     def attack_cost(self, rates: Rates, predictors: float, images: float, steps: int) -> Estimate:
         """Of a checkpoint's kernel: so many predictors attacked at so many images in so many steps."""
+        assert self.checkpoint is not None
         net, c, n = NetSize.of_run(self.checkpoint.run), outputs_of(self.data), self.data.n_train
         direction, image = 3 * c * n * net.flops, 3 * c * LINEAR * net.flops  # of a predictor; of an image's gradient
         return passes(net, rates, predictors * (direction + images * (steps + 1) * image), more=40.0 * n * n)
@@ -127,8 +128,8 @@ class KernelSpec(StageSpec):
 def kernel_of(spec: KernelSpec, task: data.Task, context: Context | None = None) -> TiledKernel:
     """The kernel function of a spec, with its input map fitted to the training images; of a checkpoint, which is found
     through the context, with the map it was trained with."""
-    if spec.checkpoint is not None:
-        if context is None:
-            raise SpecError("The kernel of a checkpoint needs the store that has its weights: hand in a context.")
-        return tangent_kernel(load_checkpoint(spec.checkpoint, context, (0.0, 0.0)))
-    return kernel_fn(spec.net.build(), spec.kind, input_map(spec.inputs, task.x_train))
+    if spec.kind != "empirical":
+        return kernel_fn(spec.net.build(), spec.kind, input_map(spec.inputs, task.x_train))
+    if context is None or spec.checkpoint is None:
+        raise SpecError("The kernel of a checkpoint needs the store that has its weights: hand in a context.")
+    return tangent_kernel(load_checkpoint(spec.checkpoint, context, (0.0, 0.0)))

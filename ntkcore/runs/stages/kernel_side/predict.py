@@ -39,7 +39,6 @@ class PredictSpec(StageSpec):
         f = predictor(p, self.time, self.ridge, context)
         y, report = context.put(p.task.y_test), context.report((0.5, 1.0))
         beside = strong(self.attack)
-        arrays: Arrays = {}
         attacks = {"attack": self.attack, "pgd": beside}
         rows = max(1, min(ROWS, len(p.x_test)))
         parts: dict[str, list[Tensor]] = {name: [] for name in ("outputs", "zero_gradient")}
@@ -56,14 +55,14 @@ class PredictSpec(StageSpec):
                 if name == "attack":
                     parts["outputs"].append(r.clean)
                     parts["zero_gradient"].append(r.zero_gradient)
-        for name, pieces in parts.items():
-            arrays[name] = torch.cat(pieces).cpu()
+        whole = {name: torch.cat(pieces).cpu() for name, pieces in parts.items()}
+        arrays: Arrays = {**whole}
         arrays["left_out"] = np.array(f.left_out)
         arrays["majority"] = np.array(majority_share(p.task.y_test))
         for name in ("outputs", "attack_outputs", "pgd_outputs"):
             short = name.removesuffix("outputs")
-            arrays[f"{short}margin"] = margins(arrays[name], p.task.y_test.double())
-            arrays[f"{short}right"] = correct(arrays[name], p.task.y_test.double())
+            arrays[f"{short}margin"] = margins(whole[name], p.task.y_test.double())
+            arrays[f"{short}right"] = correct(whole[name], p.task.y_test.double())
         return arrays
 
     def cost(self, rates: Rates) -> Estimate:

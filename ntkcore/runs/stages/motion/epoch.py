@@ -7,12 +7,13 @@ checkpoints, and a run that was stopped goes on where it stopped::
     net = load_checkpoint(spec, context)                 # FiniteNet: x -> [m, c]
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from ntkcore.analysis.attacks.attack import Attack
 from ntkcore.architectures import build
@@ -23,7 +24,7 @@ from ntkcore.runs.stages.nets import RunSpec, TwinNet
 from ntkcore.runs.stages.phrases import data_in_words
 from ntkcore.runs.stages.sizes import LINEAR, Estimate, NetSize, passes
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec, key
-from ntkcore.training import FiniteNet, Linearised, Start, finite_net, train_epochs
+from ntkcore.training import Adversary, FiniteNet, Linearised, Start, finite_net, train_epochs
 
 WEIGHT, MOMENTUM = "weight.", "momentum."  # how the names of arrays of a checkpoint begin
 
@@ -116,16 +117,17 @@ def fresh(run: RunSpec, context: Context) -> FiniteNet:
     """The net of a run before any training, in evaluation mode."""
     task = context.task(run.data)
     outputs = task.y_train.shape[1]
+    module: nn.Module
     if isinstance(run.net, TwinNet):
         form = run.net.parameterisation
         module = run.net.net.build().module(task.image_shape, run.net.width, outputs, run.seed, parameterisation=form)
     else:
         module = build(run.net.name, task.image_shape, outputs, run.seed, run.net.init)
-    module = module.to(context.put(torch.zeros(())).device, memory_format=torch.channels_last)  # a fifth faster
+    module = module.to(context.put(torch.zeros(())).device).to(memory_format=torch.channels_last)  # a fifth faster
     return finite_net(module.eval(), input_map(run.inputs, task.x_train))
 
 
-def restored(run: RunSpec, arrays: Arrays, context: Context) -> FiniteNet:
+def restored(run: RunSpec, arrays: Mapping[str, Tensor], context: Context) -> FiniteNet:
     """A net with the weights of a checkpoint; of a linearised run, around those of the epoch it was frozen after."""
     net = fresh(run, context)
     weights = {name: context.put(value) for name, value in named_arrays(arrays, WEIGHT).items()}
@@ -139,7 +141,7 @@ def restored(run: RunSpec, arrays: Arrays, context: Context) -> FiniteNet:
     return FiniteNet(linear.eval(), net.inputs)
 
 
-def named_arrays(arrays: Arrays, prefix: str) -> dict[str, Tensor]:
+def named_arrays(arrays: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The arrays whose names begin so, without that."""
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
@@ -155,7 +157,7 @@ def _has(spec: EpochSpec, context: Context) -> bool:
     return context.store.get(spec.stage, key(spec)) is not None
 
 
-def _adversary(attack: Attack):
+def _adversary(attack: Attack) -> Adversary:
     """The attack as a training sees it: another random start at every step."""
 
     def perturb(net: FiniteNet, x: Tensor, y: Tensor, draw: int) -> Tensor:

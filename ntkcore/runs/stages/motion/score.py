@@ -62,9 +62,12 @@ def judged(
 ) -> Arrays:
     """[m] and [n_train] bool: right before and after each attack ("fgsm", "pgd"), on the first test and the first
     training images; and the outputs [m, c] that it was judged by."""
-    task, report, arrays = context.task(data), context.report(share), {}
-    sets = {"test": (task.x_test, task.y_test, n_test), "train": (task.x_train, task.y_train, n_train)}
-    sets = {name: (x[:count], y[:count]) for name, (x, y, count) in sets.items()}
+    task, report = context.task(data), context.report(share)
+    arrays: Arrays = {}
+    sets = {
+        "test": (task.x_test[:n_test], task.y_test[:n_test]),
+        "train": (task.x_train[:n_train], task.y_train[:n_train]),
+    }
     done, total = 0, 2 * sum(len(x) for x, _ in sets.values())
     for name, (x, y) in sets.items():
         parts: dict[str, list[Tensor]] = {}
