@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import ntkcore as ntk
 from ntkcore import SpecError
+from ntkcore.kernels.empirical.layers import dissect
 
 
 class Chance(nn.Module):
@@ -30,6 +31,39 @@ class Chance(nn.Module):
 def test_chance_inside_a_forward_is_refused(kind):
     with pytest.raises(SpecError, match="drawn anew at each call"):
         ntk.empirical_ntk(Chance(kind), torch.rand(8, 1, 2, 2))
+
+
+class Alternating(nn.Module):
+    """A tensor at one call, a tuple at the next."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.calls = nn.Linear(4, 2), 0
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor]:
+        self.calls += 1
+        out = self.dense(x.flatten(1))
+        return out if self.calls % 2 else (out,)
+
+
+def test_what_is_another_kind_of_answer_at_the_next_call_is_refused():
+    with pytest.raises(SpecError, match="drawn anew at each call"):
+        ntk.empirical_ntk(Alternating(), torch.rand(3, 1, 2, 2))
+
+
+class Constant(nn.Module):
+    """Its weight, whatever it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Linear(3, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense.weight
+
+
+def test_a_module_that_returns_its_weight_is_not_taken_apart():
+    assert dissect(Constant(), torch.rand(2, 1, 2, 2)) is None
 
 
 class Scaled(nn.Module):
