@@ -5,9 +5,9 @@
     RunSpec(data=DataSpec(n_train=500), net=NamedNet(name="cnn-small"), attack=fgsm()).how_trained()
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ntkcore import nets
 from ntkcore.analysis.attacks.attack import Attack
@@ -47,18 +47,20 @@ class NetSpec(Spec):
         return [str(self.build()), *unusual(self, "activation", "W_std", "b_std")]
 
 
+def _known(name: str) -> str:
+    if name not in ARCHITECTURES:
+        raise ValueError(f"There is no network {name!r}; choose one of {', '.join(ARCHITECTURES)}.")
+    return name
+
+
+ArchitectureName = Annotated[str, AfterValidator(_known)]
+
+
 class NamedNet(Spec):
     """One of ``ntkcore.architectures``."""
 
-    name: str = "cnn-small"
+    name: ArchitectureName = "cnn-small"
     init: Init = "he"
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ARCHITECTURES:
-            raise ValueError(f"There is no network {name!r}; choose one of {', '.join(ARCHITECTURES)}.")
-        return name
 
     def in_words(self) -> str:
         return f"{ARCHITECTURES[self.name]}, {self.init} initialisation"

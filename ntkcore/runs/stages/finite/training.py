@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import nn
 
 from ntkcore.analysis.attacks.attack import loss_gradient
@@ -26,7 +26,7 @@ from ntkcore.runs.stages.finite.path import PathSpec
 from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
 from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec
 from ntkcore.runs.stages.motion.epoch import WEIGHT, named_arrays
-from ntkcore.runs.stages.nets import NamedNet
+from ntkcore.runs.stages.nets import ArchitectureName, NamedNet
 from ntkcore.runs.stages.phrases import data_in_words, unusual
 from ntkcore.runs.stages.sizes import NET_SLOWER, OVERHEAD, Estimate, NetSize
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
@@ -179,18 +179,11 @@ class NetworkSpec(TrainedSpec):
 
     stage: ClassVar[str] = "network"
     version: ClassVar[int] = 1
-    name: str = "cnn-small"
+    name: ArchitectureName = "cnn-small"
     kernel: KernelSpec = KernelSpec()  # of the images it sees, through which map, and what it is compared with
     init: Init = "torch"
     seed: int = Field(0, ge=0, lt=2**31)
     training: Training = PLAIN
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ARCHITECTURES:
-            raise ValueError(f"There is no network {name!r}; choose one of {', '.join(ARCHITECTURES)}.")
-        return name
 
     @model_validator(mode="after")
     def _absolute(self) -> "NetworkSpec":

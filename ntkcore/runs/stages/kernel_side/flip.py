@@ -38,20 +38,33 @@ IMAGE = "image"  # where uploaded images are kept in the store
 declare(IMAGE)
 
 
-class FlipSpec(StageSpec):
-    """One test image's margin along eps under FGSM and PGD, and the smallest eps that flips it."""
+class MarginSpec(StageSpec):
+    """What both have: a kernel's prediction of one image, attacked at radii up to eps_max."""
 
-    stage: ClassVar[str] = "flip"
-    version: ClassVar[int] = 1
     kernel: KernelSpec = KernelSpec()
     attack: Attack = fgsm()
-    time: float | None = Field(None, ge=0, allow_inf_nan=False)
     ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
-    index: int = Field(0, ge=0)
     eps_max: float = Field(0.2, gt=0, le=1e6, allow_inf_nan=False)
 
     def reads(self) -> tuple[StageSpec, ...]:
         return read_by_parts(self.kernel)
+
+    def cost(self, rates: Rates) -> Estimate:
+        if self.kernel.checkpoint is not None:
+            return self.kernel.attack_cost(rates, outputs_of(self.kernel.data), 40, 11)
+        return cost_of_passes(self.kernel, rates, 40 * (max(self.attack.steps, 10) + 1))
+
+    def experiment_fields(self) -> dict[str, Any]:
+        return self.kernel.experiment_fields() | {"attack": self.attack, "ridge": self.ridge}
+
+
+class FlipSpec(MarginSpec):
+    """One test image's margin along eps under FGSM and PGD, and the smallest eps that flips it."""
+
+    stage: ClassVar[str] = "flip"
+    version: ClassVar[int] = 1
+    time: float | None = Field(None, ge=0, allow_inf_nan=False)
+    index: int = Field(0, ge=0)
 
     def compute(self, context: Context) -> Arrays:
         p = parts_of(self.kernel, context, (0.0, 0.6))
@@ -59,31 +72,18 @@ class FlipSpec(StageSpec):
         f = predictor(p, self.time, self.ridge, context)
         return _margins(f, p.task.x_test[self.index], p.task.y_test[self.index], self, context)
 
-    def cost(self, rates: Rates) -> Estimate:
-        return _cost(self, rates)
-
     def in_words(self) -> str:
         words = [self.kernel.in_words(), str(self.attack), *unusual(self, "time", "ridge", "eps_max")]
         return ", ".join([*words, f"test image {self.index}"])
 
-    def experiment_fields(self) -> dict[str, Any]:
-        return self.kernel.experiment_fields() | {"attack": self.attack, "ridge": self.ridge}
 
-
-class UploadSpec(StageSpec):
+class UploadSpec(MarginSpec):
     """As FlipSpec, of an image of the reader's own: ``image`` names what ``keep_image`` has put in the store."""
 
     stage: ClassVar[str] = "upload"
     version: ClassVar[int] = 1
-    kernel: KernelSpec = KernelSpec()
-    attack: Attack = fgsm()
-    ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
     image: str = Field("0" * 32, pattern="^[0-9a-f]{32}$")
     label: int = Field(0, ge=0)
-    eps_max: float = Field(0.2, gt=0, le=1e6, allow_inf_nan=False)
-
-    def reads(self) -> tuple[StageSpec, ...]:
-        return read_by_parts(self.kernel)
 
     def compute(self, context: Context) -> Arrays:
         p = parts_of(self.kernel, context, (0.0, 0.6))
@@ -100,24 +100,12 @@ class UploadSpec(StageSpec):
         f = predictor(p, None, self.ridge, context)
         return _margins(f, image, targets(torch.tensor([self.label]), classes)[0], self, context)
 
-    def cost(self, rates: Rates) -> Estimate:
-        return _cost(self, rates)
-
     def in_words(self) -> str:
         words = [self.kernel.in_words(), str(self.attack), *unusual(self, "ridge", "eps_max")]
         return ", ".join([*words, f"own image {self.image[:8]} as class {self.label}"])
 
-    def experiment_fields(self) -> dict[str, Any]:
-        return self.kernel.experiment_fields() | {"attack": self.attack, "ridge": self.ridge}
 
-
-def _cost(spec: FlipSpec | UploadSpec, rates: Rates) -> Estimate:
-    if spec.kernel.checkpoint is not None:
-        return spec.kernel.attack_cost(rates, outputs_of(spec.kernel.data), 40, 11)
-    return cost_of_passes(spec.kernel, rates, 40 * (max(spec.attack.steps, 10) + 1))
-
-
-def _margins(f: KernelPredictor, image: Tensor, label: Tensor, spec: FlipSpec | UploadSpec, context: Context) -> Arrays:
+def _margins(f: KernelPredictor, image: Tensor, label: Tensor, spec: MarginSpec, context: Context) -> Arrays:
     """One image's margin along the radius under FGSM and PGD, and under the spec's own attack."""
     x, y = context.put(image).double(), context.put(label).double()
     radii = torch.linspace(0, spec.eps_max, 25, dtype=torch.float64, device=x.device)
