@@ -18,6 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 import scipy
+from numpy.typing import ArrayLike
 
 DRAWS = 400
 LEVEL = 0.95
@@ -100,7 +101,7 @@ class Resampling:
         return Band(band.mean, np.where(alike, low, band.low), np.where(alike, high, band.high))
 
 
-def wilson(share: np.ndarray, m: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def wilson(share: ArrayLike, m: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Wilson score interval of a share of m trials: (low, high), each shaped like ``share`` (Wilson 1927)."""
     z = scipy.stats.norm.ppf(0.5 + confidence / 2)
     share = np.asarray(share, dtype=float)

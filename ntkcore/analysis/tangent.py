@@ -46,7 +46,7 @@ class TangentKernel:
 
     def matrix(self, x1: Tensor, x2: Tensor | None, progress: Progress | None) -> Tensor:
         """Divides its work and bounds its memory itself."""
-        z1, z2 = (None if x is None else self.net.inputs(x) for x in (x1, x2))
+        z1, z2 = self.net.inputs(x1), None if x2 is None else self.net.inputs(x2)
         module = copy_of(self.net.module).double() if x1.dtype == torch.float64 else self.net.module
         return EmpiricalKernel(module, evaluation=True).matrix(z1, z2, progress)
 
@@ -72,7 +72,8 @@ class TangentKernel:
             parts.append([tangent_predictor(self.net, x, alpha) for alpha in alphas])
 
         def combined(z: Tensor) -> Tensor:
-            columns = [sum(part(z)[:, a] for a, part in enumerate(group)) for group in parts]
+            nothing = z.new_zeros(())
+            columns = [sum((part(z)[:, a] for a, part in enumerate(group)), nothing) for group in parts]
             return torch.stack(columns, 1).to(z.dtype)
 
         return combined

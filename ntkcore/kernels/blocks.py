@@ -73,7 +73,7 @@ class TiledKernel:
         two = one if symmetric else (x2 if x2.requires_grad and differentiate else prepared(self, x2))
         if len(rows) * len(columns) == 1:
             self._report(0, 1)
-            block = self.block(one, None if symmetric else two)
+            block = of_prepared(self.kernel, one, None if symmetric else two)
             self._report(1, 1)
             return mirror(block) if symmetric else block
 
@@ -83,11 +83,6 @@ class TiledKernel:
             sides = (x1, None if symmetric else x2)  # what was prepared beforehand is not differentiated
             return _Tiles.apply(plan, *(x if isinstance(x, Tensor) else None for x in sides))
         return plan.whole()
-
-    def block(self, one: Images, two: Images | None) -> Tensor:
-        """The kernel of images that may have been prepared: what it has prepared it takes in their place."""
-        kernel: Callable[[Any, Any], Tensor] = self.kernel
-        return kernel(one, two)
 
     def tile_shape(self, x1: Tensor, x2: Tensor | None) -> tuple[int, int]:
         """Images along both sides of a tile. A short side leaves its room to the other; x2 = None: square tiles."""
@@ -104,7 +99,7 @@ class TiledKernel:
     def _has_weights(self, one: Images, two: Images) -> bool:
         """Whether the kernel is differentiable in something else than the images: such a graph is kept whole."""
         with torch.enable_grad():
-            return self.block(_first(one), _first(two)).requires_grad
+            return of_prepared(self.kernel, _first(one), _first(two)).requires_grad
 
     def _report(self, done: float, total: float) -> None:
         if self.progress is not None:
@@ -139,7 +134,7 @@ class _Plan:
         return out
 
     def block(self, i: slice, j: slice, one: Images, two: Images) -> Tensor:
-        block = self.tiled.block(one, two)
+        block = of_prepared(self.tiled.kernel, one, two)
         return mirror(block) if self.symmetric and i == j else block
 
 
@@ -207,6 +202,12 @@ def prepared(kernel: KernelFunction, x: Images) -> Images:
     """Images with what the kernel computes of each one alone, where it does that once for each."""
     inside = untiled(kernel)
     return inside.prepare(x) if isinstance(inside, PreparingKernel) else x
+
+
+def of_prepared(kernel: KernelFunction, one: Images, two: Images | None = None) -> Tensor:
+    """The kernel of images that may be ``prepared``: what a kernel has prepared it takes in their place."""
+    call: Callable[[Any, Any], Tensor] = kernel
+    return call(one, two)
 
 
 def frozen(kernel: KernelFunction) -> KernelFunction:

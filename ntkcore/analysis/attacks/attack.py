@@ -130,8 +130,8 @@ class Attack(Spec):
         z = self._start(x, radius)
         stuck = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for i in range(self.steps):
-            use_first = i == 0 and first is not None and not self.random_start
-            gradient = loss_gradient(first if use_first else f, z, y)
+            cheaper = first if i == 0 and not self.random_start else None
+            gradient = loss_gradient(f if cheaper is None else cheaper, z, y)
             if i == 0:
                 stuck = (gradient.flatten(1) == 0).all(1)
             z = project(z + step * _direction(gradient, self.norm), x, radius, self.norm)

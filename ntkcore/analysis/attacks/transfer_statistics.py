@@ -71,18 +71,18 @@ class TransferStatistics:
 
     def accuracy(self, group: str, source: str) -> Band | None:
         """Accuracy under the source at every radius, [E]; None when it is not there."""
-        after = self._over_seeds(group, source, "right_after")
-        if after is None:
+        if not self._seeds(group, source):
             return None
+        after = self._over_seeds(group, source, "right_after")
         draw = self._resampling(group, after)
         return draw.band_of_shares(draw.mean(after))
 
     def recovered(self, group: str, source: str, at: int) -> Band:
         """Accuracy lost to the source over that lost to white-box FGSM, at radius number ``at``."""
-        drawn = self._against_white(group, source, at)
-        if drawn is None:
+        drawn, white = self._against_white(group, source, at), self.accuracy(group, "white_fgsm")
+        if drawn is None or white is None:
             return UNKNOWN
-        taken = self.clean(group).mean[0] - self.accuracy(group, "white_fgsm").mean[at]
+        taken = self.clean(group).mean[0] - white.mean[at]
         unit = 1 / taken if taken > 0 else np.nan  # alike in all draws, it reaches as far as none of all images can
         draw = self._resampling(group, self._over_seeds(group, source, "right_before"))
         return draw.band_of_shares(drawn, unit, (-np.inf, np.inf))
@@ -113,9 +113,9 @@ class TransferStatistics:
 
     def drop(self, group: str, source: str, at: int) -> Band:
         """Accuracy that a source takes of a group's nets, at radius number ``at``."""
-        after = self._over_seeds(group, source, "right_after")
-        if after is None:
+        if not self._seeds(group, source):
             return UNKNOWN
+        after = self._over_seeds(group, source, "right_after")
         draw, before = self._resampling(group, after), self._over_seeds(group, source, "right_before")
         return draw.band_of_shares(draw.mean(before)[:, None] - draw.mean(after[:, [at]]), ends=(-1, 1))
 
@@ -134,8 +134,8 @@ class TransferStatistics:
         """Accuracy that random signs take of the group that they hit hardest, at radius number ``at``."""
         costs = []
         for group in self.groups:
-            after = self._over_seeds(group, "noise", "right_after")
-            if after is not None:
+            if self._seeds(group, "noise"):
+                after = self._over_seeds(group, "noise", "right_after")
                 draw, before = self._resampling(group, after), self._over_seeds(group, "noise", "right_before")
                 costs.append(draw.mean(before)[:, None] - draw.mean(after[:, [at]]))
         return draw.band_of_shares(np.max(costs, axis=0), ends=(-1, 1)) if costs else UNKNOWN
@@ -156,19 +156,21 @@ class TransferStatistics:
 
     def _cosine(self, group: str, source: str) -> np.ndarray | None:
         """Draws [D, 1] of the mean cosine; None when there is none."""
-        cosine = self._over_seeds(group, source, "cosine")
-        return None if cosine is None else self._resampling(group, cosine).mean(cosine)[:, None]
+        seeds = self._seeds(group, source)
+        if not seeds or "cosine" not in self._transfers[group, seeds[0], source]:
+            return None
+        cosine = self._over_seeds(group, source, "cosine", seeds)
+        return self._resampling(group, cosine).mean(cosine)[:, None]
 
     def _seeds(self, group: str, *sources: str) -> list[int]:
         """Seeds for which all these sources are there."""
         there = [{seed for other, seed, name in self._transfers if (other, name) == (group, s)} for s in sources]
         return sorted(set.intersection(*there))
 
-    def _over_seeds(self, group: str, source: str, name: str, seeds: list[int] | None = None) -> np.ndarray | None:
-        """One array of every seed, [S, ...]; None when there is none."""
+    def _over_seeds(self, group: str, source: str, name: str, seeds: list[int] | None = None) -> np.ndarray:
+        """One array of every seed, [S, ...], of the source's own where none are given."""
         seeds = self._seeds(group, source) if seeds is None else seeds
-        found = [self._transfers[group, seed, source] for seed in seeds]
-        return np.stack([np.asarray(arrays[name]) for arrays in found]) if found and name in found[0] else None
+        return np.stack([np.asarray(self._transfers[group, seed, source][name]) for seed in seeds])
 
     def _resampling(self, group: str, values: np.ndarray) -> Resampling:
         """Resamples for values [S, ..., m] of a group: its points are those of every other, its seeds are its own."""
@@ -204,8 +206,7 @@ def _band(drawn: np.ndarray | None) -> Band:
 
 def _along(draws: Mapping[int, np.ndarray | None], bands: Sequence[Band]) -> AlongWidth:
     """From draws by width, ascending, and their bands."""
-    widths = list(draws)
     band = Band(*(np.concatenate([getattr(b, name) for b in bands]) for name in ("mean", "low", "high")))
-    known = [width for width, there in zip(widths, band.known, strict=True) if there]
-    rise = _band(draws[known[-1]] - draws[known[0]]) if len(known) > 1 else UNKNOWN
-    return AlongWidth(np.array(widths), band, rise)
+    known = [drawn for drawn, there in zip(draws.values(), band.known, strict=True) if there and drawn is not None]
+    rise = _band(known[-1] - known[0]) if len(known) > 1 else UNKNOWN
+    return AlongWidth(np.array(list(draws)), band, rise)

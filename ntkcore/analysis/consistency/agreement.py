@@ -99,16 +99,17 @@ def agreement(kernels: Sequence[Tensor], progress: Progress | None = None) -> Ag
     overlaps = np.stack(
         [[subspace_overlap(part[a].vectors, part[b].vectors, ks).cpu().numpy() for a, b in pairs] for part in spectra]
     ).reshape(1 + groups, len(pairs), len(ks))
-    bands = [
+    alignment, uncentred, overlap = (
         _share(jackknife(found[0], found[1:])) for found in (*map(np.stack, zip(*measured, strict=True)), overlaps)
-    ]
+    )
     V = [s.vectors[:, : ks[-1]] for s in spectra[0]]
     return Agreement(
-        *bands[:2],
+        alignment,
+        uncentred,
         chance_alignment(kernels, centred=True),
         chance_alignment(kernels, centred=False),
         np.array(ks),
-        bands[2],
+        overlap,
         np.array([chance_overlap(V[a], V[b], ks) for a, b in pairs]).reshape(len(pairs), len(ks)),
         np.array([overlap_p_value(V[a], V[b], ks[leading(ks)]) for a, b in pairs]),
         n,
@@ -117,7 +118,7 @@ def agreement(kernels: Sequence[Tensor], progress: Progress | None = None) -> Ag
 
 def _measured(kernels: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
     """Alignments [A, A], centred and not."""
-    return tuple(alignment_matrix(kernels, centred).cpu().numpy() for centred in (True, False))
+    return alignment_matrix(kernels, True).cpu().numpy(), alignment_matrix(kernels, False).cpu().numpy()
 
 
 def _share(band: Band) -> Band:

@@ -23,12 +23,12 @@ from torch import Tensor
 from ntkcore import checks
 from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK, classify, falling
 from ntkcore.analysis.features.eigenfeatures import Selection, Sweep, chosen_features
-from ntkcore.analysis.features.pictures import pair_gradients
+from ntkcore.analysis.features.pictures import differentiating, pair_gradients
 from ntkcore.analysis.intervals import Band
 from ntkcore.analysis.spectrum import CONSTANT, Spectrum, centred_kernel, train_spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import prepared, untiled
-from ntkcore.kernels.protocols import DifferentiatingKernel, KernelFunction, Progress
+from ntkcore.kernels.blocks import prepared
+from ntkcore.kernels.protocols import KernelFunction, Progress
 from ntkcore.modes import plain
 from ntkcore.validation import shown
 
@@ -94,10 +94,10 @@ def subspace_overlap(V1: Tensor, V2: Tensor, ks: Sequence[int]) -> Tensor:
     most = _most(V1, V2)
     if isinstance(ks, str) or not isinstance(ks, Iterable) or not (numbers := list(ks)):
         raise SpecError(f"ks are {shown(ks)}; give numbers of leading eigenvectors, a list of them from 1 to {most}.")
-    ks = torch.tensor([checks.whole(k, "A number in ks", 1, most) for k in numbers], device=V1.device)
-    squares = _products(V1, V2, int(ks.max())).square()
+    k = torch.tensor([checks.whole(k, "A number in ks", 1, most) for k in numbers], device=V1.device)
+    squares = _products(V1, V2, int(k.max())).square()
     sums = squares.cumsum(0).cumsum(1).diagonal()  # [k - 1]: sum over i, j < k
-    return sums[ks - 1] / ks
+    return sums[k - 1] / k
 
 
 def vector_overlap(V1: Tensor, V2: Tensor, top: int) -> Tensor:
@@ -167,18 +167,15 @@ def feature_gradients(
     x = checks.images(x).detach()
     images = checks.images(images, "images", shape=x.shape[1:]).detach().to(x.dtype)
     train_spectrum(kernel, x, checks.instance(s, Spectrum, "s", "spectrum(kernel(x)) makes one."))
-    if not isinstance(untiled(kernel), DifferentiatingKernel):
-        raise SpecError(
-            f"{type(untiled(kernel)).__name__} gives no input gradients of image pairs. Use a closed-form kernel."
-        )
+    differentiating(kernel)
     index = chosen_features(s, features)
     weights = s.vectors[:, index].T / s.values[index, None]  # [F, n]
-    x = prepared(kernel, x)
+    given = prepared(kernel, x)
     out = weights.new_empty(len(weights), len(images), images[0].numel())
     for i in range(len(images)):
         if progress is not None:
             progress(i, len(images), "gradients of features")
-        out[:, i] = weights @ pair_gradients(kernel, images[i], x).double()  # sum over training images
+        out[:, i] = weights @ pair_gradients(kernel, images[i], given).double()  # sum over training images
     if progress is not None:
         progress(len(images), len(images), "gradients of features")
     return out.view(len(weights), *images.shape)
@@ -239,4 +236,5 @@ def tally(sweep: Sweep, fdr: float = 0.05, keep: float = 0.5, top: int = 20) -> 
     top = min(checks.whole(top, "top", 1), len(classes))
     kinds = (ROBUST, BETWEEN, BRITTLE, WEAK)
     whole, first = ([int((part == kind).sum()) for kind in kinds] for part in (classes, classes[:top]))
-    return FeatureCount(*whole, top, *first, falling(sweep, fdr).spearman)
+    (robust, between, brittle, weak), spearman = whole, falling(sweep, fdr).spearman
+    return FeatureCount(robust, between, brittle, weak, top, first[0], first[1], first[2], first[3], spearman)

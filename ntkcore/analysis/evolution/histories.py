@@ -142,8 +142,9 @@ class Histories:
 
         return self._band(regime, self.looks, "moment", of)
 
-    def _band(self, regime: str, epochs, kind: str, measure: Callable[[Mapping[str, np.ndarray]], float]) -> Band:
-        epochs = list(epochs)
+    def _band(
+        self, regime: str, epochs: Sequence[int], kind: str, measure: Callable[[Mapping[str, np.ndarray]], float]
+    ) -> Band:
         values = np.full((self.seeds, len(epochs)), np.nan)
         for seed in range(self.seeds):
             for i, epoch in enumerate(epochs):

@@ -37,6 +37,11 @@ class Bank:
         """Inner values g [..., B, r] -> outputs [..., B, c]."""
         return g if self.readout is None else (g.unsqueeze(-2) @ self.readout).squeeze(-2)
 
+    def single_readout(self) -> Tensor:
+        """The readout [B, c] of predictors with one inner value, such as eigenfeatures."""
+        assert self.readout is not None
+        return self.readout[:, 0]
+
     def inner(self, K: Tensor) -> Tensor:
         """Every predictor at every image, before the readout: K [m, n] -> [m, B, r]."""
         return torch.einsum("mn,bnr->mbr", K, self.weights)

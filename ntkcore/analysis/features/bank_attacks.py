@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.analysis.attacks.attack import MAKERS, Attack, loss_gradient
+from ntkcore.analysis.attacks.attack import MAKERS, Attack, Predictor, loss_gradient
 from ntkcore.analysis.features.bank import Bank
 from ntkcore.analysis.features.bank_fgsm import sweep_by_signs
 from ntkcore.analysis.predict import correct, margins
 from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import prepared, untiled
-from ntkcore.kernels.protocols import CombiningKernel, DifferentiatingKernel, KernelFunction, Progress
+from ntkcore.kernels.blocks import of_prepared, prepared, untiled
+from ntkcore.kernels.protocols import CombiningKernel, DifferentiatingKernel, Images, KernelFunction, Progress
 from ntkcore.modes import plain
 
 # Bound on a float32 error of K(x, X) w, in units of max|K| |w|: some twenty times the largest error that was met
@@ -107,8 +107,9 @@ def attack_bank(
     right_before = correct(bank.read(inner).flatten(0, 1), _spread(y_test.double(), len(bank)))
     right_before = right_before.view(len(x_test), len(bank))
     right_after, stuck = torch.zeros_like(right_before), torch.zeros_like(right_before)
-    if isinstance(untiled(kernel), CombiningKernel):
-        return _one_by_one(kernel, x_train, bank, x_test, y_test, attack, progress, right_before)
+    inside = untiled(kernel)
+    if isinstance(inside, CombiningKernel):
+        return _one_by_one(inside, x_train, bank, x_test, y_test, attack, progress, right_before)
     single = bank.to(torch.float32)
     train = prepared(kernel, x_train.float())
     tolerance = (DOUBT * K_test.abs().max() * bank.size()).float()
@@ -142,7 +143,12 @@ def attack_bank(
 
 
 def _decide_in_double(
-    kernel: KernelFunction, x: Tensor, bank: Bank, y_test: Tensor, doubtful: list[tuple[Tensor, ...]], verdicts: Tensor
+    kernel: KernelFunction,
+    x: Tensor,
+    bank: Bank,
+    y_test: Tensor,
+    doubtful: list[tuple[Tensor, Tensor, Tensor]],
+    verdicts: Tensor,
 ) -> None:
     """In double precision, what single precision left open."""
     if not doubtful:
@@ -154,7 +160,7 @@ def _decide_in_double(
 
 
 def _one_by_one(
-    kernel: KernelFunction,
+    kernel: CombiningKernel,
     x_train: Tensor,
     bank: Bank,
     x_test: Tensor,
@@ -172,11 +178,7 @@ def _one_by_one(
             progress(b, len(bank), "attacking features")
         one = bank[b : b + 1].to(torch.float32)
         right = right_before[:, b].nonzero().squeeze(1)
-        combined = untiled(kernel).combine(x_train.float(), one.weights[0])
-
-        def f(z: Tensor, combined=combined, one=one) -> Tensor:
-            return one.read(combined(z)[:, None])[:, 0]  # [m, r] -> [m, c]
-
+        f = _read(one, kernel.combine(x_train.float(), one.weights[0]))
         for rows in right.split(ROWS) if len(right) else ():
             z, stuck[rows, b] = attack.perturb(f, x[rows], y[rows], attack.eps)
             with torch.no_grad():
@@ -184,6 +186,11 @@ def _one_by_one(
     if progress is not None:
         progress(len(bank), len(bank), "attacking features")
     return BankSweep(right_before, right_after, stuck)
+
+
+def _read(one: Bank, combined: Predictor) -> Predictor:
+    """A bank's one predictor of its inner values, [m, C, H, W] -> [m, r] -> [m, c]."""
+    return lambda z: one.read(combined(z)[:, None])[:, 0]
 
 
 @plain
@@ -207,7 +214,9 @@ def bank_gradients(
             progress(i, len(x_test), "gradients at the test images")
         x = x_test[i].float()
         copies = x.expand(len(bank), *x.shape)
-        gradients.append(loss_gradient(together.at(x, K_test[i]), copies, y_test[i].float().expand(len(bank), -1)))
+        linear = together.at(x, K_test[i])
+        assert linear is not None  # such a kernel is asked for
+        gradients.append(loss_gradient(linear, copies, y_test[i].float().expand(len(bank), -1)))
     return torch.stack(gradients, 1)
 
 
@@ -216,14 +225,14 @@ class _BankPredictor:
     """A bank as one predictor of B images, image b going to predictor b, and its value and gradient at one image."""
 
     kernel: KernelFunction
-    x_train: Tensor  # or what the kernel's ``prepare`` made of it
+    x_train: Images
     bank: Bank
 
     def __call__(self, z: Tensor) -> Tensor:
         """z [B, C, H, W] -> outputs [B, c]."""
-        return self.bank.outputs(self.kernel(z, self.x_train))
+        return self.bank.outputs(of_prepared(self.kernel, z, self.x_train))
 
-    def at(self, x: Tensor, k: Tensor):
+    def at(self, x: Tensor, k: Tensor) -> Predictor | None:
         """A predictor with the value and gradient of this one at B copies of x; k [n] is K(x, X)."""
         inside = untiled(self.kernel)
         if not isinstance(inside, DifferentiatingKernel):

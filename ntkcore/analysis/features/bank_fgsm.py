@@ -20,8 +20,8 @@ from ntkcore.analysis.attacks.attack import Attack, loss
 from ntkcore.analysis.features.bank import Bank
 from ntkcore.analysis.features.fgsm_expansion import Expansion, SignSteps
 from ntkcore.analysis.predict import correct, margins
-from ntkcore.kernels.blocks import KernelFunction, Progress, slices
-from ntkcore.kernels.infinite.prepared import Prepared
+from ntkcore.kernels.blocks import slices
+from ntkcore.kernels.protocols import Images, KernelFunction, Progress
 
 IMAGES = 512  # test images that are expanded together
 ROUGH_PAIRS, ROUGH_PREDICTORS = 16384, 256  # that are taken together at most, with gradients as mixtures
@@ -46,7 +46,7 @@ def covers(bank: Bank, attack: Attack) -> bool:
 
 def sweep_by_signs(
     kernel: KernelFunction,
-    train: Prepared | Tensor,
+    train: Images,
     bank: Bank,
     inner: Tensor,
     right: Tensor,

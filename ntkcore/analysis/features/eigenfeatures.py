@@ -139,7 +139,7 @@ def feature_answers(s: Spectrum, y: Tensor, K_test: Tensor) -> Tensor:
     """The class that each feature gives each image, [m, F]: y [n, c], K_test [m, n]. The sign of K(x, X) v_i tells."""
     bank = feature_bank(s, y)
     positive = bank.inner(K_test)[:, :, 0] > 0  # [m, F]
-    readout = bank.readout[:, 0]  # [F, c]
+    readout = bank.single_readout()  # [F, c]
     readout = torch.cat([-readout, readout], 1) if readout.shape[1] == 1 else readout
     kind = torch.uint8 if readout.shape[1] <= 256 else torch.int16
     return torch.where(positive, readout.argmax(1), readout.argmin(1)).to(kind)
@@ -176,4 +176,4 @@ def subset_weights(s: Spectrum, y: Tensor, index: Tensor) -> Tensor:
     bank = feature_bank(s, y, index)
     if len(bank) == 0:
         return s.vectors.new_zeros(s.n, y.shape[1])
-    return bank.weights[:, :, 0].T @ bank.readout[:, 0]
+    return bank.weights[:, :, 0].T @ bank.single_readout()

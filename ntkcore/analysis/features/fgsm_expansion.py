@@ -35,13 +35,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ntkcore.analysis.features import fgsm_loops
-from ntkcore.kernels.blocks import KernelFunction, slices, untiled
+from ntkcore.kernels.blocks import slices, untiled
 from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.kernels.infinite.cpu import dense, integers
 from ntkcore.kernels.infinite.prepared import Prepared, local_variances
 from ntkcore.kernels.loops.arccosine import constants
 from ntkcore.kernels.loops.registers import COLUMNS
 from ntkcore.kernels.loops.vectors import LANES, threads
+from ntkcore.kernels.protocols import Images, KernelFunction
 
 DIRECTIONS, PROBES = 32, 64
 ALL_UP_TO = 128  # directions, where there are no more than these
@@ -73,6 +74,7 @@ class SignSteps:
     def images(self, index: Tensor) -> Tensor:
         """After the steps of some pairs, [len(index), C, H, W] in pixels."""
         origins = self.x[self.i[index]]
+        assert self.steps is not None  # rough ones have no images
         moved = self.steps[index, : self.x[0].numel()] * self.scale
         return (origins + moved.view(origins.shape)).clamp(0, 1)
 
@@ -103,7 +105,7 @@ class Expansion:
     space: dict[str, np.ndarray] = field(default_factory=dict)  # large arrays, used again by every call
 
     @classmethod
-    def of(cls, kernel: KernelFunction, train: Prepared, x: Tensor, weights: Tensor) -> "Expansion | None":
+    def of(cls, kernel: KernelFunction, train: Images, x: Tensor, weights: Tensor) -> "Expansion | None":
         """None where the kernel is not that of a dense ReLU net in single precision on the CPU.
 
         x [m, C, H, W] test images; weights [F, n] float32, one row a predictor.
@@ -124,7 +126,7 @@ class Expansion:
             probes = u @ probe - along @ (directions.T @ probe)
             missed = _largest(u, along, directions)
             mapped = bare.inputs(x).flatten(1)
-            d = np.float32(u.shape[1])
+            d = float(u.shape[1])
             covariances, squares = mapped @ u.T / d, (mapped * mapped).sum(1) / d
             roots = dense.columns_of_roots(train)
             own = dense.roots_of_squares(bare.net, squares)  # by the same loops as after a step: their rounding cancels
@@ -135,12 +137,12 @@ class Expansion:
             shares, mixture = _mixture(slopes)
             rest = slopes - shares @ mixture
         around = np.stack([filled(a) for a in (covariances, torch.from_numpy(base)[:, : len(train)], slopes)])
-        rows = [filled(a) for a in (x.flatten(1), mapped)]
         return cls(
             bare,
             filled(weights),
             x,
-            *rows,
+            filled(x.flatten(1)),
+            filled(mapped),
             squares.numpy(),
             filled(u),
             roots,
@@ -152,7 +154,8 @@ class Expansion:
             around,
             (2 / d * weights @ tilts.T).numpy(),
             shares.contiguous().numpy(),
-            *(filled(a) for a in (mixture, rest)),
+            filled(mixture),
+            filled(rest),
             integers.integers(u),
         )
 
@@ -168,7 +171,7 @@ class Expansion:
         repeats itself; otherwise from the slopes themselves.
         """
         d, n, count, weights = np.float32(self.x[0].numel()), len(self.train), len(b), self.weights
-        c, net = constants(np.float32), dense.steps_of(self.kernel.net, np.float32)
+        c, net = constants(np.float32), dense.steps_of(self.kernel.net, np.dtype(np.float32))
         ntk, scale = self.kernel.kind == "ntk", np.float32(self.kernel.inputs.scale)
         sums, rest = np.zeros((count, 4)), np.zeros((count, 2))
         steered = np.empty((count, self.directions.shape[1]), np.float32)

@@ -23,7 +23,9 @@ from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.analysis.features.eigenfeatures import Selection, chosen_features, feature_bank
 from ntkcore.analysis.predict import KernelPredictor, margins
 from ntkcore.analysis.spectrum import Spectrum
-from ntkcore.kernels.blocks import KernelFunction, untiled
+from ntkcore.errors import SpecError
+from ntkcore.kernels.blocks import untiled
+from ntkcore.kernels.protocols import DifferentiatingKernel, Images, KernelFunction
 from ntkcore.modes import plain
 
 GROUPS = (ROBUST, BETWEEN, BRITTLE, WEAK)
@@ -72,7 +74,7 @@ def feature_pictures(
     chosen = chosen_features(s, features)
     classes = checks.codes(classes, s.rank, GROUPS, "classes")
     bank = feature_bank(s, y)
-    readout = bank.readout[:, 0]  # [F, c]
+    readout = bank.single_readout()  # [F, c]
     J = pair_gradients(kernel, image, x)  # [n, d]
     vectors = bank.weights[:, :, 0]  # [F, n]
     toward = (readout * label).sum(1)  # change of the true class's output per unit of K(x, X) v_i
@@ -102,9 +104,17 @@ def feature_pictures(
     )
 
 
-def pair_gradients(kernel: KernelFunction, image: Tensor, x: Tensor) -> Tensor:
+def pair_gradients(kernel: KernelFunction, image: Tensor, x: Images) -> Tensor:
     """``dK(image, x_j)/d image`` for every j, flattened: [n, d]."""
-    return untiled(kernel).pair_gradients(image, x).flatten(1)
+    return differentiating(kernel).pair_gradients(image, x).flatten(1)
+
+
+def differentiating(kernel: KernelFunction) -> DifferentiatingKernel:
+    """The kernel inside the tiles. Raises SpecError where it has no gradients of image pairs."""
+    inside = untiled(kernel)
+    if not isinstance(inside, DifferentiatingKernel):
+        raise SpecError(f"{type(inside).__name__} gives no input gradients of image pairs. Use a closed-form kernel.")
+    return inside
 
 
 def _combine(pull: Tensor, vectors: Tensor, members: np.ndarray) -> Tensor:

@@ -9,6 +9,7 @@ from ntkcore import (
     SpecError,
     conv,
     eigenfeatures,
+    empirical_kernel_fn,
     fc,
     fgsm,
     fit,
@@ -178,6 +179,14 @@ def test_a_curve_is_of_the_images_that_are_asked_for():
     clean = judged.curve().clean
     assert (clean.low[0], clean.high[0]) == pytest.approx((expected.low, expected.high))
     assert np.isnan(judged.curve(np.zeros(4, dtype=bool)).clean.mean).all()
+
+
+def test_pictures_of_a_kernel_without_gradients_of_pairs_are_refused():
+    x, y, x_test, y_test = problem()
+    k = empirical_kernel_fn(fc(1).module(x.shape[1:], width=4))
+    s = spectrum(k(x))
+    with pytest.raises(SpecError, match="closed-form"):
+        feature_pictures(k, s, x, y, x_test[0], y_test[0], fgsm(0.05), [0], np.zeros(s.rank, dtype=int))
 
 
 @pytest.mark.parametrize("classes", [2, 3], ids=["binary", "three classes"])
