@@ -77,7 +77,7 @@ def kernel_heatmap(
         fig.add_shape(type="line", x0=border, x1=border, y0=0, y1=n, line=line)
     present = np.flatnonzero(counts)
     middles = np.array([(low + high) / 2 for low, high in pairwise(borders)])[present]
-    names = [short(class_names[k]) for k in present]
+    names = [short(class_names[k]) for k in present.tolist()]
     frame = {"tickvals": middles, "ticktext": names, "ticks": "", "showgrid": False, "zeroline": False}
     fig.update_xaxes(frame | {"range": [0, n], "constrain": "domain"}, title_text=f"{n} training images by class")
     fig.update_yaxes(frame | {"range": [n, 0], "constrain": "domain", "constraintoward": "top", "scaleanchor": "x"})

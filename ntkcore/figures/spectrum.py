@@ -211,5 +211,5 @@ def _index_panels(
     if classes is None:
         fig.update_layout(coloraxis=index_coloraxis(count, dark=dark, bar=False))
     else:
-        feature_legend(fig, [code for code, _ in groups], dark=dark)
+        feature_legend(fig, [code for code, _ in groups if code is not None], dark=dark)
     return fig

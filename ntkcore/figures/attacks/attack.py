@@ -72,7 +72,7 @@ def margin_along_eps(
     place = {"x": 1, "xref": "paper", "xanchor": "right", "xshift": -4, "y": 0, "yanchor": "top"}
     fig.add_annotation(text="below: wrong", **place)
     found = {key: first_flip(eps, margin) for key, margin in lines.items()} if flips is None else flips
-    flips = {key: found[key] if found[key] is not None and np.isfinite(found[key]) else None for key in lines}
+    flips = {key: at if (at := found[key]) is not None and np.isfinite(at) else None for key in lines}
     for key, margin in lines.items():
         meaning = MEANINGS[key]
         trace = go.Scatter(x=float32(eps * unit), y=float32(margin), mode="lines+markers", name=meaning.words)
@@ -172,7 +172,7 @@ def contact_sheet(
             _decorate(fig, corner_x, corner_y, "markers", key, marker=marker)
         marker = {"symbol": meaning.symbol, "size": 10, "color": colour, "line": {"width": 0 if solid else 2}}
         legend_entry(fig, f"{meaning.words}: {members.size}", group=key, marker=marker)
-    chosen = np.flatnonzero(numbers == selected) if selected is not None else []
+    chosen = np.flatnonzero(numbers == selected) if selected is not None else np.array([], int)
     if len(chosen):
         x, y = _frames(left[chosen], top[chosen], width, height, outset=gap / 2)
         _decorate(fig, x, y, "lines", None, line={"color": PAPER.colour(dark), "width": 9})

@@ -41,8 +41,8 @@ def cosine_along_training(curves: Mapping[str, tuple[Sequence[int], Band]], *, d
         last = max(last, int(steps[-1]))
         if band.known.any():
             hover = f"{style.words}, step %{{customdata}}<br>cosine %{{y:.3f}}"
-            kind = {"name": plain(name), "digits": ".3f", "of": "95 %:", "index": steps}
-            add_band(fig, steps + 1, band, style, dark, hover=hover, **kind)
+            label = plain(name)
+            add_band(fig, steps + 1, band, style, dark, hover=hover, name=label, digits=".3f", of="95 %:", index=steps)
             lowest = min(lowest, float(band.low[band.known].min()))
             parts.append(from_to(f"{name}:", steps, band.mean, ".2f", "step"))
             present.append(style)

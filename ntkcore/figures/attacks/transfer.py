@@ -10,6 +10,7 @@ test images (Tsilivis & Kempe 2022, section 3, compare the same attacks)::
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -21,6 +22,7 @@ from ntkcore.figures.drawing.bands import MISSING, Band, add_band, few, from_to,
 from ntkcore.figures.drawing.checks import float32, plural, vector, words
 from ntkcore.figures.drawing.palette import PAPER, SEQUENTIAL, SOURCES, TEXT, Meaning
 from ntkcore.figures.drawing.template import (
+    Place,
     colorbar_above,
     describe,
     dress,
@@ -69,12 +71,12 @@ def accuracy_along_eps(
     last = float(eps[-1] * unit)
     title = f"{'radius ' * (columns < 3)}ε, {BALLS[norm].unit_in_words}"
     for k, (net, bands) in enumerate(lines.items()):
-        place = {"row": k // columns + 1, "col": k % columns + 1}
+        place: Place = {"row": k // columns + 1, "col": k % columns + 1}
         for key, band in bands.items():
             source = SOURCES[key].words
             hover = f"{source}<br>{across}<br>%{{y:.1%}} right"
-            form = {"hover": hover, "of": SURE, "name": f"{source}, {plain(net)}"}
-            add_band(fig, eps * unit, band, SOURCES[key], dark, **form, **place)
+            name = f"{source}, {plain(net)}"
+            add_band(fig, eps * unit, band, SOURCES[key], dark, hover=hover, name=name, of=SURE, **place)
         axis = "" if k == 0 else k + 1
         corner = {"x": 0, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain"}
         corner |= {"xanchor": "left", "yanchor": "bottom", "font": {"color": TEXT.colour(dark), "size": 13}}
@@ -135,8 +137,7 @@ def strength_along_width(
         add_band(fig, widths, band, SOURCES[key], dark, hover=hover, of=SURE, bars=True, row=1, col=1)
     for band in cosines:
         hover = "width %{x:.0f}<br>cosine of gradients %{y:.3f}"
-        form = {"hover": hover, "of": SURE, "digits": ".3f"}
-        add_band(fig, widths, band, COSINE, dark, **form, bars=True, row=2, col=1)
+        add_band(fig, widths, band, COSINE, dark, hover=hover, of=SURE, digits=".3f", bars=True, row=2, col=1)
     for number, drawn in ((1, shares), (2, cosines)):
         if not drawn:
             note_missing(fig, number)
@@ -187,8 +188,11 @@ def transfer_matrix(
     hovers = np.empty(values.shape, dtype=object)
     for (i, j), share in np.ndenumerate(values):
         if known[i, j]:
-            ends = [] if reach is None else [np.asarray(end)[i, j] for end in reach]
-            share_words = f"{value_name} {percent_within(share, *ends) if ends else percent(share)}"
+            told = percent(share)
+            if reach is not None:
+                low, high = (float(np.asarray(end)[i, j]) for end in reach)
+                told = percent_within(share, low, high)
+            share_words = f"{value_name} {told}"
         else:
             share_words = empty
         hovers[i, j] = f"from {sources[i]}<br>to {targets[j]}<br>{share_words}"
@@ -220,7 +224,7 @@ def transfer_matrix(
     alt += f"to {plural(len(targets), 'net')}, {np.count_nonzero(known)} of {plural(values.size, 'cell')} filled"
     if known.any():
         for extreme, pick in (("highest", np.nanargmax), ("lowest", np.nanargmin)):
-            i, j = np.unravel_index(pick(values), values.shape)
+            i, j = map(int, np.unravel_index(pick(values), values.shape))
             alt += f"; {extreme} {percent(values[i, j])}, from {short(rows[i])} to {short(columns[j])}"
     return describe(fig, alt + ".")
 
@@ -229,6 +233,7 @@ def _grid(count: int, columns: int, dark: bool) -> go.Figure:
     """A figure of ``count`` panels in rows of ``columns``; the last row may be shorter."""
     rows = -(-count // columns)
     height = rows * PANEL + (rows - 1) * GAP if rows > 1 else PANEL + GAP
+    there: list[list[dict[str, Any] | None]]
     there = [[{} if row * columns + column < count else None for column in range(columns)] for row in range(rows)]
     spacing = {"horizontal_spacing": 0.05, "vertical_spacing": GAP / height}
     return dress(

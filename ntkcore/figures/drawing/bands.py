@@ -9,6 +9,7 @@ bars instead. NaN is a value that is not computed yet, and not drawn::
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,7 +18,9 @@ from ntkcore.analysis.intervals import Band
 from ntkcore.errors import DataError
 from ntkcore.figures.drawing.checks import float32, vector
 from ntkcore.figures.drawing.palette import Meaning, faint
-from ntkcore.figures.drawing.template import DECORATION, plain
+from ntkcore.figures.drawing.template import DECORATION, Place, plain
+
+Key = TypeVar("Key", bound=str)
 
 MISSING = "not computed yet"
 
@@ -32,7 +35,7 @@ def known_band(band: Band, name: str, length: int) -> Band:
     return Band(mean, low, high)
 
 
-def known_bands(bands: Mapping[str, Band], name: str, length: int, allowed: Sequence[str]) -> dict[str, Band]:
+def known_bands(bands: Mapping[Key, Band], name: str, length: int, allowed: Sequence[Key]) -> dict[Key, Band]:
     """Bands in the order of ``allowed``, which names all keys there may be; those without any value are left out."""
     unknown = sorted(set(bands) - set(allowed))
     if unknown:
@@ -54,7 +57,7 @@ def add_band(
     bars: bool = False,
     index: np.ndarray | None = None,
     of: str = "",
-    **place: int,
+    **place: Unpack[Place],
 ) -> None:
     """Draw one line with its shaded band, or with error ``bars``; no legend entry, all in the group of its words.
 
@@ -79,7 +82,8 @@ def add_band(
             traces.append(go.Scatter(x=float32(x), y=float32(bound), **edge, **group))
     of = f"{of} " if of else ""
     reach = [f"<br>{of}{a:{digits}} to {b:{digits}}" if b > a else "" for a, b in zip(low, high, strict=True)]
-    line = {"line": {"color": colour, "dash": meaning.dash, "width": 2}, "mode": "lines+markers", "name": name}
+    line: dict[str, Any] = {"line": {"color": colour, "dash": meaning.dash, "width": 2}, "mode": "lines+markers"}
+    line |= {"name": name}
     line |= {"marker": {"symbol": meaning.symbol, "size": 7, "color": colour}, "customdata": customdata}
     if spread and bars:
         edges = {"array": float32(high - mean), "arrayminus": float32(mean - low), "symmetric": False}

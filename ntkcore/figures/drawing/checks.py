@@ -39,8 +39,7 @@ def words(values: object, name: str, length: int, allowed: Sequence[str] | None 
     array = np.asarray(values, dtype=str)
     if array.shape != (length,):
         raise DataError(f"{name} has shape {array.shape}; ({length},) is needed, one word for each point.")
-    unknown = [] if allowed is None else sorted(set(array.tolist()) - set(allowed))
-    if unknown:
+    if allowed is not None and (unknown := sorted(set(array.tolist()) - set(allowed))):
         raise DataError(f"{name} contains {unknown[0]!r}; use {', '.join(map(repr, allowed))}.")
     return array
 

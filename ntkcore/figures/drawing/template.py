@@ -11,6 +11,7 @@ largest), as in the rest of the library; so that 0 has a place on a log axis, in
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TypedDict, Unpack
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,6 +24,13 @@ TEMPLATE, TEMPLATE_DARK = "ntk", "ntk_dark"
 INDEX_TITLE = "eigenvalue index i (0 = largest)"
 LONGEST_NAME = 22  # characters of a class name before it is cut; longer ones collide on narrow screens
 DECORATION = {"decoration": True}  # trace.meta of rings, guides and legend entries: not part of the data
+
+
+class Place(TypedDict, total=False):
+    """The panel that something is drawn into, counted from 1."""
+
+    row: int
+    col: int
 
 
 def _template(dark: bool) -> go.layout.Template:
@@ -193,7 +201,7 @@ def feature_legend(fig: go.Figure, present: Iterable[int], *, dark: bool, colour
             legend_entry(fig, meaning.words, group=meaning.words, marker=marker)
 
 
-def add_ring(fig: go.Figure, x: float, y: float, *, dark: bool, size: int = 16, **place: int) -> None:
+def add_ring(fig: go.Figure, x: float, y: float, *, dark: bool, size: int = 16, **place: Unpack[Place]) -> None:
     """Ring the selected dot, in the text's colour. ``place`` is ``row`` and ``col`` in a figure of panels."""
     marker = {"symbol": "circle-open", "size": size, "color": TEXT.colour(dark), "line": {"width": 2.5}}
     trace = go.Scatter(x=[x], y=[y], mode="markers", marker=marker, name="selected", showlegend=False)
@@ -223,7 +231,9 @@ def guide(dark: bool, dash: str = "dot") -> dict:
     return {"color": MUTED.colour(dark), "dash": dash, "width": 1.5}
 
 
-def add_chance(fig: go.Figure, chance: float | None, *, dark: bool, side: str = "right", **place: int) -> None:
+def add_chance(
+    fig: go.Figure, chance: float | None, *, dark: bool, side: str = "right", **place: Unpack[Place]
+) -> None:
     """A labelled horizontal guide at the accuracy of a blind guess; none without one. ``place`` is ``row``, ``col``."""
     if chance is not None:
         words = {"annotation_text": f"chance {chance:.0%}", "annotation_position": f"bottom {side}"}

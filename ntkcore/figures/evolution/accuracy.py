@@ -19,7 +19,7 @@ from ntkcore.errors import DataError
 from ntkcore.figures.drawing.bands import Band, few, from_to, known_bands, note_missing
 from ntkcore.figures.drawing.checks import counted, float32, plural
 from ntkcore.figures.drawing.palette import BEHIND, LINEARISED, MUTED, REGIMES
-from ntkcore.figures.drawing.template import describe, guide, legend_entry
+from ntkcore.figures.drawing.template import Place, describe, guide, legend_entry
 from ntkcore.figures.evolution.panels import (
     add_curve,
     add_side_line,
@@ -32,9 +32,9 @@ from ntkcore.figures.evolution.panels import (
 )
 
 Kind = Literal["clean", "fgsm", "pgd"]
-KINDS = {"clean": "clean accuracy", "fgsm": "FGSM accuracy", "pgd": "PGD accuracy"}
+KINDS: Mapping[Kind, str] = {"clean": "clean accuracy", "fgsm": "FGSM accuracy", "pgd": "PGD accuracy"}
 Judged = Literal["clean", "attacked", "train"]
-JUDGED = {"clean": "clean accuracy", "attacked": "under attack", "train": "training accuracy"}
+JUDGED: Mapping[Judged, str] = {"clean": "clean accuracy", "attacked": "under attack", "train": "training accuracy"}
 CHANCE = "dashdot"  # dotted are lines of training images
 FROZEN = "kernel frozen from there on"
 
@@ -65,6 +65,7 @@ def accuracy_along_epochs(
     main = _by_kind(curves, "curves", epochs.size)
     behind = _by_kind(train, "train", epochs.size)
     named = {kind for given in (curves, train or {}) for kinds in given.values() for kind in kinds}
+    side: list[tuple[str, Kind, np.ndarray, Band, int | None]]
     side = [(regime, kind, epochs, band, None) for regime, kinds in behind.items() for kind, band in kinds.items()]
     for regime, starts in by_regime(frozen, "frozen").items():
         for start, kinds in sorted(starts.items()):
@@ -152,7 +153,7 @@ def frozen_accuracy(
         present = {regime: kinds[kind] for regime, kinds in lines.items() if kind in kinds}
         drawn_marks = marks if kind == "attacked" else {}
         for regime, share in drawn_marks.items():
-            meaning, ends = REGIMES[regime], [10**edge for edge in axis["range"]]
+            meaning, ends = REGIMES[regime], np.array([10**edge for edge in axis["range"]])
             trace = go.Scatter(x=float32(ends), y=[share] * 2, mode="lines", name=f"{meaning.words}, never frozen")
             trace.update(line={"color": meaning.colour(dark), "width": 1.2}, legendgroup=meaning.words)
             trace.update(
@@ -186,14 +187,14 @@ def frozen_accuracy(
     return describe(fig, alt + bands_in_words(fig))
 
 
-def _by_kind(curves: Mapping[str, Mapping[str, Band]] | None, name: str, length: int) -> dict[str, dict[str, Band]]:
+def _by_kind(curves: Mapping[str, Mapping[Kind, Band]] | None, name: str, length: int) -> dict[str, dict[Kind, Band]]:
     return {
         regime: known_bands(bands, f"{name} of {regime}", length, tuple(KINDS))
         for regime, bands in by_regime(curves, name).items()
     }
 
 
-def _share_axis(fig: go.Figure, title: str, first: bool, place: Mapping[str, int]) -> None:
+def _share_axis(fig: go.Figure, title: str, first: bool, place: Place) -> None:
     """The axis from 0 to 100 % that panels share; only the first of a row is labelled."""
     left = {"title_text": title} if first else {"showticklabels": False, "ticks": ""}
     fig.update_yaxes(tickformat=".0%", dtick=0.25, range=[-0.03, 1.03], zeroline=False, matches="y", **left, **place)

@@ -20,6 +20,7 @@ from ntkcore.figures.drawing.bands import Band, few, from_to, known_bands, marke
 from ntkcore.figures.drawing.checks import counted, positive, vector
 from ntkcore.figures.drawing.palette import BEHIND, MUTED, REGIMES, faint
 from ntkcore.figures.drawing.template import (
+    Place,
     describe,
     guide,
     index_axis,
@@ -85,8 +86,8 @@ def concentration(
     ):
         for regime, band in bands.items():
             words = REGIMES[regime].words
-            form = {"hover": f"{words}, epoch %{{x}}<br>{what} %{{y:{number}}}", "digits": number}
-            add_curve(fig, epochs, band, REGIMES[regime], dark, name=f"{words}, {what}", **form, row=row, col=1)
+            hover, name = f"{words}, epoch %{{x}}<br>{what} %{{y:{number}}}", f"{words}, {what}"
+            add_curve(fig, epochs, band, REGIMES[regime], dark, hover=hover, name=name, digits=number, row=row, col=1)
     for number, drawn in enumerate((rest, shares, ranks), start=1):
         fig.update_xaxes(epoch_axis(int(epochs[-1]), title=number == 3), row=number, col=1)
         if not drawn:
@@ -131,11 +132,11 @@ def alignment_along_epochs(
     )
     parts = []
     for number, (what, bands) in enumerate(quantities, start=1):
-        place = {"row": number, "col": 1} if len(quantities) > 1 else {}
+        place: Place = {"row": number, "col": 1} if len(quantities) > 1 else {}
         for regime, band in bands.items():
             words = REGIMES[regime].words
-            form = {"hover": f"{words}, epoch %{{x}}<br>{what} %{{y:.3f}}", "digits": ".3f"}
-            add_curve(fig, epochs, band, REGIMES[regime], dark, name=f"{words}, {what}", **form, **place)
+            hover, name = f"{words}, epoch %{{x}}<br>{what} %{{y:.3f}}", f"{words}, {what}"
+            add_curve(fig, epochs, band, REGIMES[regime], dark, hover=hover, name=name, digits=".3f", **place)
             parts.append(from_to(f"{words} {what}", epochs, band.mean, ".2f", "epoch"))
         if not bands:
             note_missing(fig, number)

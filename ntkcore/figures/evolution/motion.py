@@ -20,7 +20,7 @@ from ntkcore.errors import DataError
 from ntkcore.figures.drawing.bands import Band, add_band, few, from_to, marker_sizes, note_missing
 from ntkcore.figures.drawing.checks import counted, float32, plural, vector
 from ntkcore.figures.drawing.palette import MUTED, PAPER, REGIMES, SEQUENTIAL, TEXT, epoch_scale
-from ntkcore.figures.drawing.template import DECORATION, describe, guide, legend_entry, new_figure, plain, short
+from ntkcore.figures.drawing.template import DECORATION, Place, describe, guide, legend_entry, new_figure, plain, short
 from ntkcore.figures.evolution.panels import (
     EDGES,
     EPOCH_TITLE,
@@ -299,7 +299,7 @@ def _rings(reach: float) -> list[float]:
     return [0.0, *(step * k for k in range(1, 4) if step * k <= reach * 1.001)]
 
 
-def _polar_guides(fig: go.Figure, rings: Sequence[float], reach: float, place: Mapping[str, int], dark: bool) -> None:
+def _polar_guides(fig: go.Figure, rings: Sequence[float], reach: float, place: Place, dark: bool) -> None:
     """Faint arcs of equal radius and rays of equal angle, in one line with gaps."""
     quarter = np.linspace(0, np.pi / 2, 46)
     rays = np.radians([0, 30, 60, 90])

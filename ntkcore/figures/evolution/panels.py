@@ -10,7 +10,7 @@ are the keys of ``palette.REGIMES``: a colour and a symbol each::
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,7 +20,7 @@ from ntkcore.errors import DataError
 from ntkcore.figures.drawing.bands import Band, add_band, known_band, marker_sizes
 from ntkcore.figures.drawing.checks import float32, positive
 from ntkcore.figures.drawing.palette import MUTED, REGIMES, TEXT, Meaning, faint
-from ntkcore.figures.drawing.template import colorbar_above, dress, legend_entry, short
+from ntkcore.figures.drawing.template import Place, colorbar_above, dress, legend_entry, short
 
 Given = TypeVar("Given")
 
@@ -54,6 +54,7 @@ def panel_grid(
     rows = -(-count // columns)
     side = SIDE if columns > 1 else LONE_SIDE
     inner = rows * (side + SPARE if square else PANEL) + (rows - 1) * GAP
+    there: list[list[dict[str, Any] | None]]
     there = [[{} if row * columns + column < count else None for column in range(columns)] for row in range(rows)]
     spacing = {"horizontal_spacing": 0.05, "vertical_spacing": GAP / inner if rows > 1 else 0}
     fig = make_subplots(rows=rows, cols=columns, specs=there, **spacing)
@@ -72,7 +73,7 @@ def panel_grid(
     return fig
 
 
-def panel_places(count: int, columns: int) -> list[tuple[dict[str, int], bool, bool]]:
+def panel_places(count: int, columns: int) -> list[tuple[Place, bool, bool]]:
     """Of each panel: its row and column, whether it is the first in its row, and the lowest in its column."""
     columns = max(1, min(columns, count))
     return [
@@ -132,7 +133,7 @@ def add_curve(
     name: str | None = None,
     digits: str = ".1%",
     index: np.ndarray | None = None,
-    **place: int,
+    **place: Unpack[Place],
 ) -> None:
     """``bands.add_band`` over seeds, with markers on a few of many points; arguments as there."""
     add_band(fig, x, band, meaning, dark, hover=hover, name=name, digits=digits, index=index, of=RANGE, **place)
@@ -150,7 +151,7 @@ def add_side_line(
     *,
     hover: str,
     name: str,
-    **place: int,
+    **place: Unpack[Place],
 ) -> None:
     """A thin line without a shade that goes with the main line of its regime, and leaves with it."""
     keep, colour = band.known, meaning.colour(dark)

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from ntkcore.analysis.features.tradeoff import Curve
 from ntkcore.checks import whole
 from ntkcore.errors import DataError
-from ntkcore.figures.drawing.bands import add_band, known_band
+from ntkcore.figures.drawing.bands import Band, add_band, known_band
 from ntkcore.figures.drawing.checks import vector
 from ntkcore.figures.drawing.palette import MUTED
 from ntkcore.figures.drawing.template import DECORATION, INDEX_TITLE, describe, guide, legend_entry, new_figure
@@ -68,5 +68,5 @@ def feature_bands(
     return describe(fig, f"{alt}the highest; the band {names[last]} on {parts[1]}.")
 
 
-def _share(band, k: int) -> str:
+def _share(band: Band, k: int) -> str:
     return f"{band.mean[k]:.0%} ({band.low[k]:.0%} to {band.high[k]:.0%})"

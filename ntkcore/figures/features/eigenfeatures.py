@@ -87,7 +87,7 @@ def usefulness_robustness(
         marker = {"size": 8, "opacity": _OPACITY, "line": {"width": 0}}
         if code is not None:
             marker["symbol"] = FEATURES[code].symbol
-        if colour == "class":
+        if code is not None and colour == "class":
             marker["color"] = FEATURES[code].colour(dark)
         else:
             marker |= {"color": float32(np.log10(members + 1)), "coloraxis": "coloraxis"}
@@ -97,7 +97,7 @@ def usefulness_robustness(
         trace.update(hovertemplate=f"<b>feature %{{customdata}}</b>{', ' * bool(words)}{words}<br>{shares}")
         fig.add_trace(trace.update(name=words or "all features", legendgroup=words or None, showlegend=False))
     if classes is not None:
-        feature_legend(fig, [code for code, _ in groups], dark=dark, coloured=colour == "class")
+        feature_legend(fig, [code for code, _ in groups if code is not None], dark=dark, coloured=colour == "class")
     if colour == "index":
         fig.update_layout(coloraxis=index_coloraxis(rho.size, dark=dark))
     if selected is not None:

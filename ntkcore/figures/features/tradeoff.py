@@ -11,6 +11,7 @@ smallest eigenvalues, the first ``k`` robust or brittle features, or the first `
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Unpack
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,7 +21,16 @@ from ntkcore.errors import DataError
 from ntkcore.figures.drawing.bands import add_band, known_band
 from ntkcore.figures.drawing.checks import vector
 from ntkcore.figures.drawing.palette import BRITTLE, KERNEL_FGSM, ROBUST, TEXT, Meaning, index_colour
-from ntkcore.figures.drawing.template import add_chance, count_axis, describe, guide, legend_entry, log_axis, new_figure
+from ntkcore.figures.drawing.template import (
+    Place,
+    add_chance,
+    count_axis,
+    describe,
+    guide,
+    legend_entry,
+    log_axis,
+    new_figure,
+)
 
 # The classes of features keep their colours; largest and smallest are the two ends of the index scale.
 SUBSETS = {
@@ -115,7 +125,7 @@ def along_time(
     return describe(fig, alt)
 
 
-def _mark(fig: go.Figure, x: float, text: str, dark: bool, **place: int) -> None:
+def _mark(fig: go.Figure, x: float, text: str, dark: bool, **place: Unpack[Place]) -> None:
     """A vertical line on a log axis: lines are placed by their value, annotations by its logarithm."""
     fig.add_vline(x=x, line=guide(dark, "dash"), **place)
     at = {"x": np.log10(x), "xanchor": "left", "xshift": 4, "y": 1, "yref": "paper", "yanchor": "top"}
@@ -125,6 +135,6 @@ def _mark(fig: go.Figure, x: float, text: str, dark: bool, **place: int) -> None
 def _finish(fig: go.Figure, chance: float | None, dark: bool, titles: Mapping[int | None, str]) -> None:
     """Axes of shares, titled by row (None: the only panel), and the line of a blind guess in each."""
     for row, title in titles.items():
-        place = {} if row is None else {"row": row, "col": 1}
+        place: Place = {} if row is None else {"row": row, "col": 1}
         fig.update_yaxes(title_text=title, tickformat=".0%", range=SHARES, **place)
         add_chance(fig, chance, dark=dark, **place)
