@@ -25,7 +25,7 @@ help: ## this list
 	@echo "make test    run the tests"
 	@echo "make bench   measure how long the main steps take, beside neural-tangents"
 	@echo "make peer    install neural-tangents beside, to be measured against"
-	@echo "make check   look at style and formatting"
+	@echo "make check   look at style, formatting and types"
 	@echo "make clean   remove the environment and the tools' caches (results and data stay)"
 	@echo "The first call of each creates the environment $(VENV) and installs what is needed."
 
@@ -45,10 +45,11 @@ peer:
 check: $(VENV)/.dev
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
 	@$(PY) -m pip check
 
 clean:
-	rm -rf $(VENV) $(PEER) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEER) .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The environment. What is installed is installed again only when the lists have changed.
