@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: the real app on a free port, a fresh Chromium page for each test.
+"""Fixtures of the browser tests: the real app on a free port, one tab of Chromium, as if new for each test.
 
 Everything here is marked ``browser`` and runs with ``pytest -m browser``. Without a Chromium the tests are
 skipped; with NTK_REQUIRE_BROWSER=1 they fail instead, so that a green run means they ran.
@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, expect
 
 from driver import UNCAUGHT, Server, chromium, find_chromium, serve
 
 HERE = Path(__file__).resolve().parent
+WINDOW = {"width": 1440, "height": 900}
 expect.set_options(timeout=30_000)  # patience for a busy machine; what is there is seen at once
 
 # Arriving by a link to a page, Streamlit asks below that page first and then at the root: two harmless 404s.
@@ -58,13 +59,19 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A fresh profile: light, 1440 x 900, downloads allowed."""
-    fresh = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light", accept_downloads=True)
-    fresh.set_default_timeout(20_000)
-    yield fresh
-    fresh.close()
+    """One profile; downloads allowed."""
+    profile = browser.new_context(viewport=WINDOW, color_scheme="light", accept_downloads=True)
+    profile.set_default_timeout(20_000)
+    yield profile
+    profile.close()
+
+
+@pytest.fixture(scope="session")
+def tab(context: BrowserContext) -> Page:
+    """One tab, opened again and again: what Chromium has compiled once is compiled no more."""
+    return context.new_page()
 
 
 @pytest.fixture
@@ -81,9 +88,9 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def page(context: BrowserContext, app: Server, complaints: list[str]) -> Iterator[Page]:
-    """A page of the app. Afterwards: the app lives, no page raised, the browser's console has no errors, and nothing
-    was asked of any other address than the app's."""
+def page(tab: Page, app: Server, complaints: list[str]) -> Iterator[Page]:
+    """The tab as if new: light, 1440 x 900, nothing remembered. Afterwards: the app lives, no page raised, the
+    browser's console has no errors, and nothing was asked of any other address than the app's."""
 
     def console(message: ConsoleMessage) -> None:
         if message.type == "error" and not message.location["url"].endswith(LOOKED_FOR_TWICE):
@@ -93,13 +100,22 @@ def page(context: BrowserContext, app: Server, complaints: list[str]) -> Iterato
         if not sent.url.startswith((app.url, app.url.replace("http", "ws", 1), "data:", "blob:")):
             complaints.append(f"request to elsewhere: {sent.url}")
 
+    def script(error: Error) -> None:
+        complaints.append(f"script: {error}")
+
     app.check_alive()
     before = app.output().count(UNCAUGHT)
-    context.on("request", request)
-    fresh = context.new_page()
-    fresh.on("console", console)
-    fresh.on("pageerror", lambda error: complaints.append(f"script: {error}"))
-    yield fresh
+    tab.set_viewport_size(WINDOW)
+    tab.emulate_media(color_scheme="light")
+    listeners = [(tab.context, "request", request), (tab, "console", console), (tab, "pageerror", script)]
+    for one, event, listener in listeners:
+        one.on(event, listener)
+    yield tab
+    if not tab.is_closed():
+        tab.evaluate("localStorage.clear(); sessionStorage.clear()")
+        tab.goto("about:blank")
+    for one, event, listener in listeners:
+        one.remove_listener(event, listener)
     app.check_alive()
     output = app.output()
     assert output.count(UNCAUGHT) == before, f"a page raised; the app's last lines:\n{output[-4000:]}"

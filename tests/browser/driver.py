@@ -34,6 +34,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--renderer-process-limit=1",  # tabs share what is compiled
 )
 UNCAUGHT = "Uncaught app execution"  # what Streamlit logs when a page raised
 

@@ -92,7 +92,12 @@ def enter(page: Page, key: str, value: str) -> None:
 
 def chosen(page: Page, key: str) -> list[str]:
     """What a multiselect holds."""
-    return [tag.get_attribute("aria-label") for tag in at_key(page, key).locator("[data-tag]").all()]
+    return [tag.get_attribute("aria-label") for tag in tags(page, key).all()]
+
+
+def tags(page: Page, key: str) -> Locator:
+    """What a multiselect holds, as drawn."""
+    return at_key(page, key).locator("[data-tag]")
 
 
 def choose(page: Page, key: str, option: str) -> None:

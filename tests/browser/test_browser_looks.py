@@ -1,21 +1,27 @@
-"""Every page in Chromium: drawn without complaint, wide and narrow, light and dark."""
+"""Every page in Chromium: drawn without complaint, narrow and wide, dark and light, with words for all it draws."""
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page
 
 from driver import Server, settle
 from ntkcore.figures.drawing.palette import TEXT
-from steps import arrive, at_key, ready
+from steps import alt, arrive, drawn, ready
 
 CHARTS = {
     "": [],
     "spectrum": ["eigenvalues", "cumulative", "learned", "heatmap", "eigenvectors"],
     "eigenfeatures": ["bands", "scatter", "along-index", "over-null", "class-shares", "split", "kept", "time"],
     "attack": ["margins", "sheet"],
+    "transfer": ["along-eps", "along-width", "along-training", "training-loss", "gallery"],
     "evolution": ["accuracies", "velocity", "thresholds", "distances", "paths", "concentration", "aligned", "spectra"],
+    "consistency": ["alignment", "overlap", "pair-vectors", "matched"],
     "runs": [],
 }
-OF_PAGE = {"evolution": {"epochs": "2", "eseeds": "1"}}
+OF_PAGE = {
+    "transfer": {"widths": ["16", "64"], "seeds": "2"},
+    "evolution": {"epochs": "2", "eseeds": "1"},
+    "consistency": {"compared": ["FC(1)", "Conv(2)"], "cn": "40", "cm": "10"},
+}
 
 # What is wider than the window and not inside something that scrolls by itself: its tag, class and right edge.
 OVERFLOW = """
@@ -33,54 +39,37 @@ OVERFLOW = """
   return found.slice(0, 8);
 }
 """
-FONT = "(key) => document.querySelector(`.st-key-${key} .js-plotly-plot`)._fullLayout.font.color.toLowerCase()"
+# Whether every figure writes in this colour.
+INKS = """
+(ink) => [...document.querySelectorAll('.js-plotly-plot')].every(
+  (plot) => plot._fullLayout?.font.color.toLowerCase() === ink)
+"""
 
 
 @pytest.mark.parametrize("name", CHARTS, ids=lambda name: name or "overview")
 def test_page(name: str, page: Page, app: Server) -> None:
-    """Wide, then at 400 pixels: the figures are drawn and nothing sticks out."""
-    arrive(page, app, name, **OF_PAGE.get(name, {}))
-    for key in CHARTS[name]:
-        expect(at_key(page, key).locator(".main-svg").first).to_be_visible()
-    assert page.evaluate(OVERFLOW) == []
+    """On a phone in the dark, then wide and light: the reader's theme is followed under way, and nothing sticks out."""
     page.set_viewport_size({"width": 400, "height": 800})
-    page.reload()
+    page.emulate_media(color_scheme="dark")
+    arrive(page, app, name, **OF_PAGE.get(name, {}))
+    looks_right(page, name, dark=True)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.emulate_media(color_scheme="light")
+    looks_right(page, name, dark=False)
+    icon = page.evaluate("document.querySelector('link[rel*=icon]').href")
+    assert icon.startswith((app.url, "data:"))
+
+
+def looks_right(page: Page, name: str, dark: bool) -> None:
+    """The page and its figures are in the theme's colours and none wider than the window; all have words."""
+    page.wait_for_function(INKS, arg=TEXT.colour(dark).lower(), timeout=15_000)
     ready(page)
+    drawn(page, *CHARTS[name])
+    settle(page)
+    background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    shades = [int(part) for part in background[4:-1].split(",")]
+    assert (max(shades) < 60) == dark, background
     assert page.evaluate(OVERFLOW) == []
     for key in CHARTS[name]:
-        expect(at_key(page, key).locator(".main-svg").first).to_be_visible()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_theme(scheme: str, page: Page, app: Server) -> None:
-    """Page and figures follow the reader's theme, also when it changes under way."""
-    other = {"light": "dark", "dark": "light"}[scheme]
-    for theme in (scheme, other):
-        page.emulate_media(color_scheme=theme)
-        if theme == scheme:
-            arrive(page, app, "spectrum")
-        wanted = TEXT.colour(theme == "dark").lower()
-        page.wait_for_function(f"(key) => ({FONT})(key) === '{wanted}'", arg="eigenvalues", timeout=15_000)
-        settle(page)
-        background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
-        shades = [int(part) for part in background[4:-1].split(",")]
-        assert (max(shades) < 60) == (theme == "dark"), background
-
-
-def test_figures_have_words(page: Page, app: Server) -> None:
-    """Alt text for figures and pictures, for readers who do not see them."""
-    arrive(page, app, "attack")
-    pictures = page.get_by_test_id("stMain").locator("img")
-    expect(pictures).to_have_count(3)
-    assert all(picture.get_attribute("alt") for picture in pictures.all())
-    charts = page.get_by_test_id("stPlotlyChart")
-    assert charts.count() == 2
-    for chart in charts.all():
-        labels = chart.evaluate("(e) => [e, ...e.querySelectorAll('[aria-label]')].map((x) => x.ariaLabel)")
-        assert any(label and len(label) > 40 for label in labels), labels
-
-
-def test_icon_of_the_tab_comes_from_here(page: Page, app: Server, context: BrowserContext) -> None:
-    arrive(page, app)
-    address = page.evaluate("document.querySelector('link[rel*=icon]').href")
-    assert address.startswith((app.url, "data:"))
+        assert len(alt(page, key)) > 40, key
+    assert all(picture.get_attribute("alt") for picture in page.get_by_test_id("stMain").locator("img").all())

@@ -1,9 +1,10 @@
 """Moving through the app: a move is one entry of the browser's history, Back brings the view of before, all of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from playwright.sync_api import Page, expect
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
 
 from driver import Server, no_exception, wait_idle
 from steps import arrive, at_key, caption, click_point, enter, expect_query, field, press, query, ready
@@ -22,6 +23,14 @@ CHOSEN = {
 }
 
 
+@pytest.fixture
+def tab(context: BrowserContext) -> Iterator[Page]:
+    """A tab of its own for each test: with a history of its own, of which the browser remembers 50 entries."""
+    fresh = context.new_page()
+    yield fresh
+    fresh.close()
+
+
 def entries(page: Page) -> int:
     """How many entries the tab's history has."""
     return page.evaluate("history.length")
@@ -33,8 +42,10 @@ def menu(page: Page, title: str) -> None:
 
 
 def is_at(page: Page, title: str) -> None:
-    """Wait until this page is drawn, with what was chosen there, in the control and in the address."""
+    """Wait until this page is drawn, of the same experiment, with what was chosen there, in the control and in the
+    address."""
     expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+    expect_query(page, data="toy", **TINY)
     if title in CHOSEN:
         key, value = CHOSEN[title]
         expect(field(page, key)).to_have_value(value)

@@ -86,29 +86,34 @@ def test_runs(page: Page, app: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "button", "beginning"),
+    ("name", "buttons"),
     [
-        pytest.param("spectrum", "npz-spectrum", b"pk", id="arrays"),
-        pytest.param("eigenfeatures", "csv-eigenfeatures-perturbation", b"", id="table-of-pictures"),
-        pytest.param("eigenfeatures", "table-eigenfeatures", b"index,eigenvalue,usefulness,", id="features"),
-        pytest.param("attack", "html-attack-images", b"<!doctype html>", id="figure"),
+        ("spectrum", {"npz-spectrum": b"pk"}),
+        (
+            "eigenfeatures",
+            {"csv-eigenfeatures-perturbation": b"", "table-eigenfeatures": b"index,eigenvalue,usefulness,"},
+        ),
+        ("attack", {"html-attack-images": b"<!doctype html>"}),
     ],
 )
-def test_download(name: str, button: str, beginning: bytes, page: Page, app: Server) -> None:
+def test_download(name: str, buttons: dict[str, bytes], page: Page, app: Server) -> None:
+    """Arrays, the table of a figure, that of all features, a figure."""
     arrive(page, app, name)
-    page.get_by_role("button", name="Download", exact=False).last.click()
-    with page.expect_download() as download:
-        at_key(page, button).locator("button:visible").first.click()
-    content = download.value.path().read_bytes()
-    assert content.lower().startswith(beginning)
-    if button.startswith("npz"):
-        assert np.load(io.BytesIO(content))["values"].shape == (60,)
-    if button.startswith("csv"):
-        assert len(content.splitlines()) > 100
-    if button.startswith("table"):
-        head, *rows = content.decode().splitlines()
-        assert head.endswith(",robustness,p_value,class")
-        assert {row.rsplit(",", 1)[1] for row in rows} <= set(WORDS)
+    for button, beginning in buttons.items():
+        page.get_by_role("button", name="Download", exact=False).last.click()
+        with page.expect_download() as download:
+            at_key(page, button).locator("button:visible").first.click()
+        content = download.value.path().read_bytes()
+        assert content.lower().startswith(beginning)
+        if button.startswith("npz"):
+            assert np.load(io.BytesIO(content))["values"].shape == (60,)
+        if button.startswith("csv"):
+            assert len(content.splitlines()) > 100
+        if button.startswith("table"):
+            head, *rows = content.decode().splitlines()
+            assert head.endswith(",robustness,p_value,class")
+            assert {row.rsplit(",", 1)[1] for row in rows} <= set(WORDS)
+        page.keyboard.press("Escape")
 
 
 def test_upload(page: Page, app: Server) -> None:

@@ -2,9 +2,10 @@
 
 import re
 
+import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from driver import Server
+from driver import Server, no_exception
 from steps import (
     arrive,
     at_key,
@@ -19,6 +20,7 @@ from steps import (
     press,
     query,
     ready,
+    tags,
 )
 
 
@@ -66,19 +68,6 @@ def test_preset_and_classes(page: Page, app: Server) -> None:
     assert set(pictures(page)) == {"Ankle boot", "Bag"}
 
 
-def test_click_on_a_dot(page: Page, app: Server) -> None:
-    """The dot's feature opens, in words, in its field, in the address and in the pictures."""
-    arrive(page, app, "eigenfeatures", feature=0, features=["0"])
-    for index in (17, 3):
-        click_point(page, "scatter", index)
-        expect_words(page, f"Feature {index}")
-        expect(field(page, "feature")).to_have_value(str(index))
-        expect_query(page, feature=str(index))
-        expect(page.get_by_text(f"feature {index}", exact=True).first).to_be_visible()
-        ready(page)
-        assert f"feature {index}" in pictures(page)
-
-
 def test_click_on_a_thumbnail(page: Page, app: Server) -> None:
     arrive(page, app, "attack")
     for index in (13, 4):
@@ -96,8 +85,16 @@ def test_click_on_an_eigenvector(page: Page, app: Server) -> None:
 
 
 def test_permalink(page: Page, app: Server, context: BrowserContext) -> None:
-    """The address after some choices, opened in another tab and reloaded, gives the same view."""
-    arrive(page, app, "eigenfeatures", classes=["Coat", "Bag"], eps="4")
+    """A dot's feature opens. The address after some choices, opened elsewhere and reloaded, gives the same view."""
+    arrive(page, app, "eigenfeatures", classes=["Coat", "Bag"], eps="4", features=["0"])
+    for index in (17, 3):
+        click_point(page, "scatter", index)
+        expect_words(page, f"Feature {index}")
+        expect(field(page, "feature")).to_have_value(str(index))
+        expect_query(page, feature=str(index))
+        expect(page.get_by_text(f"feature {index}", exact=True).first).to_be_visible()
+        ready(page)
+        assert f"feature {index}" in pictures(page)
     enter(page, "feature", "23")
     expect_words(page, "Feature 23")
     ready(page)
@@ -119,30 +116,28 @@ def test_permalink(page: Page, app: Server, context: BrowserContext) -> None:
     other.close()
 
 
-def test_the_experiment_goes_along_the_menu(page: Page, app: Server) -> None:
-    arrive(page, app, "", classes=["Coat", "Bag"], eps="4")
-    for title in ("Spectrum", "Eigenfeatures", "Attack", "Runs", "Overview"):
-        page.get_by_test_id("stSidebarNav").get_by_text(title, exact=True).click()
-        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
-        expect(caption(page)).to_contain_text("Coat / Bag")
-        ready(page)
-        expect_query(page, classes=["Coat", "Bag"], eps="4", n="60", m="20")
-
-
-def test_back_and_forward(page: Page, app: Server) -> None:
-    """The browser's own buttons lead to pages that agree with the address."""
-    arrive(page, app, "spectrum")
-    page.get_by_test_id("stSidebarNav").get_by_text("Attack", exact=True).click()
-    expect(page.get_by_role("heading", name="Attack", exact=True)).to_be_visible()
-    ready(page)
+@pytest.mark.usefixtures("ended")
+def test_presets_open_their_pages(page: Page, app: Server) -> None:
+    """From the Overview to Transfer and to Evolution, with the preset's settings; what takes long may be offered."""
+    begins = page.get_by_role("button", name=re.compile("^(Run|Cancel)$"))
+    arrive(page, app)
+    press(page, "preset-story")
+    expect(page.get_by_role("heading", name="Transfer", exact=True)).to_be_visible()
+    expect(caption(page)).to_contain_text("500 training and 300 test images, inputs centred, FC(1) NTK")
+    expect_query(page, inputs="centre", n="500", radius="12.75")
+    expect(tags(page, "widths")).to_have_count(4)
+    assert chosen(page, "widths") == ["64", "128", "512", "2048"]
+    expect(begins).to_be_visible()
     page.go_back()
-    expect(page.get_by_role("heading", name="Spectrum", exact=True)).to_be_visible()
-    ready(page)
-    expect(caption(page)).to_contain_text("60 training and 20 test images")
-    page.go_forward()
-    expect(page.get_by_role("heading", name="Attack", exact=True)).to_be_visible()
-    ready(page)
-    expect(caption(page)).to_contain_text("60 training and 20 test images")
+    expect(page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
+    press(page, "preset-evolution")
+    expect(page.get_by_role("heading", name="Evolution", exact=True)).to_be_visible()
+    expect(caption(page)).to_contain_text("1000 training and 200 test images, inputs centred")
+    expect_query(page, inputs="centre", eps="16.0")
+    expect(tags(page, "regimes")).to_have_count(2)
+    assert chosen(page, "regimes") == ["standard", "FGSM"]
+    expect(begins).to_be_visible()
+    no_exception(page)
 
 
 def test_broken_permalink(page: Page, app: Server) -> None:
