@@ -25,7 +25,8 @@ class KernelFunction(Protocol):
 class PreparedImages(Protocol):
     """Images with what a kernel has computed of each one alone: sliced like them, and accepted in their place."""
 
-    images: Tensor
+    @property
+    def images(self) -> Tensor: ...
 
     def __len__(self) -> int: ...
 
