@@ -9,8 +9,9 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -57,6 +58,7 @@ DISTRIBUTIONS = {"PIL": "pillow"}  # where the name to import is not the name to
 WITH_TORCH = {"triton"}  # where there is CUDA; imported where it is there
 CAPABILITIES = {"prepare", "images", "bytes_per_pair", "matrix", "frozen", "pair_gradients", "combine"}  # of kernels
 MOST_LINES, MOST_PAGE_LINES, MOST_APP_LINES = 400, 200, 80
+MOST_FILES = 16  # of Python in a folder
 
 
 # ----------------------------------------------------------------------------------------------- the rules
@@ -203,6 +205,12 @@ def top_imports(tree: ast.Module, module: str, package: bool = False) -> set[str
     """What a source imports when it is loaded, but for type checkers."""
     at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     return {name for _, name in imports(ast.Module(at_top, []), module, package)}
+
+
+def crowded(paths: Iterable[PurePosixPath]) -> list[str]:
+    """Folders with so many Python files that they ask for rooms."""
+    counts = Counter(path.parent.as_posix() for path in paths if path.suffix == ".py")
+    return [f"{folder} has {count} files" for folder, count in counts.items() if count > MOST_FILES]
 
 
 def has_docstring(source: str) -> bool:
@@ -356,6 +364,13 @@ def test_rule_circles() -> None:
     assert top_imports(tree, "m") == {"x.a"}
 
 
+def test_rule_folders() -> None:
+    full = [PurePosixPath(f"a/{name}.py") for name in ("__init__", *range(MOST_FILES - 1))]
+    others = [PurePosixPath("a/notes.md"), PurePosixPath("a/b/c.py"), PurePosixPath("top.py")]
+    assert crowded(full + others) == []
+    assert crowded([*full, *others, PurePosixPath("a/more.py")]) == [f"a has {MOST_FILES + 1} files"]
+
+
 def test_rule_docstring() -> None:
     assert has_docstring('"""Says something."""\nimport math')
     assert not has_docstring("# only a comment\nimport math")
@@ -416,6 +431,11 @@ def test_no_circles() -> None:
         found = {name if name in sources else name.rpartition(".")[0] for name in names}
         imported[module] = (found & sources.keys()) - {module}
     assert circles(imported) == []
+
+
+@pytest.mark.parametrize("folder", ["ntkcore", "pages", "bench", "tests"])
+def test_folders(folder: str) -> None:
+    assert crowded(parameter.values[0].relative_to(ROOT) for parameter in below(folder)) == []
 
 
 @pytest.mark.parametrize("path", below("pages", "*.py"))

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from ntkcore import covariance as cov
-from ntkcore.runs import cachedir, folders
+from ntkcore.runs.store import cachedir, folders
 
 FORMAT = 2
 ROUNDS, SECONDS = 3, 0.07  # of looks at every rate, and for each look

@@ -84,9 +84,8 @@ class Server:
 
     def end_jobs(self) -> None:
         """Kill the app's worker process, and with it what it is doing; the app starts another."""
-        workers = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid), "-f", "worker_child"], capture_output=True, text=True, check=False
-        )
+        asked = ["pgrep", "-P", str(self.process.pid), "-f", "runs.worker.child"]
+        workers = subprocess.run(asked, capture_output=True, text=True, check=False)
         for pid in workers.stdout.split():
             os.kill(int(pid), signal.SIGKILL)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
-from ntkcore.runs.artifact import ARRAYS, META, _seal
 from ntkcore.runs.store import Store
+from ntkcore.runs.store.artifact import ARRAYS, META, _seal
 from tests.apptest import opened
 from tests.campaign.listing import listing
 from tests.campaign.runs import DATA, call, flaws, results, undisturbed, written

@@ -12,10 +12,10 @@ import pytest
 
 from ntkcore.errors import StoreError
 from ntkcore.runs import rates
-from ntkcore.runs.artifact import ARRAYS, META, _seal
-from ntkcore.runs.cachedir import TAG
 from ntkcore.runs.rates import calibrate
 from ntkcore.runs.store import Store, declare
+from ntkcore.runs.store.artifact import ARRAYS, META, _seal
+from ntkcore.runs.store.cachedir import TAG
 from ntkcore.writing import user_cache
 from tests.campaign.listing import listing
 

@@ -99,7 +99,7 @@ def test_two_processes_put_the_same_keys(tmp_path):
 
 DROPPER = """
 import os, sys, numpy as np
-import ntkcore.runs.store as module
+import ntkcore.runs.store.store as module
 from worker_targets import named
 module._GRACE = 0.0
 store = module.Store(sys.argv[1], max_bytes=1_000_000)

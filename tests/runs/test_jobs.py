@@ -2,7 +2,7 @@
 
 import pytest
 
-from ntkcore.runs.jobs import Eta
+from ntkcore.runs.worker.jobs import Eta
 
 
 class Clock:

@@ -15,8 +15,8 @@ import safetensors.numpy
 import torch
 
 from ntkcore.errors import Cancelled, StoreError
-from ntkcore.runs.artifact import ARRAYS, META
 from ntkcore.runs.store import Store, declare, default_max_bytes, default_root
+from ntkcore.runs.store.artifact import ARRAYS, META
 
 KEY = "3f9a0c" + 26 * "0"
 WORDS = {KEY: "key"}
@@ -330,7 +330,7 @@ def test_second_read_does_not_read_the_file_again(store, monkeypatch):
     then = time.time() - 10
     os.utime(artifact.path / ARRAYS, (then, then))
     assert store.get("kernel", KEY) is not None
-    monkeypatch.setattr("ntkcore.runs.artifact.digest", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr("ntkcore.runs.store.artifact.digest", lambda path: pytest.fail(f"{path} was read again"))
     assert store.get("kernel", KEY) is not None
 
 
@@ -517,7 +517,7 @@ def test_read_only_root_can_be_read(store):
     ],
 )
 def test_refusals_of_python_and_of_safetensors_read_alike(code, words):
-    from ntkcore.runs.folders import refusal
+    from ntkcore.runs.store.folders import refusal
 
     assert words in refusal("x", OSError(code, os.strerror(code)))
     assert words in refusal("x", safetensors.SafetensorError(f"I/O error: something (os error {code})"))

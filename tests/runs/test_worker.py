@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from ntkcore.errors import Cancelled, SpecError, WorkerError
-from ntkcore.runs.process import death
 from ntkcore.runs.store import Store
 from ntkcore.runs.worker import Worker
-from ntkcore.runs.worker_child import Reporter, explain, load_target
+from ntkcore.runs.worker.child import Reporter, explain, load_target
+from ntkcore.runs.worker.process import death
 from tests.runs.processes import alive, until
 from tests.runs.worker_targets import named
 
@@ -68,7 +68,7 @@ def works(worker, key="afterwards"):
 
 def test_the_worker_and_the_store_are_there_before_torch():
     """Loading it takes seconds, which nobody waits for who has no use for it."""
-    code = "import sys; from ntkcore.runs import store, worker, worker_child; sys.exit('torch' in sys.modules)"
+    code = "import sys, ntkcore.runs.store, ntkcore.runs.worker.child; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=HERE.parents[1], check=False).returncode == 0
 
 

@@ -25,9 +25,9 @@ import streamlit as st
 from ntkcore import data
 from ntkcore.runs import consent, costs, specs, stages
 from ntkcore.runs.consent import amount, duration
-from ntkcore.runs.jobs import Job
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact
+from ntkcore.runs.worker.jobs import Job
 from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.services import services, stored
 

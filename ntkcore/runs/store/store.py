@@ -39,12 +39,12 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from ntkcore.errors import StoreError
-from ntkcore.runs import artifact as files
-from ntkcore.runs import cachedir, folders
-from ntkcore.runs.artifact import Artifact, Broken
-from ntkcore.runs.cachedir import InTheWay, in_the_way, is_there
-from ntkcore.runs.incidents import Incident, judge, read_incident
-from ntkcore.runs.zips import zip_of
+from ntkcore.runs.store import artifact as files
+from ntkcore.runs.store import cachedir, folders
+from ntkcore.runs.store.artifact import Artifact, Broken
+from ntkcore.runs.store.cachedir import InTheWay, in_the_way, is_there
+from ntkcore.runs.store.incidents import Incident, judge, read_incident
+from ntkcore.runs.store.zips import zip_of
 from ntkcore.writing import sync_folder, user_cache
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def default_root() -> Path:
     """``NTK_CACHE``, else ``cache/`` of the checkout, else (installed) a folder in the user's cache."""
     if chosen := os.environ.get("NTK_CACHE"):
         return Path(os.path.expanduser(chosen))
-    checkout = Path(__file__).resolve().parents[2]
+    checkout = Path(__file__).resolve().parents[3]
     if all((checkout / name).is_file() for name in ("app.py", "pyproject.toml")):
         return checkout / "cache"
     try:

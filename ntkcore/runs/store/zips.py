@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from ntkcore.errors import StoreError
-from ntkcore.runs.artifact import ARRAYS, META, Artifact
+from ntkcore.runs.store.artifact import ARRAYS, META, Artifact
 
 _README = """A run of ntkcore: arrays.safetensors holds the arrays, meta.json how they came about.
 

@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ntkcore.runs import cachedir
-from ntkcore.runs.artifact import Broken, read
+from ntkcore.runs.store import cachedir
+from ntkcore.runs.store.artifact import Broken, read
 
 
 @dataclass(frozen=True)

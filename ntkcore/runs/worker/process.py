@@ -41,7 +41,7 @@ class WorkerProcess:
         self._guard = threading.Lock()
         self._dead = threading.Event()
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ntkcore.runs.worker_child", json.dumps(settings)],
+            [sys.executable, "-P", "-m", "ntkcore.runs.worker.child", json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -143,7 +143,7 @@ def death(code: int) -> str:
 def worker_environment() -> dict[str, str]:
     """The process's environment: this one's, with this copy of the library first on its path."""
     environment = dict(os.environ)
-    library = str(Path(__file__).resolve().parents[2])
+    library = str(Path(__file__).resolve().parents[3])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [library, environment.get("PYTHONPATH")]))
     if threads := environment.get("NTK_THREADS"):
         if not threads.isdigit() or int(threads) < 1:

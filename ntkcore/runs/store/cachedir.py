@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ntkcore.errors import StoreError
-from ntkcore.runs import artifact, folders
+from ntkcore.runs.store import artifact, folders
 from ntkcore.writing import user_cache, user_data
 
 TAG, CALIBRATION, SCRATCH, BROKEN, INCIDENT = "CACHEDIR.TAG", "calibration.json", ".tmp", ".broken", "incident.json"

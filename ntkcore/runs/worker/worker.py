@@ -1,6 +1,6 @@
 """One warm worker process: long computations run beside the app, one at a time, watched and stoppable.
 
-The process is a fresh interpreter (worker_child.py) that has imported what it needs before the first job
+The process is a fresh interpreter (child.py) that has imported what it needs before the first job
 comes. It is fed over pipes, not by multiprocessing, which would import the app's main script again. A
 supervisor thread starts it, waits for its death and starts the next one; whatever happens to it, a job ends
 in a state with a reason::
@@ -29,9 +29,9 @@ from typing import Any
 
 from ntkcore.errors import WorkerError
 from ntkcore.runs import memory
-from ntkcore.runs.jobs import Job, State
-from ntkcore.runs.process import WorkerProcess, death, worker_environment
 from ntkcore.runs.store import default_root
+from ntkcore.runs.worker.jobs import Job, State
+from ntkcore.runs.worker.process import WorkerProcess, death, worker_environment
 
 _PATIENCE = 0.6  # seconds a job has to notice that it was cancelled, before its process is killed
 _SHORT_LIFE = 5.0  # seconds: a process that dies idle sooner is not replaced before it is needed

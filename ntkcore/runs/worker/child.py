@@ -1,6 +1,6 @@
 """The worker process itself: takes one job after another from stdin, says on a pipe how they go.
 
-Started by process.py as ``python -m ntkcore.runs.worker_child SETTINGS``, where SETTINGS is JSON with
+Started by process.py as ``python -m ntkcore.runs.worker.child SETTINGS``, where SETTINGS is JSON with
 ``root``, ``max_bytes``, ``target`` ("module:function") and ``parent`` (process id). One JSON object a line::
 
     in    {"op": "run", "job": 3, "memory": 1.2e10, "request": {...}}       memory: bytes that it may hold

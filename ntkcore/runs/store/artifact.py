@@ -34,7 +34,7 @@ import numpy as np
 import safetensors
 
 from ntkcore.errors import StoreError
-from ntkcore.runs import folders
+from ntkcore.runs.store import folders
 from ntkcore.writing import sync_folder
 
 if TYPE_CHECKING:
