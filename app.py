@@ -7,7 +7,7 @@ import streamlit as st
 
 from ntkcore.errors import NTKError
 from pages.ui.controls import sidebar
-from pages.ui.shell.links import follow, hold, judge_link, read_address
+from pages.ui.shell.links import follow_callback, hold_controls, judge_link, read_address
 from pages.ui.shell.navigation import ABOUT, ICON, keep_history, menu
 from pages.ui.shell.plain import complaint
 
@@ -19,8 +19,8 @@ st.set_page_config(
 )
 page = menu()
 read_address(page.url_path)
-hold()
-follow()
+hold_controls()
+follow_callback()
 with st.sidebar:
     sidebar.draw(page.url_path)
     keep_history()

@@ -15,13 +15,13 @@ from pages.ui.code import attack_lines
 from pages.ui.sections.attack import (
     ITSELF,
     KERNEL,
-    beside,
-    everyone,
+    all_predictions,
     is_net,
     kernel_view,
     largest_radius,
     own_view,
     predictors,
+    predictors_asked,
     transfer_view,
     wanted_by,
 )
@@ -112,7 +112,7 @@ if view is not None:
             f"True class: **{plain(view.truth)}**. "
             + read_flip(fgsm, pgd, right_before, largest_radius(experiment), norm, who, len(view.eps), view.halved)
         )
-        if view.stuck:
+        if view.zero_gradient:
             st.warning("The gradient is exactly zero at this image: no attack was possible, which is not robustness.")
     with right:
         mark = experiment.attack.eps if experiment.attack.eps <= view.eps[-1] else None
@@ -121,7 +121,7 @@ if view is not None:
     if own is None and not alone:
         st.subheader("What every predictor says of this image", anchor=False)
         st.dataframe(
-            everyone(experiment, task, index, source, target),
+            all_predictions(experiment, task, index, source, target),
             width="stretch",
             hide_index=True,
             column_config={
@@ -136,7 +136,7 @@ def _explain() -> None:
         r"x'=\mathrm{clip}\big(x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f(x),y),\,0,\,1\big),"
         r"\qquad \nabla_x f=\sum_j\alpha_j\,\partial K(x,x_j)/\partial x",
         experiment.predict(),
-        attack_lines(experiment, task, index, source, target, own, beside(experiment, target)),
+        attack_lines(experiment, task, index, source, target, own, predictors_asked(experiment, target)),
     )
     downloads("attack", figures, {"image": view.image, "x_adv": view.x_adv, "eps": view.eps, **view.margins})
 

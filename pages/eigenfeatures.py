@@ -30,7 +30,7 @@ with left:
     if curves is not None:
         view.bands(curves)
 with right:
-    view.answer(curves)
+    view.verdict(curves)
 
 st.subheader("One by one", anchor=False)
 left, right = st.columns([3, 2], gap="large")
@@ -46,7 +46,7 @@ with right:
     colour = st.segmented_control(
         "Colour by", ["index", "class"], default="class", required=True, key="colour", bind="query-params"
     )
-    view.one(feature)
+    view.one_feature(feature)
 with left:
     view.scatter(feature, colour)
 
@@ -55,7 +55,7 @@ left, right = st.columns([3, 2], gap="large")
 with left:
     view.along_index(feature)
 with right:
-    view.falls()
+    view.along_index_in_words()
 
 left, right = st.columns(2, gap="large")
 with left:
@@ -96,17 +96,17 @@ if ready:
             words = f"Attack this image ({plain(label)})"
             st.page_link("pages/attack.py", label=words, query_params=link, width="content")
     st.subheader("One perturbation, split over the features", anchor=False)
-    view.split(*next(iter(ready.items())))
+    view.perturbation(*next(iter(ready.items())))
 
 if curves is not None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Keep only some features", anchor=False)
         k = st.number_input("Features kept, k", 1, count, min(20, count), key="k", bind="query-params")
-        view.kept(curves, k)
+        view.kept_features(curves, k)
     with right:
         st.subheader("Stop training early", anchor=False)
-        view.time(curves)
+        view.training_time(curves)
 
 explain(
     r"f^{(i)}(x)=\lambda_i^{-1}K(x,X)\,v_iv_i^\top Y,\qquad \sum_i f^{(i)}=f_\infty",

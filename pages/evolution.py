@@ -33,7 +33,7 @@ from pages.ui.shell.results import latest, need_all
 from pages.ui.shell.services import NumpyArrays
 from pages.ui.shell.show import Figures, dark, downloads, explain
 
-ALONE = "Choose standard training and an adversarial one to have them compared."
+COMPARE = "Choose standard training and an adversarial one to have them compared."
 
 
 def _in_words(both: tuple[Experiment, Evolution]) -> str:
@@ -135,7 +135,7 @@ figures.show("Concentration of the kernel", draw, key="concentration", stamp=sta
 gathered = {r: history.concentration(r, 20) for r in e.regimes}
 if complete:
     st.markdown(read_concentration(_named(gathered), e.epochs))
-    answer.markdown(read_claim(_named(lazy), _named(late), _named(gathered), share) or ALONE)
+    answer.markdown(read_claim(_named(lazy), _named(late), _named(gathered), share) or COMPARE)
 else:
     answer.caption("Nets are training: the answer and the sentences that compare them follow with the last epoch.")
 st.caption(bands)

@@ -17,7 +17,7 @@ from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.services import services
 
-ALONG = {spec.stage for spec in MOTION}  # one or more for every epoch of a run
+OF_EPOCHS = {spec.stage for spec in MOTION}  # one or more for every epoch of a run
 
 
 def delete(entry: Artifact) -> None:
@@ -44,7 +44,7 @@ everything = sorted(store.entries(), key=lambda entry: -entry.created)
 if not everything:
     st.info("Nothing has been computed yet. Open the Overview and start with a preset.")
     st.stop()
-entries = [entry for entry in everything if entry.stage not in ALONG]
+entries = [entry for entry in everything if entry.stage not in OF_EPOCHS]
 st.markdown(f"{len(everything)} results, {amount(sum(entry.bytes for entry in everything))} in {plain(store.root)}.")
 if len(entries) < len(everything):
     label = f"Also list the {len(everything) - len(entries)} results of single epochs of training"

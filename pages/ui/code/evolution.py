@@ -54,12 +54,12 @@ def evolution_lines(e: Evolution, share: float, look: int) -> str:
     script.add('found[regime, seed, c.epoch, "score"] = scores(f)', inside=12)
     if e.freeze:
         _frozen(script, e)
-    _look(script, e)
-    _told(script, e, share, look)
+    _moment(script, e)
+    _sentences(script, e, share, look)
     return str(script)
 
 
-def _look(script: Script, e: Evolution) -> None:
+def _moment(script: Script, e: Evolution) -> None:
     """The kernel after an epoch, and how far it is from those before it."""
     probe = "fgsm.perturb(f, x[:n], y[:n], fgsm.eps)[0]" if e.attacked else "x[:n]"
     script.add(
@@ -99,7 +99,7 @@ def _frozen(script: Script, e: Evolution) -> None:
     )
 
 
-def _told(script: Script, e: Evolution, share: float, look: int) -> None:
+def _sentences(script: Script, e: Evolution, share: float, look: int) -> None:
     """What they say together: curves as lists, and the page's sentences."""
     readings = ("accuracy", "claim", "concentration", "late_velocity", "lazy", "thresholds")
     script.use("ntkcore.readings.evolution", *(f"read_{name}" for name in readings))

@@ -24,7 +24,7 @@ def transfer_lines(
     script.add(f"at = {at}  # {words}")
     ball = {} if story.norm == "linf" else {"norm": story.norm}
     script.add(f"fgsm, pgd = {call('ntk.fgsm', Raw('radii[-1]'), **ball)}, {_pgd(story, ball)}")
-    script.add(f"kernel = {_pushed(story.predictor.descent)}")
+    script.add(f"kernel = {_after_descent(story.predictor.descent)}")
     trained(script, e.inputs)
     script.add(f"recipe, seeds = {training(story.training, script)}, range({story.seeds})")
     script.add(entries("groups", {name: _group(name, story, script) for name in story.targets()}))
@@ -40,7 +40,7 @@ def _pgd(story: Story, ball: Mapping[str, str]) -> str:
     return call("ntk.pgd", Raw("radii[-1]"), **({} if story.steps == 10 else {"steps": story.steps}), **ball)
 
 
-def _pushed(descent: Descent) -> str:
+def _after_descent(descent: Descent) -> str:
     """The kernel's prediction after the steps of a descent."""
     usual = Descent()
     fields = {
@@ -149,7 +149,7 @@ def _accuracies(script: Script, story: Story, words: str) -> None:
         script.add(
             f"""
             twin = np.stack([found[widest, seed, "kernel_fgsm"]["cosine"] for seed in seeds])
-            gradient = loss_gradient({_pushed(LAZY.descent)}, x, y)
+            gradient = loss_gradient({_after_descent(LAZY.descent)}, x, y)
             for name in {literal(list(story.outside))}:
                 own = np.stack([gradient_cosine(loss_gradient(f, x, y), gradient) for f in groups[name]])
                 print(f"{{name}}: {{read_beside(*difference_of_means(own, twin))}}")
@@ -182,7 +182,7 @@ def _matrix(
         for name, net in architectures.items():
             k = {kernel_of("net", "ntk", e.inputs)}
             s = {eigenpairs(e)}
-            kernels[name] = {_pushed(story.predictor.descent)}
+            kernels[name] = {_after_descent(story.predictor.descent)}
             nets[name] = trained(net.module(shape, {width}, outputs, seed=0), recipe, 0)
         images = {{name: perturb_along(f, x, y, fgsm, radii[at : at + 1]).x_adv for name, f in kernels.items()}}
         for name, f in nets.items():

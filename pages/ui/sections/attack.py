@@ -16,7 +16,7 @@ from ntkcore.figures.attacks.attack import first_flip
 from ntkcore.runs.specs import Experiment, Model, PerturbSpec, StageSpec, TransferSpec
 from ntkcore.training import LAZY
 from pages.ui.controls.transfer import WIDTHS
-from pages.ui.sections.samples import said
+from pages.ui.sections.samples import predicted_classes
 from pages.ui.shell.results import need, need_all
 from pages.ui.shell.services import stored
 
@@ -28,8 +28,8 @@ RADII = 12  # radii of a margin curve between 0 and the largest
 @dataclass(frozen=True, eq=False)
 class View:
     """image, x_adv [C, H, W]; what the target says of them; margins [E] along eps [E] by attack; flips: the radius of
-    each, found by halving a cell of eps, or (not halved) by a line in it; stuck: the source's gradient is exactly zero
-    here. status and margins of all test images, or None.
+    each, found by halving a cell of eps, or (not halved) by a line in it; zero_gradient: the source's gradient is exactly
+    zero here. status and margins of all test images, or None.
     """
 
     image: np.ndarray
@@ -41,7 +41,7 @@ class View:
     margins: dict[str, np.ndarray]
     flips: dict[str, float]
     halved: bool
-    stuck: bool
+    zero_gradient: bool
     status: list[str] | None = None
     all_margins: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -74,13 +74,13 @@ def kernel_view(experiment: Experiment, task: Task, index: int) -> View | None:
     status = _status(a["right"], a["attack_right"])
     flip = need(experiment.flip(index, eps_max=largest_radius(experiment)), "this image's margin along eps")
     truth = task.classes[int(task.labels_test[index])]
-    return None if flip is None else _of_one(flip.arrays, task, truth, status, (a["margin"], a["attack_margin"]))
+    return None if flip is None else _view_of(flip.arrays, task, truth, status, (a["margin"], a["attack_margin"]))
 
 
 def own_view(experiment: Experiment, task: Task, image: str, label: int) -> View | None:
     """An uploaded image under the kernel's attack on itself."""
     made = need(experiment.upload(image, label, largest_radius(experiment)), "your image's margin along eps")
-    return None if made is None else _of_one(made.arrays, task, task.classes[label], None, None)
+    return None if made is None else _view_of(made.arrays, task, task.classes[label], None, None)
 
 
 def _transfers(experiment: Experiment, source: str, target: str) -> dict[str, TransferSpec]:
@@ -125,27 +125,28 @@ def transfer_view(experiment: Experiment, task: Task, index: int, source: str, t
     return View(
         image=task.x_test[index].numpy(),
         x_adv=made.arrays["x_adv"][at, index].numpy(),
-        before=said(first["outputs"][None, index], task)[0],
-        after=said(first["attacked"][at, None, index], task)[0],
+        before=predicted_classes(first["outputs"][None, index], task)[0],
+        after=predicted_classes(first["attacked"][at, None, index], task)[0],
         truth=task.classes[int(task.labels_test[index])],
         eps=np.array(eps),
         margins=margins,
         flips={kind: float("inf") if radius is None else radius for kind, radius in flips.items()},
         halved=False,
-        stuck=bool(first["zero_gradient"][index]),
+        zero_gradient=bool(first["zero_gradient"][index]),
         status=_status(first["right_before"], first["right_after"][at]),
         all_margins=(margin(first["outputs"], y).numpy(), margin(first["attacked"][at], y).numpy()),
     )
 
 
-def everyone(experiment: Experiment, task: Task, index: int, source: str, target: str) -> list[dict] | None:
+def all_predictions(experiment: Experiment, task: Task, index: int, source: str, target: str) -> list[dict] | None:
     """What every predictor there is says of this image, clean and perturbed through the source: rows of a table."""
     through = target if source == ITSELF else source
     eps = _radii(experiment)
     at = int(np.argmin(np.abs(np.array(eps) - experiment.attack.eps)))
     perturb = PerturbSpec(source=model_of(experiment, through), eps=eps, norm=experiment.attack.norm)
     wanted = {
-        name: TransferSpec(perturb=perturb, target=model_of(experiment, name)) for name in beside(experiment, target)
+        name: TransferSpec(perturb=perturb, target=model_of(experiment, name))
+        for name in predictors_asked(experiment, target)
     }
     found = need_all(wanted, "what the other predictors say")
     y = task.y_test[index][None].double()
@@ -155,32 +156,32 @@ def everyone(experiment: Experiment, task: Task, index: int, source: str, target
         rows.append(
             {
                 "Predictor": f"net of {name}" if is_net(name) else name,
-                "Says": said(clean, task)[0],
+                "Says": predicted_classes(clean, task)[0],
                 "Margin": float(margin(clean, y)),
-                "Perturbed, says": said(attacked, task)[0],
+                "Perturbed, says": predicted_classes(attacked, task)[0],
                 "Margin, perturbed": float(margin(attacked, y)),
             }
         )
     return rows
 
 
-def beside(experiment: Experiment, target: str) -> list[str]:
+def predictors_asked(experiment: Experiment, target: str) -> list[str]:
     """Whom the table asks: the kernel, the target, and the nets that have been trained."""
     return [name for name in predictors() if name in (KERNEL, DESCENT, target) or _trained(experiment, name)]
 
 
-def _of_one(a, task: Task, truth: str, status: list[str] | None, margins) -> View:
+def _view_of(a, task: Task, truth: str, status: list[str] | None, margins) -> View:
     return View(
         image=a["image"].numpy(),
         x_adv=a["x_adv"].numpy(),
-        before=said(a["outputs"][None], task)[0],
-        after=said(a["attacked"][None], task)[0],
+        before=predicted_classes(a["outputs"][None], task)[0],
+        after=predicted_classes(a["attacked"][None], task)[0],
         truth=truth,
         eps=a["eps"].numpy(),
         margins={"fgsm": a["fgsm_margin"].numpy(), "pgd": a["pgd_margin"].numpy()},
         flips={"fgsm": float(a["fgsm_flip"]), "pgd": float(a["pgd_flip"])},
         halved=True,
-        stuck=bool(a["fgsm_zero_gradient"]),
+        zero_gradient=bool(a["fgsm_zero_gradient"]),
         status=status,
         all_margins=None if margins is None else (margins[0].numpy(), margins[1].numpy()),
     )

@@ -90,7 +90,7 @@ class Features:
         """Show a figure; of: what it depends on besides the sweep, the rule and the theme."""
         self.figures.show(title, draw, key, f"{of} {self.swept.key} {self.rule} {dark()}", on_click)
 
-    def _say(self, name: str, tell: Callable[[], str]) -> None:
+    def _write(self, name: str, tell: Callable[[], str]) -> None:
         st.markdown(cached_text(f"{name} {self.swept.key} {self.rule}", tell))
 
     # -- the answer ------------------------------------------------------------------------------------------------
@@ -101,22 +101,22 @@ class Features:
         self._show("Bands of features", draw, key="bands")
         st.caption("Sums of the features of one band each. Intervals are at 95 %, each by itself.")
 
-    def answer(self, curves: Artifact | None) -> None:
+    def verdict(self, curves: Artifact | None) -> None:
         """The verdict, and the counts."""
         if curves is not None:
             curve, attack = read_curves(curves)["bands"].curve(), str(self.experiment.attack)
             st.markdown(readings.read_bands(curve, self.count, self.sweep.majority, attack, self.sweep.m))
-        self._say("sweep", lambda: readings.read_sweep(self.sweep, self.classes, self.null, self.rule.fdr))
+        self._write("sweep", lambda: readings.read_sweep(self.sweep, self.classes, self.null, self.rule.fdr))
 
     # -- one by one ------------------------------------------------------------------------------------------------
 
-    def one(self, feature: int) -> None:
+    def one_feature(self, feature: int) -> None:
         """What there is to say of one feature, and where none could be attacked."""
         st.markdown(readings.read_feature(self.sweep, self.classes, feature))
-        if stuck := cached_text(f"stuck {self.swept.key}", self._stuck):
-            st.caption(stuck)
+        if zero_gradients := cached_text(f"zero_gradients {self.swept.key}", self._zero_gradients):
+            st.caption(zero_gradients)
 
-    def _stuck(self) -> str:
+    def _zero_gradients(self) -> str:
         share = float(self.sweep.zero_gradient.sum() / self.sweep.right_before.sum().clamp(min=1))
         where = f"For {percent(share)} of the right answers the gradient is exactly zero"
         return f"{where}: no attack was possible there." if share > 0 else ""
@@ -155,12 +155,12 @@ class Features:
             ),
             key="over-null",
         )
-        self._say("null", lambda: readings.read_null(self.sweep, self.null))
+        self._write("null", lambda: readings.read_null(self.sweep, self.null))
 
-    def falls(self) -> None:
+    def along_index_in_words(self) -> None:
         """What there is to say along the index."""
-        self._say("falling", lambda: readings.read_falling(falling(self.sweep, self.rule.fdr)))
-        self._say("tail", lambda: readings.read_tail(self.sweep, self.null))
+        self._write("falling", lambda: readings.read_falling(falling(self.sweep, self.rule.fdr)))
+        self._write("tail", lambda: readings.read_tail(self.sweep, self.null))
 
     def along_index(self, feature: int) -> None:
         shares = self.sweep.usefulness.numpy(), self.sweep.robustness.numpy()
@@ -183,7 +183,7 @@ class Features:
         )
         self.figures["Feature pictures"] = partial(strip, rows, columns=width, dark=dark())
 
-    def split(self, label: str, artifact: Artifact) -> None:
+    def perturbation(self, label: str, artifact: Artifact) -> None:
         """One image's perturbation, split over the features."""
         row = perturbation_row(artifact.arrays, label)
         pictures(row, width=130)
@@ -195,18 +195,18 @@ class Features:
 
     # -- chosen on one half, judged on the other -----------------------------------------------------------------------
 
-    def kept(self, curves: Artifact, k: int) -> None:
+    def kept_features(self, curves: Artifact, k: int) -> None:
         judged = {kind: one for kind, one in read_curves(curves).items() if kind in KEPT}
         drawn = {kind: curve for kind, curve in reported(judged, self.first).items() if len(curve.k)}
         self._show("Kept features", lambda: kept_subsets(drawn, k=k, **self.figure_words), key="kept", of=f"{k}")
-        self._say("kept", lambda: readings.read_kept(judged, self.first, self.sweep.majority))
+        self._write("kept", lambda: readings.read_kept(judged, self.first, self.sweep.majority))
 
-    def time(self, curves: Artifact) -> None:
+    def training_time(self, curves: Artifact) -> None:
         judged = read_curves(curves)["time"]
         curve = reported({"time": judged}, self.first)["time"]
         best = judged.k[judged.after[self.first].mean(0).argmax()]
         self._show("Along training time", lambda: along_time(curve, t=best, **self.figure_words), key="time")
-        self._say("time", lambda: readings.read_time(judged, self.first))
+        self._write("time", lambda: readings.read_time(judged, self.first))
 
 
 def _open_feature() -> None:

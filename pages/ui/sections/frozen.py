@@ -50,8 +50,7 @@ def frozen_section(
     if len(trained) == len(e.frozen()):
         for regime in e.regimes:
             never = Frozen(e.epochs, *(history.right(regime, *name.split("_")) for name in KINDS.values()))
-            told = read_frozen(right[regime], never)
-            st.markdown(f"**{REGIME_NAMES[regime]} training.** {told}")
+            st.markdown(f"**{REGIME_NAMES[regime]} training.** {read_frozen(right[regime], never)}")
     table = [
         {"Training": REGIME_NAMES[r], "Seed": seed, "Frozen after epoch": t, "By": how} | _shares(artifact)
         for how, group in (("training on", trained), ("closed form", solved))

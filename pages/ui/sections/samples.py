@@ -49,8 +49,8 @@ def examples(task: Task, nth: int) -> dict[str, int]:
     return out
 
 
-def said(outputs: torch.Tensor, task: Task) -> list[str]:
-    """The class that each row of outputs [m, c] stands for, by name."""
+def predicted_classes(outputs: torch.Tensor, task: Task) -> list[str]:
+    """The name of the class that each row of outputs [m, c] predicts."""
     if outputs.shape[1] == 1:
         return [task.classes[int(value > 0)] for value in outputs[:, 0]]
     return [task.classes[int(code)] for code in outputs.argmax(1)]

@@ -3,8 +3,8 @@
 Streamlit keeps the value of a control in the parameter of the address that has the control's key. Here is the rest::
 
     read_address(page.url_path)              # in app.py, before any control is drawn
-    hold()
-    follow()
+    hold_controls()
+    follow_callback()
     go_to("pages/attack.py", image=3)        # in a button's callback: that page next, its controls set
     judge_link()                             # once controls are drawn: which values of the link were not taken
 """
@@ -22,7 +22,7 @@ HELD = 5.0  # seconds for which a control that a callback has set does not fall 
 
 
 def set_controls(values: Mapping[str, object]) -> None:
-    """From a button's callback: set controls, by their keys, and hold them for a moment; see ``hold``."""
+    """From a button's callback: set controls, by their keys, and hold them for a moment; see ``hold_controls``."""
     _, held = st.session_state.get("held", (0.0, {}))
     held = held | {name: (st.session_state.get(name), value) for name, value in values.items()}
     for name, value in values.items():
@@ -30,7 +30,7 @@ def set_controls(values: Mapping[str, object]) -> None:
     st.session_state.held = time.monotonic() + HELD, held
 
 
-def hold() -> None:
+def hold_controls() -> None:
     """Called by app.py before any control is drawn: set again what a callback has just set and what is as before.
 
     A part of the page that polls may have asked for its next run when the callback ran; with that request the
@@ -63,7 +63,7 @@ def in_address(choices: Mapping[str, object]) -> dict[str, str | list[str]]:
     return {name: text for name, text in texts.items() if text}
 
 
-def follow() -> None:
+def follow_callback() -> None:
     """Called by app.py once the pages are declared: go where a callback wanted to go."""
     if "going_to" in st.session_state:
         page, query = st.session_state.pop("going_to")

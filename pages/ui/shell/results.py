@@ -46,7 +46,7 @@ Choices = TypeVar("Choices")
 def need(spec: StageSpec, what: str) -> Artifact | None:
     """The artifact of ``spec``; None while it is not there, with its progress or a button drawn here."""
     artifact = stored(spec)
-    if artifact is None and not _old():
+    if artifact is None and not _drawing_old():
         _Work(key(spec), (spec,), what).draw()
     return artifact
 
@@ -57,7 +57,7 @@ def need_all(wanted: Mapping[Name, StageSpec], what: str) -> dict[Name, Artifact
     The page is drawn anew as they come in.
     """
     found = {name: artifact for name, spec in wanted.items() if (artifact := stored(spec)) is not None}
-    if len(found) < len(wanted) and not _old():
+    if len(found) < len(wanted) and not _drawing_old():
         _Work.batch(wanted, what).draw()
     return found
 
@@ -99,7 +99,7 @@ def latest(
     return old
 
 
-def _old() -> bool:
+def _drawing_old() -> bool:
     """Whether what is drawn now is an old result, for which nothing is computed any more."""
     return st.session_state.get("drawing_old", False)
 
