@@ -54,10 +54,6 @@ def _net(spec: specs.TwinSpec | specs.NetworkSpec) -> str:
     return spec.short_name()
 
 
-def _target(spec: specs.TransferSpec) -> str:
-    return spec.target.short_name()
-
-
 def _net_in_motion(spec: Any) -> str:
     return _checkpoint(spec).run.net.in_words()
 
@@ -125,7 +121,7 @@ VIEWS: dict[str, View] = {
     "network": View(TRANSFER, run_figures.of_training, lambda spec: {"beside": [spec.name]}, _net),
     "path": View(TRANSFER, label=_kernel),
     "perturb": View(TRANSFER, controls=_of_perturb),
-    "transfer": View(TRANSFER, run_figures.of_transfer, _of_transfer, _target),
+    "transfer": View(TRANSFER, run_figures.of_transfer, _of_transfer, lambda spec: _net(spec.target)),
     "consistency": View(CONSISTENCY, run_figures.of_consistency, _of_consistency, _architectures),
     "gradients": View(CONSISTENCY, run_figures.of_gradients, lambda spec: _of_images(spec.kernel), _kernel),
     "epoch": View(EVOLUTION, controls=_of_run, label=_net_in_motion),

@@ -28,8 +28,8 @@ RADII = 12  # radii of a margin curve between 0 and the largest
 @dataclass(frozen=True, eq=False)
 class View:
     """image, x_adv [C, H, W]; what the target says of them; margins [E] along eps [E] by attack; flips: the radius of
-    each, found by halving a cell of eps, or (not halved) by a line in it; zero_gradient: the source's gradient is exactly
-    zero here. status and margins of all test images, or None.
+    each, found by halving a cell of eps, or (not halved) by a line in it; zero_gradient: whether the source's gradient
+    is exactly zero here. status and margins of all test images, or None.
     """
 
     image: np.ndarray

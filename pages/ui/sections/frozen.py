@@ -21,6 +21,7 @@ from pages.ui.shell.results import need_all
 from pages.ui.shell.show import Figures
 
 KINDS = {"clean": "test_clean", "attacked": "test_pgd", "train": "train_clean"}  # as sentences and scores have them
+COLUMNS = {"Clean": "test_clean", "FGSM": "test_fgsm", "PGD": "test_pgd", "Training images, clean": "train_clean"}
 
 
 def frozen_section(
@@ -56,10 +57,8 @@ def frozen_section(
         for how, group in (("training on", trained), ("closed form", solved))
         for (r, seed, t), artifact in group.items()
     ]
-    percent = st.column_config.NumberColumn(format="percent")
     if table:
-        columns = ("Clean", "FGSM", "PGD", "Training images, clean")
-        config = dict.fromkeys(columns, percent)
+        config = dict.fromkeys(COLUMNS, st.column_config.NumberColumn(format="percent"))
         st.dataframe(pd.DataFrame(table), hide_index=True, width="stretch", column_config=config)
     bands = f"Bands: lowest to highest of {e.seeds} seeds. " if e.seeds > 1 else ""
     st.caption(
@@ -88,6 +87,4 @@ def _curves(rows: list[Frozen], seeds: int) -> dict[str, Band]:
 
 
 def _shares(artifact: Artifact) -> dict[str, float]:
-    a = artifact.arrays
-    names = {"Clean": "test_clean", "FGSM": "test_fgsm", "PGD": "test_pgd", "Training images, clean": "train_clean"}
-    return {label: float(a[name].double().mean()) for label, name in names.items()}
+    return {label: float(artifact.arrays[name].double().mean()) for label, name in COLUMNS.items()}

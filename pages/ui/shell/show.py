@@ -116,23 +116,16 @@ def downloads(
             rows, key, file = partial(export.columns_csv, arrays), f"table-{name}", f"{export.slug(table)}.csv"
             st.download_button(f"{table} (CSV)", rows, file, on_click="ignore", width="stretch", key=key)
         for title, figure in figures.items():
-            file = export.slug(title)
-            st.download_button(
-                f"{title} (CSV)",
-                lambda figure=figure: export.to_csv(_drawn(figure)),
-                f"{file}.csv",
-                on_click="ignore",
-                width="stretch",
-                key=f"csv-{name}-{file}",
-            )
-            st.download_button(
-                f"{title} (HTML)",
-                lambda figure=figure, title=title: export.to_html(_drawn(figure), title),
-                f"{file}.html",
-                on_click="ignore",
-                width="stretch",
-                key=f"html-{name}-{file}",
-            )
+            file, files = export.slug(title), {"csv": export.to_csv, "html": partial(export.to_html, title=title)}
+            for kind, made in files.items():
+                st.download_button(
+                    f"{title} ({kind.upper()})",
+                    lambda figure=figure, made=made: made(figure() if callable(figure) else figure),
+                    f"{file}.{kind}",
+                    on_click="ignore",
+                    width="stretch",
+                    key=f"{kind}-{name}-{file}",
+                )
         st.segmented_control(
             "The camera above a figure saves it as",
             ["svg", "png"],
@@ -141,10 +134,6 @@ def downloads(
             key="camera",
             persist_state="session",
         )
-
-
-def _drawn(figure: Drawn) -> go.Figure:
-    return figure() if callable(figure) else figure
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
