@@ -30,7 +30,7 @@ from pages.ui.shell.page import page
 from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.results import latest
 from pages.ui.shell.services import services
-from pages.ui.shell.show import Figures, chart, clicked, dark, downloads, explain, pictures
+from pages.ui.shell.show import Figures, chart, dark, downloads, explain, pictures
 
 KINDS = ["all", "right", "flipped", "wrong"]
 PAGE = 96  # thumbnails at a time
@@ -39,11 +39,9 @@ experiment = page("Attack", "How little must one image change before the predict
 task, night, figures = task_of(experiment), dark(), Figures()
 
 
-def _pick() -> None:
-    index = clicked(st.session_state.get("sheet"))
-    if index is not None:
-        st.session_state.image = index
-        st.session_state.pop("own-image", None)
+def _pick(index: int) -> None:
+    st.session_state.image = index
+    st.session_state.pop("own-image", None)
 
 
 left, middle, right = st.columns(3)

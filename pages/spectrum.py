@@ -1,5 +1,7 @@
 """The kernel's spectrum: eigenvalues, label energy, learning times, the kernel itself, two eigenvectors."""
 
+from functools import partial
+
 import streamlit as st
 
 from ntkcore.analysis.spectrum import effective_rank
@@ -12,7 +14,7 @@ from pages.ui.code import spectrum_lines
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need
-from pages.ui.shell.show import Figures, clicked, dark, downloads, explain, pictures
+from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
 
 experiment = page(
     "Spectrum",
@@ -68,17 +70,13 @@ with right:
     i = one.number_input("Eigenvector across", 0, last, min(1, last), key="vi", bind="query-params")
     j = two.number_input("Eigenvector up", 0, last, min(2, last), key="vj", bind="query-params")
 
-    def _picked() -> None:
-        index = clicked(st.session_state.get("eigenvectors"))
-        if index is not None:
-            st.session_state.eigenvector_image = index
-
     picked = st.session_state.get("eigenvector_image")
     picked = picked if picked is not None and picked < task.n else None
     figure = eigenvectors(
         vectors[:, i], vectors[:, j], task.labels_train.numpy(), task.classes, i=i, j=j, selected=picked, dark=night
     )
-    figures.show("Eigenvectors", figure, key="eigenvectors", on_click=_picked)
+    picks = partial(setattr, st.session_state, "eigenvector_image")
+    figures.show("Eigenvectors", figure, key="eigenvectors", on_click=picks)
     if picked is None:
         st.caption("Click a dot to see its image.")
     else:

@@ -31,7 +31,7 @@ from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need_all
 from pages.ui.shell.services import stored
-from pages.ui.shell.show import Figures, cached_figure, chart, clicked, dark, downloads, explain
+from pages.ui.shell.show import Figures, cached_figure, chart, dark, downloads, explain
 
 SHOWN = 48  # images of the gallery
 
@@ -152,12 +152,10 @@ group = group if group in line.groups else line.groups[-1]
 verdict = found.get((group, 0, "kernel_fgsm"))
 
 
-def _open_image() -> None:
-    index = clicked(st.session_state.get("gallery"))
-    if index is not None:
-        there = group in predictors() and story.training == LAZY  # the Attack page knows nets of the default training
-        twin = {"target": group, "source": DESCENT} if there else {"target": KERNEL, "source": ITSELF}
-        go_to("pages/attack.py", image=index, **twin)
+def _open_image(index: int) -> None:
+    there = group in predictors() and story.training == LAZY  # the Attack page knows nets of the default training
+    twin = {"target": group, "source": DESCENT} if there else {"target": KERNEL, "source": ITSELF}
+    go_to("pages/attack.py", image=index, **twin)
 
 
 if verdict is not None:

@@ -32,7 +32,7 @@ from ntkcore.runs.stages import read_curves, read_null
 from ntkcore.runs.store import Artifact
 from pages.ui.sections.pictures import feature_rows, perturbation_row
 from pages.ui.shell.plain import plain
-from pages.ui.shell.show import Drawn, Figures, OnClick, cached_text, clicked, dark, pictures
+from pages.ui.shell.show import Drawn, Figures, OnClick, cached_text, dark, pictures
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Features:
             ),
             key="scatter",
             of=f"{feature} {colour}",
-            on_click=_open_feature,
+            on_click=partial(setattr, st.session_state, "feature"),
         )
 
     def over_null(self) -> None:
@@ -207,9 +207,3 @@ class Features:
         best = judged.k[judged.after[self.first].mean(0).argmax()]
         self._show("Along training time", lambda: along_time(curve, t=best, **self.figure_words), key="time")
         self._write("time", lambda: readings.read_time(judged, self.first))
-
-
-def _open_feature() -> None:
-    index = clicked(st.session_state.get("scatter"))
-    if index is not None:
-        st.session_state.feature = index

@@ -4,7 +4,6 @@
 
     figures = Figures()
     figures.show("Usefulness", figure, key="scatter", on_click=opened)      # drawn, and kept for the downloads
-    clicked(st.session_state.scatter)                    # in the callback: the index of the dot, or None
     explain(formula, spec, code)
     downloads("eigenfeatures", figures, arrays)
 """
@@ -24,7 +23,7 @@ from ntkcore.runs.specs import StageSpec
 from pages.ui.shell.plain import plain
 
 Drawn = go.Figure | Callable[[], go.Figure]
-OnClick = Callable[[], None] | None
+OnClick = Callable[[int], None] | None  # called with the index of the point
 
 
 def dark() -> bool:
@@ -49,7 +48,7 @@ def chart(figure: go.Figure, name: str, key: str, on_click: OnClick = None) -> N
         width="content" if figure.layout.width else "stretch",
         theme=None,
         key=key,
-        on_select=on_click or "ignore",
+        on_select="ignore" if on_click is None else partial(_clicked, key, on_click),
         selection_mode="points",
         config=export.chart_config(name, st.session_state.get("camera", "svg")),
         alt=meta.get("alt"),
@@ -68,15 +67,15 @@ def cached_text(stamp: str, _tell: Callable[[], str]) -> str:
     return _tell()
 
 
-def clicked(state) -> int | None:
-    """The index (customdata) of the point that was clicked last, or None."""
+def _clicked(key: str, on_click: Callable[[int], None]) -> None:
+    """Called after a change of the selection in a figure: the index (customdata) of the point, if there is one."""
+    state = st.session_state.get(key)
     points = state.selection.points if state else []
-    if not points:
-        return None
-    data = points[0].get("customdata")
+    data = points[0].get("customdata") if points else None
     while isinstance(data, list | tuple):
         data = data[0] if data else None
-    return None if data is None else int(data)
+    if data is not None:
+        on_click(int(data))
 
 
 def pictures(row: Sequence[Picture], width: int = 150) -> None:
