@@ -106,7 +106,7 @@ def _of_run(spec: Any) -> dict[str, object]:
 
 SPECTRUM, OVERVIEW, FEATURES = "pages/spectrum.py", "pages/overview.py", "pages/eigenfeatures.py"
 ATTACK, TRANSFER, EVOLUTION = "pages/attack.py", "pages/transfer.py", "pages/evolution.py"
-CONSISTENCY = "pages/consistency.py"
+CONSISTENCY, STORY_PAGE = "pages/consistency.py", "pages/story.py"
 
 VIEWS: dict[str, View] = {
     "kernel": View(SPECTRUM, run_figures.of_kernel, label=_kernel),
@@ -129,5 +129,6 @@ VIEWS: dict[str, View] = {
     "tangent": View(EVOLUTION, controls=_of_run, label=_net_in_motion),
     "moment": View(EVOLUTION, run_figures.of_moment, _of_run, _net_in_motion),
     "frozen": View(EVOLUTION, controls=_of_run, label=_net_in_motion),
+    "claim_training_free": View(STORY_PAGE, controls=lambda spec: {"claim": 1}),
     "glimpse": View(EVOLUTION, run_figures.of_glimpse, _of_run, _net_in_motion),
 }

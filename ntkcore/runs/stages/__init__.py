@@ -1,8 +1,9 @@
 """Stages: each result that a page shows is one class, in one file. The only composers of data, kernels, nets, attacks.
 
 Begin with ``stage``, which says what a stage is and runs it. The rooms: ``kernel_side`` (a kernel, its spectrum, its
-features), ``finite`` (nets trained at once, and transfer), ``motion`` (nets trained epoch by epoch). Beside them
-``nets`` (how nets are described), ``sizes`` (how much work they are), ``phrases`` (descriptions in words)::
+features), ``finite`` (nets trained at once, and transfer), ``motion`` (nets trained epoch by epoch), ``claims`` (what
+the story shows of them). Beside them ``nets`` (how nets are described), ``sizes`` (how much work they are), ``phrases``
+(descriptions in words)::
 
     store = Store("cache")
     artifact = result(experiment.sweep(), store)         # computes what is missing, then reads it
@@ -18,7 +19,8 @@ from ntkcore import data
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.runs.rates import calibrate
-from ntkcore.runs.stages import finite, kernel_side, motion
+from ntkcore.runs.stages import claims, finite, kernel_side, motion
+from ntkcore.runs.stages.claims.training_free import TrainingFreeSpec
 from ntkcore.runs.stages.finite.models import KernelModel, Model, Noise
 from ntkcore.runs.stages.finite.path import PathSpec
 from ntkcore.runs.stages.finite.perturb import PerturbSpec
@@ -43,7 +45,7 @@ from ntkcore.runs.stages.nets import NamedNet, NetSpec, Regime, RunSpec, TwinNet
 from ntkcore.runs.stages.stage import STAGES, Context, StageSpec, canonical, forward_only, key, portion, result
 from ntkcore.runs.store import Store
 
-for _room in (kernel_side, finite, motion):
+for _room in (kernel_side, finite, motion, claims):
     for _module in iter_modules(_room.__path__, f"{_room.__name__}."):
         import_module(_module.name)  # a stage is known once its class is made
 
@@ -139,6 +141,7 @@ __all__ = [
     "SweepSpec",
     "TangentSpec",
     "TrainedSpec",
+    "TrainingFreeSpec",
     "TransferSpec",
     "TwinNet",
     "TwinSpec",

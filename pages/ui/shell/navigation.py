@@ -53,6 +53,7 @@ def pages() -> list:
     """The pages in the order of the menu."""
     return [
         st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
+        st.Page("pages/story.py", title="Story", icon=":material/auto_stories:"),
         st.Page("pages/spectrum.py", title="Spectrum", icon=":material/equalizer:"),
         st.Page("pages/eigenfeatures.py", title="Eigenfeatures", icon=":material/scatter_plot:"),
         st.Page("pages/attack.py", title="Attack", icon=":material/bolt:"),
