@@ -32,23 +32,25 @@ number = st.segmented_control(
     label_visibility="collapsed",
 )
 claim = CLAIMS[number - 1]
-found = need_all({one.name: one.spec(experiment) for one in CLAIMS}, "the claims of the story")
+wanted = {(one.name, name): spec for one in CLAIMS for name, spec in one.specs(experiment).items()}
+everything = need_all(wanted, "the claims of the story")
+found = {name: artifact for (of, name), artifact in everything.items() if of == claim.name}
+there = len(found) == len(claim.specs(experiment))
 wide, narrow = st.columns([2, 1], gap="large")
-artifact = found.get(claim.name)
 with narrow:
     st.markdown(f"## {number}. {claim.title}")
-    if artifact is not None:
-        judged = claim.judge(artifact)
+    if there:
+        judged = claim.judge(experiment, found)
         st.markdown(f"# {plain(judged.number)}")
         st.markdown(plain(judged.of_what))
         st.badge(judged.verdict, color=BADGES[judged.verdict])
         st.markdown(plain(judged.reason))
     st.markdown(f"*{claim.look_at}*")
     st.page_link(claim.page[0], label=f"Look closer: {claim.page[1]}", icon=":material/arrow_forward:")
-if artifact is not None:
-    night = dark()
+if there:
+    night, keys = dark(), " ".join(artifact.key for artifact in found.values())
     with wide:
-        figure = cached_figure(f"story {claim.name} {artifact.key} {night}", lambda: claim.figure(artifact, dark=night))
+        figure = cached_figure(f"story {claim.name} {keys} {night}", lambda: claim.figure(experiment, found, night))
         chart(figure, claim.name, key=f"story-{claim.name}")
 back, forward, _ = st.columns([1, 1, 4])
 back.button("Back", key="story-back", on_click=_turn, args=(-1,), shortcut="Left", disabled=number == 1)

@@ -3,14 +3,13 @@
 The story page, the report and the command line tell the same rows, of whatever experiment stands in the sidebar::
 
     claim = CLAIMS[0]
-    artifact = result(claim.spec(experiment), store)
-    claim.judge(artifact).verdict                        # "holds", "holds in part", "does not hold here", "cannot tell"
-    claim.figure(artifact, dark=False)
+    found = {name: result(spec, store) for name, spec in claim.specs(experiment).items()}
+    claim.judge(experiment, found).verdict               # "holds", "holds in part", "does not hold here", "cannot tell"
+    claim.figure(experiment, found, dark=False)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,9 +19,11 @@ from ntkcore.analysis.attacks.attack import fgsm
 from ntkcore.analysis.intervals import share_band
 from ntkcore.figures.story.attack import attack_along_eps
 from ntkcore.readings.verdicts import Judgement, judge_training_free
-from ntkcore.runs.specs import Experiment, StageSpec, TrainingFreeSpec, parse
+from ntkcore.runs.specs import Experiment, StageSpec, TrainingFreeSpec
 from ntkcore.runs.stages.claims.training_free import STEPS
 from ntkcore.runs.store import Artifact
+
+Found = Mapping[str, Artifact]
 
 
 @dataclass(frozen=True)
@@ -35,48 +36,47 @@ class Claim:
     look_at: str
     rule: str
     page: tuple[str, str]
-    spec: Callable[[Experiment], StageSpec]
-    judge: Callable[[Artifact], Judgement]
-    figure: Callable[..., go.Figure]
+    specs: Callable[[Experiment], dict[str, StageSpec]]
+    judge: Callable[[Experiment, Found], Judgement]
+    figure: Callable[[Experiment, Found, bool], go.Figure]
 
 
-def _spec_of(artifact: Artifact) -> Any:
-    return parse(artifact.stage, artifact.meta["spec"])
+def _arrays(artifact: Artifact) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in artifact.arrays.items()}
+
+
+def _said(outputs: np.ndarray, spec: data.DataSpec) -> str:
+    """The class that a row of outputs [c] stands for, by name."""
+    classes = spec.classes or data.info(spec).classes
+    return classes[int(outputs[0] > 0) if len(outputs) == 1 else int(outputs.argmax())]
 
 
 # -- 1 ---------------------------------------------------------------------------------------------------------------
 
 
-def _training_free(e: Experiment) -> TrainingFreeSpec:
-    return TrainingFreeSpec(kernel=e.infinite().kernel(), attack=fgsm(e.attack.eps, e.attack.norm))
+def _training_free(e: Experiment) -> dict[str, StageSpec]:
+    return {"all": TrainingFreeSpec(kernel=e.infinite().kernel(), eps=e.attack.eps, norm=e.attack.norm)}
 
 
-def _judge_training_free(artifact: Artifact) -> Judgement:
-    a, spec = artifact.arrays, _spec_of(artifact)
-    before, after = a["right_before"].numpy(), a["right_after"][STEPS - 1].numpy()
-    return judge_training_free(before, after, float(a["majority"]), str(spec.attack))
+def _judge_training_free(e: Experiment, found: Found) -> Judgement:
+    a, attack = _arrays(found["all"]), fgsm(e.attack.eps, e.attack.norm)
+    return judge_training_free(a["right_before"], a["right_after"][STEPS - 1], float(a["majority"]), str(attack))
 
 
-def _draw_training_free(artifact: Artifact, dark: bool = False) -> go.Figure:
-    a, spec = {name: value.numpy() for name, value in artifact.arrays.items()}, _spec_of(artifact)
-    classes = spec.kernel.data.classes or data.info(spec.kernel.data).classes
+def _draw_training_free(e: Experiment, found: Found, dark: bool) -> go.Figure:
+    a = _arrays(found["all"])
     right = np.concatenate([a["right_before"][None], a["right_after"]]).T
-    says = [_said(outputs, classes) for outputs in a["outputs"]]
     return attack_along_eps(
         a["image"],
         a["images"],
         a["eps"],
-        says,
+        [_said(outputs, e.data) for outputs in a["outputs"]],
         share_band(right),
         at=STEPS,
         chance=float(a["majority"]),
-        norm=spec.attack.norm,
+        norm=e.attack.norm,
         dark=dark,
     )
-
-
-def _said(outputs: np.ndarray, classes: tuple[str, ...]) -> str:
-    return classes[int(outputs[0] > 0) if len(outputs) == 1 else int(outputs.argmax())]
 
 
 CLAIMS: tuple[Claim, ...] = (

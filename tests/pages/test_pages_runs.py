@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-WITHOUT_FIGURES = ("predict", "path", "perturb", "epoch", "score", "tangent", "frozen")
+WITHOUT_FIGURES = ("predict", "path", "perturb", "epoch", "score", "tangent", "frozen", "training_free")
 KERNEL_SIDE = ("kernel", "spectrum", "predict", "sweep", "curves", "pictures", "flip")
 
 
@@ -92,7 +92,7 @@ def test_table(opened: Open) -> None:
 
 def test_export(opened: Open) -> None:
     """The zip holds an experiment the command line takes, readable arrays and figures that need no network."""
-    names = ("eigenfeatures", "attack", "overview", "transfer", "consistency", "evolution")
+    names = ("eigenfeatures", "attack", "overview", "transfer", "consistency", "evolution", "story")
     link = {"draw": "26", "widths": "16", "beside": "cnn-small", "epochs": "2", "freeze": "1"}
     pages = [opened(page, least(page) | link) for page in names]
     experiment = pages[0].session_state.experiment

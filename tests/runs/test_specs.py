@@ -43,6 +43,7 @@ GOLDEN = {
     "moment": "00b0acf8ad9286c7ee8152f6bb35f683",
     "frozen": "f251c9cab95987c1865488232d0550e4",
     "glimpse": "9165d26e88fe4ea84636b097d49970b3",
+    "training_free": "8f8fe2208f0047e370e404feebe795b2",
 }
 
 # A tiny experiment in which every field matters: a random start, so that the seed does, and a loose test of
@@ -70,6 +71,7 @@ NET_SIDE: dict[str, StageSpec] = {
         specs.PathSpec(kernel=TINY.ntk(), steps=(1, 3)),
         specs.ConsistencySpec(kernels=(TINY.kernel(), TINY.replace(net=NetSpec(depth=2)).kernel()), top=3),
         TINY.gradients().replace(top=3, images=2),
+        specs.TrainingFreeSpec(kernel=TINY.kernel(), eps=0.1),
     )
 }
 ONE = pgd(0.1, steps=1, step_size=0.1, random_start=True)
@@ -122,6 +124,8 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (specs.KernelSpec, "precision"): {"precision": "float32"},
     (specs.KernelSpec, "checkpoint"): {"kind": "empirical", "checkpoint": CHECKPOINT},
     (specs.PredictSpec, "time"): {"time": 30.0},
+    (specs.TrainingFreeSpec, "eps"): {"eps": 0.05},
+    (specs.TrainingFreeSpec, "norm"): {"norm": "l2"},
     (specs.PredictSpec, "ridge"): {"ridge": 0.5},
     (specs.FlipSpec, "time"): {"time": None},
     (specs.FlipSpec, "ridge"): {"ridge": 0.5},

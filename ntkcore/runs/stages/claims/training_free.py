@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import model_validator
+from pydantic import Field
 
 from ntkcore.analysis.attacks.attack import Attack, fgsm
+from ntkcore.analysis.attacks.balls import Norm
 from ntkcore.analysis.attacks.transfer import judge, perturb_along
 from ntkcore.analysis.features.eigenfeatures import majority_share
 from ntkcore.analysis.predict import margins
@@ -27,28 +28,27 @@ ROWS = 100  # test images attacked together: bounds the memory
 
 
 class TrainingFreeSpec(StageSpec):
-    """FGSM on the kernel's prediction at t = infinity, at radii up to twice that of the attack, on all test images.
+    """FGSM on the kernel's prediction at t = infinity, at radii up to twice ``eps``, on all test images.
 
-    attack: its radius and ball; it is made in one step. One image is followed: of those that the kernel gets right and
-    the attack turns, the one that the kernel is most sure of before.
+    One image is followed: of those that the kernel gets right and the attack turns, the one that the kernel is most
+    sure of before.
     """
 
-    stage: ClassVar[str] = "claim_training_free"
+    stage: ClassVar[str] = "training_free"
     version: ClassVar[int] = 1
     kernel: KernelSpec = KernelSpec()
-    attack: Attack = fgsm()
-
-    @model_validator(mode="after")
-    def _attacks(self) -> "TrainingFreeSpec":
-        if self.attack.eps == 0:
-            raise ValueError("The radius of the attack is 0; the claim is judged under one, so choose a larger radius.")
-        return self
+    eps: float = Field(8 / 255, gt=0, le=1e6, allow_inf_nan=False)
+    norm: Norm = "linf"
 
     @property
-    def eps(self) -> tuple[float, ...]:
-        """The radii, [2 STEPS], of which number STEPS - 1 is the attack's."""
-        most = 1.0 if self.attack.norm == "linf" else np.inf
-        return tuple(min(self.attack.eps * i / STEPS, most) for i in range(1, 2 * STEPS + 1))
+    def attack(self) -> Attack:
+        return fgsm(self.eps, self.norm)
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """The radii, [2 STEPS], of which number STEPS - 1 is ``eps``."""
+        most = 1.0 if self.norm == "linf" else np.inf
+        return tuple(min(self.eps * i / STEPS, most) for i in range(1, 2 * STEPS + 1))
 
     def reads(self) -> tuple[StageSpec, ...]:
         return read_by_parts(self.kernel)
@@ -56,13 +56,13 @@ class TrainingFreeSpec(StageSpec):
     def compute(self, context: Context) -> Arrays:
         p = parts_of(self.kernel, context, (0.0, 0.5))
         f, y = predictor(p, None, 0.0, context), context.put(p.task.y_test)
-        attack, report = fgsm(max(self.eps), self.attack.norm), context.report((0.5, 1.0))
+        attack, report = fgsm(max(self.radii), self.norm), context.report((0.5, 1.0))
         before, after, clean, outputs = [], [], [], []
         for start in range(0, len(p.x_test), ROWS):
             if report is not None:
                 report(start, len(p.x_test), "attacking the prediction")
             x, labels = p.x_test[start : start + ROWS], y[start : start + ROWS]
-            verdicts = judge(f, x, perturb_along(f, x, labels, attack, self.eps).x_adv, labels)
+            verdicts = judge(f, x, perturb_along(f, x, labels, attack, self.radii).x_adv, labels)
             assert verdicts.clean is not None  # judge keeps both
             assert verdicts.attacked is not None
             before.append(verdicts.right_before)
@@ -74,9 +74,9 @@ class TrainingFreeSpec(StageSpec):
         sure = margins(all_clean.cpu(), p.task.y_test.double())
         turned = (right_before & ~right_after[STEPS - 1]).cpu()
         index = int(torch.where(turned, sure, -torch.inf).argmax()) if turned.any() else int(sure.argmax())
-        followed = perturb_along(f, p.x_test[[index]], y[[index]], attack, self.eps).x_adv[:, 0]
+        followed = perturb_along(f, p.x_test[[index]], y[[index]], attack, self.radii).x_adv[:, 0]
         return {
-            "eps": np.array(self.eps),
+            "eps": np.array(self.radii),
             "right_before": right_before.cpu(),
             "right_after": right_after.cpu(),
             "majority": np.array(majority_share(p.task.y_test)),
@@ -90,11 +90,11 @@ class TrainingFreeSpec(StageSpec):
     def cost(self, rates: Rates) -> Estimate:
         m = self.kernel.data.n_test
         if self.kernel.checkpoint is not None:
-            return self.kernel.attack_cost(rates, 1, m, 2 + len(self.eps))
-        return cost_of_passes(self.kernel, rates, m * (1 + len(self.eps) // 3))
+            return self.kernel.attack_cost(rates, 1, m, 2 + len(self.radii))
+        return cost_of_passes(self.kernel, rates, m * (1 + len(self.radii) // 3))
 
     def in_words(self) -> str:
-        return f"{self.kernel.in_words()}, the kernel's own prediction under FGSM up to twice the radius, {self.attack}"
+        return f"{self.kernel.in_words()}, its prediction under {self.attack}, and along the radius"
 
     def experiment_fields(self) -> dict[str, Any]:
         return self.kernel.experiment_fields() | {"attack": self.attack}

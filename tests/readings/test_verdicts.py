@@ -1,0 +1,35 @@
+"""Verdicts by their rules, on answers whose truth is known."""
+
+import numpy as np
+import pytest
+
+from ntkcore.readings.verdicts import HOLDS, NOT_HERE, UNKNOWN, judge_training_free
+
+
+def answers(right: int, of: int) -> np.ndarray:
+    """So many right answers first, the others wrong."""
+    return np.arange(of) < right
+
+
+@pytest.mark.parametrize(
+    ("clean", "attacked", "of", "verdict"),
+    [
+        pytest.param(450, 20, 500, HOLDS, id="nearly all is taken"),
+        pytest.param(450, 350, 500, UNKNOWN, id="about half is taken"),
+        pytest.param(450, 440, 500, NOT_HERE, id="little is taken"),
+        pytest.param(255, 10, 500, UNKNOWN, id="no better than guessing"),
+        pytest.param(8, 4, 10, UNKNOWN, id="so few images"),
+    ],
+)
+def test_training_free(clean: int, attacked: int, of: int, verdict: str) -> None:
+    judged = judge_training_free(answers(clean, of), answers(attacked, of), 0.5, "FGSM")
+    assert judged.verdict == verdict
+    assert judged.number == f"{100 * clean / of:.0f} % → {100 * attacked / of:.0f} %"
+    assert f"of {of} test images right, before and under FGSM" in judged.of_what
+
+
+def test_training_free_says_how_much_is_taken() -> None:
+    """Half of the 40 points beyond guessing is 20; below the guess, the share would be above 1 and is not told."""
+    taken = judge_training_free(answers(450, 500), answers(300, 500), 0.5, "FGSM")
+    assert "takes 75 % [" in taken.reason
+    assert "worse than a guess" in judge_training_free(answers(450, 500), answers(100, 500), 0.5, "FGSM").reason
