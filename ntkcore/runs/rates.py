@@ -1,5 +1,7 @@
 """How fast this machine is: seconds per unit of work, measured once (a second or two) and kept beside the artifacts.
 
+In the same file stands how finished runs compare with what was estimated by these rates (``experience``).
+
 ::
 
     rates = calibrate(store.root)
@@ -9,8 +11,9 @@
 import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from ntkcore.runs.store import cachedir, folders
 
 FORMAT = 2
 ROUNDS, SECONDS = 3, 0.07  # of looks at every rate, and for each look
+MOST_OFF = 5.0  # seconds taken over seconds estimated, or the other way round: what is further off counts as this
 
 
 @dataclass(frozen=True)
@@ -41,35 +45,55 @@ class Rates:
 SLOW = Rates(flop32=1e-10, flop64=2e-10, relu32=3e-8, relu64=6e-8, box32=1e-8, box64=2e-8, eigh=2e-9)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is kept: rates, and by kind of work the last runs' seconds taken over seconds estimated by these rates."""
+
+    rates: Rates
+    ratios: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
 def calibrate(root: Path, force: bool = False) -> Rates:
     """This machine's rates: read from ``root/calibration.json``, measured and written there the first time."""
-    file = root / cachedir.CALIBRATION
-    signature = {
-        "format": FORMAT,
-        "threads": os.environ.get("NTK_THREADS") or str(os.cpu_count()),
-        "torch": torch.__version__,
-    }
-    if not force:
-        try:
-            kept = json.loads(file.read_text())
-            if {name: kept[name] for name in signature} == signature:
-                return Rates(**{name: _rate(value) for name, value in kept["rates"].items()})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            pass  # there is none, or it is damaged
-    rates = _measure()
+    kept = None if force else read(root)
+    if kept is None:
+        kept = Kept(_measure())
+        with suppress(OSError):  # a cache that cannot be written is measured again next time
+            write(root, kept)
+    return kept.rates
+
+
+def read(root: Path) -> Kept | None:
+    """What is kept below ``root``; None where there is nothing, or it is damaged or of other circumstances."""
     try:
-        with folders.scratch(root / cachedir.SCRATCH) as scratch:
-            part = scratch / file.name
-            part.write_text(json.dumps(signature | {"rates": asdict(rates)}, indent=1))
-            part.replace(file)
-    except OSError:
-        pass  # a cache that cannot be written is measured again next time
-    return rates
+        raw, signature = json.loads((root / cachedir.CALIBRATION).read_bytes()), _signature()
+        if {name: raw[name] for name in signature} != signature:
+            return None
+        rates = Rates(**{name: _between(1e-18, value, 1) for name, value in raw["rates"].items()})
+        ratios = raw.get("taken", {}).items()
+        return Kept(rates, {name: tuple(_between(1 / MOST_OFF, r, MOST_OFF) for r in last) for name, last in ratios})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
-def _rate(value: float) -> float:
-    if not 0 < value < 1:
-        raise ValueError(f"{value} is no time for a unit of work")
+def write(root: Path, kept: Kept) -> None:
+    """Keep it below ``root``: written aside and renamed. OSError where that cannot be."""
+    with folders.scratch(root / cachedir.SCRATCH) as scratch:
+        part = scratch / cachedir.CALIBRATION
+        taken = {"taken": kept.ratios} if kept.ratios else {}
+        part.write_text(json.dumps(_signature() | {"rates": asdict(kept.rates)} | taken, indent=1))
+        part.replace(root / cachedir.CALIBRATION)
+
+
+def _signature() -> dict[str, object]:
+    """What rates belong to."""
+    threads = os.environ.get("NTK_THREADS") or str(os.cpu_count())
+    return {"format": FORMAT, "threads": threads, "torch": torch.__version__}
+
+
+def _between(low: float, value: float, high: float) -> float:
+    if not low <= value <= high:
+        raise ValueError(f"{value} does not lie between {low} and {high}")
     return float(value)
 
 

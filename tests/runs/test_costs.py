@@ -4,17 +4,19 @@ No seconds are compared with a clock here; the rates are made up, so that the ar
 """
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ntkcore.analysis.attacks.attack import fgsm, pgd
 from ntkcore.data import DataSpec, import_npz
-from ntkcore.runs import rates, specs
+from ntkcore.runs import experience, rates, specs
+from ntkcore.runs.consent import Demand
 from ntkcore.runs.costs import NOTHING, Estimate, estimate, estimate_all
 from ntkcore.runs.presets import PRESETS
-from ntkcore.runs.rates import Rates, calibrate
-from ntkcore.runs.specs import Experiment, NetSpec, StageSpec
+from ntkcore.runs.rates import MOST_OFF, Rates, calibrate
+from ntkcore.runs.specs import Experiment, KernelSpec, NetSpec, SpectrumSpec, StageSpec
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 
@@ -166,6 +168,10 @@ def test_a_busy_moment_does_not_spoil_a_rate(monkeypatch):
         pytest.param("[]", id="list"),
         pytest.param("other", id="another format"),
         pytest.param("lacking", id="a rate lacks"),
+        pytest.param({"taken": []}, id="runs in a list"),
+        pytest.param({"taken": {"kernel fc relu64": 2.0}}, id="a ratio without a list"),
+        pytest.param({"taken": {"kernel fc relu64": [1.0, 1e9]}}, id="a ratio that cannot be"),
+        pytest.param({"taken": {"kernel fc relu64": [float("nan")]}}, id="a ratio that is no number"),
     ],
 )
 def test_rates_that_cannot_be_read_are_measured_again(content, tmp_path, monkeypatch):
@@ -183,9 +189,116 @@ def test_rates_that_cannot_be_read_are_measured_again(content, tmp_path, monkeyp
         content = json.dumps(good | {"format": -1})
     elif content == "lacking":
         content = json.dumps(good | {"rates": {"eigh": 1.0}})
+    elif isinstance(content, dict):
+        content = json.dumps(good | content)
     file.write_text(content)
     assert calibrate(tmp_path) == RATES
     assert len(measured) == 2
     assert json.loads(file.read_text()) == good
     calibrate(tmp_path, force=True)
     assert len(measured) == 3
+
+
+# -- what runs teach -----------------------------------------------------------------------------------------------
+
+LARGE = Experiment(data=DataSpec(name="cifar10", n_train=10_000, n_test=1000))
+KERNEL = LARGE.kernel()
+
+
+@pytest.fixture
+def known(store, monkeypatch) -> Store:
+    """A store beside which RATES were measured."""
+    monkeypatch.setattr(rates, "_measure", lambda: RATES)
+    calibrate(store.root)
+    return store
+
+
+def runs(store: Store, *ratios: float, spec: StageSpec = KERNEL) -> float:
+    """Runs of ``spec`` that took so many times their estimate -> by what a later one's is multiplied."""
+    for ratio in ratios:
+        experience.learn(store.root, spec, ratio * spec.cost(RATES).seconds)
+    return experience.factors(store.root, RATES).get(experience.kind(spec, RATES), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "factor"),
+    [
+        pytest.param([], 1, id="none"),
+        pytest.param([4], 2, id="one moves it half of the way"),
+        pytest.param([4, 3], 3, id="two: the nearer one"),
+        pytest.param([2.2, 1.8, 2, 2], 2, id="agreeing"),
+        pytest.param([1 / 3] * 9, 1 / 3, id="faster"),
+        pytest.param([100] * 9, MOST_OFF, id="bounded above"),
+        pytest.param([1e-4] * 9, 1 / MOST_OFF, id="bounded below"),
+        pytest.param([1] * 6 + [5] * 3, 1, id="a busy machine is outvoted"),
+        pytest.param([5] * 9 + [1] * 5, 1, id="a busy day is forgotten"),
+        pytest.param([2, 0, -1], 2**0.5, id="no time"),
+    ],
+)
+def test_later_estimates_follow_the_median_of_the_last_runs(ratios, factor, known):
+    assert runs(known, *ratios) == pytest.approx(factor)
+
+
+def test_what_is_said_of_costs_follows_and_other_kinds_of_work_do_not(known):
+    other = LARGE.replace(net=NetSpec(family="conv"))
+    assert len({experience.kind(spec, RATES) for spec in (KERNEL, other.kernel(), LARGE.spectrum())}) == 3
+
+    def said(*wanted: StageSpec) -> Estimate:
+        return Demand.of(wanted, RATES, known, allowance=1e12).cost
+
+    fewer = LARGE.replace(data=LARGE.data.replace(n_train=8000))
+    before, both, conv = said(fewer.kernel()), said(fewer.spectrum()), said(other.kernel())
+    runs(known, 2.0, 2.0)
+    assert said(fewer.kernel()) == Estimate(pytest.approx(2 * before.seconds), before.bytes)
+    assert said(fewer.spectrum()).seconds == pytest.approx(both.seconds + before.seconds)
+    assert said(other.kernel()) == conv
+    faster = Rates(**vars(RATES) | {"eigh": RATES.eigh / 2})
+    assert experience.factors(known.root, faster) == {}
+
+
+def test_short_runs_teach_nothing_nor_do_those_of_unknown_machines(known, tmp_path):
+    tiny = Experiment(data=DataSpec(n_train=20, n_test=5, size=4)).kernel()
+    kept = (known.root / "calibration.json").read_text()
+    assert runs(known, 1e4, 1e4, spec=tiny) == 1
+    assert (known.root / "calibration.json").read_text() == kept
+    assert runs(Store(tmp_path / "new"), 4.0, 4.0) == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_was_learnt_is_kept_and_goes_when_rates_are_measured_anew(known, monkeypatch):
+    assert runs(known, *[3.0] * 12) == pytest.approx(3)
+    kept = json.loads((known.root / "calibration.json").read_text())
+    assert kept["taken"] == {experience.kind(KERNEL, RATES): [pytest.approx(3)] * experience.LAST}
+    assert calibrate(known.root) == RATES
+    monkeypatch.setattr(rates, "write", _refuse)
+    assert runs(known, 1.0) == pytest.approx(3)
+    monkeypatch.undo()
+    monkeypatch.setattr(rates, "_measure", lambda: RATES)
+    calibrate(known.root, force=True)
+    assert experience.factors(known.root, RATES) == {}
+
+
+def _refuse(*_: object) -> None:
+    raise OSError("No space left on device")
+
+
+def test_a_run_is_compared_by_its_own_work_without_its_inputs(known, monkeypatch):
+    now, taken = [0.0], {}
+
+    def lasts(stage: type[StageSpec], seconds: float) -> None:
+        compute = stage.compute
+
+        def longer(spec, context):
+            arrays = compute(spec, context)
+            now[0] += seconds
+            return arrays
+
+        monkeypatch.setattr(stage, "compute", longer)
+
+    lasts(KernelSpec, 100.0)
+    lasts(SpectrumSpec, 7.0)
+    monkeypatch.setattr("ntkcore.runs.stages.stage.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(experience, "learn", lambda root, spec, seconds: taken.update({spec.stage: seconds}))
+    artifact = result(Experiment(data=DataSpec(n_train=20, n_test=5, size=4)).spectrum(), known)
+    assert taken == {"kernel": 100.0, "spectrum": 7.0}
+    assert artifact.seconds == 107.0

@@ -21,7 +21,8 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ from torch import Tensor
 from ntkcore import data
 from ntkcore.errors import NTKError
 from ntkcore.kernels.blocks import Progress
-from ntkcore.runs import memory
+from ntkcore.runs import experience, memory
 from ntkcore.runs.device import choose_device
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.sizes import Estimate
@@ -99,6 +100,7 @@ class Context:
     device: str = "auto"
     reader: StageSpec | None = None
     declared: "_Declared" = field(default_factory=lambda: _Declared(()), repr=False)
+    waits: list[float] = field(default_factory=list, repr=False)  # seconds that went into inputs and images
 
     def get(self, spec: StageSpec, share: tuple[float, float] = (0.0, 1.0)) -> Artifact:
         """The artifact of another stage, computed now if it is missing; share: its part of this job's progress.
@@ -107,17 +109,25 @@ class Context:
         """
         if self.reader is not None and spec not in self.declared:
             raise RuntimeError(f"Stage {self.reader.stage} asks for {spec!r}, which it does not say that it reads.")
-        return result(spec, self.store, portion(self.progress, *share), self.data_root, self.device)
+        with self._waiting():
+            return result(spec, self.store, portion(self.progress, *share), self.data_root, self.device)
 
     def report(self, share: tuple[float, float] = (0.0, 1.0)) -> Progress | None:
         return portion(self.progress, *share)
 
     def task(self, spec: data.DataSpec) -> data.Task:
-        return data.load(spec, root=self.data_root, progress=portion(self.progress, 0.0, 0.0))
+        with self._waiting():
+            return data.load(spec, root=self.data_root, progress=portion(self.progress, 0.0, 0.0))
 
     def put(self, x: Tensor) -> Tensor:
         """x on the device of this run."""
         return x.to(choose_device(self.device))
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.waits.append(time.perf_counter() - start)
 
 
 class _Declared:
@@ -155,11 +165,13 @@ def result(
             raise
         words = memory.lack(f"stage {spec.stage} ({spec.in_words()})", error=error)
         raise NTKError(f"{words} Nothing that was computed before is lost.") from error
+    seconds = time.perf_counter() - start
+    experience.learn(store.root, spec, seconds - sum(context.waits))
     meta = {
         "spec": spec.model_dump(mode="json"),
         "version": spec.version,
         "words": spec.in_words(),
-        "seconds": time.perf_counter() - start,
+        "seconds": seconds,
     }
     artifact = store.put(spec.stage, name, arrays, meta)
     if context.progress is not None:
