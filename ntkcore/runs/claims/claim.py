@@ -1,0 +1,39 @@
+"""What a claim of the paper is here: its words, what is computed for it, how it is judged and drawn."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ntkcore import data
+from ntkcore.readings.verdicts import Judgement
+from ntkcore.runs.specs import Experiment, StageSpec
+from ntkcore.runs.store import Artifact
+
+Found = Mapping[str, Artifact]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """title: the claim in plain words. look_at: one sentence, what to look at. rule: how it is judged. page: where more
+    is shown, and its name."""
+
+    name: str
+    title: str
+    look_at: str
+    rule: str
+    page: tuple[str, str]
+    specs: Callable[[Experiment], dict[str, StageSpec]]
+    judge: Callable[[Experiment, Found], Judgement]
+    figure: Callable[[Experiment, Found, bool], go.Figure]
+
+
+def arrays_of(artifact: Artifact) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in artifact.arrays.items()}
+
+
+def said(outputs: np.ndarray, spec: data.DataSpec) -> str:
+    """The class that a row of outputs [c] stands for, by name."""
+    classes = spec.classes or data.info(spec).classes
+    return classes[int(outputs[0] > 0) if len(outputs) == 1 else int(outputs.argmax())]

@@ -1,0 +1,51 @@
+"""The first claim: the kernel makes adversarial examples, and no network is trained."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ntkcore.analysis.attacks.attack import fgsm
+from ntkcore.analysis.intervals import share_band
+from ntkcore.figures.story.attack import attack_along_eps
+from ntkcore.readings.verdicts import Judgement, judge_training_free
+from ntkcore.runs.claims.claim import Claim, Found, arrays_of, said
+from ntkcore.runs.specs import Experiment, StageSpec, TrainingFreeSpec
+from ntkcore.runs.stages.claims.training_free import STEPS
+
+
+def _training_free(e: Experiment) -> dict[str, StageSpec]:
+    return {"all": TrainingFreeSpec(kernel=e.infinite().kernel(), eps=e.attack.eps, norm=e.attack.norm)}
+
+
+def _judge_training_free(e: Experiment, found: Found) -> Judgement:
+    a, attack = arrays_of(found["all"]), fgsm(e.attack.eps, e.attack.norm)
+    return judge_training_free(a["right_before"], a["right_after"][STEPS - 1], float(a["majority"]), str(attack))
+
+
+def _draw_training_free(e: Experiment, found: Found, dark: bool) -> go.Figure:
+    a = arrays_of(found["all"])
+    right = np.concatenate([a["right_before"][None], a["right_after"]]).T
+    return attack_along_eps(
+        a["image"],
+        a["images"],
+        a["eps"],
+        [said(outputs, e.data) for outputs in a["outputs"]],
+        share_band(right),
+        at=STEPS,
+        chance=float(a["majority"]),
+        norm=e.attack.norm,
+        dark=dark,
+    )
+
+
+TRAINING_FREE = Claim(
+    "training_free",
+    "The kernel alone makes adversarial examples. No network is trained.",
+    "Move the radius: the noise grows, the garment stays what it is to you, and the kernel changes its mind.",
+    "All test images are attacked by FGSM on the kernel's own prediction at the radius of the sidebar. The claim "
+    "holds when the accuracy that the attack takes is more than half of what the kernel has beyond guessing: the "
+    "95 % interval of the difference (bootstrap over the test images) lies above 0.",
+    ("pages/attack.py", "Attack"),
+    _training_free,
+    _judge_training_free,
+    _draw_training_free,
+)
