@@ -77,7 +77,7 @@ SPECS = {
     "three classes, PGD": [*chain(L2), L2.flip(1, time=40.0)],
     "float32, NNGP": chain(TINY.replace(precision="float32", kind="nngp", inputs="standardise")),
     "pooled, random start": chain(POOLED.replace(attack=ntk.pgd(0.1, steps=2, random_start=True))),
-    "kernel of a net": chain(LEARNED),
+    "kernel of a net": LEARNED.stages()[:4],  # the others take its sweep as they take any
     "evolution": motion(MOVING),
     "evolution of twins": motion(TWINS),
     "transfer": [*STORY.transfers().values(), specs.PerturbSpec(source=TINY.kernel_model(), eps=(0.05,))],
