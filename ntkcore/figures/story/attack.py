@@ -19,6 +19,7 @@ from ntkcore.figures.drawing.checks import float32
 from ntkcore.figures.drawing.images import data_uri, signed_rgb, symmetric_scale, to_rgb
 from ntkcore.figures.drawing.palette import KERNEL_FGSM, TEXT, Meaning
 from ntkcore.figures.drawing.template import add_chance, describe, dress, plain
+from ntkcore.figures.story.player import add_player
 
 PANELS = ("image", "+ noise", "= adversarial image")
 
@@ -107,42 +108,8 @@ def attack_along_eps(
     fig.update_yaxes(visible=False, row=1)
     fig.update_xaxes(title_text=f"radius of the attack ({BALLS[norm].unit_in_words})", row=2, col=1)
     fig.update_yaxes(title_text="right", range=[-0.02, 1.03], tickformat=".0%", row=2, col=1)
-    _moves(fig, [in_pixels(float(one), norm) for one in radii], at, "radius ")
+    add_player(fig, [in_pixels(float(one), norm) for one in radii], at, "radius ")
     fig.update_layout(margin={"t": 64})
     before, after = f"{band.mean[0]:.0%}", f"{band.mean[at]:.0%}"
     words = f"The image is {says[0]} for the kernel, and {says[at]} with noise of {in_pixels(radii[at], norm)}; of all "
     return describe(fig, f"{words}test images {before} are right before and {after} at that radius.")
-
-
-def _moves(fig: go.Figure, steps: Sequence[str], at: int, prefix: str) -> None:
-    """A slider over the frames, and a button that plays them."""
-    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    play = {"fromcurrent": False, "frame": {"duration": 350, "redraw": True}, "transition": {"duration": 0}}
-    fig.update_layout(
-        sliders=[
-            {
-                "active": at,
-                "pad": {"t": 48, "l": 90},
-                "currentvalue": {"prefix": prefix, "font": {"size": 18}},
-                "steps": [
-                    {"label": words, "method": "animate", "args": [[str(i)], still]} for i, words in enumerate(steps)
-                ],
-            }
-        ],
-        updatemenus=[
-            {
-                "type": "buttons",
-                "direction": "left",
-                "showactive": False,
-                "x": 0,
-                "xanchor": "left",
-                "y": 0,
-                "yanchor": "top",
-                "pad": {"t": 62},
-                "buttons": [
-                    {"label": "▶", "method": "animate", "args": [None, play]},
-                    {"label": "❚❚", "method": "animate", "args": [[None], still]},
-                ],
-            }
-        ],
-    )

@@ -1,41 +1,15 @@
-"""Verdicts on the paper's claims: each by a rule that is stated, on a statistic with its interval.
+"""The verdict on the first claim: the kernel makes adversarial examples without any training.
 
-A verdict is *holds*, *holds in part*, *does not hold here* or *cannot tell*: the interval reaches over the rule's
-bound, or there is nothing to judge. Nothing is rounded before it is compared. Rules after Tsilivis & Kempe 2022::
+::
 
     judge_training_free(right_before, right_after, chance=0.5, attack="FGSM of 8/255").verdict      # "holds"
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from ntkcore.analysis.evolution.seed_tests import HOLDS, IN_PART, NOT_HERE, UNKNOWN
-from ntkcore.analysis.intervals import Band, Resampling
+from ntkcore.analysis.intervals import Resampling
+from ntkcore.readings.verdicts.judgement import HOLDS, NOT_HERE, UNKNOWN, Judgement, by_bound
 from ntkcore.readings.words import percent, percent_within, points_within
-
-VERDICTS = (HOLDS, IN_PART, NOT_HERE, UNKNOWN)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What is said of a claim: the verdict, the one number that is shown large, what it is of (with its interval), and
-    the verdict's reason in one line."""
-
-    verdict: str
-    number: str
-    of_what: str
-    reason: str
-
-
-def by_bound(band: Band) -> str:
-    """A statistic that has to be above 0, a Band of one number: by where its interval lies."""
-    if not np.isfinite(band.low[0]) or not np.isfinite(band.high[0]):
-        return UNKNOWN
-    return HOLDS if band.low[0] > 0 else NOT_HERE if band.high[0] < 0 else UNKNOWN
-
-
-# -- 1: the kernel makes adversarial examples without any training ---------------------------------------------------
 
 
 def judge_training_free(before: np.ndarray, after: np.ndarray, chance: float, attack: str) -> Judgement:

@@ -1,0 +1,45 @@
+"""A slider over the frames of a figure, and buttons that play them and stop.
+
+::
+
+    fig.frames = [go.Frame(name=str(i), data=traces(i), traces=[1, 2]) for i in range(len(steps))]
+    add_player(fig, steps, at=3, prefix="radius ")
+"""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+
+def add_player(fig: go.Figure, steps: Sequence[str], at: int, prefix: str) -> None:
+    """The slider and its buttons under the plot: steps names the frames "0", "1", ... in words; it begins at ``at``."""
+    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    play = {"fromcurrent": False, "frame": {"duration": 350, "redraw": True}, "transition": {"duration": 0}}
+    fig.update_layout(
+        sliders=[
+            {
+                "active": at,
+                "pad": {"t": 48, "l": 90},
+                "currentvalue": {"prefix": prefix, "font": {"size": 18}},
+                "steps": [
+                    {"label": words, "method": "animate", "args": [[str(i)], still]} for i, words in enumerate(steps)
+                ],
+            }
+        ],
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "left",
+                "showactive": False,
+                "x": 0,
+                "xanchor": "left",
+                "y": 0,
+                "yanchor": "top",
+                "pad": {"t": 62},
+                "buttons": [
+                    {"label": "▶", "method": "animate", "args": [None, play]},
+                    {"label": "❚❚", "method": "animate", "args": [[None], still]},
+                ],
+            }
+        ],
+    )
