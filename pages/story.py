@@ -2,66 +2,111 @@
 
 import streamlit as st
 
-from ntkcore.readings.verdicts import VERDICTS
-from ntkcore.runs.claims import CLAIMS
+from ntkcore.readings.verdicts import VERDICTS, Judgement
+from ntkcore.runs.claims import CLAIMS, Claim
 from ntkcore.runs.specs import Experiment
+from ntkcore.runs.store import Artifact
 from pages.ui.sections.samples import task_of
+from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
-from pages.ui.shell.results import need_all
-from pages.ui.shell.show import cached_figure, chart, dark
+from pages.ui.shell.results import prepare
+from pages.ui.shell.services import stored
+from pages.ui.shell.show import cached_figure, cached_judgement, chart, dark
 
-# The verdicts' colours: text and badge, legible on light and dark.
-BADGES = dict(zip(VERDICTS, ("green", "orange", "red", "gray"), strict=True))
+# The verdicts' colours, legible on light and dark; the word says the same.
+COLOURS = dict(zip(VERDICTS, ("green", "orange", "red", "gray"), strict=True))
+END = len(CLAIMS) + 1  # the screen of all verdicts
 
 experiment = page("Story", "What does the paper claim, and does it hold here?", words=Experiment.in_words)
 task_of(experiment)
 
 
 def _turn(by: int) -> None:
-    st.session_state.claim = min(max(st.session_state.claim + by, 1), len(CLAIMS))
+    st.session_state.claim = min(max(st.session_state.claim + by, 1), END)
+
+
+def _results(claim: Claim) -> dict[str, Artifact] | None:
+    """The results of a claim by name; None unless all are there."""
+    found = {name: stored(spec) for name, spec in claim.specs(experiment).items()}
+    return None if None in found.values() else {name: one for name, one in found.items() if one is not None}
+
+
+def _judged(claim: Claim, found: dict[str, Artifact]) -> Judgement:
+    return cached_judgement(f"{claim.name} {_stamp(found)}", lambda: claim.judge(experiment, found))
+
+
+def _stamp(found: dict[str, Artifact]) -> str:
+    return f"{experiment.attack} {' '.join(artifact.key for artifact in found.values())}"
+
+
+def _badge(verdict: str) -> None:
+    st.markdown(f"### :{COLOURS[verdict]}-badge[{verdict}]")
+
+
+def _screen(number: int, claim: Claim) -> None:
+    """One claim: the figure at the left; at the right the claim, the number, the verdict and where to see more."""
+    found = _results(claim)
+    wide, narrow = st.columns([2, 1], gap="large")
+    with narrow:
+        st.markdown(f"### {number}. {claim.title}")
+        if found is not None:
+            judged = _judged(claim, found)
+            st.markdown(f"# {plain(judged.number)}")
+            st.markdown(plain(judged.of_what))
+            _badge(judged.verdict)
+            st.markdown(plain(judged.reason))
+        st.markdown(f"*{claim.look_at}*")
+        script, name = claim.page
+        controls = claim.controls(experiment, found) if found is not None else {}
+        st.button(f"Look closer: {name}", key="look-closer", on_click=go_to, args=(script,), kwargs=controls)
+    with wide:
+        if found is None:
+            st.info("This screen is drawn when its results are there.")
+        else:
+            night = dark()
+            stamp = f"story {claim.name} {_stamp(found)} {night}"
+            figure = cached_figure(stamp, lambda: claim.figure(experiment, found, night))
+            chart(figure, claim.name, key=f"story-{claim.name}")
+    with st.expander("How this was judged"):
+        st.markdown(claim.rule)
+
+
+def _end() -> None:
+    """All verdicts side by side, for the data and the architecture of the sidebar."""
+    st.markdown(f"### What holds of the paper here: {plain(experiment.in_words())}")
+    for start in range(0, len(CLAIMS), 4):
+        places = st.columns(4)
+        for i, claim in enumerate(CLAIMS[start : start + 4], start + 1):
+            found = _results(claim)
+            with places[i - start - 1].container(border=True, height="stretch"):
+                st.markdown(f"**{i}. {claim.title}**")
+                if found is None:
+                    st.caption("Not computed yet.")
+                    continue
+                judged = _judged(claim, found)
+                st.markdown(f"### {plain(judged.number)}")
+                _badge(judged.verdict)
+                st.caption(plain(judged.reason))
 
 
 st.session_state.setdefault("claim", 1)
-number = st.segmented_control(
-    "Claim",
-    range(1, len(CLAIMS) + 1),
-    key="claim",
-    bind="query-params",
-    required=True,
-    label_visibility="collapsed",
-)
-claim = CLAIMS[number - 1]
-wanted = {(one.name, name): spec for one in CLAIMS for name, spec in one.specs(experiment).items()}
-everything = need_all(wanted, "the claims of the story")
-found = {name: artifact for (of, name), artifact in everything.items() if of == claim.name}
-there = len(found) == len(claim.specs(experiment))
-wide, narrow = st.columns([2, 1], gap="large")
-with narrow:
-    st.markdown(f"## {number}. {claim.title}")
-    if there:
-        judged = claim.judge(experiment, found)
-        st.markdown(f"# {plain(judged.number)}")
-        st.markdown(plain(judged.of_what))
-        st.badge(judged.verdict, color=BADGES[judged.verdict])
-        st.markdown(plain(judged.reason))
-    st.markdown(f"*{claim.look_at}*")
-    st.page_link(claim.page[0], label=f"Look closer: {claim.page[1]}", icon=":material/arrow_forward:")
-if there:
-    night, keys = dark(), " ".join(artifact.key for artifact in found.values())
-    with wide:
-        figure = cached_figure(f"story {claim.name} {keys} {night}", lambda: claim.figure(experiment, found, night))
-        chart(figure, claim.name, key=f"story-{claim.name}")
-back, forward, _ = st.columns([1, 1, 4])
-back.button("Back", key="story-back", on_click=_turn, args=(-1,), shortcut="Left", disabled=number == 1)
-forward.button(
-    "Next",
-    key="story-next",
-    on_click=_turn,
-    args=(1,),
-    shortcut="Right",
-    disabled=number == len(CLAIMS),
-    type="primary",
-)
-with st.expander("How this was judged"):
-    st.markdown(claim.rule)
+with st.container(horizontal=True, vertical_alignment="center"):
+    at = st.session_state.claim
+    turn = {"on_click": _turn, "width": "content"}
+    st.button("Back", key="story-back", args=(-1,), shortcut="Left", disabled=at == 1, **turn)
+    number = st.segmented_control(
+        "Screen of the story",
+        range(1, END + 1),
+        format_func=lambda one: "All verdicts" if one == END else str(one),
+        key="claim",
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+    st.button("Next", key="story-next", args=(1,), shortcut="Right", disabled=at == END, type="primary", **turn)
+prepare((spec for claim in CLAIMS for spec in claim.specs(experiment).values()), "the claims of the story")
+if number == END:
+    _end()
+else:
+    _screen(number, CLAIMS[number - 1])

@@ -48,4 +48,5 @@ TRAINING_FREE = Claim(
     _training_free,
     _judge_training_free,
     _draw_training_free,
+    lambda e, found: {"image": int(found["all"].arrays["index"])},
 )

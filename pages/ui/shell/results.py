@@ -8,6 +8,7 @@ that asks for the same thing watches the same job::
     if artifact is None:                      # progress, Cancel, Retry or Run is drawn in its place
         return
     found = need_all({"a": spec, "b": other}, "two things")     # those that are there, while the rest is computed
+    prepare([spec, other], "two things")      # the same job, without reading what is there
     experiment = latest("spectrum", experiment, lambda e: {"spectrum": e.spectrum()}, "...", Experiment.in_words)
 
 While the result of changed controls is computed, asked for or failed, ``latest`` gives back the choices of the last one
@@ -16,7 +17,7 @@ that was shown, so that the page goes on showing that, dimmed, in its own words.
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -60,6 +61,13 @@ def need_all(wanted: Mapping[Name, StageSpec], what: str) -> dict[Name, Artifact
     if len(found) < len(wanted) and not _drawing_old():
         _Work.batch(wanted, what).draw()
     return found
+
+
+def prepare(wanted: Iterable[StageSpec], what: str) -> None:
+    """Draw the one job that computes what is not there of these; nothing where all is. No result is read."""
+    specs_ = tuple(wanted)
+    if not all(services().store.has(spec.stage, key(spec)) for spec in specs_):
+        _Work.batch(dict(enumerate(specs_)), what).draw()
 
 
 def latest(

@@ -19,6 +19,7 @@ import streamlit as st
 from ntkcore.figures import export
 from ntkcore.figures.drawing.images import data_uri, signed_rgb, to_rgb
 from ntkcore.figures.drawing.strip import Picture
+from ntkcore.readings.verdicts import Judgement
 from ntkcore.runs.specs import StageSpec
 from pages.ui.shell.plain import plain
 
@@ -65,6 +66,12 @@ def cached_figure(stamp: str, _draw: Callable[[], go.Figure]) -> go.Figure:
 def cached_text(stamp: str, _tell: Callable[[], str]) -> str:
     """The sentence that ``_tell`` makes, kept likewise."""
     return _tell()
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def cached_judgement(stamp: str, _judge: Callable[[], Judgement]) -> Judgement:
+    """The verdict on a claim, kept likewise."""
+    return _judge()
 
 
 def _clicked(key: str, on_click: Callable[[int], None]) -> None:
