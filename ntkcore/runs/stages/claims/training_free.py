@@ -74,7 +74,8 @@ class TrainingFreeSpec(StageSpec):
         sure = margins(all_clean.cpu(), p.task.y_test.double())
         turned = (right_before & ~right_after[STEPS - 1]).cpu()
         index = int(torch.where(turned, sure, -torch.inf).argmax()) if turned.any() else int(sure.argmax())
-        followed = perturb_along(f, p.x_test[[index]], y[[index]], attack, self.radii).x_adv[:, 0]
+        one = slice(index, index + 1)
+        followed = perturb_along(f, p.x_test[one], y[one], attack, self.radii).x_adv[:, 0]
         return {
             "eps": np.array(self.radii),
             "right_before": right_before.cpu(),
