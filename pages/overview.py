@@ -4,25 +4,31 @@ import streamlit as st
 
 from ntkcore.readings.kernel import read_prediction
 from ntkcore.runs.presets import PRESETS, Preset
-from ntkcore.runs.specs import Experiment
+from ntkcore.runs.specs import Experiment, StageSpec
 from pages.ui.code import overview_lines
 from pages.ui.controls import sidebar
 from pages.ui.controls.evolution import EVOLUTION
 from pages.ui.controls.transfer import STORY
+from pages.ui.sections import front
 from pages.ui.sections.samples import class_pictures, task_of
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
-from pages.ui.shell.results import cost_in_words, latest, need
+from pages.ui.shell.results import latest, need
 from pages.ui.shell.show import explain, pictures
 
 experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?", needed=False)
 
-st.markdown(
-    "A very wide network in NTK parameterisation, however long it is trained, predicts as a kernel machine does, with "
-    "its **neural tangent kernel** (NTK). So the kernel alone, without training, makes adversarial examples for such "
-    "networks. Its eigenvectors are **features**: the paper finds robust ones among the first, and useful but brittle "
-    "ones behind them. These pages test that, and say how sure every number is. Pick data and an architecture on the "
-    "left, or start from one of these."
+FRONT = ("start", "shoes", "ten", "toy", "story", "evolution")  # all on bundled data
+PAPER = (
+    "N. Tsilivis and J. Kempe, [What Can the Neural Tangent Kernel Tell Us About Adversarial Robustness?]"
+    "(https://arxiv.org/abs/2210.05577), NeurIPS 2022"
+)
+INTRODUCTION = (
+    "A very wide network in NTK parameterisation, however long it is trained, predicts as a kernel machine does, "
+    "with its **neural tangent kernel** (NTK). So the kernel alone, without training, makes adversarial examples "
+    "for such networks. Its eigenvectors are **features**: the paper finds robust ones among the first, and "
+    "useful but brittle ones behind them. These pages test that, and say how sure every number is. Pick data and "
+    "an architecture on the left, or start from one of these."
 )
 
 
@@ -35,34 +41,63 @@ def _open(preset: Preset) -> None:
         go_to("pages/evolution.py", **EVOLUTION.values(preset.evolution))
 
 
-presets = list(PRESETS.values())
-for start in range(0, len(presets), 4):
-    for column, preset in zip(st.columns(4), presets[start : start + 4], strict=False):
-        with column.container(border=True, height="stretch"):
-            st.markdown(f"**{preset.title}**")
-            st.caption(f"{preset.look_for} *{cost_in_words(*preset.specs)}.*")
+def _wanted(e: Experiment) -> dict[str, StageSpec]:
+    picture = front.attacked(e)
+    return {"predict": e.predict()} if picture is None else {"picture": picture, "predict": e.predict()}
+
+
+first, between, below = st.container(), st.container(), st.container(key="glance")
+with between:
+    front.cards([PRESETS[name] for name in FRONT], _open)
+    with st.expander("More presets"):
+        front.cards([preset for name, preset in PRESETS.items() if name not in FRONT], _open, with_pictures=False)
+
+with first:
+    if experiment is not None:
+        task_of(experiment)
+        what = "the kernel's prediction, clean and under attack"
+        experiment = latest("overview", experiment, _wanted, what, Experiment.in_words)
+        task = task_of(experiment)
+        picture = front.attacked(experiment)
+        found = None if picture is None else need(picture, "one image and all test images under the attack")
+        if found is not None:
+            front.the_sum(experiment, task, found)
+            front.in_one_sentence(experiment, found)
+    words, figure = st.columns([3, 2], gap="large")
+    with words:
+        with st.container(horizontal=True):
             st.button(
-                "Open",
-                key=f"preset-{preset.name}",
-                on_click=_open,
-                args=(preset,),
-                help=preset.experiment.in_words(),
-                width="stretch",
+                "Tell the story",
+                key="front-story",
+                type="primary",
+                on_click=go_to,
+                args=("pages/story.py",),
+                icon=":material/auto_stories:",
             )
+            st.button(
+                "Explore",
+                key="front-explore",
+                on_click=go_to,
+                args=("pages/eigenfeatures.py",),
+                icon=":material/scatter_plot:",
+            )
+        st.markdown(PAPER)
+        st.markdown(INTRODUCTION)
+    if experiment is not None:
+        with figure:
+            front.features_in_small(experiment)
 
 if experiment is None:
     st.stop()
-st.subheader("The current experiment at a glance", anchor=False)
-what = "the kernel's prediction, clean and under attack"
-task_of(experiment)
-experiment = latest("overview", experiment, lambda e: {"predict": e.predict()}, what, Experiment.in_words)
-task = task_of(experiment)
-left, right = st.columns([3, 2], gap="large")
-with left:
-    pictures(class_pictures(task), width=88)
-with right:
+with below:
+    st.subheader("The current experiment at a glance", anchor=False)
     result = need(experiment.predict(), what)
-    if result is not None:
+    if result is None:
+        st.stop()
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        pictures(class_pictures(task), width=88)
+    with right:
         a = result.arrays
         kind = str(experiment.attack).split()[0]
         clean, attacked, pgd = (float(a[name].double().mean()) for name in ("right", "attack_right", "pgd_right"))
@@ -94,7 +129,6 @@ with right:
                 f"{int(a['left_out'])} eigenvalues are zero up to rounding (duplicate images?) and were left out."
             )
         st.page_link("pages/eigenfeatures.py", label="See which features survive", icon=":material/arrow_forward:")
-if result is not None:
     explain(
         r"f(x)=K(x,X)\,(K+\rho I)^{-1}Y,\qquad \text{accuracy}=\tfrac1m\,\#\{j:\ f(x'_j)\ \text{is right}\}",
         experiment.predict(),

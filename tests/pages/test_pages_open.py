@@ -10,7 +10,9 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.analysis.spectrum import effective_rank
-from visits import CHARTS, PAGES, RESULTS, charts, complaints, least, number, pictures, select, stored, text
+from ntkcore.runs.claims import CLAIMS
+from ntkcore.runs.presets import PRESETS
+from visits import CHARTS, PAGES, RESULTS, charts, complaints, least, number, pictures, press, select, stored, text
 
 Open = Callable[..., AppTest]
 
@@ -91,7 +93,7 @@ def test_experiment(kind: str, opened: Open) -> None:
 
 def test_overview_numbers(opened: Open) -> None:
     at = opened("overview")
-    assert pictures(at) == ["T-shirt/top"] * 3 + ["Shirt"] * 3
+    assert pictures(at)[3:] == ["T-shirt/top"] * 3 + ["Shirt"] * 3
     arrays = stored(at.session_state.experiment.predict()).arrays
     shares = {name: float(arrays[name].double().mean()) for name in ("right", "attack_right", "pgd_right")}
     assert [metric.value for metric in at.metric] == [f"{share:.1%}" for share in shares.values()]
@@ -102,6 +104,46 @@ def test_overview_numbers(opened: Open) -> None:
         100 * shares["right"]
     )
     assert number(r"eps 8/255, (\d+\.?\d*) % \[.*?\] are left", text(at)) == pytest.approx(100 * shares["attack_right"])
+
+
+def test_overview_begins_with_one_image(opened: Open) -> None:
+    """Image, noise and sum with what the kernel says; the shares in large; the scatter once there is a sweep."""
+    query = {"draw": "41"}
+    at = opened("overview", query)
+    e, link = at.session_state.experiment, "https://arxiv.org/abs/2210.05577"
+    a = stored(CLAIMS[0].specs(e)["all"]).arrays
+    at_eps = int(np.flatnonzero(np.isclose(a["eps"].numpy(), 8 / 255))[0])
+    outputs = [float(a["outputs"][0, 0]), float(a["outputs"][1 + at_eps, 0])]
+    names = [["T-shirt/top", "Shirt"][int(output > 0)] for output in outputs]
+    margins = [float(a["label"]) * output for output in outputs]
+    image, noise, seen = pictures(at)[:3]
+    assert [image, seen] == [f"**{name}**, margin {m:+.2f}" for name, m in zip(names, margins, strict=True)]
+    assert "≤ 8/255, drawn 16 times stronger" in noise
+    clean, attacked = (100 * one.double().mean() for one in (a["right_before"], a["right_after"][at_eps]))
+    assert f"## {clean:.0f} % right, {attacked:.0f} % under an attack that no network was trained for" in text(at)
+    assert link in text(at)
+    assert not at.get("plotly_chart")
+    opened("eigenfeatures", query)
+    at = opened("overview", query)
+    assert [chart.proto.id.endswith("-in-small") for chart in at.get("plotly_chart")] == [True]
+
+
+def test_overview_has_six_presets_in_front(opened: Open) -> None:
+    """Each with a picture; the others are behind one click, and none is lost."""
+    at = opened("overview", wait=False)
+    (more,) = (one for one in at.main.expander if one.label == "More presets")
+    behind = {one.key for one in more.button}
+    every = {one.key for one in at.main.button if (one.key or "").startswith("preset-")}
+    assert every == {f"preset-{name}" for name in PRESETS}
+    assert len(every - behind) == 6
+    assert len([one for one in at.main.image if not any(one.captions)]) == 6
+
+
+@pytest.mark.parametrize(("label", "page"), [("Tell the story", "Story"), ("Explore", "Eigenfeatures")])
+def test_overview_leads_on(label: str, page: str, opened: Open) -> None:
+    at = opened("overview", wait=False)
+    press(at, label)
+    assert at.main.title[0].value == page
 
 
 def test_spectrum_numbers(opened: Open) -> None:

@@ -83,15 +83,17 @@ def progress(at: AppTest) -> list:
 
 
 def charts(at: AppTest) -> list[str]:
-    """The keys of the figures, in the order of the page; the whole name where the key is not a known one."""
+    """The keys of the figures, in the order of the page; the whole name where the key is not a known one. Without the
+    Overview's scatter in small, which is there as soon as any page has computed the sweep."""
     known = sorted({name for names in CHARTS.values() for name in names}, key=len, reverse=True)
     ids = [chart.proto.id for chart in at.get("plotly_chart")]
+    ids = [one for one in ids if not one.endswith("-in-small")]
     return [next((name for name in known if one.endswith(f"-{name}")), one) for one in ids]
 
 
 def pictures(at: AppTest) -> list[str]:
-    """The captions of the pictures."""
-    return [caption for image in at.main.image for caption in image.captions]
+    """The captions of the pictures that have one."""
+    return [caption for image in at.main.image for caption in image.captions if caption]
 
 
 def text(at: AppTest) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.analysis.features.classes import WORDS, classify, falling
@@ -140,6 +141,23 @@ class Features:
             of=f"{feature} {colour}",
             on_click=partial(setattr, st.session_state, "feature"),
         )
+
+    def in_small(self) -> None:
+        """The scatter without a page around it: what the colours mean, and no more."""
+
+        def draw() -> go.Figure:
+            fig = usefulness_robustness(
+                self.sweep.usefulness.numpy(),
+                self.sweep.robustness.numpy(),
+                classes=self.classes,
+                colour="class",
+                **self.figure_words,
+            )
+            fig.update_xaxes(title_text="right")
+            fig.update_yaxes(title_text="right under attack")
+            return fig.update_layout(height=270)
+
+        self._show("Features in small", draw, key="in-small")
 
     def over_null(self) -> None:
         self._show(

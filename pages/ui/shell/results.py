@@ -35,9 +35,9 @@ from pages.ui.shell.services import services, stored
 POLL = 0.4
 REDRAW = 7.0  # seconds between two drawings of a page whose results come in one by one
 
-# All that follows the line that names the old result.
+# All that follows the line that names the old result in its container, and the Overview's numbers below its presets.
 _DIMMED = """<style>
-:has(> .st-key-old-result) ~ *, .st-key-old-result ~ * { opacity: 0.4; pointer-events: none; }
+:has(> .st-key-old-result) ~ *, .st-key-old-result ~ *, .st-key-glance { opacity: 0.4; pointer-events: none; }
 </style>"""
 
 Name = TypeVar("Name")

@@ -1,0 +1,155 @@
+"""The Overview's first screen: one image, the kernel's perturbation and their sum; what the attack does to all test
+images; every feature as a dot in small, where that is known already; and the presets as cards with a picture.
+
+::
+
+    with st.container():
+        the_sum(experiment, task, found)                # found: the artifacts of the story's first claim
+        in_one_sentence(experiment, found)
+    cards(FRONT, open_preset)
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import streamlit as st
+import torch
+
+from ntkcore import data
+from ntkcore.analysis.attacks.balls import BALLS, in_pixels
+from ntkcore.analysis.predict import margins
+from ntkcore.data import Task
+from ntkcore.errors import NTKError
+from ntkcore.figures.drawing.images import data_uri, montage, signed_rgb, symmetric_scale, to_rgb
+from ntkcore.readings.words import percent
+from ntkcore.runs.claims import CLAIMS
+from ntkcore.runs.presets import Preset
+from ntkcore.runs.specs import Experiment, StageSpec
+from ntkcore.runs.stages import read_sweep
+from ntkcore.runs.store import Artifact
+from pages.ui.sections.eigenfeatures import Features
+from pages.ui.sections.samples import class_pictures, predicted_classes
+from pages.ui.shell.plain import plain
+from pages.ui.shell.results import cost_in_words
+from pages.ui.shell.services import load_task, stored
+from pages.ui.shell.show import Figures, cached_text
+
+SIDE = 264  # pixels of each of the three pictures, where the screen has them
+IN_A_ROW = 3  # cards
+
+# What is said below the pictures is read from afar; on a narrow screen the three stay side by side, smaller.
+_LOOKS = """<style>
+.st-key-the-sum h1 { padding: 0; }
+.st-key-the-sum [data-testid="stImageCaption"] * { font-size: 1.1rem; }
+@media (max-width: 640px) {
+  .st-key-the-sum { flex-wrap: nowrap !important; gap: 0.25rem !important; }
+  .st-key-the-sum > * { min-width: 0 !important; flex-shrink: 1 !important; }
+  .st-key-the-sum h1 { font-size: 1.2rem; }
+  .st-key-the-sum img { width: 25vw !important; }
+  .st-key-the-sum [data-testid="stImage"], .st-key-the-sum [data-testid="stImage"] * { max-width: 25vw; }
+  .st-key-the-sum [data-testid="stImageCaption"] * { font-size: 0.8rem; overflow-wrap: anywhere; }
+}
+</style>"""
+
+
+def attacked(experiment: Experiment) -> StageSpec | None:
+    """What the first screen shows: the stage of the story's first claim. None where nothing is attacked (eps = 0), and
+    of a checkpoint's kernel, for which a network was trained."""
+    if experiment.checkpoint is not None or experiment.attack.eps == 0:
+        return None
+    return CLAIMS[0].specs(experiment)["all"]
+
+
+def the_sum(experiment: Experiment, task: Task, found: Artifact) -> None:
+    """Image + perturbation = adversarial image, what the kernel says of each below it, with its margin."""
+    a, eps, norm = found.arrays, experiment.attack.eps, experiment.attack.norm
+    at = int(torch.argmin((a["eps"] - eps).abs()))
+    image, seen = a["image"].numpy(), a["images"][at].numpy()
+    outputs = a["outputs"][[0, at + 1]]
+    said = predicted_classes(outputs, task)
+    margin = margins(outputs, a["label"].expand_as(outputs))
+    noise, size = seen - image, in_pixels(eps, norm)
+    scale = symmetric_scale([noise])
+    pictures = (
+        (to_rgb(image), f"**{plain(said[0])}**, margin {margin[0]:+.2f}", f"the image; the kernel says {said[0]}"),
+        (
+            signed_rgb(noise, scale),
+            f"{BALLS[norm].sign} ≤ {size}, drawn {0.5 / scale:.0f} times stronger",
+            "the noise: red pixels become brighter, blue ones darker",
+        ),
+        (
+            to_rgb(np.clip(seen, 0, 1)),
+            f"**{plain(said[1])}**, margin {margin[1]:+.2f}",
+            f"their sum; the kernel says {said[1]}",
+        ),
+    )
+    st.html(_LOOKS)
+    with st.container(key="the-sum", horizontal=True, vertical_alignment="center"):
+        for sign, (plane, caption, alt) in zip(("", "+", "="), pictures, strict=True):
+            if sign:
+                st.markdown(f"# {plain(sign)}", width="content")
+            st.image(data_uri(plane, -(-2 * SIDE // plane.shape[1])), caption=caption, width=SIDE, alt=alt)
+    st.caption(
+        "Below the images: what the kernel says of them; the margin is how far its output is on the side of the true "
+        "class, below 0 it is wrong. Noise: red pixels become brighter, blue ones darker."
+    )
+
+
+def in_one_sentence(experiment: Experiment, found: Artifact) -> None:
+    """How many test images are right before and under the attack, in large type."""
+    before = float(found.arrays["right_before"].double().mean())
+    at = int(torch.argmin((found.arrays["eps"] - experiment.attack.eps).abs()))
+    after = float(found.arrays["right_after"][at].double().mean())
+    st.markdown(
+        f"## {percent(round(before, 2))} right, {percent(round(after, 2))} under an attack "
+        "that no network was trained for"
+    )
+
+
+def features_in_small(experiment: Experiment) -> bool:
+    """Every feature as a dot, if their sweep is stored already; nothing is computed for it."""
+    swept, spectral = stored(experiment.sweep()), stored(experiment.spectrum())
+    if swept is None or spectral is None:
+        return False
+    Features(experiment, swept, read_sweep(swept, spectral, experiment.sweep()), Figures()).in_small()
+    return True
+
+
+def cards(presets: Iterable[Preset], on_click: Callable[[Preset], None], with_pictures: bool = True) -> None:
+    """Presets in rows of cards: a picture of the data, the title, what to look for, what it costs."""
+    presets = list(presets)
+    for start in range(0, len(presets), IN_A_ROW):
+        for column, preset in zip(st.columns(IN_A_ROW), presets[start : start + IN_A_ROW], strict=False):
+            with column.container(border=True, height="stretch"):
+                if with_pictures and (picture := _images_of(preset, presets.index(preset))):
+                    st.image(picture, width="stretch", alt=f"Some images of {preset.title}")
+                st.markdown(f"**{preset.title}**")
+                st.caption(f"{preset.look_for} *{cost_in_words(*preset.specs)}.*")
+                st.button(
+                    "Open",
+                    key=f"preset-{preset.name}",
+                    on_click=on_click,
+                    args=(preset,),
+                    help=preset.experiment.in_words(),
+                    width="stretch",
+                )
+
+
+def _images_of(preset: Preset, nth: int) -> str | None:
+    """Some training images of a preset in one row, as an address; None when they are not there."""
+    spec = preset.experiment.data
+    try:
+        if not data.info(spec).present:
+            return None
+        return cached_text(f"card {preset.name} {nth}", lambda: _row(load_task(spec), nth))
+    except NTKError:  # whoever opens the preset is told what is wrong with the images
+        return None
+
+
+def _row(task: Task, nth: int) -> str:
+    """Six images, the classes in turn, from a place that differs from card to card."""
+    each = max(1, 6 // task.n_classes)
+    shown = np.stack([picture.image for picture in class_pictures(task, each * (nth + 1))])
+    shown = shown.reshape(task.n_classes, -1, *shown.shape[1:])[:, -each:].swapaxes(0, 1)  # [each, classes, C, H, W]
+    row = shown.reshape(-1, *shown.shape[2:])
+    return data_uri(montage(row[:6], columns=6, gap=1), 3)
