@@ -37,7 +37,7 @@ from ntkcore.runs.consent import cost_in_words
 from ntkcore.runs.device import choose_device
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.rates import calibrate
-from ntkcore.runs.store import Store
+from ntkcore.runs.store import SHIPPED, Store
 from ntkcore.runs.terminal import Bar, admitted
 from ntkcore.writing import check_place, refused_in_words, replacing
 
@@ -240,7 +240,7 @@ def _admit(options: argparse.Namespace, store: Store, wanted: Sequence[specs.Sta
 def _run(options: argparse.Namespace) -> None:
     experiment = _experiment(options)
     print(brief(experiment.in_words(), LONGEST_LINE))
-    store = Store(options.cache)
+    store = Store(options.cache, shipped=SHIPPED)
     _admit(options, store, experiment.stages())
     accuracies = {}
     for spec in experiment.stages():
@@ -257,7 +257,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _transfer(options: argparse.Namespace) -> None:
     """A line for each net as it is ready: accuracy clean and under every source, at the largest radius."""
-    story, store = _story(options), Store(options.cache)
+    story, store = _story(options), Store(options.cache, shipped=SHIPPED)
     if not story.targets():
         raise NTKError("The story has no nets. Give widths, or nets of another kind in outside.")
     wanted = story.transfers()
@@ -281,7 +281,7 @@ def _transfer(options: argparse.Namespace) -> None:
 
 def _evolve(options: argparse.Namespace) -> None:
     """A line for each epoch of each run as it is ready. What is in the cache is only told."""
-    e, store = _evolution(options), Store(options.cache)
+    e, store = _evolution(options), Store(options.cache, shipped=SHIPPED)
     wanted, frozen, solved = e.wanted(), e.frozen(), e.solved()
     everything = [*wanted.values(), *frozen.values(), *solved.values()]
     _admit(options, store, everything)
@@ -321,7 +321,7 @@ def _presets(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> int:
-    store, status = Store(options.cache), 0
+    store, status = Store(options.cache, shipped=SHIPPED), 0
     if options.what == "clear":
         count = store.clear()
         print(f"{count} artifact{'' if count == 1 else 's'} deleted.")
@@ -347,7 +347,7 @@ def _kernel(options: argparse.Namespace) -> None:
     if out.suffix == ".npy":
         _kernel_by_tiles(options, experiment)
         return
-    spec, store = experiment.kernel(), Store(options.cache)
+    spec, store = experiment.kernel(), Store(options.cache, shipped=SHIPPED)
     _admit(options, store, [spec])
     with Bar("kernel") as bar:
         arrays = stages.result(spec, store, bar, options.data, options.device).arrays

@@ -21,7 +21,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import ntkcore as ntk
-from ntkcore.runs.store import default_root, store
+from ntkcore.runs.store import default_root, places
 from tests.test_house import DISTRIBUTIONS, ROOT, WITH_TORCH, imported_roots
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -80,8 +80,8 @@ def test_results_of_an_installed_library_go_to_the_users_cache(monkeypatch, tmp_
     monkeypatch.delenv("NTK_CACHE")
     assert default_root() == ROOT / "cache"
     packages = tmp_path / "site-packages"
-    monkeypatch.setattr(store, "__file__", str(packages / "ntkcore" / "runs" / "store" / "store.py"))
-    monkeypatch.setattr(store, "user_cache", lambda: tmp_path / "of-the-user")
+    monkeypatch.setattr(places, "__file__", str(packages / "ntkcore" / "runs" / "store" / "store.py"))
+    monkeypatch.setattr(places, "user_cache", lambda: tmp_path / "of-the-user")
     packages.mkdir()
     (packages / "app.py").touch()  # somebody else's
     assert default_root() == tmp_path / "of-the-user" / "results"

@@ -7,6 +7,7 @@ and refusals in ``folders``, an artifact to take away in ``zips``::
 """
 
 from ntkcore.runs.store.artifact import Artifact
-from ntkcore.runs.store.store import Store, declare, default_max_bytes, default_root
+from ntkcore.runs.store.places import SHIPPED, default_max_bytes, default_root
+from ntkcore.runs.store.store import Store, declare
 
-__all__ = ["Artifact", "Store", "declare", "default_max_bytes", "default_root"]
+__all__ = ["SHIPPED", "Artifact", "Store", "declare", "default_max_bytes", "default_root"]

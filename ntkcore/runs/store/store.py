@@ -44,8 +44,9 @@ from ntkcore.runs.store import cachedir, folders
 from ntkcore.runs.store.artifact import Artifact, Broken
 from ntkcore.runs.store.cachedir import InTheWay, in_the_way, is_there
 from ntkcore.runs.store.incidents import Incident, judge, read_incident
+from ntkcore.runs.store.places import default_max_bytes, default_root
 from ntkcore.runs.store.zips import zip_of
-from ntkcore.writing import sync_folder, user_cache
+from ntkcore.writing import sync_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float, float, str], None]
 
-_DEFAULT_GB = 5.0
 _GRACE = 60.0  # seconds: an artifact used this recently is part of somebody's work and is not dropped
 _DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO)  # no such or no readable file
 _MOMENT = 0.1  # seconds: a file younger than this may change again without its time changing
@@ -64,31 +64,6 @@ _declared: set[str] = set()
 def declare(*stages: str) -> None:
     """Say under which names results are kept: a store touches no others. Whoever puts into stores says so on import."""
     _declared.update(stages)
-
-
-def default_root() -> Path:
-    """``NTK_CACHE``, else ``cache/`` of the checkout, else (installed) a folder in the user's cache."""
-    if chosen := os.environ.get("NTK_CACHE"):
-        return Path(os.path.expanduser(chosen))
-    checkout = Path(__file__).resolve().parents[3]
-    if all((checkout / name).is_file() for name in ("app.py", "pyproject.toml")):
-        return checkout / "cache"
-    try:
-        return user_cache() / "results"
-    except RuntimeError:
-        raise StoreError("The cache has no place: this user has no home folder. Set NTK_CACHE to a folder.") from None
-
-
-def default_max_bytes() -> int:
-    """``NTK_CACHE_MAX_GB`` (a number > 0), else 5 GB, in bytes."""
-    text = os.environ.get("NTK_CACHE_MAX_GB", str(_DEFAULT_GB))
-    try:
-        gigabytes = float(text)
-        if not 0 < gigabytes < float("inf"):
-            raise ValueError
-    except ValueError:
-        raise StoreError(f"NTK_CACHE_MAX_GB is {text!r}; a number above 0 is needed, such as 5.") from None
-    return int(gigabytes * 1e9)
 
 
 @dataclass(frozen=True)
@@ -108,7 +83,8 @@ class Store:
     """The artifacts below ``root``; safe to share between threads and, by the root, between processes.
 
     ``root`` defaults to :func:`default_root`, ``max_bytes`` to :func:`default_max_bytes`, ``stages`` to those that
-    were declared. Opening sweeps what killed writers left. Raises :class:`StoreError`, always with a sentence for the
+    were declared. ``shipped`` is a folder of artifacts that is only read, where the root has none. Opening sweeps what
+    killed writers left. Raises :class:`StoreError`, always with a sentence for the
     user: also for a folder that is neither new, empty nor a cache, in which nothing is then written.
     """
 
@@ -117,12 +93,14 @@ class Store:
         root: str | os.PathLike[str] | None = None,
         max_bytes: int | None = None,
         stages: Collection[str] | None = None,
+        shipped: Path | None = None,
     ):
         self.root = Path(os.path.expanduser(root) if root is not None else default_root()).absolute()
         self.max_bytes = default_max_bytes() if max_bytes is None else int(max_bytes)
         self.stages = frozenset(_declared if stages is None else stages)
         if not self.stages:
             raise StoreError("No stage is declared. Import ntkcore.runs.stages first, or name the stages to be kept.")
+        self.shipped = shipped
         self._check()
         self._scratch = self.root / cachedir.SCRATCH
         self._known: dict[Path, tuple[files.Signature, str]] = {}
@@ -133,17 +111,19 @@ class Store:
     def get(self, stage: str, key: str) -> Artifact | None:
         """The verified artifact, or None when there is none or it was broken (then it has been set aside)."""
         found = self._read(stage, key)
-        if found is not None:
-            with suppress(OSError):  # a read-only cache can be read, only not marked as used
-                os.utime(found.path)
+        if found is None:
+            return self._from_shipped(stage, key)
+        with suppress(OSError):  # a read-only cache can be read, only not marked as used
+            os.utime(found.path)
         return found
 
     def has(self, stage: str, key: str) -> bool:
         """Whether there is such an artifact, unverified: as cheap as a look at the folder."""
         folder = self._folder(stage, key)
         with suppress(OSError):  # where one may not look: whoever then asks for it is told why
-            return folders.is_real(folder.parent) and folders.is_real(folder) and (folder / files.META).is_file()
-        return False
+            if folders.is_real(folder.parent) and folders.is_real(folder) and (folder / files.META).is_file():
+                return True
+        return self.shipped is not None and (self.shipped / stage / key / files.META).is_file()
 
     def put(
         self,
@@ -282,6 +262,16 @@ class Store:
         if files.is_sealed(folder, stage, key):
             self._leave(folder, Incident(stage, key, judge(folder, stage, key), time.time(), str(folder)))
         raise InTheWay(f"{stage}/{key} cannot be read or stored: {in_the_way(folder)}")
+
+    def _from_shipped(self, stage: str, key: str) -> Artifact | None:
+        """The artifact as it is shipped with the project; what is damaged there counts as absent, and stays."""
+        if self.shipped is None or not (self.shipped / stage / key / files.META).is_file():
+            return None
+        with suppress(Broken, OSError):
+            found = files.read(self.shipped / stage / key, stage, key)
+            self._verify(found.arrays)
+            return found
+        return None
 
     def _look(self, stage: str, key: str, verify: bool = True) -> Artifact | None:
         """As ``_read``; None also where something that is not ours lies."""

@@ -53,10 +53,10 @@ def main() -> None:
     threading.Thread(target=_listen, args=(jobs, reporter), daemon=True).start()
 
     try:
-        from ntkcore.runs.store import Store
+        from ntkcore.runs.store import SHIPPED, Store
 
         execute = load_target(settings["target"])
-        store = Store(settings["root"], settings["max_bytes"])
+        store = Store(settings["root"], settings["max_bytes"], shipped=SHIPPED)
     except Exception as error:
         send({"op": "unfit", "error": explain(error)})
         raise

@@ -16,7 +16,7 @@ from ntkcore import data
 from ntkcore.runs import stages  # noqa: F401  they declare what the store keeps
 from ntkcore.runs.rates import Rates, calibrate
 from ntkcore.runs.specs import StageSpec, key
-from ntkcore.runs.store import Artifact, Store, default_root
+from ntkcore.runs.store import SHIPPED, Artifact, Store, default_root
 from ntkcore.runs.worker import Worker
 
 
@@ -36,7 +36,7 @@ def services() -> Services:
 
 @st.cache_resource(show_spinner="Starting: measuring this machine, once")
 def _services(root: str) -> Services:
-    store = Store(root)
+    store = Store(root, shipped=SHIPPED)
     worker = Worker(store.root)
     worker.submit("calibrate", {"calibrate": True}).wait(30)  # measured where the work will run
     return Services(store, worker, calibrate(store.root))
