@@ -12,7 +12,7 @@ training. Regimes are named as given, and all others are compared with "standard
     read_frozen([Frozen(5, clean, attacked, train)], whole=Frozen(20, ...))           # [S, m] bool each
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from math import inf
 from typing import NamedTuple, TypeVar
 
@@ -31,6 +31,7 @@ from ntkcore.analysis.evolution.seed_tests import (
     gain,
     ratio,
 )
+from ntkcore.readings.verdicts.judgement import together
 from ntkcore.readings.words import percent, within
 
 BASE = "standard"
@@ -64,21 +65,12 @@ def read_claim(lazy: BySeed, late: BySeed, gathered: Mapping[str, Sequence[Conce
             "slower late in training": _late(late[name], late[BASE])[0],
             "more concentrated": _gathered(gathered[name], gathered[BASE])[0],
         }
-        whole, told = _together(parts.values()), "; ".join(f"{part}: {verdict}" for part, verdict in parts.items())
+        whole, told = together(parts.values()), "; ".join(f"{part}: {verdict}" for part, verdict in parts.items())
         seeds = len(lazy[name])
         few = f"; {_seeds(seeds)} cannot tell, {FEWEST} may" if seeds < FEWEST else f"; {_seeds(seeds)}"
         return f"{name} training calms the kernel more than standard training does: **{whole}** ({told}{few})."
 
     return _compared(lazy, answer).strip()
-
-
-def _together(parts: Collection[str]) -> str:
-    """What holds of a claim of several parts: no correction for their number, as all are needed (Berger 1982)."""
-    if set(parts) == {HOLDS}:
-        return HOLDS
-    if HOLDS in parts or IN_PART in parts:
-        return IN_PART
-    return NOT_HERE if NOT_HERE in parts else UNKNOWN
 
 
 # -- lazy ----------------------------------------------------------------------------------------------------------

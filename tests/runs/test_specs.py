@@ -45,6 +45,7 @@ GOLDEN = {
     "frozen": "f251c9cab95987c1865488232d0550e4",
     "glimpse": "9165d26e88fe4ea84636b097d49970b3",
     "training_free": "8f8fe2208f0047e370e404feebe795b2",
+    "flipped": "0fde7c47b77f40d33c53fbd0e42c9553",
 }
 
 # A tiny experiment in which every field matters: a random start, so that the seed does, and a loose test of
@@ -73,6 +74,7 @@ NET_SIDE: dict[str, StageSpec] = {
         specs.ConsistencySpec(kernels=(TINY.kernel(), TINY.replace(net=NetSpec(depth=2)).kernel()), top=3),
         TINY.gradients().replace(top=3, images=2),
         specs.TrainingFreeSpec(kernel=TINY.kernel(), eps=0.1),
+        specs.FlippedSpec(transfer=specs.TransferSpec(perturb=PERTURB.replace(eps=(0.1, 0.5)), target=TWIN), at=1),
     )
 }
 ONE = pgd(0.1, steps=1, step_size=0.1, random_start=True)
@@ -127,6 +129,8 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (specs.PredictSpec, "time"): {"time": 30.0},
     (specs.TrainingFreeSpec, "eps"): {"eps": 0.05},
     (specs.TrainingFreeSpec, "norm"): {"norm": "l2"},
+    (specs.FlippedSpec, "at"): {"at": 0},
+    (specs.FlippedSpec, "count"): {"count": 1},
     (specs.PredictSpec, "ridge"): {"ridge": 0.5},
     (specs.FlipSpec, "time"): {"time": None},
     (specs.FlipSpec, "ridge"): {"ridge": 0.5},
@@ -230,7 +234,7 @@ EVERY_FIELD = [
     pytest.param(stage, path, id=f"{stage}-{'.'.join(path)}")
     for stage, spec in BASES.items()
     for path in fields(spec)
-    if (stage, path[-1]) not in BOUND and not (stage == "transfer" and "data" in path)
+    if (stage, path[-1]) not in BOUND and not (stage in ("transfer", "flipped") and "data" in path)
 ]
 # The fields of data and kernel change the kernel, on which everything else stands: some are tried for each stage.
 OWN_FIELDS = [
@@ -238,6 +242,7 @@ OWN_FIELDS = [
     for parameter in EVERY_FIELD
     for stage, path in [parameter.values]
     if stage == "kernel" or not {"kernel", "data"} & set(path) or path[-1] in ("depth", "n_train")
+    if path[0] != "transfer"  # which the pictures of flipped images need not show
 ]
 
 

@@ -102,14 +102,16 @@ class TransferStatistics:
         draws = {width: self._cosine(f"width {width}", source) for width in sorted(widths)}
         return _along(draws, [_band(drawn) for drawn in draws.values()])
 
-    def more(self, group: str, strong: str, weak: str, at: int) -> Band:
-        """Accuracy that one source takes more than another, of the seeds that have both, at radius number ``at``."""
+    def more(self, group: str, strong: str, weak: str, at: int, share: float = 1.0) -> Band:
+        """Accuracy that one source, or ``share`` of what it takes, takes more than another: of the seeds that have
+        both, at radius number ``at``."""
         seeds = self._seeds(group, strong, weak)
         if not seeds:
             return UNKNOWN
         left, less = (self._over_seeds(group, source, "right_after", seeds)[:, [at]] for source in (weak, strong))
-        draw = self._resampling(group, left)
-        return draw.band_of_shares(draw.mean(left) - draw.mean(less), ends=(-1, 1))
+        draw, before = self._resampling(group, left), self._over_seeds(group, strong, "right_before", seeds)
+        spared = (1 - share) * (draw.mean(before)[:, None] - draw.mean(less))
+        return draw.band_of_shares(draw.mean(left) - draw.mean(less) - spared, ends=(-1, 1))
 
     def drop(self, group: str, source: str, at: int) -> Band:
         """Accuracy that a source takes of a group's nets, at radius number ``at``."""

@@ -8,5 +8,16 @@ bound, or there is nothing to judge. Nothing is rounded before it is compared. R
 
 from ntkcore.readings.verdicts.judgement import HOLDS, IN_PART, NOT_HERE, UNKNOWN, VERDICTS, Judgement, by_bound
 from ntkcore.readings.verdicts.training_free import judge_training_free
+from ntkcore.readings.verdicts.transfer import judge_transfer
 
-__all__ = ["HOLDS", "IN_PART", "NOT_HERE", "UNKNOWN", "VERDICTS", "Judgement", "by_bound", "judge_training_free"]
+__all__ = [
+    "HOLDS",
+    "IN_PART",
+    "NOT_HERE",
+    "UNKNOWN",
+    "VERDICTS",
+    "Judgement",
+    "by_bound",
+    "judge_training_free",
+    "judge_transfer",
+]

@@ -11,5 +11,6 @@ file each, in the order in which they are told::
 
 from ntkcore.runs.claims.claim import Claim
 from ntkcore.runs.claims.training_free import TRAINING_FREE
+from ntkcore.runs.claims.transfer import TRANSFER
 
-CLAIMS: tuple[Claim, ...] = (TRAINING_FREE,)
+CLAIMS: tuple[Claim, ...] = (TRAINING_FREE, TRANSFER)

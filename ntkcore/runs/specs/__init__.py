@@ -12,11 +12,12 @@ too, and the stage's name and integer version::
 from ntkcore.runs import stages
 from ntkcore.runs.specs.evolution import REGIME_NAMES, REGIMES, Evolution
 from ntkcore.runs.specs.experiment import Experiment, experiment_from_json, experiment_of
-from ntkcore.runs.specs.story import OUTSIDE, SOURCES, TWIN_PLAIN, Story, radii, source_key
+from ntkcore.runs.specs.story import FIRST_WIDTHS, OUTSIDE, SOURCES, TWIN_PLAIN, Story, radii, source_key
 from ntkcore.runs.stages import *  # noqa: F403
 from ntkcore.runs.stages.phrases import balance_in_words
 
 __all__ = [
+    "FIRST_WIDTHS",
     "OUTSIDE",
     "REGIMES",
     "REGIME_NAMES",

@@ -16,6 +16,8 @@ from ntkcore.training import LAZY, PLAIN, Descent, Training
 from ntkcore.validation import Spec
 
 SOURCES = ("white_fgsm", "white_pgd", "autoattack", "kernel_fgsm", "kernel_pgd", "other_seed", "noise")
+# Widths of the twins by family, unless others are chosen: the work of a convolution grows with their square.
+FIRST_WIDTHS = {"fc": (32, 128, 512, 2048), "conv": (8, 32, 128), "myrtle": (8, 16, 32)}
 TWIN_PLAIN = "twin trained by SGD"
 OUTSIDE = (TWIN_PLAIN, *ARCHITECTURES)  # nets that can stand beside the twins
 

@@ -20,6 +20,7 @@ from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.runs.rates import calibrate
 from ntkcore.runs.stages import claims, finite, kernel_side, motion
+from ntkcore.runs.stages.claims.flipped import FlippedSpec
 from ntkcore.runs.stages.claims.training_free import TrainingFreeSpec
 from ntkcore.runs.stages.finite.models import KernelModel, Model, Noise
 from ntkcore.runs.stages.finite.path import PathSpec
@@ -115,6 +116,7 @@ __all__ = [
     "CurvesSpec",
     "EpochSpec",
     "FlipSpec",
+    "FlippedSpec",
     "FrozenSpec",
     "GlimpseSpec",
     "GradientsSpec",

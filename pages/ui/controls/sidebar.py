@@ -18,10 +18,10 @@ from ntkcore.analysis.attacks.balls import BALLS
 from ntkcore.errors import NTKError
 from ntkcore.nets import ACTIVATIONS, FAMILIES
 from ntkcore.runs.device import devices
-from ntkcore.runs.specs import Experiment, key
+from ntkcore.runs.specs import FIRST_WIDTHS, Experiment, key
 from pages.ui.controls.checkpoint import back_to_the_infinite_net, find_checkpoint
 from pages.ui.controls.control import Choice, Controls, Number, Several, Text, Toggle
-from pages.ui.controls.transfer import FIRST_RADIUS, FIRST_WIDTHS, radius_in_words
+from pages.ui.controls.transfer import FIRST_RADIUS, radius_in_words
 from pages.ui.shell.links import judge_link, set_controls
 from pages.ui.shell.plain import complaint
 
@@ -65,7 +65,7 @@ def _family_changed() -> None:
     family = TITLES[st.session_state.net]
     st.session_state.depth = FAMILIES[family].usual
     if "widths" in st.session_state:  # of nets of another kind
-        st.session_state.widths = FIRST_WIDTHS[family]
+        st.session_state.widths = list(FIRST_WIDTHS[family])
 
 
 def _norm_changed() -> None:

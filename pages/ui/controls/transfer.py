@@ -11,13 +11,12 @@ from ntkcore.analysis.attacks.autoattack import available
 from ntkcore.analysis.attacks.balls import BALLS
 from ntkcore.errors import NTKError
 from ntkcore.readings.words import radius
-from ntkcore.runs.specs import OUTSIDE, Experiment, Story, radii
+from ntkcore.runs.specs import FIRST_WIDTHS, OUTSIDE, Experiment, Story, radii
 from pages.ui.controls.control import Controls, Number, Several, Toggle
 from pages.ui.shell.plain import complaint
 
 TESTED = 500  # test images at first: shares are told to 4 points or so
 WIDTHS = [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
-FIRST_WIDTHS = {"fc": [32, 128, 512, 2048], "conv": [8, 32, 128], "myrtle": [8, 16, 32]}  # a convolution costs w^2
 FIRST_RADIUS = {"linf": 16.0, "l2": 2.0}
 
 
@@ -35,7 +34,7 @@ def _radius_changed() -> None:
 
 STORY = Controls(
     Story(),
-    Several("widths", "Widths of the nets", "widths", WIDTHS, most=6, start=lambda e: FIRST_WIDTHS[e.net.family]),
+    Several("widths", "Widths of the nets", "widths", WIDTHS, most=6, start=lambda e: list(FIRST_WIDTHS[e.net.family])),
     Number("seeds", "Seeds", "seeds", 1, 5),
     Number(
         "radius",
