@@ -5,14 +5,16 @@ r = seconds taken / seconds estimated; all later estimates of that kind are mult
 
     factor = exp(median(0, log r_1, ..., log r_k)),     k <= LAST,  1 / MOST_OFF <= r <= MOST_OFF
 
-The 0 stands for the estimate itself: one run moves it half of the way, and a few that met a busy machine are outvoted,
-then forgotten. Runs that are too short to tell are left out. No key and no result depends on it::
+The 0 stands for the estimate itself: one run moves it half of the way, and a few odd ones are outvoted, then forgotten.
+What a busy machine had a run wait for a processor is not counted, where the system tells it (Linux). Runs that are too
+short to tell are left out. No key and no result depends on it::
 
     learn(store.root, spec, seconds=12.0)
     factors(store.root, rates)                      # {"kernel conv relu64": 1.3}
 """
 
 import math
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -31,8 +33,16 @@ LAST = 9
 LONG_ENOUGH = 0.3  # seconds estimated: below, start and noise are most of what a run takes
 
 
+def clock() -> float:
+    """Seconds that pass while this thread does not wait for a processor."""
+    delay = 0.0
+    with suppress(OSError, ValueError, IndexError):  # nanoseconds on a processor, and waiting for one
+        delay = int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    return time.perf_counter() - delay
+
+
 def learn(root: Path, spec: "StageSpec", seconds: float) -> None:
-    """Take account of a run that took ``seconds`` of its own, where this machine's rates are known."""
+    """Take account of a run that took ``seconds`` of its own by ``clock``, where this machine's rates are known."""
     kept = measured.read(root)
     if kept is None or seconds <= 0:
         return

@@ -4,7 +4,7 @@ No seconds are compared with a clock here; the rates are made up, so that the ar
 """
 
 import json
-from types import SimpleNamespace
+import time
 
 import numpy as np
 import pytest
@@ -282,6 +282,24 @@ def _refuse(*_: object) -> None:
     raise OSError("No space left on device")
 
 
+@pytest.mark.parametrize(
+    ("told", "waited"),
+    [("5000000000 2000000000 3", 2.0), ("", 0.0), ("x y z", 0.0), (None, 0.0)],
+    ids=["two seconds", "empty", "odd", "not told"],
+)
+def test_waiting_for_a_processor_does_not_count(told, waited, tmp_path, monkeypatch):
+    if told is not None:
+        (tmp_path / "schedstat").write_text(told)
+    monkeypatch.setattr(experience, "Path", lambda _: tmp_path / "schedstat")
+    start, now, end = time.perf_counter(), experience.clock(), time.perf_counter()
+    assert start <= now + waited <= end + 1e-9
+
+
+def test_the_clock_of_runs_is_no_faster_than_others():
+    start, first, now, end = time.perf_counter(), experience.clock(), experience.clock(), time.perf_counter()
+    assert now - first <= end - start
+
+
 def test_a_run_is_compared_by_its_own_work_without_its_inputs(known, monkeypatch):
     now, taken = [0.0], {}
 
@@ -297,8 +315,7 @@ def test_a_run_is_compared_by_its_own_work_without_its_inputs(known, monkeypatch
 
     lasts(KernelSpec, 100.0)
     lasts(SpectrumSpec, 7.0)
-    monkeypatch.setattr("ntkcore.runs.stages.stage.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(experience, "clock", lambda: now[0])
     monkeypatch.setattr(experience, "learn", lambda root, spec, seconds: taken.update({spec.stage: seconds}))
-    artifact = result(Experiment(data=DataSpec(n_train=20, n_test=5, size=4)).spectrum(), known)
+    result(Experiment(data=DataSpec(n_train=20, n_test=5, size=4)).spectrum(), known)
     assert taken == {"kernel": 100.0, "spectrum": 7.0}
-    assert artifact.seconds == 107.0

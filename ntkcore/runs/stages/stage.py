@@ -125,9 +125,9 @@ class Context:
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
-        start = time.perf_counter()
+        start = experience.clock()
         yield
-        self.waits.append(time.perf_counter() - start)
+        self.waits.append(experience.clock() - start)
 
 
 class _Declared:
@@ -157,7 +157,7 @@ def result(
     if found is not None:
         return found
     context = Context(store, forward_only(progress), data_root, device, spec, _Declared(spec.reads()))
-    start = time.perf_counter()
+    start, begun = time.perf_counter(), experience.clock()
     try:
         arrays = spec.compute(context)
     except (MemoryError, RuntimeError) as error:
@@ -166,7 +166,7 @@ def result(
         words = memory.lack(f"stage {spec.stage} ({spec.in_words()})", error=error)
         raise NTKError(f"{words} Nothing that was computed before is lost.") from error
     seconds = time.perf_counter() - start
-    experience.learn(store.root, spec, seconds - sum(context.waits))
+    experience.learn(store.root, spec, experience.clock() - begun - sum(context.waits))
     meta = {
         "spec": spec.model_dump(mode="json"),
         "version": spec.version,
