@@ -130,6 +130,7 @@ VIEWS: dict[str, View] = {
     "moment": View(EVOLUTION, run_figures.of_moment, _of_run, _net_in_motion),
     "frozen": View(EVOLUTION, controls=_of_run, label=_net_in_motion),
     "flipped": View(STORY_PAGE, controls=lambda spec: {"claim": 2}),
+    "robust_features": View(STORY_PAGE, controls=lambda spec: {"claim": 3}),
     "training_free": View(STORY_PAGE, controls=lambda spec: {"claim": 1}),
     "glimpse": View(EVOLUTION, run_figures.of_glimpse, _of_run, _net_in_motion),
 }

@@ -45,7 +45,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-WITHOUT_FIGURES = ("predict", "path", "perturb", "epoch", "score", "tangent", "frozen", "training_free", "flipped")
+WITHOUT_FIGURES = (
+    "predict",
+    "path",
+    "perturb",
+    "epoch",
+    "score",
+    "tangent",
+    "frozen",
+    "training_free",
+    "flipped",
+    "robust_features",
+)
 KERNEL_SIDE = ("kernel", "spectrum", "predict", "sweep", "curves", "pictures", "flip")
 
 

@@ -46,6 +46,7 @@ GOLDEN = {
     "glimpse": "9165d26e88fe4ea84636b097d49970b3",
     "training_free": "8f8fe2208f0047e370e404feebe795b2",
     "flipped": "0fde7c47b77f40d33c53fbd0e42c9553",
+    "robust_features": "f85e36d850f682570667d24fccb9fd74",
 }
 
 # A tiny experiment in which every field matters: a random start, so that the seed does, and a loose test of
@@ -75,6 +76,7 @@ NET_SIDE: dict[str, StageSpec] = {
         TINY.gradients().replace(top=3, images=2),
         specs.TrainingFreeSpec(kernel=TINY.kernel(), eps=0.1),
         specs.FlippedSpec(transfer=specs.TransferSpec(perturb=PERTURB.replace(eps=(0.1, 0.5)), target=TWIN), at=1),
+        specs.RobustFeaturesSpec(curves=TINY.curves()),
     )
 }
 ONE = pgd(0.1, steps=1, step_size=0.1, random_start=True)

@@ -20,6 +20,7 @@ def add_player(fig: go.Figure, steps: Sequence[str], at: int, prefix: str) -> No
             {
                 "active": at,
                 "pad": {"t": 48, "l": 90},
+                "font": {"size": 14},
                 "currentvalue": {"prefix": prefix, "font": {"size": 18}},
                 "steps": [
                     {"label": words, "method": "animate", "args": [[str(i)], still]} for i, words in enumerate(steps)

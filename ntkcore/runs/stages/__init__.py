@@ -21,6 +21,7 @@ from ntkcore.kernels.blocks import Progress
 from ntkcore.runs.rates import calibrate
 from ntkcore.runs.stages import claims, finite, kernel_side, motion
 from ntkcore.runs.stages.claims.flipped import FlippedSpec
+from ntkcore.runs.stages.claims.robust_features import RobustFeatures, RobustFeaturesSpec, read_robust_features
 from ntkcore.runs.stages.claims.training_free import TrainingFreeSpec
 from ntkcore.runs.stages.finite.models import KernelModel, Model, Noise
 from ntkcore.runs.stages.finite.path import PathSpec
@@ -135,6 +136,8 @@ __all__ = [
     "Precision",
     "PredictSpec",
     "Regime",
+    "RobustFeatures",
+    "RobustFeaturesSpec",
     "Rule",
     "RunSpec",
     "ScoreSpec",
@@ -161,6 +164,7 @@ __all__ = [
     "read_agreement",
     "read_curves",
     "read_null",
+    "read_robust_features",
     "read_spectrum",
     "read_sweep",
     "request",
