@@ -14,6 +14,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ntkcore.version import __version__
+
 # Threads that spin while they wait slow down those that work, up to threefold on two cores. Read by OpenMP and OpenBLAS
 # when torch and numpy are imported: whoever imports those before this package sets them in the shell.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from ntkcore.nets import Net, conv, fc, myrtle
     from ntkcore.training import Schedule, Training, finite_net, train, train_epochs
 
-__version__ = "0.1.0"
 
 # Each name is imported when it is first used, so that a process that needs no torch does not wait for it.
 _HOME = {

@@ -6,6 +6,7 @@
     ntkcore run --preset start            # or: run SPEC.json
     ntkcore transfer --preset story       # or: transfer STORY.json
     ntkcore evolve --preset evolution     # or: evolve EVOLUTION.json; goes on where it was stopped
+    ntkcore report --preset start         # the paper's claims with their verdicts, as one HTML file
     ntkcore cache ls | verify | clear
     ntkcore kernel SPEC.json --out K.npz  # K [n, n], K_test [m, n], labels
     ntkcore import FILE.npz               # own data: prints the fields for a SPEC
@@ -19,8 +20,8 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -38,7 +39,7 @@ from ntkcore.runs.device import choose_device
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.rates import calibrate
 from ntkcore.runs.store import SHIPPED, Store
-from ntkcore.runs.terminal import Bar, admitted
+from ntkcore.runs.terminal import Bar, admitted, check_places, data_folder
 from ntkcore.writing import check_place, refused_in_words, replacing
 
 OTHER_OUT = "Choose another --out."
@@ -56,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             getattr(sys, name).reconfigure(errors="backslashreplace")  # for terminals that do not know every letter
     options = _parser().parse_args(arguments)
     try:
-        _check_places(options)
+        check_places(options.cache, options.data)
         with ExitStack() as options.until_the_end:
-            options.until_the_end.enter_context(_data_folder(options.data))
+            options.until_the_end.enter_context(data_folder(options.data))
             status = options.action(options) or 0
         sys.stdout.flush()
         return status
@@ -89,37 +90,6 @@ class Parser(argparse.ArgumentParser):
         super().error(brief(message))
 
 
-def _check_places(options: argparse.Namespace) -> None:
-    """Refuse folders that cannot be any, before something is computed for them."""
-    given = {"--cache": options.cache, "--data": options.data}
-    given |= {name: os.environ.get(name) or None for name in ("NTK_CACHE", "NTK_DATA")}
-    for name, text in given.items():
-        if text is None:
-            continue
-        if not text.strip():
-            raise NTKError(f"{name} is empty; give a folder, or leave it out.")
-        try:
-            os.stat(Path(text).expanduser())
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, no home of such a user
-            raise NTKError(f"{name} {text} cannot be used: {reason(error)}. Give another folder.") from None
-
-
-@contextmanager
-def _data_folder(folder: str | None) -> Iterator[None]:
-    """What asks for data without naming a folder, as the estimate of a cost does, finds them in this one, too."""
-    before = os.environ.get("NTK_DATA")
-    if folder is not None:
-        os.environ["NTK_DATA"] = folder
-    try:
-        yield
-    finally:
-        if folder is not None:
-            os.environ.pop("NTK_DATA")
-            os.environ |= {} if before is None else {"NTK_DATA": before}
-
-
 def _parser() -> argparse.ArgumentParser:
     name = "ntkcore" if Path(sys.argv[0]).stem == "ntkcore" else "python -m ntkcore"
     parser = Parser(prog=name, description="Kernels, eigenfeatures and attacks.")
@@ -137,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     evolve = commands.add_parser("evolve", help="train nets and follow their tangent kernels, epoch by epoch")
     _experiment_options(evolve)
     evolve.set_defaults(action=_evolve)
+
+    page = commands.add_parser("report", help="write an experiment's claims, verdicts and figures as one HTML file")
+    _experiment_options(page)
+    page.add_argument("--out", default="report.html", help="the .html to write (report.html)")
+    page.set_defaults(action=_report)
 
     presets = commands.add_parser("presets", help="list the presets")
     presets.set_defaults(action=_presets)
@@ -220,15 +195,16 @@ def _text(path: str) -> bytes:
     return text
 
 
-def _out(path: str) -> Path:
+def _out(path: str, *endings: str) -> Path:
     """The file to write; refused now where it could not be."""
+    file = f"an {' or '.join(endings)} file"
     if not path.strip():
-        raise NTKError("--out is empty; give the name of an .npz or .npy file.")
+        raise NTKError(f"--out is empty; give the name of {file}.")
     out = Path(path)
     with refused_in_words(out, OTHER_OUT):
         check_place(out)
-    if out.suffix not in (".npz", ".npy"):
-        raise NTKError(f"--out is {path}; give the name of an .npz or .npy file.")
+    if out.suffix not in endings:
+        raise NTKError(f"--out is {path}; give the name of {file}.")
     return out
 
 
@@ -253,6 +229,22 @@ def _run(options: argparse.Namespace) -> None:
             accuracies = {name: float(artifact.arrays[name].double().mean()) for name in ("right", "attack_right")}
     clean, attacked = accuracies.values()
     print(f"clean accuracy {clean:.3f}, under {experiment.attack} {attacked:.3f}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    try:
+        from ntkcore.runs.report import report, report_specs
+    except ImportError as error:
+        raise NTKError(
+            f"The report needs {error.name}, which is not installed: pip install 'ntkcore[figures]'."
+        ) from None
+    e, out, store = _experiment(options), _out(options.out, ".html"), Store(options.cache, shipped=SHIPPED)
+    _admit(options, store, report_specs(e))
+    with Bar("report") as bar:
+        page = report(e, store, bar, options.data, options.device)
+    with refused_in_words(out, OTHER_OUT), replacing(out, begins=b"<!doctype html>") as file:
+        file.write(page.encode())
+    print(out)
 
 
 def _transfer(options: argparse.Namespace) -> None:
@@ -343,7 +335,7 @@ def _cache(options: argparse.Namespace) -> int:
 
 
 def _kernel(options: argparse.Namespace) -> None:
-    experiment, out = _experiment(options), _out(options.out)
+    experiment, out = _experiment(options), _out(options.out, ".npz", ".npy")
     if out.suffix == ".npy":
         _kernel_by_tiles(options, experiment)
         return

@@ -4,6 +4,7 @@ import streamlit as st
 
 from ntkcore.readings.verdicts import VERDICTS, Judgement
 from ntkcore.runs.claims import CLAIMS, Claim
+from ntkcore.runs.report import report
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.store import Artifact
 from pages.ui.sections.samples import task_of
@@ -11,7 +12,7 @@ from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import prepare
-from pages.ui.shell.services import stored
+from pages.ui.shell.services import services, stored
 from pages.ui.shell.show import cached_figure, cached_judgement, chart, dark
 
 # The verdicts' colours, legible on light and dark; the word says the same.
@@ -88,6 +89,15 @@ def _end() -> None:
                 st.markdown(f"### {plain(judged.number)}")
                 _badge(judged.verdict)
                 st.caption(plain(judged.reason))
+    if not any(_results(claim) is None for claim in CLAIMS):
+        st.download_button(
+            "Save as a report (HTML)",
+            lambda: report(experiment, services().store),
+            "report.html",
+            on_click="ignore",
+            key="report",
+            icon=":material/download:",
+        )
 
 
 st.session_state.setdefault("claim", 1)

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Lowest first. A module may import from its own line and from those above it here, never from below.
 LAYERS = (
     "errors",
+    "version",
     "validation",
     "checks",
     "modes",

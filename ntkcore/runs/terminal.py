@@ -11,8 +11,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from ntkcore.errors import NTKError
+from ntkcore.errors import NTKError, reason
 from ntkcore.runs import memory, specs
 from ntkcore.runs.consent import Demand
 from ntkcore.runs.rates import SLOW, calibrate
@@ -53,6 +54,37 @@ def admitted(wanted: Sequence[specs.StageSpec], store: Store, yes: bool, most: f
             yield
     finally:
         watch.close()
+
+
+def check_places(cache: str | None, data: str | None) -> None:
+    """Refuse folders that cannot be any, before something is computed for them."""
+    given = {"--cache": cache, "--data": data}
+    given |= {name: os.environ.get(name) or None for name in ("NTK_CACHE", "NTK_DATA")}
+    for name, text in given.items():
+        if text is None:
+            continue
+        if not text.strip():
+            raise NTKError(f"{name} is empty; give a folder, or leave it out.")
+        try:
+            os.stat(Path(text).expanduser())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, no home of such a user
+            raise NTKError(f"{name} {text} cannot be used: {reason(error)}. Give another folder.") from None
+
+
+@contextmanager
+def data_folder(folder: str | None) -> Iterator[None]:
+    """What asks for data without naming a folder, as the estimate of a cost does, finds them in this one, too."""
+    before = os.environ.get("NTK_DATA")
+    if folder is not None:
+        os.environ["NTK_DATA"] = folder
+    try:
+        yield
+    finally:
+        if folder is not None:
+            os.environ.pop("NTK_DATA")
+            os.environ |= {} if before is None else {"NTK_DATA": before}
 
 
 def _says_yes(question: str) -> bool:
