@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ntkcore.runs import specs
+from ntkcore.runs.claims import CLAIMS
 from pages.ui.controls.consistency import ARCHITECTURES, COMPARISON
 from pages.ui.controls.evolution import controls_of_run
 from pages.ui.controls.transfer import STORY, WIDTHS
@@ -102,6 +103,11 @@ def _of_run(spec: Any) -> dict[str, object]:
     return controls_of_run(_checkpoint(spec).run, _checkpoint(spec).epoch)
 
 
+def _told(name: str) -> dict[str, object]:
+    """The story at the claim of that name."""
+    return {"claim": [claim.name for claim in CLAIMS].index(name) + 1}
+
+
 # -- the table ----------------------------------------------------------------------------------------------------
 
 SPECTRUM, OVERVIEW, FEATURES = "pages/spectrum.py", "pages/overview.py", "pages/eigenfeatures.py"
@@ -132,5 +138,6 @@ VIEWS: dict[str, View] = {
     "flipped": View(STORY_PAGE, controls=lambda spec: {"claim": 2}),
     "robust_features": View(STORY_PAGE, controls=lambda spec: {"claim": 3}),
     "training_free": View(STORY_PAGE, controls=lambda spec: {"claim": 1}),
+    "seen": View(STORY_PAGE, controls=lambda spec: _told("seen")),
     "glimpse": View(EVOLUTION, run_figures.of_glimpse, _of_run, _net_in_motion),
 }

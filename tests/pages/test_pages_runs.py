@@ -56,6 +56,7 @@ WITHOUT_FIGURES = (
     "training_free",
     "flipped",
     "robust_features",
+    "seen",
 )
 KERNEL_SIDE = ("kernel", "spectrum", "predict", "sweep", "curves", "pictures", "flip")
 

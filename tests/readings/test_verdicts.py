@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ntkcore.readings.verdicts import HOLDS, NOT_HERE, UNKNOWN, judge_training_free
+from ntkcore.readings.verdicts import HOLDS, IN_PART, NOT_HERE, UNKNOWN, judge_seen, judge_training_free
 
 
 def answers(right: int, of: int) -> np.ndarray:
@@ -33,3 +33,22 @@ def test_training_free_says_how_much_is_taken() -> None:
     taken = judge_training_free(answers(450, 500), answers(300, 500), 0.5, "FGSM")
     assert "takes 75 % [" in taken.reason
     assert "worse than a guess" in judge_training_free(answers(450, 500), answers(100, 500), 0.5, "FGSM").reason
+
+
+@pytest.mark.parametrize(
+    ("falls", "counts", "verdict", "number"),
+    [
+        pytest.param((0.1, 0.1, 0.7, 0.1), (9, 5, 2, 3), HOLDS, "90 %", id="brittle ones do most"),
+        pytest.param((0.1, 0.1, 0.1, 0.7), (9, 5, 2, 3), IN_PART, "90 %", id="weak ones do most"),
+        pytest.param((0.7, 0.1, 0.1, 0.1), (9, 5, 2, 3), NOT_HERE, "30 %", id="robust ones do most"),
+        pytest.param((0.0, 0.2, 0.1, 0.7), (9, 5, 2, 0), UNKNOWN, "100 %", id="nothing is robust"),
+        pytest.param((0.5, 0.2, 0.0, 0.3), (9, 0, 2, 3), UNKNOWN, "50 %", id="nothing is brittle"),
+        pytest.param((0.0, 0.0, 0.0, 0.0), (9, 5, 2, 3), UNKNOWN, "none", id="no damage"),
+    ],
+)
+def test_seen(falls: tuple[float, ...], counts: tuple[int, ...], verdict: str, number: str) -> None:
+    """Every image's margin falls by so much through robust, in between, brittle and weak features."""
+    parts = -np.outer(np.linspace(0.5, 1.5, 50), falls)
+    judged = judge_seen(parts, np.array(counts), "FGSM")
+    assert (judged.verdict, judged.number) == (verdict, number)
+    assert "FGSM does to 50 test images" in judged.of_what

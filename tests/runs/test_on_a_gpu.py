@@ -74,6 +74,7 @@ def agreement(*experiments: Experiment) -> specs.ConsistencySpec:
 
 SPECS = {
     "two classes": [*chain(TINY), TINY.flip(1, time=40.0), specs.TrainingFreeSpec(kernel=TINY.kernel(), eps=0.1)],
+    "the story": [specs.SeenSpec(sweep=TINY.sweep())],
     "robust features": [specs.RobustFeaturesSpec(curves=TINY.curves())],
     "three classes, PGD": [*chain(L2), L2.flip(1, time=40.0)],
     "float32, NNGP": chain(TINY.replace(precision="float32", kind="nngp", inputs="standardise")),

@@ -44,6 +44,7 @@ GOLDEN = {
     "moment": "00b0acf8ad9286c7ee8152f6bb35f683",
     "frozen": "f251c9cab95987c1865488232d0550e4",
     "glimpse": "9165d26e88fe4ea84636b097d49970b3",
+    "seen": "2fc49b1aae80c8cf383089a1d14f1107",
     "training_free": "8f8fe2208f0047e370e404feebe795b2",
     "flipped": "0fde7c47b77f40d33c53fbd0e42c9553",
     "robust_features": "f85e36d850f682570667d24fccb9fd74",
@@ -77,6 +78,7 @@ NET_SIDE: dict[str, StageSpec] = {
         specs.TrainingFreeSpec(kernel=TINY.kernel(), eps=0.1),
         specs.FlippedSpec(transfer=specs.TransferSpec(perturb=PERTURB.replace(eps=(0.1, 0.5)), target=TWIN), at=1),
         specs.RobustFeaturesSpec(curves=TINY.curves()),
+        specs.SeenSpec(sweep=TINY.sweep(), rule=TINY.rule),
     )
 }
 ONE = pgd(0.1, steps=1, step_size=0.1, random_start=True)

@@ -8,6 +8,7 @@ parts that the features of each class ask for (Tsilivis & Kempe 2022, Figure 1):
     p.pictures                  # [3, C, H, W]
     p.group_gradients           # gradient of the loss, split over GROUPS; their sum is the whole
     p.contributions             # [F]: change of the margin that each feature suffers under the perturbation
+    damage(kernel, s, x, y, images, labels, attack, classes).parts      # [m, 4]: the same, of many images
 """
 
 from dataclasses import dataclass
@@ -25,10 +26,11 @@ from ntkcore.analysis.predict import KernelPredictor, margins
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import untiled
-from ntkcore.kernels.protocols import DifferentiatingKernel, Images, KernelFunction
+from ntkcore.kernels.protocols import DifferentiatingKernel, Images, KernelFunction, Progress
 from ntkcore.modes import plain
 
 GROUPS = (ROBUST, BETWEEN, BRITTLE, WEAK)
+ROWS = 100  # images attacked together: bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,53 @@ def feature_pictures(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Damage:
+    """What the attack on the whole predictor does to the margins of m images: parts [m, 4], the change that the
+    features of each class in GROUPS suffer, against the class that competes after it; margins before and after [m]."""
+
+    parts: Tensor
+    before: Tensor
+    after: Tensor
+
+
+@plain
+def damage(
+    kernel: KernelFunction,
+    s: Spectrum,
+    x: Tensor,
+    y: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    attack: Attack,
+    classes: np.ndarray,
+    progress: Progress | None = None,
+) -> Damage:
+    """``contributions`` of images [m, C, H, W] with labels [m, c], summed over each class of features.
+
+    The rest as in ``feature_pictures``. progress counts images.
+    """
+    checks.progress(progress)
+    x, y, images, labels = checked_arguments(kernel, x, y, images, labels, attack, s)
+    x, images, labels = x.double(), images.double(), labels.double()
+    bank = feature_bank(s, y)
+    codes = checks.codes(classes, s.rank, GROUPS, "classes")
+    readout, vectors = bank.single_readout(), bank.weights[:, :, 0]  # [F, c], [F, n]
+    weights = torch.stack([_combine_all(readout, vectors, codes == kind) for kind in GROUPS])  # [4, n, c]
+    predictor, found = KernelPredictor(kernel, x, weights.sum(0)), []
+    for start in range(0, len(images), ROWS):
+        if progress is not None:
+            progress(start, len(images), "splitting the damage over the features")
+        rows, right = images[start : start + ROWS], labels[start : start + ROWS]
+        moved = attack(predictor, rows, right).x_adv.double()
+        clean, attacked = (torch.einsum("bn,gnc->bgc", kernel(some, x), weights) for some in (rows, moved))
+        before, after = clean.sum(1), attacked.sum(1)
+        each = zip(attacked - clean, after, right, strict=True)
+        parts = torch.stack([_margin_share(*one) for one in each])
+        found.append((parts, margins(before, right), margins(after, right)))
+    return Damage(*(torch.cat(some) for some in zip(*found, strict=True)))
+
+
 def pair_gradients(kernel: KernelFunction, image: Tensor, x: Images) -> Tensor:
     """``dK(image, x_j)/d image`` for every j, flattened: [n, d]."""
     return differentiating(kernel).pair_gradients(image, x).flatten(1)
@@ -121,8 +170,13 @@ def _combine(pull: Tensor, vectors: Tensor, members: np.ndarray) -> Tensor:
     return (pull * torch.from_numpy(members).to(pull)) @ vectors  # [n]
 
 
+def _combine_all(readout: Tensor, vectors: Tensor, members: np.ndarray) -> Tensor:
+    return vectors.T @ (readout * torch.from_numpy(members).to(readout)[:, None])  # [n, c]
+
+
 def _margin_share(change: Tensor, after: Tensor, label: Tensor) -> Tensor:
-    """Each feature's share in the change of the margin, measured against the class that competes after the attack."""
+    """Each part's share in the change of the margin, measured against the class that competes after the attack:
+    change [parts, c], after [c], label [c]."""
     if len(label) == 1:
         return change[:, 0] * label[0]
     rival = torch.where(label > 0, -torch.inf, after).argmax()

@@ -8,6 +8,7 @@ bound, or there is nothing to judge. Nothing is rounded before it is compared. R
 
 from ntkcore.readings.verdicts.judgement import HOLDS, IN_PART, NOT_HERE, UNKNOWN, VERDICTS, Judgement, by_bound
 from ntkcore.readings.verdicts.robust_features import judge_robust_and_brittle, judge_robust_is_early
+from ntkcore.readings.verdicts.seen import damage_by_class, judge_seen
 from ntkcore.readings.verdicts.training_free import judge_training_free
 from ntkcore.readings.verdicts.transfer import judge_transfer
 
@@ -23,4 +24,6 @@ __all__ = [
     "judge_robust_is_early",
     "judge_training_free",
     "judge_transfer",
+    "damage_by_class",
+    "judge_seen",
 ]

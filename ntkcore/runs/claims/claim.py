@@ -36,5 +36,9 @@ def arrays_of(artifact: Artifact) -> dict[str, np.ndarray]:
 
 def said(outputs: np.ndarray, spec: data.DataSpec) -> str:
     """The class that a row of outputs [c] stands for, by name."""
-    classes = spec.classes or data.info(spec).classes
-    return classes[int(outputs[0] > 0) if len(outputs) == 1 else int(outputs.argmax())]
+    return classes_of(spec)[int(outputs[0] > 0) if len(outputs) == 1 else int(outputs.argmax())]
+
+
+def classes_of(spec: data.DataSpec) -> tuple[str, ...]:
+    """The names of the classes, in their order."""
+    return spec.classes or data.info(spec).classes

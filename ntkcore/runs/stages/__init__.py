@@ -22,6 +22,7 @@ from ntkcore.runs.rates import calibrate
 from ntkcore.runs.stages import claims, finite, kernel_side, motion
 from ntkcore.runs.stages.claims.flipped import FlippedSpec
 from ntkcore.runs.stages.claims.robust_features import RobustFeatures, RobustFeaturesSpec, read_robust_features
+from ntkcore.runs.stages.claims.seen import SeenSpec
 from ntkcore.runs.stages.claims.training_free import TrainingFreeSpec
 from ntkcore.runs.stages.finite.models import KernelModel, Model, Noise
 from ntkcore.runs.stages.finite.path import PathSpec
@@ -141,6 +142,7 @@ __all__ = [
     "Rule",
     "RunSpec",
     "ScoreSpec",
+    "SeenSpec",
     "SpectrumSpec",
     "StageSpec",
     "SweepSpec",

@@ -23,7 +23,7 @@ from ntkcore.analysis.attacks.margin_path import margin_along_eps
 from ntkcore.analysis.features.classes import BRITTLE, ROBUST
 from ntkcore.analysis.features.eigenfeatures import class_numbers
 from ntkcore.analysis.features.halves import halves
-from ntkcore.analysis.features.pictures import feature_pictures
+from ntkcore.analysis.features.pictures import GROUPS, damage, feature_pictures
 from ntkcore.analysis.features.tradeoff import Judged, along_time, band_sums, bands, counts, kept_features, reported
 from ntkcore.analysis.predict import accuracy, correct
 
@@ -209,6 +209,10 @@ def test_pictures_and_the_split_of_a_perturbation_add_up(classes):
     torch.testing.assert_close(p.outputs[1], feature(z)[0])
     if classes == 2:
         assert p.contributions.sum().item() == pytest.approx(p.margin_after - p.margin_before)
+    d = damage(k, s, x, y, x_test, y_test, attack, groups)
+    assert d.parts.shape == (len(x_test), len(GROUPS))
+    torch.testing.assert_close(d.parts[i], torch.stack([p.contributions[groups == kind].sum() for kind in GROUPS]))
+    assert [d.before[i].item(), d.after[i].item()] == pytest.approx([p.margin_before, p.margin_after])
 
 
 def test_smallest_flipping_radius_is_the_distance_on_a_linear_predictor():
