@@ -30,8 +30,8 @@ from ntkcore.analysis.evolution.seed_tests import (
     earlier,
     gain,
     ratio,
+    together,
 )
-from ntkcore.readings.verdicts.judgement import together
 from ntkcore.readings.words import percent, within
 
 BASE = "standard"
@@ -41,6 +41,14 @@ RUNS = 3  # pieces of a range of thresholds that a sentence lists
 BySeed = Mapping[str, Sequence[float]]  # regime -> a number a seed, nan where it is not known
 Verdict = tuple[str, str]  # HOLDS and the like, and the numbers behind it in words
 Value = TypeVar("Value")  # of one seed
+
+
+class Calmed(NamedTuple):
+    """Whether an adversarial training calms the kernel more than standard training: the whole, and each part by its
+    name, a verdict and the numbers behind it."""
+
+    verdict: str
+    parts: dict[str, Verdict]
 
 
 class Frozen(NamedTuple):
@@ -56,16 +64,24 @@ class Frozen(NamedTuple):
 # -- the claim -----------------------------------------------------------------------------------------------------
 
 
+def judge_calm(
+    name: str, lazy: BySeed, late: BySeed, gathered: Mapping[str, Sequence[Concentration | None]], share: float
+) -> Calmed:
+    """Of the training ``name`` beside the standard one: arguments as of the sentences below."""
+    parts = {
+        f"lazy earlier, below {percent(share)}": _lazy(lazy[name], lazy[BASE]),
+        "slower late in training": _late(late[name], late[BASE]),
+        "more concentrated": _gathered(gathered[name], gathered[BASE]),
+    }
+    return Calmed(together([verdict for verdict, _ in parts.values()]), parts)
+
+
 def read_claim(lazy: BySeed, late: BySeed, gathered: Mapping[str, Sequence[Concentration | None]], share: float) -> str:
     """The page's answer, a sentence a training: arguments as of the sentences below. Empty without a partner."""
 
     def answer(name: str) -> str:
-        parts = {
-            f"lazy earlier, below {percent(share)}": _lazy(lazy[name], lazy[BASE])[0],
-            "slower late in training": _late(late[name], late[BASE])[0],
-            "more concentrated": _gathered(gathered[name], gathered[BASE])[0],
-        }
-        whole, told = together(parts.values()), "; ".join(f"{part}: {verdict}" for part, verdict in parts.items())
+        whole, parts = judge_calm(name, lazy, late, gathered, share)
+        told = "; ".join(f"{part}: {verdict}" for part, (verdict, _) in parts.items())
         seeds = len(lazy[name])
         few = f"; {_seeds(seeds)} cannot tell, {FEWEST} may" if seeds < FEWEST else f"; {_seeds(seeds)}"
         return f"{name} training calms the kernel more than standard training does: **{whole}** ({told}{few})."

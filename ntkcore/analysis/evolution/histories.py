@@ -65,6 +65,11 @@ class Histories:
         """[L - 1]: of each step from one look to the next."""
         return seed_band(np.stack([self.motion(regime, seed).velocity.numpy() for seed in range(self.seeds)]))
 
+    def slowing(self, regime: str) -> Band:
+        """[L - 1]: velocity as a share of the seed's first one."""
+        speeds = np.stack([self.motion(regime, seed).velocity.numpy() for seed in range(self.seeds)])
+        return seed_band(np.divide(speeds, speeds[:, :1], out=np.full_like(speeds, np.nan), where=speeds[:, :1] > 0))
+
     def path(self, regime: str, part: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """radius [L] and angle [L], radians, of one seed."""
         motion = self.motion(regime, seed, part)

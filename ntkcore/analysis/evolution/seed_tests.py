@@ -11,7 +11,7 @@ far too narrow. Sizes of different scale, such as velocities, are compared by ra
     earlier([4, 2, 1], [inf, 12, inf])                 # 1: every one before any other; 0: cannot tell
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb, exp
@@ -24,6 +24,15 @@ from ntkcore.errors import DataError
 FEWEST = 3
 LEVEL = 0.95
 HOLDS, IN_PART, NOT_HERE, UNKNOWN = "holds", "holds in part", "does not hold here", "cannot tell"
+
+
+def together(parts: Collection[str]) -> str:
+    """What holds of a claim of several parts: no correction for their number, as all are needed (Berger 1982)."""
+    if set(parts) == {HOLDS}:
+        return HOLDS
+    if HOLDS in parts or IN_PART in parts:
+        return IN_PART
+    return NOT_HERE if NOT_HERE in parts else UNKNOWN
 
 
 @dataclass(frozen=True)

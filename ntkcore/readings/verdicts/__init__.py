@@ -6,6 +6,7 @@ bound, or there is nothing to judge. Nothing is rounded before it is compared. R
     judge_training_free(right_before, right_after, chance=0.5, attack="FGSM of 8/255").verdict      # "holds"
 """
 
+from ntkcore.readings.verdicts.evolution import judge_evolution
 from ntkcore.readings.verdicts.judgement import HOLDS, IN_PART, NOT_HERE, UNKNOWN, VERDICTS, Judgement, by_bound
 from ntkcore.readings.verdicts.robust_features import judge_robust_and_brittle, judge_robust_is_early
 from ntkcore.readings.verdicts.seen import damage_by_class, judge_seen
@@ -26,4 +27,5 @@ __all__ = [
     "judge_transfer",
     "damage_by_class",
     "judge_seen",
+    "judge_evolution",
 ]

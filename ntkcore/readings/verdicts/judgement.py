@@ -6,7 +6,6 @@
     Judgement("holds", "86.9 % → 3.4 %", "of 2000 test images ...", "The attack takes all that ...")
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +32,3 @@ def by_bound(band: Band) -> str:
     if not np.isfinite(band.low[0]) or not np.isfinite(band.high[0]):
         return UNKNOWN
     return HOLDS if band.low[0] > 0 else NOT_HERE if band.high[0] < 0 else UNKNOWN
-
-
-def together(parts: Collection[str]) -> str:
-    """What holds of a claim of several parts: no correction for their number, as all are needed (Berger 1982)."""
-    if set(parts) == {HOLDS}:
-        return HOLDS
-    if HOLDS in parts or IN_PART in parts:
-        return IN_PART
-    return NOT_HERE if NOT_HERE in parts else UNKNOWN

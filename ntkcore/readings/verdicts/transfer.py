@@ -8,8 +8,9 @@
 from collections.abc import Sequence
 
 from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics
+from ntkcore.analysis.evolution.seed_tests import together
 from ntkcore.analysis.intervals import Band
-from ntkcore.readings.verdicts.judgement import HOLDS, IN_PART, NOT_HERE, UNKNOWN, Judgement, by_bound, together
+from ntkcore.readings.verdicts.judgement import HOLDS, IN_PART, NOT_HERE, UNKNOWN, Judgement, by_bound
 from ntkcore.readings.words import percent, percent_within, points_within
 
 

@@ -10,9 +10,10 @@ file each, in the order in which they are told::
 """
 
 from ntkcore.runs.claims.claim import Claim
+from ntkcore.runs.claims.evolution import EVOLUTION
 from ntkcore.runs.claims.robust_features import ROBUST_AND_BRITTLE, ROBUST_IS_EARLY
 from ntkcore.runs.claims.seen import SEEN
 from ntkcore.runs.claims.training_free import TRAINING_FREE
 from ntkcore.runs.claims.transfer import TRANSFER
 
-CLAIMS: tuple[Claim, ...] = (TRAINING_FREE, TRANSFER, ROBUST_AND_BRITTLE, SEEN, ROBUST_IS_EARLY)
+CLAIMS: tuple[Claim, ...] = (TRAINING_FREE, TRANSFER, ROBUST_AND_BRITTLE, SEEN, ROBUST_IS_EARLY, EVOLUTION)

@@ -1,0 +1,47 @@
+"""The verdict on the seventh claim: under adversarial training the kernel turns lazy earlier, and concentrates.
+
+::
+
+    judge_evolution("FGSM", {"FGSM": [4, 5, 4], "standard": [11, 9, inf]}, late, gathered, 0.1, 15).verdict
+"""
+
+from collections.abc import Mapping, Sequence
+from math import inf
+
+from ntkcore.analysis.evolution.motion import Concentration
+from ntkcore.readings.evolution import BASE, BySeed, judge_calm, median_seed
+from ntkcore.readings.verdicts.judgement import Judgement
+from ntkcore.readings.words import percent
+
+
+def judge_evolution(
+    name: str,
+    lazy: BySeed,
+    late: BySeed,
+    gathered: Mapping[str, Sequence[Concentration | None]],
+    share: float,
+    epochs: int,
+) -> Judgement:
+    """The training ``name`` beside the standard one; of each a value a seed, as of ``readings.evolution``."""
+    calmed = judge_calm(name, lazy, late, gathered, share)
+    both = lazy[name], lazy[BASE]
+    medians, listed = [median_seed(seeds) for seeds in both], [", ".join(map(_epoch, seeds)) for seeds in both]
+    slow = f"lazy (slower than {percent(share)} of its first step)"
+    if set(medians) == {inf}:
+        number = "in neither"
+        of_what = (
+            f"of the two trainings does the kernel turn {slow} within {epochs} epochs: {name} {listed[0]}, standard "
+            f"{listed[1]}, by seed"
+        )
+    else:
+        number = f"epoch {_epoch(medians[0])} against {_epoch(medians[1])}"
+        of_what = (
+            f"is where the kernel turns {slow} under {name} training, against standard training: medians over seeds, "
+            f"of {listed[0]} against {listed[1]}"
+        )
+    told = "; ".join(f"{part}: {verdict}" for part, (verdict, _) in calmed.parts.items())
+    return Judgement(calmed.verdict, number, of_what, f"{told[0].upper()}{told[1:]}.")
+
+
+def _epoch(epoch: float) -> str:
+    return "never" if epoch == inf else f"{epoch:.0f}"
