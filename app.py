@@ -7,6 +7,7 @@ import streamlit as st
 
 from ntkcore.errors import NTKError
 from pages.ui.controls import sidebar
+from pages.ui.shell import present
 from pages.ui.shell.links import follow_callback, hold_controls, judge_link, read_address
 from pages.ui.shell.navigation import ABOUT, ICON, keep_history, menu
 from pages.ui.shell.plain import complaint
@@ -23,7 +24,9 @@ hold_controls()
 follow_callback()
 with st.sidebar:
     sidebar.draw(page.url_path)
+    present.switch()
     keep_history()
+present.draw()
 try:
     page.run()
 except NTKError as error:  # the cache folder cannot be used, or something lies in a result's place

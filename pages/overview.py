@@ -62,9 +62,10 @@ with first:
         found = None if picture is None else need(picture, "one image and all test images under the attack")
         if found is not None:
             front.the_sum(experiment, task, found)
-            front.in_one_sentence(experiment, found)
-    words, figure = st.columns([3, 2], gap="large")
+    words, figure = st.columns([2, 1], gap="large")
     with words:
+        if experiment is not None and found is not None:
+            front.in_one_sentence(experiment, found)
         with st.container(horizontal=True):
             st.button(
                 "Tell the story",

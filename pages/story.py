@@ -11,6 +11,7 @@ from pages.ui.sections.samples import task_of
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
+from pages.ui.shell.present import presenting
 from pages.ui.shell.results import prepare
 from pages.ui.shell.services import services, stored
 from pages.ui.shell.show import cached_figure, cached_judgement, chart, dark
@@ -48,7 +49,7 @@ def _badge(verdict: str) -> None:
 def _screen(number: int, claim: Claim) -> None:
     """One claim: the figure at the left; at the right the claim, the number, the verdict and where to see more."""
     found = _results(claim)
-    wide, narrow = st.columns([2, 1], gap="large")
+    wide, narrow = st.columns([3, 1] if presenting() else [2, 1], gap="large")
     with narrow:
         st.markdown(f"### {number}. {claim.title}")
         if found is not None:

@@ -52,7 +52,9 @@ def attack_along_eps(
     seen = np.concatenate([image[None], images])
     scale = symmetric_scale(list(images - image))
     specs = [[{"type": "image"}] * 3, [{"type": "xy", "colspan": 3}, None, None]]
-    fig = make_subplots(rows=2, cols=3, specs=specs, row_heights=[0.55, 0.45], vertical_spacing=0.14)
+    fig = make_subplots(
+        rows=2, cols=3, specs=specs, row_heights=[0.66, 0.34], vertical_spacing=0.1, horizontal_spacing=0.03
+    )
     dress(fig, dark=dark, height=560, width=None)
 
     def parts(i: int) -> list[go.Image | go.Scatter]:

@@ -29,6 +29,7 @@ from ntkcore.runs.stages import read_sweep
 from ntkcore.runs.store import Artifact
 from pages.ui.sections.eigenfeatures import Features
 from pages.ui.sections.samples import class_pictures, predicted_classes
+from pages.ui.shell import present
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import cost_in_words
 from pages.ui.shell.services import load_task, stored
@@ -83,12 +84,13 @@ def the_sum(experiment: Experiment, task: Task, found: Artifact) -> None:
             f"their sum; the kernel says {said[1]}",
         ),
     )
+    side = max(SIDE, present.SIDE) if present.presenting() else SIDE
     st.html(_LOOKS)
     with st.container(key="the-sum", horizontal=True, vertical_alignment="center"):
         for sign, (plane, caption, alt) in zip(("", "+", "="), pictures, strict=True):
             if sign:
                 st.markdown(f"# {plain(sign)}", width="content")
-            st.image(data_uri(plane, -(-2 * SIDE // plane.shape[1])), caption=caption, width=SIDE, alt=alt)
+            st.image(data_uri(plane, -(-2 * side // plane.shape[1])), caption=caption, width=side, alt=alt)
     st.caption(
         "Below the images: what the kernel says of them; the margin is how far its output is on the side of the true "
         "class, below 0 it is wrong. Noise: red pixels become brighter, blue ones darker."

@@ -18,6 +18,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 # Names that parameters of links had before, by the page's address: such links open as they did.
 OLD_NAMES = {"transfer": {"shown": "flipped"}}
+SWITCHES = ("present",)  # parameters of which a link may say 1
 HELD = 5.0  # seconds for which a control that a callback has set does not fall back
 
 
@@ -84,11 +85,12 @@ def read_address(page: str) -> None:
     given = {name: st.query_params.get_all(name) for name in st.query_params}
     named = {old[name]: given[name] for name in given if name in old}
     named |= {name: values for name, values in given.items() if name not in old}
+    named |= {name: ["true"] for name in SWITCHES if named.get(name) == ["1"]}
     if arrives:
         st.session_state.arrival = named
     usable = {name: values for name, values in named.items() if not any(map(_is_infinite, values))}
     with context.session_state.query_params() as address:  # st.query_params does not change what a control is bound to
-        for name in usable.keys() - given.keys():
+        for name in [name for name in usable if usable[name] != given.get(name)]:
             address.set_with_no_forward_msg(name, usable[name])
         for name in given.keys() - usable.keys():
             address.remove_param(name)

@@ -17,11 +17,13 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.figures import export
+from ntkcore.figures.drawing.enlarge import enlarge
 from ntkcore.figures.drawing.images import data_uri, signed_rgb, to_rgb
 from ntkcore.figures.drawing.strip import Picture
 from ntkcore.readings.verdicts import Judgement
 from ntkcore.runs.specs import StageSpec
 from pages.ui.shell.plain import plain
+from pages.ui.shell.present import SIDE, presenting
 
 Drawn = go.Figure | Callable[[], go.Figure]
 OnClick = Callable[[int], None] | None  # called with the index of the point
@@ -43,6 +45,8 @@ class Figures(dict[str, Drawn]):
 
 def chart(figure: go.Figure, name: str, key: str, on_click: OnClick = None) -> None:
     """Show ``figure`` across the container, with its alt text; on_click is called after a click on a point."""
+    if presenting():
+        figure = enlarge(figure)
     meta = figure.layout.meta or {}
     st.plotly_chart(
         figure,
@@ -90,6 +94,7 @@ def pictures(row: Sequence[Picture], width: int = 150) -> None:
 
     They travel inside the page: as files of the server they would be JPEG, and gone when a run is overtaken.
     """
+    width = max(width, SIDE) if presenting() else width
     with st.container(horizontal=True, gap="small"):
         for picture in row:
             plane = signed_rgb(picture.image, picture.scale) if picture.signed else to_rgb(picture.image)
