@@ -49,7 +49,7 @@ def _badge(verdict: str) -> None:
 def _screen(number: int, claim: Claim) -> None:
     """One claim: the figure at the left; at the right the claim, the number, the verdict and where to see more."""
     found = _results(claim)
-    wide, narrow = st.columns([3, 1] if presenting() else [2, 1], gap="large")
+    wide, narrow = st.columns([10, 3] if presenting() else [2, 1], gap="medium" if presenting() else "large")
     with narrow:
         st.markdown(f"### {number}. {claim.title}")
         if found is not None:

@@ -1,10 +1,12 @@
 """The sidebar: presets set it exactly, its controls follow each other, and no choice is lost on the way."""
 
+import json
 from collections.abc import Callable
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ntkcore.figures.drawing.enlarge import SMALLEST
 from ntkcore.runs.presets import PRESETS
 from visits import CHARTS, charts, complaints, run_until_ready, text
 
@@ -189,3 +191,38 @@ def test_the_experiment_goes_along_to_other_pages(opened: Open) -> None:
         at.switch_page(f"pages/{page}.py").run()
         assert at.session_state.experiment == before
         assert not at.exception
+
+
+# -- presenter mode: by a link or the switch, on every page until it is left
+
+
+def shown(at: AppTest) -> bool:
+    """Whether the sidebar is hidden and the way out is there."""
+    hidden = any('"stSidebar"' in one.value and "display: none" in one.value for one in at.html)
+    assert hidden == any(button.key == "leave-presenting" for button in at.main.button)
+    return hidden
+
+
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_by_a_link_and_from_page_to_page(value: str, opened: Open) -> None:
+    at = opened("spectrum", {"present": value})
+    assert complaints(at) == []
+    assert shown(at)
+    spec = json.loads(at.get("plotly_chart")[0].proto.spec)
+    assert spec["layout"]["font"]["size"] >= SMALLEST
+    at = run_until_ready(at.switch_page("pages/overview.py").run())
+    assert shown(at)
+    at.button(key="leave-presenting").click().run()
+    assert not shown(at)
+    assert at.toggle(key="present").value is False
+    at = run_until_ready(at.switch_page("pages/spectrum.py").run())
+    assert not shown(at)
+    assert "size" not in json.loads(at.get("plotly_chart")[0].proto.spec)["layout"].get("font", {})
+
+
+def test_by_the_switch(opened: Open) -> None:
+    at = opened("overview")
+    assert not shown(at)
+    assert not at.exception
+    at.toggle(key="present").set_value(True).run()
+    assert shown(at)

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 TIMES = 1.6
 SMALLEST = 18.0  # pixels of the smallest text
+SHIFTED = 0.7  # what plotly makes of the size of a sub- or superscript
 LARGEST = 24.0  # text that is large already grows to here
 TALLEST = 720  # pixels of a figure that fits a screen of 900 below a page's head
 _WORDS = ("font", "tickfont", "textfont", "insidetextfont", "outsidetextfont")
@@ -37,7 +38,7 @@ def enlarge(fig: go.Figure, times: float = TIMES) -> go.Figure:
     margin = large.layout.margin.to_plotly_json()
     large.update_layout(margin={side: times * margin[side] for side in ("t", "b") if margin.get(side) is not None})
     if large.layout.sliders:
-        large.update_layout(margin={"r": 40})  # for the half of the last step's label
+        large.update_layout(margin={"r": 32})  # for the half of the last step's label
     if large.layout.height is not None and large.layout.width is None:
         large.layout.height = min(times * large.layout.height, TALLEST)
     return large
@@ -46,17 +47,20 @@ def enlarge(fig: go.Figure, times: float = TIMES) -> go.Figure:
 def _larger(part: Any, times: float, of: str = "") -> Any:
     """A part of a figure's description with its sizes multiplied."""
     if isinstance(part, dict):
-        return {name: _size(part, name, times, of, value) for name, value in part.items()}
+        larger = {name: _size(name, times, of, value) for name, value in part.items()}
+        if "<su" in str(part.get("text", "")):
+            larger["font"] = {**larger.get("font", {}), "size": SMALLEST / SHIFTED + 0.1}
+        return larger
     if isinstance(part, list | tuple):
         return [_larger(one, times, of) for one in part]
     return part
 
 
-def _size(part: dict, name: str, times: float, of: str, value: Any) -> Any:
+def _size(name: str, times: float, of: str, value: Any) -> Any:
     single = isinstance(value, int | float) and not isinstance(value, bool)
     if single and of in _WORDS and name == "size":
         return max(SMALLEST, value, min(LARGEST, times * value))
-    if single and of == "pad":  # between a slider, its buttons and the plot
+    if single and of == "pad" and name == "l":  # room for the buttons beside a slider
         return times * value
     if single and _DRAWN.get(of) == name:
         return times * value

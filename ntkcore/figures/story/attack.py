@@ -53,7 +53,7 @@ def attack_along_eps(
     scale = symmetric_scale(list(images - image))
     specs = [[{"type": "image"}] * 3, [{"type": "xy", "colspan": 3}, None, None]]
     fig = make_subplots(
-        rows=2, cols=3, specs=specs, row_heights=[0.66, 0.34], vertical_spacing=0.1, horizontal_spacing=0.03
+        rows=2, cols=3, specs=specs, row_heights=[0.74, 0.26], vertical_spacing=0.1, horizontal_spacing=0.015
     )
     dress(fig, dark=dark, height=560, width=None)
 

@@ -155,7 +155,7 @@ class Features:
             )
             fig.update_xaxes(title_text="right")
             fig.update_yaxes(title_text="right under attack")
-            return fig.update_layout(height=250)
+            return fig.update_layout(height=225)
 
         self._show("Features in small", draw, key="in-small")
 
