@@ -1,24 +1,17 @@
 """What the tool answers, where to start, and the current experiment at a glance."""
 
-from collections.abc import Mapping
-
 import streamlit as st
-from torch import Tensor
 
-from ntkcore.data import Task
-from ntkcore.readings.kernel import read_prediction
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.specs import Experiment, StageSpec
-from pages.ui.code import overview_lines
 from pages.ui.controls import sidebar
 from pages.ui.controls.evolution import EVOLUTION
 from pages.ui.controls.transfer import STORY
 from pages.ui.sections import front
-from pages.ui.sections.samples import class_pictures, task_of
+from pages.ui.sections.samples import task_of
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need
-from pages.ui.shell.show import explain, pictures
 
 experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?", needed=False)
 
@@ -48,49 +41,6 @@ def _open(preset: Preset) -> None:
 def _wanted(e: Experiment) -> dict[str, StageSpec]:
     picture = front.attacked(e)
     return {"predict": e.predict()} if picture is None else {"picture": picture, "predict": e.predict()}
-
-
-def _glance(e: Experiment, task: Task, a: Mapping[str, Tensor]) -> None:
-    """Images of each class, the three accuracies, and the sentence on them; how they are computed."""
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        pictures(class_pictures(task), width=88)
-    with right:
-        kind = str(e.attack).split()[0]
-        clean, attacked, pgd = (float(a[name].double().mean()) for name in ("right", "attack_right", "pgd_right"))
-        for place, (label, value) in zip(
-            st.columns(3),
-            (("Clean", clean), (kind, attacked), ("PGD" if kind != "PGD" else "PGD, strong", pgd)),
-            strict=True,
-        ):
-            place.metric(
-                label, f"{value:.1%}", border=True, help="Share of the test images that the kernel gets right."
-            )
-        st.markdown(
-            read_prediction(
-                a["right"].numpy(),
-                a["attack_right"].numpy(),
-                a["pgd_right"].numpy(),
-                float(a["majority"]),
-                str(e.attack),
-                trained=e.checkpoint is not None,
-            )
-        )
-        st.caption("In brackets: 95 % intervals over the test images, of this one draw of training images.")
-        if float(a["outputs"].abs().max()) < 1e-8:
-            st.info(
-                "The prediction is zero up to rounding: the same images carry opposite labels, or the ridge is huge."
-            )
-        if int(a["left_out"]):
-            st.caption(
-                f"{int(a['left_out'])} eigenvalues are zero up to rounding (duplicate images?) and were left out."
-            )
-        st.page_link("pages/eigenfeatures.py", label="See which features survive", icon=":material/arrow_forward:")
-    explain(
-        r"f(x)=K(x,X)\,(K+\rho I)^{-1}Y,\qquad \text{accuracy}=\tfrac1m\,\#\{j:\ f(x'_j)\ \text{is right}\}",
-        e.predict(),
-        overview_lines(e),
-    )
 
 
 first, between, below = st.container(), st.container(), st.container(key="glance")
@@ -140,4 +90,4 @@ if experiment is not None:
         st.subheader("The current experiment at a glance", anchor=False)
         result = need(experiment.predict(), what)
         if result is not None:
-            _glance(experiment, task, result.arrays)
+            front.glance(experiment, task, result.arrays)

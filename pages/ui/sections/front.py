@@ -7,9 +7,10 @@ images; every feature as a dot in small, where that is known already; and the pr
         the_sum(experiment, task, found)                # found: the artifacts of the story's first claim
         in_one_sentence(experiment, found)
     cards(FRONT, open_preset)
+    glance(experiment, task, result.arrays)             # the numbers, below
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import streamlit as st
@@ -21,19 +22,21 @@ from ntkcore.analysis.predict import margins
 from ntkcore.data import Task
 from ntkcore.errors import NTKError
 from ntkcore.figures.drawing.images import data_uri, montage, signed_rgb, symmetric_scale, to_rgb
+from ntkcore.readings.kernel import read_prediction
 from ntkcore.readings.words import percent
 from ntkcore.runs.claims import CLAIMS
 from ntkcore.runs.presets import Preset
 from ntkcore.runs.specs import Experiment, StageSpec
 from ntkcore.runs.stages import read_sweep
 from ntkcore.runs.store import Artifact
+from pages.ui.code import overview_lines
 from pages.ui.sections.eigenfeatures import Features
 from pages.ui.sections.samples import class_pictures, predicted_classes
 from pages.ui.shell import present
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import cost_in_words
 from pages.ui.shell.services import load_task, stored
-from pages.ui.shell.show import Figures, cached_text
+from pages.ui.shell.show import Figures, cached_text, explain, pictures
 
 SIDE = 264  # pixels of each of the three pictures, where the screen has them
 IN_A_ROW = 3  # cards
@@ -71,7 +74,7 @@ def the_sum(experiment: Experiment, task: Task, found: Artifact) -> None:
     margin = margins(outputs, a["label"].expand_as(outputs))
     noise, size = seen - image, in_pixels(eps, norm)
     scale = symmetric_scale([noise])
-    pictures = (
+    three = (
         (to_rgb(image), f"**{plain(said[0])}**, margin {margin[0]:+.2f}", f"the image; the kernel says {said[0]}"),
         (
             signed_rgb(noise, scale),
@@ -87,7 +90,7 @@ def the_sum(experiment: Experiment, task: Task, found: Artifact) -> None:
     side = max(SIDE, present.SIDE) if present.presenting() else SIDE
     st.html(_LOOKS)
     with st.container(key="the-sum", horizontal=True, vertical_alignment="center"):
-        for sign, (plane, caption, alt) in zip(("", "+", "="), pictures, strict=True):
+        for sign, (plane, caption, alt) in zip(("", "+", "="), three, strict=True):
             if sign:
                 st.markdown(f"# {plain(sign)}", width="content")
             st.image(data_uri(plane, -(-2 * side // plane.shape[1])), caption=caption, width=side, alt=alt)
@@ -115,6 +118,49 @@ def features_in_small(experiment: Experiment) -> bool:
         return False
     Features(experiment, swept, read_sweep(swept, spectral, experiment.sweep()), Figures()).in_small()
     return True
+
+
+def glance(e: Experiment, task: Task, a: Mapping[str, torch.Tensor]) -> None:
+    """Images of each class, the three accuracies, and the sentence on them; how they are computed."""
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        pictures(class_pictures(task), width=88)
+    with right:
+        kind = str(e.attack).split()[0]
+        clean, attacked, pgd = (float(a[name].double().mean()) for name in ("right", "attack_right", "pgd_right"))
+        for place, (label, value) in zip(
+            st.columns(3),
+            (("Clean", clean), (kind, attacked), ("PGD" if kind != "PGD" else "PGD, strong", pgd)),
+            strict=True,
+        ):
+            place.metric(
+                label, f"{value:.1%}", border=True, help="Share of the test images that the kernel gets right."
+            )
+        st.markdown(
+            read_prediction(
+                a["right"].numpy(),
+                a["attack_right"].numpy(),
+                a["pgd_right"].numpy(),
+                float(a["majority"]),
+                str(e.attack),
+                trained=e.checkpoint is not None,
+            )
+        )
+        st.caption("In brackets: 95 % intervals over the test images, of this one draw of training images.")
+        if float(a["outputs"].abs().max()) < 1e-8:
+            st.info(
+                "The prediction is zero up to rounding: the same images carry opposite labels, or the ridge is huge."
+            )
+        if int(a["left_out"]):
+            st.caption(
+                f"{int(a['left_out'])} eigenvalues are zero up to rounding (duplicate images?) and were left out."
+            )
+        st.page_link("pages/eigenfeatures.py", label="See which features survive", icon=":material/arrow_forward:")
+    explain(
+        r"f(x)=K(x,X)\,(K+\rho I)^{-1}Y,\qquad \text{accuracy}=\tfrac1m\,\#\{j:\ f(x'_j)\ \text{is right}\}",
+        e.predict(),
+        overview_lines(e),
+    )
 
 
 def cards(presets: Iterable[Preset], on_click: Callable[[Preset], None], with_pictures: bool = True) -> None:
