@@ -49,7 +49,7 @@ def paired_bands(
         fig.add_hline(y=chance, line=guide(dark) | {"width": 2.5})
         legend_entry(fig, f"chance {chance:.0%}", line=guide(dark) | {"width": 2.5})
     fig.update_layout(barmode="group", bargap=0.25, bargroupgap=0.0, legend={"font": {"size": 18}})
-    large = {"title_font_size": 18, "tickfont_size": 16}
+    large = {"title_font_size": 18, "tickfont_size": 15}
     title = "bands of features (0 = largest eigenvalue)"
     ticks = {"tickvals": names, "ticktext": [f"{start:.0f}" for start in first], "tickangle": 0}
     fig.update_xaxes(type="category", showgrid=False, title_text=title, **ticks, **large)

@@ -88,7 +88,7 @@ def features_along_time(
     large = {"title_font_size": 18, "tickfont_size": 15}
     ticks = np.unique(np.linspace(0, max(0, len(index) - 1), min(8, len(index))).round().astype(int))
     fig.update_xaxes(tickvals=ticks, ticktext=[str(index[i]) for i in ticks], showgrid=False, row=1, col=1, **large)
-    fig.update_xaxes(title_text="useful features, by index (0 = largest eigenvalue)", row=1, col=1)
+    fig.update_xaxes(title_text="useful features (0 = largest eigenvalue)", row=1, col=1)
     fig.update_yaxes(title_text="learned", tickformat=".0%", range=[0, 1.03], row=1, col=1, **large)
     decades = np.log10(times[-1] / times[0])
     axis = log_axis() | {"title_text": None, "dtick": 1 if decades < 6 else 2}
@@ -122,7 +122,7 @@ def _part(band: Band, rows: slice) -> Band:
 
 def _learned(values: np.ndarray, index: np.ndarray, kept: np.ndarray, time: float, dark: bool) -> go.Bar:
     known = bool(np.isfinite(kept).all()) and len(kept) > 0
-    ends = {"tickvals": [0, 0.5, 1], "ticktext": ["loses all", "under attack", "keeps all"], "tickfont": {"size": 16}}
+    ends = {"tickvals": [0.08, 0.5, 0.92], "ticktext": ["falls", "under attack", "stands"], "tickfont": {"size": 16}}
     bar = colorbar_above("") | ends | {"title": None, "thickness": 12}
     scale = {"color": float32(kept), "colorscale": robustness_scale(dark), "cmin": 0, "cmax": 1, "colorbar": bar}
     colour = scale | {"showscale": True} if known else {"color": WEAK.colour(dark)}

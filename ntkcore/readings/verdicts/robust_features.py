@@ -29,7 +29,7 @@ def judge_robust_and_brittle(
     high = int(np.quantile(by_chance, LEVEL, method="inverted_cdf"))
     number = f"{robust} robust, {brittle} brittle"
     chance = f"at most {high}" if high else "none"
-    of_what = f"of {len(codes)} features, under {attack}; {chance} useful in 95 % of shuffles of the test labels"
+    of_what = f"of {len(codes)} features, under {attack}. With shuffled test labels {chance} is useful, 95 % of times."
     if robust > high and brittle > high:
         return Judgement(HOLDS, number, of_what, "Both are more than chance gives.")
     if robust > high or brittle > high:
@@ -77,9 +77,9 @@ def judge_robust_is_early(
         stop = "at its best time the prediction is no better than guessing"
     number = f"{percent(round(at_best[0], 2))} → {percent(round(at_end[0], 2))}"
     of_what = (
-        f"of {len(after)} test images right under {attack}, at the best time (chosen on the other {first.sum()}: "
-        f"{percent_within(attacked.mean[0], attacked.low[0], attacked.high[0])}) and at the end of training: "
-        f"{points_within(-gain.mean[0], -gain.high[0], -gain.low[0])}"
+        f"of {len(after)} test images right under {attack}: at the best time, "
+        f"{percent_within(attacked.mean[0], attacked.low[0], attacked.high[0])}, chosen on {first.sum()} others; at "
+        f"the end of training: {points_within(gain.mean[0], gain.low[0], gain.high[0])} less"
     )
     held = [falls, early].count(HOLDS)
     rest = NOT_HERE if falls == early == NOT_HERE else UNKNOWN
