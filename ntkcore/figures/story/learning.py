@@ -84,7 +84,7 @@ def features_along_time(
         )
         for i, time in enumerate(times)
     ]
-    add_player(fig, [f"{time:.2g}" for time in times], at, "training time ")
+    add_player(fig, [f"{time:.0f}" if time >= 100 else f"{time:.2g}" for time in times], at, "training time ")
     large = {"title_font_size": 18, "tickfont_size": 15}
     ticks = np.unique(np.linspace(0, max(0, len(index) - 1), min(8, len(index))).round().astype(int))
     fig.update_xaxes(tickvals=ticks, ticktext=[str(index[i]) for i in ticks], showgrid=False, row=1, col=1, **large)
@@ -147,6 +147,7 @@ def _dots(time: float, clean: float, attacked: float, attack: str, dark: bool) -
         y=float32(np.array([clean, attacked])),
         mode="markers",
         marker={"size": 18, "color": colours, "line": {"width": 3, "color": TEXT.colour(dark)}},
+        cliponaxis=False,
         showlegend=False,
         hoverinfo="skip",
         meta=DECORATION,
