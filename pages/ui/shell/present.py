@@ -20,12 +20,13 @@ _LOOKS = """<style>
 [data-testid="stMain"] h1 { font-size: 2.6rem; }
 [data-testid="stMain"] :is(h2, h3) { font-size: 1.75rem; line-height: 1.2; }
 [data-testid="stMain"] [data-testid="stHeading"] h1 { font-size: 1.3rem; padding: 0; }
-[data-testid="stMain"] h4 { font-size: 1.3rem; padding: 0; }
+[data-testid="stMain"] h4 { font-size: 1.3rem; padding: 0 5.5rem 0 0; }
+[data-testid="stMain"] [data-testid="stMarkdown"] :is(h1, h3) { padding: 0.25rem 0; }
 [data-testid="stMain"] :is(p, li, label, input, [data-testid="stMetricLabel"], [data-testid="stCaptionContainer"] *) {
   font-size: 1.25rem;
 }
 [data-testid="stMain"] [data-testid="stMetricValue"] { font-size: 2.6rem; }
-[data-testid="stMain"] .stMarkdownBadge { font-size: 1.5rem; }
+[data-testid="stMain"] .stMarkdownBadge { font-size: 1.5rem !important; }
 .st-key-leave-presenting { position: fixed; top: 0.5rem; right: 1rem; width: auto !important; z-index: 100; }
 .st-key-leave-presenting p { font-size: 0.9rem !important; }
 </style>"""
