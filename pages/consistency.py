@@ -15,7 +15,8 @@ from ntkcore.readings.consistency import (
     read_overlap,
     read_tallies,
 )
-from ntkcore.runs.specs import ConsistencySpec, Experiment, GradientsSpec
+from ntkcore.runs.comparison import agreement_of, few
+from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_agreement, read_sweep
 from pages.ui.code import consistency_lines
 from pages.ui.controls.consistency import comparison_controls
@@ -32,26 +33,16 @@ experiments = comparison_controls(chosen.infinite())
 task_of(next(iter(experiments.values())))
 
 
-def _few(experiment: Experiment) -> Experiment:
-    """On the test images at which gradients are taken: kernels are compared on the training images."""
-    data = experiment.data
-    return experiment.replace(data=data.replace(n_test=min(GradientsSpec.model_fields["images"].default, data.n_test)))
-
-
-def _compared(experiments: dict[str, Experiment]) -> ConsistencySpec:
-    return ConsistencySpec(kernels=tuple(_few(e).kernel() for e in experiments.values()))
-
-
 def _in_words(experiments: dict[str, Experiment]) -> str:
     return f"{', '.join(experiments)}; {next(iter(experiments.values())).in_words(kernel=False)}"
 
 
 what = f"kernels of {', '.join(experiments)}"
-experiments = latest("consistency", experiments, lambda these: {"all": _compared(these)}, what, _in_words)
+experiments = latest("consistency", experiments, lambda these: {"all": agreement_of(these)}, what, _in_words)
 first = next(iter(experiments.values()))
 task, night, figures = task_of(first), dark(), Figures()
 side = "x".join(map(str, task.image_shape[1:]))
-spec = _compared(experiments)
+spec = agreement_of(experiments)
 st.caption(
     f"Compared on {task.n} training images of {side} pixels; features are judged on {task.m} test images. "
     "In brackets: 95 % intervals."
@@ -119,7 +110,7 @@ number = [name for name, _, _ in pairs].index(pair)
 _, one, two = pairs[number]
 match = Match(result.arrays["partner"][number], result.arrays["product"][number])
 found = need_all(
-    {names[i]: _few(experiments[names[i]]).gradients() for i in (one, two)}, f"gradients of features of {pair}"
+    {names[i]: few(experiments[names[i]]).gradients() for i in (one, two)}, f"gradients of features of {pair}"
 )
 left, right = st.columns(2, gap="large")
 with left:

@@ -12,7 +12,8 @@ from typing import Any
 
 from ntkcore.runs import specs
 from ntkcore.runs.claims import CLAIMS
-from pages.ui.controls.consistency import ARCHITECTURES, COMPARISON
+from ntkcore.runs.comparison import ARCHITECTURES
+from pages.ui.controls.consistency import COMPARISON
 from pages.ui.controls.evolution import controls_of_run
 from pages.ui.controls.transfer import STORY, WIDTHS
 from pages.ui.sections import run_figures

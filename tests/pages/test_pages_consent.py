@@ -8,9 +8,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.runs import consent, memory
+from ntkcore.runs.comparison import ARCHITECTURES
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.specs import Experiment, NetSpec
-from pages.ui.controls.consistency import ARCHITECTURES
 from pages.ui.shell import results
 from pages.ui.shell.services import services
 from visits import complaints, number, press, working

@@ -11,12 +11,12 @@ from streamlit.testing.v1 import AppTest
 from ntkcore.data import DataSpec, load
 from ntkcore.figures.drawing.palette import SOURCES
 from ntkcore.runs import consent
+from ntkcore.runs.comparison import with_net
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.specs import TWIN_PLAIN, ConsistencySpec, Experiment, PerturbSpec, Story, TransferSpec
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 from ntkcore.training import LAZY
-from pages.ui.controls.consistency import with_net
 from pages.ui.shell.services import services
 from visits import CHARTS, charts, complaints, number, run_until_ready, select, small, stored, text, working
 

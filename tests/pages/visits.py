@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from streamlit.testing.v1 import AppTest
 
+from ntkcore.runs.comparison import with_net
 from ntkcore.runs.specs import Experiment, StageSpec, key
 from ntkcore.runs.store import Artifact, Store
-from pages.ui.controls.consistency import with_net
 from pages.ui.shell.services import services
 
 PAGES = ("overview", "spectrum", "eigenfeatures", "attack", "transfer", "evolution", "consistency", "runs")

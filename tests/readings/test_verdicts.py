@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
-from ntkcore.readings.verdicts import HOLDS, IN_PART, NOT_HERE, UNKNOWN, judge_seen, judge_training_free
+from ntkcore.analysis.consistency.agreement import agreement
+from ntkcore.readings.verdicts import HOLDS, IN_PART, NOT_HERE, UNKNOWN, judge_agree, judge_seen, judge_training_free
 
 
 def answers(right: int, of: int) -> np.ndarray:
@@ -52,3 +54,21 @@ def test_seen(falls: tuple[float, ...], counts: tuple[int, ...], verdict: str, n
     judged = judge_seen(parts, np.array(counts), "FGSM")
     assert (judged.verdict, judged.number) == (verdict, number)
     assert "FGSM does to 50 test images" in judged.of_what
+
+
+def _kernel(vectors: torch.Tensor) -> torch.Tensor:
+    """A kernel with these eigenvectors [n, n], of falling eigenvalues."""
+    return vectors @ torch.diag(0.7 ** torch.arange(len(vectors)).double()) @ vectors.T
+
+
+@pytest.mark.parametrize(
+    ("alike", "verdict"), [((True, True), HOLDS), ((True, False), IN_PART), ((False,), NOT_HERE)], ids=str
+)
+def test_agree(alike: tuple[bool, ...], verdict: str) -> None:
+    """Kernels with the eigenvectors of the first one, or with others."""
+    g = torch.Generator().manual_seed(0)
+    own, *others = (torch.linalg.qr(torch.randn(60, 60, generator=g).double()).Q for _ in range(1 + len(alike)))
+    kernels = [_kernel(own), *(_kernel(own if same else other) for same, other in zip(alike, others, strict=True))]
+    judged = judge_agree([f"net {i}" for i in range(len(kernels))], agreement(kernels))
+    assert judged.verdict == verdict
+    assert "the least similar pair" in judged.of_what

@@ -31,7 +31,7 @@ def add_picture(
     fig.update_yaxes(bare, range=[height - 0.5, -0.5], scaleanchor=f"x{axis}", row=row, col=col)
     if frame:
         corners = {"x0": -0.5, "x1": width - 0.5, "y0": -0.5, "y1": height - 0.5}
-        fig.add_shape(type="rect", xref=f"x{axis}", yref=f"y{axis}", line={"color": frame, "width": 5}, **corners)
+        fig.add_shape(type="rect", xref=f"x{axis}", yref=f"y{axis}", line={"color": frame, "width": 8}, **corners)
     place = {"xref": f"x{axis}", "yref": f"y{axis}", "x": (width - 1) / 2, "showarrow": False}
     for words, y, side, shift, size in (
         (title, -0.5, "bottom", 2, TITLE),

@@ -6,6 +6,7 @@ bound, or there is nothing to judge. Nothing is rounded before it is compared. R
     judge_training_free(right_before, right_after, chance=0.5, attack="FGSM of 8/255").verdict      # "holds"
 """
 
+from ntkcore.readings.verdicts.agree import judge_agree
 from ntkcore.readings.verdicts.evolution import judge_evolution
 from ntkcore.readings.verdicts.judgement import HOLDS, IN_PART, NOT_HERE, UNKNOWN, VERDICTS, Judgement, by_bound
 from ntkcore.readings.verdicts.robust_features import judge_robust_and_brittle, judge_robust_is_early
@@ -26,6 +27,7 @@ __all__ = [
     "judge_training_free",
     "judge_transfer",
     "damage_by_class",
+    "judge_agree",
     "judge_seen",
     "judge_evolution",
 ]

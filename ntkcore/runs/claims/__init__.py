@@ -9,6 +9,7 @@ file each, in the order in which they are told::
     claim.figure(experiment, found, dark=False)
 """
 
+from ntkcore.runs.claims.agree import AGREE
 from ntkcore.runs.claims.claim import Claim
 from ntkcore.runs.claims.evolution import EVOLUTION
 from ntkcore.runs.claims.robust_features import ROBUST_AND_BRITTLE, ROBUST_IS_EARLY
@@ -16,4 +17,4 @@ from ntkcore.runs.claims.seen import SEEN
 from ntkcore.runs.claims.training_free import TRAINING_FREE
 from ntkcore.runs.claims.transfer import TRANSFER
 
-CLAIMS: tuple[Claim, ...] = (TRAINING_FREE, TRANSFER, ROBUST_AND_BRITTLE, SEEN, ROBUST_IS_EARLY, EVOLUTION)
+CLAIMS: tuple[Claim, ...] = (TRAINING_FREE, TRANSFER, ROBUST_AND_BRITTLE, SEEN, ROBUST_IS_EARLY, AGREE, EVOLUTION)

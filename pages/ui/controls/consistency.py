@@ -1,4 +1,4 @@
-"""Architectures to choose from beside the sidebar's own, and the size at which the expensive ones can be compared.
+"""Architectures to choose from beside the sidebar's own.
 
 ::
 
@@ -7,36 +7,13 @@
 
 import streamlit as st
 
-from ntkcore import data
 from ntkcore.errors import NTKError
-from ntkcore.runs.specs import Experiment, NetSpec
+from ntkcore.runs.comparison import ARCHITECTURES, COMPARED, IMAGES, sides, small_side, with_net
+from ntkcore.runs.specs import Experiment
 from pages.ui.controls.control import Choice, Controls, Number, Several
 from pages.ui.shell.plain import complaint
 
-ARCHITECTURES = {
-    "FC(1)": NetSpec(),
-    "FC(3)": NetSpec(depth=3),
-    "FC(5)": NetSpec(depth=5),
-    "Conv(2)": NetSpec(family="conv", depth=2),
-    "Conv(4)": NetSpec(family="conv", depth=4),
-    "Myrtle-5": NetSpec(family="myrtle", depth=5),
-    "Myrtle-7": NetSpec(family="myrtle", depth=7),
-}
-COMPARED = ["FC(1)", "Conv(2)", "FC(3)", "Myrtle-5"]
 MOST = 5  # architectures: ten pairs can be told apart in a figure
-SMALL = 16  # pixels a side at which Myrtle kernels take seconds, not an hour
-
-
-def _sides(spec: data.DataSpec) -> list[int | str]:
-    """The side of the sidebar's images, and smaller ones."""
-    smaller = [side for side in data.info(spec).sizes if side >= 4 and (spec.size is None or side < spec.size)]
-    return [spec.size or "full", *smaller]
-
-
-def _small_side(spec: data.DataSpec) -> int | str:
-    """The largest side at which all architectures are quick; the sidebar's own where there is none."""
-    return max((side for side in _sides(spec) if side != "full" and side <= SMALL), default=spec.size or "full")
-
 
 COMPARISON = Controls(
     Experiment(),
@@ -56,20 +33,13 @@ COMPARISON = Controls(
         lambda data: min(10, data.n_train),
         lambda data: data.n_train,
         50,
-        start=500,
+        start=IMAGES,
     ),
     Number(
-        "cm", "Test images", "data.n_test", lambda spec: min(5, spec.n_test), lambda spec: spec.n_test, 10, start=500
+        "cm", "Test images", "data.n_test", lambda spec: min(5, spec.n_test), lambda spec: spec.n_test, 10, start=IMAGES
     ),
-    Choice("cside", "Image side", "data.size", _sides, start=_small_side, absent="full"),
+    Choice("cside", "Image side", "data.size", sides, start=small_side, absent="full"),
 )
-
-
-def with_net(experiment: Experiment, name: str) -> Experiment:
-    """The experiment with another architecture; weights and activation stay the sidebar's."""
-    own, other = experiment.net, ARCHITECTURES[name]
-    net = own.replace(family=other.family, depth=other.depth)
-    return experiment.infinite().replace(net=net)
 
 
 def comparison_controls(experiment: Experiment) -> dict[str, Experiment]:

@@ -10,8 +10,8 @@ import streamlit as st
 
 from ntkcore.figures.attacks.transfer import transfer_matrix
 from ntkcore.figures.drawing.bands import MISSING
+from ntkcore.runs.comparison import ARCHITECTURES, with_net
 from ntkcore.runs.specs import Experiment, NetSpec, PerturbSpec, Story, TransferSpec
-from pages.ui.controls.consistency import ARCHITECTURES, with_net
 from pages.ui.sections.accuracies import statistics_of
 from pages.ui.shell.results import need_all
 from pages.ui.shell.show import Figures
