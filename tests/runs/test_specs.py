@@ -46,7 +46,7 @@ GOLDEN = {
     "glimpse": "9165d26e88fe4ea84636b097d49970b3",
     "seen": "2fc49b1aae80c8cf383089a1d14f1107",
     "training_free": "8f8fe2208f0047e370e404feebe795b2",
-    "flipped": "0fde7c47b77f40d33c53fbd0e42c9553",
+    "flipped": "9f14d0ee1badd6e5a0fbc082dc751d94",
     "robust_features": "f85e36d850f682570667d24fccb9fd74",
 }
 

@@ -46,7 +46,7 @@ def calming(
         {k: known_band(band, f"share of {k}", last + 1) for k, band in by_regime(shares, "shares").items()},
     )
     fig = make_subplots(rows=1, cols=2, column_widths=[0.56, 0.44], horizontal_spacing=0.13)
-    dress(fig, dark=dark, height=520, width=None)
+    dress(fig, dark=dark, height=530, width=None)
     lines = [(col, regime, band) for col, bands in enumerate(panels, 1) for regime, band in bands.items()]
     for col, regime, band in lines:
         colour, x = REGIMES[regime].colour(dark), epochs[: len(band.mean)][band.known]
@@ -73,11 +73,11 @@ def calming(
         fig.add_vline(x=epoch, line=line, layer="below", row=1, col=1)
         words = {"text": f"<b>{epoch}</b>", "font": {"size": LARGE, "color": colour}, "yref": "y domain"}
         fig.add_annotation(x=epoch, y=1, yanchor="bottom", showarrow=False, **words)
-    for number, words in enumerate(("speed of the kernel", f"share of its {top} top eigenvalues"), 1):
+    for number, words in enumerate(("speed of<br>the kernel", f"share of its {top}<br>top eigenvalues"), 1):
         axis = axis_number(number)
         corner = {"x": 0, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain", "yshift": 22}
         font = {"size": LARGE, "color": TEXT.colour(dark)}
-        fig.add_annotation(text=words, xanchor="left", yanchor="bottom", font=font, **corner)
+        fig.add_annotation(text=words, align="left", xanchor="left", yanchor="bottom", font=font, **corner)
     for regime in panels[0]:
         line = {"color": REGIMES[regime].colour(dark), "width": 4}
         legend_entry(fig, REGIMES[regime].words, line=line)
@@ -88,7 +88,7 @@ def calming(
     fig.update_yaxes(type="log", title_text="as a share of its first step", range=reach, **ticks, row=1, col=1)
     fig.update_yaxes(tickformat=".0%", nticks=5, row=1, col=2)
     add_player(fig, [str(epoch) for epoch in epochs], last, "epoch ")
-    fig.update_layout(margin_t=96, legend={"y": 1, "yanchor": "top"})
+    fig.update_layout(margin_t=112, legend={"y": 1, "yanchor": "top"})
     enlarge(fig)
     said = [f"{REGIMES[regime].words} lazy from epoch {epoch}" for regime, epoch in lazy.items()]
     said += [

@@ -91,7 +91,7 @@ def transfer_along_width(
         )
     if k:
         at = {"x": 0, "y": fig.layout.yaxis2.domain[1], "xref": "paper", "yref": "paper", "yshift": 44}
-        words = f"Flipped by the kernel's noise in a network of width {widths[-1]}"
+        words = f"Flipped in a network of width {widths[-1]}"
         fig.add_annotation(text=words, xanchor="left", yanchor="bottom", font_size=LARGE, **at)
     enlarge(fig)
     parts = [from_to(m.words, widths, band.mean, percent, "width") for m, band in bands.items() if band.known.any()]

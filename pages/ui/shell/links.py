@@ -49,10 +49,12 @@ def hold_controls() -> None:
 def go_to(page: str, **choices: object) -> None:
     """From a button's callback: open a page next, its controls (by their keys) set to these choices.
 
-    They go into the address too: a control that is drawn for the first time does not write there what it is given.
+    They go into the address too: a control that is drawn for the first time does not write there what it is given. One
+    that is drawn already, as the sidebar's are, writes there itself and lets nobody else.
     """
+    new = {name: value for name, value in choices.items() if name not in st.session_state}
     set_controls(choices)
-    st.session_state.going_to = page, in_address(choices)
+    st.session_state.going_to = page, in_address(new)
 
 
 def in_address(choices: Mapping[str, object]) -> dict[str, str | list[str]]:

@@ -28,7 +28,7 @@ class FlippedSpec(StageSpec):
     version: ClassVar[int] = 1
     transfer: TransferSpec = TransferSpec()
     at: int = Field(0, ge=0)
-    count: int = Field(5, ge=1, le=100)
+    count: int = Field(4, ge=1, le=100)
 
     @model_validator(mode="after")
     def _a_radius(self) -> "FlippedSpec":
