@@ -15,7 +15,7 @@ from ntkcore.analysis.consistency.agreement import leading
 from ntkcore.analysis.intervals import Band
 from ntkcore.figures.drawing.bands import add_band, known_band
 from ntkcore.figures.drawing.checks import float32
-from ntkcore.figures.drawing.palette import MUTED, TEXT, Meaning
+from ntkcore.figures.drawing.palette import MUTED, PAPER, TEXT, Meaning
 from ntkcore.figures.drawing.template import Place, count_axis, describe, dress, guide, plain
 from ntkcore.figures.story.grid import BIG, TITLE, add_picture, pixels
 from ntkcore.readings.words import percent
@@ -56,7 +56,7 @@ def architectures_agree(
     for row, (name, gradients) in enumerate(rows.items(), 1):
         add_picture(fig, pixels(image), row, 1, title="image" if row == 1 else "")
         for column, gradient in enumerate(gradients[:SHOWN]):
-            title = f"feature {column}" if row == 1 else ""
+            title = f"no. {column}" if row == 1 else ""
             add_picture(fig, pixels(gradient, signed=True), row, column + 2, title=title)
         middle = sum(fig.layout[fig.data[-1].yaxis.replace("y", "yaxis")].domain) / 2
         name = {"text": f"<b>{plain(name)}</b>", "x": 0, "xanchor": "right", "xshift": -4, "y": middle}
@@ -83,10 +83,13 @@ def architectures_agree(
         (f"least similar: {plain(least)}", float(band.low[at]), "top", -8),
         ("random subspaces", float(chance[at]), "bottom", 8),
     ):
-        beside = {"xanchor": "left", "xshift": 8, "yanchor": side, "yshift": shift}
+        beside = {"xanchor": "center", "bgcolor": PAPER.colour(dark), "yanchor": side, "yshift": shift}
         fig.add_annotation(text=words, x=start, y=y, font=size, **beside, **label)
+    ends = [float(np.log10(0.85)), float(np.log10(1.15 * ks[-1]))]  # words inside would stretch a range not said
     ticks = {"tickfont": {"size": 14}, "title_font": {"size": TITLE}}
-    fig.update_xaxes(ticks, title_text="leading eigenvectors compared, k", **count_axis(int(ks[-1])), **place)
+    fig.update_xaxes(
+        ticks, title_text="leading eigenvectors compared, k", range=ends, **count_axis(int(ks[-1])), **place
+    )
     fig.update_yaxes(ticks, title_text="shared", range=[0, 1.03], tickformat=".0%", dtick=0.5, **place)
     names = ", ".join(plain(name) for name in rows)
     shared = f"{plain(least)} share {percent(float(band.mean[at]))} of the space of their {ks[at]:.0f} leading ones"
