@@ -1,0 +1,75 @@
+"""The story as a talk: each claim on the first screen, arrow keys, and sliders that ask nothing of the server."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, WebSocket, expect
+
+from driver import Server, no_exception
+from ntkcore.readings.verdicts import VERDICTS
+from ntkcore.runs.claims import CLAIMS
+from steps import at_key, drawn, ready
+
+
+@pytest.fixture
+def sent(page: Page) -> Iterator[list[object]]:
+    """What the page has sent to the server since it was opened."""
+    messages: list[object] = []
+
+    def opened(socket: WebSocket) -> None:
+        socket.on("framesent", lambda message: messages.append(message))  # playwright marks the function
+
+    page.on("websocket", opened)
+    yield messages
+    page.remove_listener("websocket", opened)
+
+
+def test_told_as_a_talk(page: Page, app: Server) -> None:
+    """From the first claim to the last by the arrow key: claim, figure, number and verdict without scrolling."""
+    page.goto(f"{app.url}/story")
+    for number, claim in enumerate(CLAIMS, 1):
+        title = page.get_by_role("heading", name=f"{number}. {claim.title}")
+        expect(title).to_be_visible()
+        ready(page)
+        figure = f"story-{claim.name}"
+        drawn(page, figure)
+        main = page.get_by_test_id("stMain")
+        verdict = (
+            main.locator("h3")
+            .filter(has_text="|".join(VERDICTS))
+            .or_(main.locator("h3").filter(has=page.locator(".stMarkdownBadge")))
+        )
+        for what, place in {
+            "claim": title,
+            "figure": at_key(page, figure),
+            "number": main.locator("h1").nth(1),
+            "verdict": verdict.first,
+        }.items():
+            box = place.bounding_box()
+            assert box is not None, (claim.name, what)
+            assert box["y"] >= 0, (claim.name, what)
+            assert box["y"] + box["height"] <= 900, (claim.name, what, box)
+            assert box["x"] + box["width"] <= 1440, (claim.name, what, box)
+        page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("heading", name="What holds of the paper here")).to_be_visible()
+    ready(page)
+    for claim in CLAIMS:
+        expect(page.get_by_test_id("stMain").get_by_text(claim.title)).to_be_visible()
+    no_exception(page)
+
+
+def test_the_radius_moves_at_once(page: Page, app: Server, sent: list[object]) -> None:
+    """The slider under the pictures: image, noise and prediction follow, and nothing is sent."""
+    page.goto(f"{app.url}/story")
+    drawn(page, "story-training_free")
+    ready(page)
+    figure = at_key(page, "story-training_free")
+    expect(figure.get_by_text("≤ 8/255")).to_be_visible()
+    before, picture = len(sent), figure.locator("image").nth(2).get_attribute("href")
+    rail = figure.locator(".slider-rail-touch-rect").bounding_box()
+    assert rail is not None
+    for share, words in ((0.0, "≤ 0"), (1.0, "≤ 16/255"), (0.25, "≤ 4/255")):
+        page.mouse.click(rail["x"] + max(1, share * rail["width"] - 1), rail["y"] + rail["height"] / 2)
+        expect(figure.get_by_text(words, exact=False).first).to_be_visible()
+    assert figure.locator("image").nth(2).get_attribute("href") != picture
+    assert len(sent) == before
