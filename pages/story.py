@@ -116,8 +116,11 @@ with st.container(horizontal=True, vertical_alignment="center"):
         label_visibility="collapsed",
     )
     st.button("Next", key="story-next", args=(1,), shortcut="Right", disabled=at == END, type="primary", **turn)
-prepare((spec for claim in CLAIMS for spec in claim.specs(experiment).values()), "the claims of the story")
-if number == END:
-    _end()
+if experiment.attack.eps == 0:
+    st.info("The claims are judged under an attack. Choose a radius above 0 in the sidebar.")
 else:
-    _screen(number, CLAIMS[number - 1])
+    prepare((spec for claim in CLAIMS for spec in claim.specs(experiment).values()), "the claims of the story")
+    if number == END:
+        _end()
+    else:
+        _screen(number, CLAIMS[number - 1])

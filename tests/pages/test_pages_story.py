@@ -27,3 +27,12 @@ def test_claim(number: int, opened: Open) -> None:
     assert judged.verdict in VERDICTS
     assert f"badge[{judged.verdict}]" in words
     assert claim.rule in words
+
+
+def test_without_an_attack_nothing_is_judged(opened: Open) -> None:
+    at = opened("story", {"eps": "0"})
+    assert not at.exception
+    assert charts(at) == []
+    assert [info.value for info in at.info] == [
+        "The claims are judged under an attack. Choose a radius above 0 in the sidebar."
+    ]
