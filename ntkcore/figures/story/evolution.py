@@ -17,7 +17,7 @@ from ntkcore.figures.drawing.checks import counted, float32
 from ntkcore.figures.drawing.palette import REGIMES, TEXT, faint
 from ntkcore.figures.drawing.template import describe, dress, guide, legend_entry
 from ntkcore.figures.evolution.panels import axis_number, by_regime, epoch_axis, known_log_band
-from ntkcore.figures.story.lettering import LARGE, SMALLEST, enlarge
+from ntkcore.figures.story.lettering import LARGE, SMALLEST, legible
 from ntkcore.figures.story.player import add_player
 from ntkcore.readings.words import percent
 
@@ -89,7 +89,7 @@ def calming(
     fig.update_yaxes(tickformat=".0%", nticks=5, row=1, col=2)
     add_player(fig, [str(epoch) for epoch in epochs], last, "epoch ")
     fig.update_layout(margin_t=112, legend={"y": 1, "yanchor": "top"})
-    enlarge(fig)
+    legible(fig)
     said = [f"{REGIMES[regime].words} lazy from epoch {epoch}" for regime, epoch in lazy.items()]
     said += [
         from_to(f"{REGIMES[k].words}, share of the {top} top eigenvalues", epochs, band.mean, percent, "epoch")

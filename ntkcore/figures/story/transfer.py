@@ -17,7 +17,7 @@ from ntkcore.figures.drawing.checks import counted
 from ntkcore.figures.drawing.images import data_uri, to_rgb
 from ntkcore.figures.drawing.palette import KERNEL_FGSM, NOISE, TEXT
 from ntkcore.figures.drawing.template import Place, describe, dress, guide, plain, short
-from ntkcore.figures.story.lettering import LARGE, SMALLEST, enlarge
+from ntkcore.figures.story.lettering import LARGE, SMALLEST, legible
 from ntkcore.readings.words import percent
 
 
@@ -93,7 +93,7 @@ def transfer_along_width(
         at = {"x": 0, "y": fig.layout.yaxis2.domain[1], "xref": "paper", "yref": "paper", "yshift": 44}
         words = f"Flipped in a network of width {widths[-1]}"
         fig.add_annotation(text=words, xanchor="left", yanchor="bottom", font_size=LARGE, **at)
-    enlarge(fig)
+    legible(fig)
     parts = [from_to(m.words, widths, band.mean, percent, "width") for m, band in bands.items() if band.known.any()]
     alt = f"Share of the damage of an attack that sees the network: {'; '.join(parts) or 'there is none'}."
     flips = [f"{plain(label)} is taken for {plain(said)}" for label, said in says]
