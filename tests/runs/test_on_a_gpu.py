@@ -73,16 +73,23 @@ def agreement(*experiments: Experiment) -> specs.ConsistencySpec:
 
 
 SPECS = {
-    "two classes": [*chain(TINY), TINY.flip(1, time=40.0), specs.TrainingFreeSpec(kernel=TINY.kernel(), eps=0.1)],
-    "the story": [specs.SeenSpec(sweep=TINY.sweep())],
-    "robust features": [specs.RobustFeaturesSpec(curves=TINY.curves())],
+    "two classes": [*chain(TINY), TINY.flip(1, time=40.0)],
+    "the story": [
+        specs.TrainingFreeSpec(kernel=TINY.kernel(), eps=0.1),
+        specs.SeenSpec(sweep=TINY.sweep()),
+        specs.RobustFeaturesSpec(curves=TINY.curves()),
+    ],
     "three classes, PGD": [*chain(L2), L2.flip(1, time=40.0)],
     "float32, NNGP": chain(TINY.replace(precision="float32", kind="nngp", inputs="standardise")),
     "pooled, random start": chain(POOLED.replace(attack=ntk.pgd(0.1, steps=2, random_start=True))),
     "kernel of a net": LEARNED.stages()[:4],  # the others take its sweep as they take any
     "evolution": motion(MOVING),
     "evolution of twins": motion(TWINS),
-    "transfer": [*STORY.transfers().values(), specs.PerturbSpec(source=TINY.kernel_model(), eps=(0.05,))],
+    "transfer": [
+        *STORY.transfers().values(),
+        specs.PerturbSpec(source=TINY.kernel_model(), eps=(0.05,)),
+        specs.FlippedSpec(transfer=next(iter(STORY.transfers().values())), at=0),
+    ],
     "consistency": [
         agreement(TINY, TINY.replace(net=CONV)),
         TINY.replace(net=CONV).gradients(),
