@@ -28,8 +28,8 @@ def judge_robust_and_brittle(
     robust, brittle = int((codes == ROBUST).sum()), int((codes == BRITTLE).sum())
     high = int(np.quantile(by_chance, LEVEL, method="inverted_cdf"))
     number = f"{robust} robust, {brittle} brittle"
-    chance = f"at most {high}" if high else "none"
-    of_what = f"of {len(codes)} features, under {attack}. With shuffled test labels {chance} is useful, 95 % of times."
+    chance = f"at most {high} {'is' if high == 1 else 'are'}" if high else "none is"
+    of_what = f"of {len(codes)} features, under {attack}. In 95 % of shuffles of the test labels {chance} useful."
     if robust > high and brittle > high:
         return Judgement(HOLDS, number, of_what, "Both are more than chance gives.")
     if robust > high or brittle > high:
