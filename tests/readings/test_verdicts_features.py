@@ -44,7 +44,7 @@ def test_robust_and_brittle(robust: int, brittle: int, smallest: float, verdict:
     assert judged.verdict == verdict
     assert judged.number == f"{robust} robust, {brittle} brittle"
     assert f"of {robust + brittle + 22} features, under FGSM" in judged.of_what
-    assert "at most 1 is useful, 95 % of times" in judged.of_what
+    assert "In 95 % of shuffles of the test labels at most 1 is useful." in judged.of_what
     assert (f"{M} test images are too few" in judged.reason) == (verdict == UNKNOWN)
 
 
