@@ -18,14 +18,16 @@ from pages.ui.shell.show import cached_figure, cached_judgement, chart, dark
 
 # The verdicts' colours, legible on light and dark; the word says the same.
 COLOURS = dict(zip(VERDICTS, ("green", "orange", "red", "gray"), strict=True))
-END = len(CLAIMS) + 1  # the screen of all verdicts
+END = "All verdicts"
+SCREENS = [*(str(number) for number in range(1, len(CLAIMS) + 1)), END]
 
 experiment = page("Story", "What does the paper claim, and does it hold here?", words=Experiment.in_words)
 task_of(experiment)
 
 
 def _turn(by: int) -> None:
-    st.session_state.claim = min(max(st.session_state.claim + by, 1), END)
+    at = SCREENS.index(st.session_state.claim) + by
+    st.session_state.claim = SCREENS[min(max(at, 0), len(SCREENS) - 1)]
 
 
 def _results(claim: Claim) -> dict[str, Artifact] | None:
@@ -101,26 +103,24 @@ def _end() -> None:
         )
 
 
-st.session_state.setdefault("claim", 1)
+st.session_state.setdefault("claim", SCREENS[0])
 with st.container(horizontal=True, vertical_alignment="center"):
-    at = st.session_state.claim
     turn = {"on_click": _turn, "width": "content"}
-    st.button("Back", key="story-back", args=(-1,), shortcut="Left", disabled=at == 1, **turn)
-    number = st.segmented_control(
+    st.button("Back", key="story-back", args=(-1,), shortcut="Left", **turn)
+    screen = st.segmented_control(
         "Screen of the story",
-        range(1, END + 1),
-        format_func=lambda one: "All verdicts" if one == END else str(one),
+        SCREENS,
         key="claim",
         bind="query-params",
         required=True,
         label_visibility="collapsed",
     )
-    st.button("Next", key="story-next", args=(1,), shortcut="Right", disabled=at == END, type="primary", **turn)
+    st.button("Next", key="story-next", args=(1,), shortcut="Right", type="primary", **turn)
 if experiment.attack.eps == 0:
     st.info("The claims are judged under an attack. Choose a radius above 0 in the sidebar.")
 else:
     prepare((spec for claim in CLAIMS for spec in claim.specs(experiment).values()), "the claims of the story")
-    if number == END:
+    if screen == END:
         _end()
     else:
-        _screen(number, CLAIMS[number - 1])
+        _screen(int(screen), CLAIMS[int(screen) - 1])

@@ -106,7 +106,7 @@ def _of_run(spec: Any) -> dict[str, object]:
 
 def _told(name: str) -> dict[str, object]:
     """The story at the claim of that name."""
-    return {"claim": [claim.name for claim in CLAIMS].index(name) + 1}
+    return {"claim": str([claim.name for claim in CLAIMS].index(name) + 1)}
 
 
 # -- the table ----------------------------------------------------------------------------------------------------
@@ -136,9 +136,9 @@ VIEWS: dict[str, View] = {
     "tangent": View(EVOLUTION, controls=_of_run, label=_net_in_motion),
     "moment": View(EVOLUTION, run_figures.of_moment, _of_run, _net_in_motion),
     "frozen": View(EVOLUTION, controls=_of_run, label=_net_in_motion),
-    "flipped": View(STORY_PAGE, controls=lambda spec: {"claim": 2}),
-    "robust_features": View(STORY_PAGE, controls=lambda spec: {"claim": 3}),
-    "training_free": View(STORY_PAGE, controls=lambda spec: {"claim": 1}),
+    "flipped": View(STORY_PAGE, controls=lambda spec: {"claim": "2"}),
+    "robust_features": View(STORY_PAGE, controls=lambda spec: {"claim": "3"}),
+    "training_free": View(STORY_PAGE, controls=lambda spec: {"claim": "1"}),
     "seen": View(STORY_PAGE, controls=lambda spec: _told("seen")),
     "glimpse": View(EVOLUTION, run_figures.of_glimpse, _of_run, _net_in_motion),
 }

@@ -36,3 +36,13 @@ def test_without_an_attack_nothing_is_judged(opened: Open) -> None:
     assert [info.value for info in at.info] == [
         "The claims are judged under an attack. Choose a radius above 0 in the sidebar."
     ]
+
+
+def test_the_screen_of_all_verdicts_is_a_link(opened: Open) -> None:
+    at = opened("story", {"claim": "All verdicts"})
+    assert complaints(at) == []
+    assert not at.exception
+    assert "What holds of the paper here" in text(at)
+    assert all(claim.title in text(at) for claim in CLAIMS)
+    at.button(key="story-back").click().run()
+    assert at.session_state.claim == str(len(CLAIMS))
