@@ -39,8 +39,8 @@ def _open(preset: Preset) -> None:
 
 
 def _wanted(e: Experiment) -> dict[str, StageSpec]:
-    picture = front.attacked(e)
-    return {"predict": e.predict()} if picture is None else {"picture": picture, "predict": e.predict()}
+    """What the first screen shows; the numbers below it may come later."""
+    return {"first": front.attacked(e) or e.predict()}
 
 
 first, between, below = st.container(), st.container(), st.container(key="glance")
