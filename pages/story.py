@@ -18,6 +18,10 @@ from pages.ui.shell.show import cached_figure, cached_judgement, chart, dark
 
 # The verdicts' colours, legible on light and dark; the word says the same.
 COLOURS = dict(zip(VERDICTS, ("green", "orange", "red", "gray"), strict=True))
+# On a narrow screen the columns are stacked: the claim and its verdict come before the figure.
+_STACKED = """<style>
+@media (max-width: 640px) { .st-key-screen [data-testid="stHorizontalBlock"] { flex-direction: column-reverse; } }
+</style>"""
 END = "All verdicts"
 SCREENS = [*(str(number) for number in range(1, len(CLAIMS) + 1)), END]
 
@@ -51,7 +55,9 @@ def _badge(verdict: str) -> None:
 def _screen(number: int, claim: Claim) -> None:
     """One claim: the figure at the left; at the right the claim, the number, the verdict and where to see more."""
     found = _results(claim)
-    wide, narrow = st.columns([10, 3] if presenting() else [2, 1], gap="medium" if presenting() else "large")
+    st.html(_STACKED)
+    with st.container(key="screen"):
+        wide, narrow = st.columns([10, 3] if presenting() else [2, 1], gap="medium" if presenting() else "large")
     with narrow:
         st.markdown(f"### {number}. {claim.title}")
         if found is not None:
@@ -107,6 +113,7 @@ st.session_state.setdefault("claim", SCREENS[0])
 with st.container(horizontal=True, vertical_alignment="center"):
     turn = {"on_click": _turn, "width": "content"}
     st.button("Back", key="story-back", args=(-1,), shortcut="Left", **turn)
+    st.button("Next", key="story-next", args=(1,), shortcut="Right", type="primary", **turn)
     screen = st.segmented_control(
         "Screen of the story",
         SCREENS,
@@ -115,7 +122,6 @@ with st.container(horizontal=True, vertical_alignment="center"):
         required=True,
         label_visibility="collapsed",
     )
-    st.button("Next", key="story-next", args=(1,), shortcut="Right", type="primary", **turn)
 if experiment.attack.eps == 0:
     st.info("The claims are judged under an attack. Choose a radius above 0 in the sidebar.")
 else:
