@@ -21,7 +21,7 @@ from ntkcore.figures.drawing.palette import KERNEL_FGSM, TEXT, Meaning
 from ntkcore.figures.drawing.template import add_chance, describe, dress, plain
 from ntkcore.figures.story.player import add_player
 
-PANELS = ("image", "+ noise", "= adversarial image")
+PANELS = ("image", "+ noise", "= their sum")
 
 
 def attack_along_eps(
