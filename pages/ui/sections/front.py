@@ -46,9 +46,9 @@ _LOOKS = """<style>
 .st-key-the-sum h1 { padding: 0; }
 .st-key-the-sum [data-testid="stImageCaption"] * { font-size: 1.1rem; }
 @media (max-width: 640px) {
-  .st-key-the-sum { flex-wrap: nowrap !important; gap: 0.25rem !important; }
+  .st-key-the-sum { flex-wrap: nowrap !important; gap: 0.25rem !important; align-items: flex-start !important; }
   .st-key-the-sum > * { min-width: 0 !important; flex-shrink: 1 !important; }
-  .st-key-the-sum h1 { font-size: 1.2rem; }
+  .st-key-the-sum h1 { font-size: 1.2rem; margin-top: 10vw; }
   .st-key-the-sum img { width: 25vw !important; }
   .st-key-the-sum [data-testid="stImage"], .st-key-the-sum [data-testid="stImage"] * { max-width: 25vw; }
   .st-key-the-sum [data-testid="stImageCaption"] * { font-size: 0.8rem; overflow-wrap: anywhere; }
