@@ -165,6 +165,11 @@ def margins(outputs: Tensor, y: Tensor) -> Tensor:
     return own - other
 
 
+def class_numbers(y: Tensor) -> Tensor:
+    """The class of each label or prediction, [m] int64 from 0: y [m, 1], by its sign, or [m, c], the largest."""
+    return (y[:, 0] > 0).long() if y.shape[1] == 1 else y.argmax(1)
+
+
 def margin(outputs: Tensor, y: Tensor) -> Tensor:
     """How far a prediction is on the right side: binary ``y f``; multi-class own output minus the best other. [m]
 

@@ -13,8 +13,9 @@ from scipy.stats import binom
 
 import ntkcore as ntk
 from ntkcore.analysis.features.classes import BRITTLE, ROBUST, classify, falling
-from ntkcore.analysis.features.eigenfeatures import class_numbers, feature_answers
+from ntkcore.analysis.features.eigenfeatures import feature_answers
 from ntkcore.analysis.features.label_test import null_of
+from ntkcore.analysis.predict import class_numbers
 from ntkcore.runs.presets import PRESETS
 from ntkcore.runs.stages import read_curves, read_sweep, result
 from ntkcore.runs.store import Store

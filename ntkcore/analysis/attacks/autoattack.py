@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ntkcore import checks
 from ntkcore.analysis.attacks.attack import Predictor
 from ntkcore.analysis.attacks.balls import Norm
+from ntkcore.analysis.predict import class_numbers
 from ntkcore.errors import optional
 from ntkcore.modes import plain
 
@@ -43,7 +44,7 @@ def autoattack(f: Predictor, x: Tensor, y: Tensor, eps: float, norm: Norm = "lin
     checks.choice(norm, "norm", tuple(ATTACKS))
     if (eps := checks.number(eps, "eps", 0)) == 0:
         return x.clone()
-    labels = (y[:, 0] > 0).long() if y.shape[1] == 1 else y.argmax(1)
+    labels = class_numbers(y)
     attack = package.AutoAttack(
         _Logits(f).eval(),
         attacks=list(ATTACKS[norm]),

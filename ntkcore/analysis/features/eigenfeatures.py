@@ -21,7 +21,7 @@ from ntkcore import checks
 from ntkcore.analysis.attacks.attack import Attack, fgsm
 from ntkcore.analysis.features.bank_attacks import Bank, attack_bank, checked_arguments
 from ntkcore.analysis.features.label_test import PERMUTATIONS, Null, null_of, p_values
-from ntkcore.analysis.predict import KernelPredictor
+from ntkcore.analysis.predict import KernelPredictor, class_numbers
 from ntkcore.analysis.spectrum import Spectrum, projections, train_spectrum
 from ntkcore.kernels.blocks import KernelFunction, Progress, frozen
 from ntkcore.modes import plain
@@ -143,11 +143,6 @@ def feature_answers(s: Spectrum, y: Tensor, K_test: Tensor) -> Tensor:
     readout = torch.cat([-readout, readout], 1) if readout.shape[1] == 1 else readout
     kind = torch.uint8 if readout.shape[1] <= 256 else torch.int16
     return torch.where(positive, readout.argmax(1), readout.argmin(1)).to(kind)
-
-
-def class_numbers(y: Tensor) -> Tensor:
-    """The class of each label, [m] int64 from 0: y [m, 1] of -1 and +1, or one-hot [m, c]."""
-    return (y[:, 0] > 0).long() if y.shape[1] == 1 else y.argmax(1)
 
 
 def majority_share(y: Tensor) -> float:

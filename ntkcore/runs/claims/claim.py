@@ -34,11 +34,6 @@ def arrays_of(artifact: Artifact) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in artifact.arrays.items()}
 
 
-def said(outputs: np.ndarray, spec: data.DataSpec) -> str:
-    """The class that a row of outputs [c] stands for, by name."""
-    return classes_of(spec)[int(outputs[0] > 0) if len(outputs) == 1 else int(outputs.argmax())]
-
-
 def classes_of(spec: data.DataSpec) -> tuple[str, ...]:
     """The names of the classes, in their order."""
     return spec.classes or data.info(spec).classes

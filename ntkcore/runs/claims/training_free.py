@@ -5,9 +5,10 @@ import plotly.graph_objects as go
 
 from ntkcore.analysis.attacks.attack import fgsm
 from ntkcore.analysis.intervals import share_band
+from ntkcore.analysis.predict import class_numbers
 from ntkcore.figures.story.attack import attack_along_eps
 from ntkcore.readings.verdicts import Judgement, judge_training_free
-from ntkcore.runs.claims.claim import Claim, Found, arrays_of, said
+from ntkcore.runs.claims.claim import Claim, Found, arrays_of, classes_of
 from ntkcore.runs.specs import Experiment, StageSpec, TrainingFreeSpec
 from ntkcore.runs.stages.claims.training_free import STEPS
 
@@ -28,7 +29,7 @@ def _draw_training_free(e: Experiment, found: Found, dark: bool) -> go.Figure:
         a["image"],
         a["images"],
         a["eps"],
-        [said(outputs, e.data) for outputs in a["outputs"]],
+        [classes_of(e.data)[code] for code in class_numbers(found["all"].arrays["outputs"]).tolist()],
         share_band(right),
         at=STEPS,
         chance=float(a["majority"]),

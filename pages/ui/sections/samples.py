@@ -8,6 +8,7 @@
 import streamlit as st
 import torch
 
+from ntkcore.analysis.predict import class_numbers
 from ntkcore.data import Task
 from ntkcore.errors import NTKError
 from ntkcore.figures.drawing.strip import Picture
@@ -51,6 +52,4 @@ def examples(task: Task, nth: int) -> dict[str, int]:
 
 def predicted_classes(outputs: torch.Tensor, task: Task) -> list[str]:
     """The name of the class that each row of outputs [m, c] predicts."""
-    if outputs.shape[1] == 1:
-        return [task.classes[int(value > 0)] for value in outputs[:, 0]]
-    return [task.classes[int(code)] for code in outputs.argmax(1)]
+    return [task.classes[code] for code in class_numbers(outputs).tolist()]

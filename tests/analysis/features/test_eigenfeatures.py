@@ -21,11 +21,10 @@ from ntkcore import (
 )
 from ntkcore.analysis.attacks.margin_path import margin_along_eps
 from ntkcore.analysis.features.classes import BRITTLE, ROBUST
-from ntkcore.analysis.features.eigenfeatures import class_numbers
 from ntkcore.analysis.features.halves import halves
 from ntkcore.analysis.features.pictures import GROUPS, damage, feature_pictures
 from ntkcore.analysis.features.tradeoff import Judged, along_time, band_sums, bands, counts, kept_features, reported
-from ntkcore.analysis.predict import accuracy, correct
+from ntkcore.analysis.predict import accuracy, class_numbers, correct
 
 NETS = {"fc1": fc(1), "conv1": conv(1), "myrtle5": myrtle(5)}
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ntkcore.analysis.features.eigenfeatures import majority_share
-from ntkcore.analysis.predict import margins
+from ntkcore.analysis.predict import class_numbers, margins
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.finite.transfer import TransferSpec
 from ntkcore.runs.stages.phrases import unusual
@@ -54,7 +54,7 @@ class FlippedSpec(StageSpec):
         return {
             "index": index,
             "labels": task.labels_test[index],
-            "says": outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).long(),
+            "says": class_numbers(outputs),
             "images": task.x_test[index].float(),
             "x_adv": made[index].float(),
             "majority": np.array(majority_share(task.y_test)),
