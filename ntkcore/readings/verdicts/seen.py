@@ -40,8 +40,7 @@ def judge_seen(parts: np.ndarray, counts: np.ndarray, attack: str) -> Judgement:
         return Judgement(UNKNOWN, "none", of_what, "The attack does no damage here, so there is nothing to split.")
     number = percent(round(float(others.mean[0]), 2))
     told, told_brittle = (percent_within(one.mean[0], one.low[0], one.high[0]) for one in (others, brittle))
-    of_what = f"of the damage that {attack} does to {len(parts)} test images goes through features that are not robust"
-    of_what += f": {told}"
+    of_what = f"{of_what}: {told}"
     absent = [word for word, kind in (("robust", ROBUST), ("brittle", BRITTLE)) if not counts[kind]]
     if absent:
         reason = f"No feature is found to be {' or '.join(absent)} here, so the two cannot be set against each other."
