@@ -6,6 +6,7 @@ Run with ``make run``, or ``streamlit run app.py``.
 import streamlit as st
 
 from ntkcore.errors import NTKError
+from ntkcore.runs import demo
 from pages.ui.controls import sidebar
 from pages.ui.shell import present
 from pages.ui.shell.links import follow_callback, hold_controls, judge_link, read_address
@@ -16,6 +17,7 @@ st.set_page_config(
     page_title="NTK and adversarial robustness",
     page_icon=ICON,
     layout="wide",
+    initial_sidebar_state="collapsed" if st.context.is_embedded else "auto",
     menu_items={"About": ABOUT},
 )
 page = menu()
@@ -28,8 +30,10 @@ with st.sidebar:
     keep_history()
 present.draw()
 try:
+    if words := demo.notice():
+        st.sidebar.caption(words)
     page.run()
-except NTKError as error:  # the cache folder cannot be used, or something lies in a result's place
+except NTKError as error:  # a setting cannot be read, the cache cannot be used or holds something odd
     st.error(complaint(error), icon=":material/error:")
 if judge_link(page_drawn=True):
     st.rerun()

@@ -10,6 +10,7 @@ from ntkcore.errors import NTKError
 from ntkcore.figures.attacks.attack import contact_sheet, margin_along_eps
 from ntkcore.figures.drawing.strip import Picture, strip
 from ntkcore.readings.kernel import read_flip
+from ntkcore.runs import demo
 from ntkcore.runs.stages import keep_image
 from pages.ui.code import attack_lines
 from pages.ui.sections.attack import (
@@ -58,13 +59,16 @@ source = middle.selectbox(
 factor = right.select_slider("Amplify the perturbation", [1, 2, 5, 10, 20, 50], 10, key="amplify", bind="query-params")
 left, middle, right = st.columns([1, 2, 1], vertical_alignment="bottom")
 index = left.number_input("Test image", 0, task.m - 1, 0, key="image", bind="query-params")
-upload = middle.file_uploader(
-    "Or an image of your own",
-    ["png", "jpg", "jpeg"],
-    key="own-image",
-    help="Its middle is taken in the shape of the data set's images, and brought to their size.",
-)
-own = None
+own = upload = None
+if refused := demo.against_upload():
+    middle.caption(refused)
+else:
+    upload = middle.file_uploader(
+        "Or an image of your own",
+        ["png", "jpg", "jpeg"],
+        key="own-image",
+        help="Its middle is taken in the shape of the data set's images, and brought to their size.",
+    )
 if upload is not None:
     label = right.selectbox("Its true class", list(task.classes), key="own-class", persist_state="session")
     try:

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from ntkcore.errors import NTKError
+from ntkcore.runs import demo
 from ntkcore.runs.consent import amount, duration
 from ntkcore.runs.specs import MOTION
 from ntkcore.runs.stages import IMAGE
@@ -23,6 +24,8 @@ OF_EPOCHS = {spec.stage for spec in MOTION}  # one or more for every epoch of a 
 def delete(entry: Artifact) -> None:
     """Delete a run; what stands against it is said in the next look at the page."""
     try:
+        if refused := demo.against_change():
+            raise NTKError(refused)
         store.delete(entry.stage, entry.key)
     except NTKError as error:
         st.session_state.not_deleted = str(error)
@@ -80,23 +83,27 @@ state = st.dataframe(
 )
 rows = [row for row in state.selection.rows if row < len(entries)]
 st.session_state.chosen_run = names[rows[0]] if rows else None
-verify, clear = st.columns([1, 1])
-if verify.button("Verify all", icon=":material/fact_check:", width="stretch"):
-    report = store.verify()
-    if report.ok:
-        st.success(f"{report.checked} results read, {amount(report.bytes)}: all whole.")
-    else:
-        st.error(
-            f"{len(report.broken)} of {report.checked} results were damaged. "
-            "They were set aside and are computed again when needed."
-        )
-with clear.popover("Delete all", icon=":material/delete:", width="stretch"):
-    st.markdown("Everything is computed again when it is needed.")
-    if st.button("Yes, delete all", type="primary"):
-        store.clear()
-        st.rerun()
+refused = demo.against_change()
+if refused:
+    st.caption(refused)
+else:
+    verify, clear = st.columns([1, 1])
+    if verify.button("Verify all", icon=":material/fact_check:", width="stretch"):
+        report = store.verify()
+        if report.ok:
+            st.success(f"{report.checked} results read, {amount(report.bytes)}: all whole.")
+        else:
+            st.error(
+                f"{len(report.broken)} of {report.checked} results were damaged. "
+                "They were set aside and are computed again when needed."
+            )
+    with clear.popover("Delete all", icon=":material/delete:", width="stretch"):
+        st.markdown("Everything is computed again when it is needed.")
+        if st.button("Yes, delete all", type="primary"):
+            store.clear()
+            st.rerun()
 if not rows:
-    st.caption("Select a row to open, export or delete it.")
+    st.caption("Select a row to open or export it." if refused else "Select a row to open, export or delete it.")
     with st.expander("The Python lines that list them"):
         st.code(runs_lines(store.root, None), language="python")
     st.stop()
@@ -131,12 +138,13 @@ second.download_button(
     width="stretch",
     icon=":material/folder_zip:",
 )
-third.button(
-    "Delete",
-    icon=":material/delete:",
-    on_click=delete,  # of the run that was drawn: by the next look the table may have other rows
-    args=(entry,),
-    width="stretch",
-)
+if not refused:
+    third.button(
+        "Delete",
+        icon=":material/delete:",
+        on_click=delete,  # of the run that was drawn: by the next look the table may have other rows
+        args=(entry,),
+        width="stretch",
+    )
 with st.expander("The Python lines that read it"):
     st.code(runs_lines(store.root, entry), language="python")

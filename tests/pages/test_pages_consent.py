@@ -1,8 +1,11 @@
-"""What is long or large is asked for twice, what does not fit is refused: by its honest estimate, with nothing run."""
+"""What is long or large is asked for twice, what does not fit is refused: by its honest estimate, with nothing run.
+
+And a shared demo: each door is closed, says why and what to do; what is there already shows."""
 
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -13,10 +16,12 @@ from ntkcore.runs.rates import Rates
 from ntkcore.runs.specs import Experiment, NetSpec
 from pages.ui.shell import results
 from pages.ui.shell.services import services
-from visits import complaints, number, press, working
+from visits import charts, complaints, number, press, text, working
 
 Open = Callable[..., AppTest]
 EVERY = list(ARCHITECTURES)[-6:]  # as many as the page takes, the most expensive ones
+OWN = "On your own machine: make run."
+REFUSAL = f"This is a shared demo: runs are switched off. {OWN}"
 FULL = {"n": "1000", "m": "20"}
 # A common machine, so that the words do not depend on this one.
 RATES = Rates(flop32=5e-12, flop64=1e-11, relu32=2.6e-9, relu64=5.5e-9, box32=6.5e-10, box64=9.4e-10, eigh=1.2e-10)
@@ -106,3 +111,76 @@ def test_what_is_proposed_costs_what_is_said(most: int) -> None:
     assert dict(consent._narrower_nets([net]))["nets of width 20"] == [base.twin(20)]
     others = [base.replace(net=NetSpec(depth=depth)).kernel() for depth in (1, 3)]
     assert dict(consent._fewer_nets([base.kernel(), *others])) == {"without Myrtle-5": others}
+
+
+@pytest.fixture
+def told(at_home: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make it a demo; the worker's process, which all tests share, was started before and is none."""
+    services()
+    return partial(monkeypatch.setenv, "NTK_DEMO")
+
+
+@pytest.fixture
+def demo(told: Callable[[str], None]) -> None:
+    """Nothing is computed, taken in, fetched or deleted."""
+    told("seconds=0")
+
+
+def infos(at: AppTest) -> str:
+    return "\n".join(info.value for info in at.main.info)
+
+
+@pytest.mark.usefixtures("demo")
+def test_a_run_is_refused(opened: Open) -> None:
+    """Whatever it costs; the job is not even queued."""
+    before = len(services().worker.jobs())
+    at = opened("spectrum", {"draw": "61"}, wait=False)
+    assert REFUSAL in infos(at)
+    assert not {"Run", "Run again", "Retry"} & set(labels(at))
+    assert len(services().worker.jobs()) == before
+    assert f"A shared demo: nothing is computed, no own files are taken. {OWN}" in at.sidebar.caption[-1].value
+
+
+def test_what_is_stored_shows(opened: Open, told: Callable[[str], None]) -> None:
+    opened("spectrum", {"draw": "62"})
+    told("seconds=0")
+    at = opened("spectrum", {"draw": "62"}, wait=False)
+    assert "eigenvalues" in charts(at)
+    assert REFUSAL not in infos(at)
+
+
+@pytest.mark.usefixtures("demo")
+def test_a_download_is_refused(opened: Open) -> None:
+    at = opened("spectrum", {"data": "cifar10"}, wait=False)
+    assert "is not on this server. This is a shared demo: it fetches no data sets." in infos(at)
+    assert "Download" not in labels(at)
+
+
+@pytest.mark.usefixtures("demo")
+def test_files_are_refused(opened: Open) -> None:
+    """An .npz in the sidebar, and an image on Attack."""
+    own = opened("overview", {"data": "own"}, wait=False)
+    assert complaints(own) == [f"This is a shared demo: it takes no files. {OWN}"]
+    attack = opened("attack", wait=False)
+    assert f"This is a shared demo: it takes no files. {OWN}" in text(attack)
+    assert not own.get("file_uploader")
+    assert not attack.get("file_uploader")
+
+
+@pytest.mark.usefixtures("demo")
+def test_runs_cannot_be_changed(opened: Open) -> None:
+    at = opened("runs", wait=False)
+    assert f"This is a shared demo: results can be read, not changed or deleted. {OWN}" in text(at)
+    assert not {"Verify all", "Yes, delete all", "Delete"} & set(labels(at))
+
+
+def test_a_run_of_another_visitor_cannot_be_stopped(opened: Open, told: Callable[[str], None]) -> None:
+    """Whoever has started it may cancel it, whoever watches it may not."""
+    told("seconds=1e9")
+    long = {"n": "200", "m": "20", "net": "Myrtle", "depth": "5", "draw": "63"}
+    mine = opened("spectrum", long, wait=False)
+    press(mine, "Run")
+    other = opened("spectrum", long, wait=False)
+    assert ("Cancel" in labels(mine), "Cancel" in labels(other)) == (True, False)
+    assert "Another visitor has started this run, and alone can cancel it." in text(other)
+    press(mine, "Cancel")

@@ -17,6 +17,7 @@ from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
 from ntkcore.analysis.attacks.balls import BALLS
 from ntkcore.errors import NTKError
 from ntkcore.nets import ACTIVATIONS, FAMILIES
+from ntkcore.runs import demo
 from ntkcore.runs.device import devices
 from ntkcore.runs.specs import FIRST_WIDTHS, Experiment, key
 from pages.ui.controls.checkpoint import back_to_the_infinite_net, find_checkpoint
@@ -255,25 +256,29 @@ def _data() -> data.DataSpec:
 
 def _own() -> dict[str, Any]:
     """Upload of own data; the fingerprint is what the link carries."""
-    st.file_uploader(
-        "Your images (.npz)",
-        "npz",
-        key="upload",
-        on_change=_take_upload,
-        help="x_train, y_train, x_test, y_test; uint8 or float in [0, 1]; N x H x W, N x H x W x C or N x C x H x W.",
-    )
-    refused, problem = st.session_state.get("upload_problem", (None, ""))
-    if st.session_state.upload is not None and st.session_state.upload.file_id == refused:
-        st.error(complaint(problem))
+    switched_off = demo.against_upload()
+    if switched_off is None:
+        st.file_uploader(
+            "Your images (.npz)",
+            "npz",
+            key="upload",
+            on_change=_take_upload,
+            help="x_train, y_train, x_test, y_test; uint8 or float in [0, 1]; N x H x W, N x H x W x C or "
+            "N x C x H x W.",
+        )
+        refused, problem = st.session_state.get("upload_problem", (None, ""))
+        if st.session_state.upload is not None and st.session_state.upload.file_id == refused:
+            st.error(complaint(problem))
     chosen = EXPERIMENT.draw("digest")
     if chosen["digest"] is None:
-        raise NTKError("Upload an .npz with your own images in the sidebar, or choose another data set.")
+        words = "Upload an .npz with your own images in the sidebar, or choose another data set."
+        raise NTKError(switched_off or words)
     return chosen
 
 
 def _take_upload() -> None:
     file = st.session_state.upload
-    if file is None:
+    if file is None or demo.against_upload():
         return
     try:
         own = data.import_npz(file.getvalue())

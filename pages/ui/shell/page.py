@@ -13,6 +13,7 @@ import streamlit as st
 
 from ntkcore import data
 from ntkcore.errors import NTKError
+from ntkcore.runs import demo
 from ntkcore.runs.specs import Experiment, balance_in_words, key
 from pages.ui.controls import sidebar
 from pages.ui.shell.links import refusal
@@ -82,7 +83,7 @@ def _damage(experiment: Experiment | None, everywhere: bool) -> None:
     shown = [one for one in incidents if everywhere or one.key in own or one.stage in by_image]
     for incident in shown:
         st.warning(plain(incident), icon=":material/healing:")
-    if shown:
+    if shown and demo.against_change() is None:
         st.button("Dismiss", on_click=services().store.clear_incidents)
 
 

@@ -24,7 +24,7 @@ from typing import TypeVar
 import streamlit as st
 
 from ntkcore import data
-from ntkcore.runs import consent, costs, specs, stages
+from ntkcore.runs import consent, costs, demo, specs, stages
 from ntkcore.runs.consent import amount, duration
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact
@@ -148,15 +148,23 @@ class _Work:
         elif self.cancelled:
             st.info(f"Cancelled: {plain(self.what)}. {_cost_in_words(self.demand.cost, self.specs[0])}.")
             self._run_button("Go on" if self._begun else "Run again")
-        elif self.demand.light:
+        elif self.demand.light and self.refused is None:
             self.submit()
             _watch(self.name, self.what, self._missing())
         else:
             st.info(f"{self._sentence}: {consent.cost_in_words(self.demand.cost)}.")
             self._run_button("Run")
 
+    @property
+    def refused(self) -> str | None:
+        """Why a shared demo does not run this."""
+        return demo.against_run(self.demand.cost.seconds)
+
     def submit(self) -> None:
         st.session_state.pop("asked", None)
+        if self.refused is not None:
+            return
+        _own_jobs().add(self.name)
         device = st.session_state.get("device", "auto")
         requests = [stages.request(spec, device) for spec in self.specs]
         seconds = [estimate.seconds for estimate in self.estimates]
@@ -181,7 +189,9 @@ class _Work:
     def _run_button(self, label: str) -> None:
         """The button that starts it; of what is long or large a question first, whose Yes stands somewhere else."""
         demand, key, about = self.demand, f"run-{self.name}", (services().rates, services().store)
-        if not demand.fits:
+        if self.refused is not None:
+            st.info(self.refused)
+        elif not demand.fits:
             st.error(demand.refusal(*about))
         elif not demand.heavy:
             st.button(label, key=key, on_click=self.submit, type="primary")
@@ -216,10 +226,23 @@ def need_data(spec: data.DataSpec) -> bool:
         return False
     if job is not None and job.state == "failed":
         st.error(complaint(job.error))
+    if refused := demo.against_download():
+        st.info(f"{known.title} is not on this server. {refused}")
+        return False
     place = f"{known.title} is not in {plain(known.folder)} yet"
     st.info(f"{place}: {known.download_mb} MB are to be downloaded. {known.credit}")
-    st.button("Download", on_click=services().worker.submit, args=(name, request), type="primary")
+    st.button("Download", on_click=_fetch, args=(name, request), type="primary")
     return False
+
+
+def _fetch(name: str, request: Mapping[str, object]) -> None:
+    _own_jobs().add(name)
+    services().worker.submit(name, request)
+
+
+def _own_jobs() -> set[str]:
+    """Names of the jobs that this session has started."""
+    return st.session_state.setdefault("own_jobs", set())
 
 
 @st.fragment(run_every=POLL)
@@ -242,7 +265,10 @@ def _watch(name: str, what: str, missing: tuple[tuple[str, str], ...] = ()) -> N
         text = f"{what} · {job.note or 'starting'}{left}"
     bar, stop = st.columns([6, 1], vertical_alignment="center")
     bar.progress(share, text=plain(text))
-    stop.button("Cancel", key=f"cancel-{name}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
+    if refused := demo.against_stop(own=name in _own_jobs()):
+        st.caption(refused)
+    else:
+        stop.button("Cancel", key=f"cancel-{name}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
 
 
 def _left(job: Job, share: float) -> float | None:

@@ -37,7 +37,7 @@ def services() -> Services:
 @st.cache_resource(show_spinner="Starting: measuring this machine, once")
 def _services(root: str) -> Services:
     store = Store(root, shipped=SHIPPED)
-    worker = Worker(store.root)
+    worker = Worker(store.root, target="ntkcore.runs.demo:execute")
     worker.submit("calibrate", {"calibrate": True}).wait(30)  # measured where the work will run
     return Services(store, worker, calibrate(store.root))
 
