@@ -7,7 +7,7 @@ import streamlit as st
 
 from ntkcore.errors import NTKError
 from ntkcore.runs import demo
-from pages.ui.controls import sidebar
+from pages.ui.controls import pinned, sidebar
 from pages.ui.shell import present
 from pages.ui.shell.links import follow_callback, hold_controls, judge_link, read_address
 from pages.ui.shell.navigation import ABOUT, ICON, keep_history, menu
@@ -26,6 +26,7 @@ hold_controls()
 follow_callback()
 with st.sidebar:
     sidebar.draw(page.url_path)
+    pinned.draw()
     present.switch()
     keep_history()
 present.draw()

@@ -3,34 +3,34 @@
 import streamlit as st
 
 from ntkcore.runs.specs import Experiment
-from ntkcore.runs.stages import read_sweep as load_sweep
 from pages.ui.code import eigenfeatures_lines
-from pages.ui.sections.eigenfeatures import Features
+from pages.ui.sections.beside import beside, need_both
+from pages.ui.sections.eigenfeatures import features_of
 from pages.ui.sections.samples import examples, task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import latest, need
-from pages.ui.shell.show import Figures, downloads, explain
+from pages.ui.shell.show import downloads, explain
 
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
 task_of(experiment)
 what = f"every feature under {experiment.attack}"
 experiment = latest("eigenfeatures", experiment, lambda e: {1: e.sweep(), 2: e.spectrum()}, what, Experiment.in_words)
 task = task_of(experiment)
-swept = need(experiment.sweep(), what)
-spectral = None if swept is None else need(experiment.spectrum(), "the spectrum")
-if swept is None or spectral is None:
+both = beside(experiment)
+view = features_of(both, what)
+if view is None:
     st.stop()
-view = Features(experiment, swept, load_sweep(swept, spectral, experiment.sweep()), Figures())
 count = view.count
 
 left, right = st.columns([3, 2], gap="large")
 with left:
-    curves = need(experiment.curves(), "bands of features, kept features and training time")
+    curves = need_both(both, Experiment.curves, "bands of features, kept features and training time")
     if curves is not None:
-        view.bands(curves)
+        view.bands()
 with right:
-    view.verdict(curves)
+    view.verdict()
+view.compare(both)
 
 st.subheader("One by one", anchor=False)
 left, right = st.columns([3, 2], gap="large")
@@ -103,10 +103,10 @@ if curves is not None:
     with left:
         st.subheader("Keep only some features", anchor=False)
         k = st.number_input("Features kept, k", 1, count, min(20, count), key="k", bind="query-params")
-        view.kept_features(curves, k)
+        view.kept_features(k)
     with right:
         st.subheader("Stop training early", anchor=False)
-        view.training_time(curves)
+        view.training_time()
 
 explain(
     r"f^{(i)}(x)=\lambda_i^{-1}K(x,X)\,v_iv_i^\top Y,\qquad \sum_i f^{(i)}=f_\infty",

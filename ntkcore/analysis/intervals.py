@@ -9,6 +9,7 @@ nothing, and the interval is over the points alone. What a net does to a point i
     draw.band(draw.mean(right))                         # right [S, E, m] bool -> Band of three [E]
     draw.band(draw.recovered(before, source, white))    # share of the white-box drop
     share_band(right)                                   # of one share of m images: Wilson's interval
+    difference(right, theirs, paired=True)              # of two shares, of the same images
     other = Resampling(points=300, seeds=2, group=1)    # of other nets: the same points, seeds of their own
     draw.band(other.mean(theirs) - draw.mean(right))    # a difference of two nets, paired by the points
 """
@@ -117,6 +118,18 @@ def share_band(right: np.ndarray) -> Band:
         return Band(*(np.full(right.shape[1], np.nan),) * 3)
     share = right.mean(0)
     return Band(share, *wilson(share, len(right), LEVEL))
+
+
+def difference(first: np.ndarray, second: np.ndarray, paired: bool) -> Band:
+    """Mean of ``first`` [m] minus that of ``second`` [k], shares or truth values, a Band of one number.
+
+    paired: both are about the same images in the same order (m = k), which are drawn together; otherwise each has draws
+    of its own, and the interval is as wide as two independent means make it.
+    """
+    one, two = (np.asarray(values, dtype=float)[None] for values in (first, second))
+    draw = Resampling(one.shape[1], 1)
+    other = draw if paired else Resampling(two.shape[1], 1, seed=1)
+    return draw.band_of_shares((draw.mean(one) - other.mean(two))[:, None], ends=(-1.0, 1.0))
 
 
 def jackknife(value: np.ndarray, left_out: np.ndarray) -> Band:

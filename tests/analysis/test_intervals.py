@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from ntkcore.analysis.intervals import DRAWS, Band, Resampling, wilson
+from ntkcore.analysis.intervals import DRAWS, Band, Resampling, difference, wilson
 
 SHAPES = {"[S, m]": (3, 40), "[S, E, m]": (3, 5, 40), "[S, A, E, m]": (3, 2, 4, 40)}
 
@@ -214,3 +214,17 @@ def test_wilson_interval_agrees_with_scipy(hits):
     expected = binomtest(hits, 50).proportion_ci(0.95, method="wilson")
     low, high = wilson(np.array([hits / 50]), 50)
     assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("paired", [True, False], ids=["paired", "unpaired"])
+def test_interval_of_a_difference_is_close_to_the_normal_one(paired):
+    first = verdicts(0.8, points=2000)[0].astype(float)
+    second = np.where(verdicts(0.9, points=2000, seed=1)[0], first, 1 - first)  # right together on nine of ten
+    if not paired:
+        second = second[:500]
+    band = difference(first, second, paired)
+    variance = (first - second).var() / 2000 if paired else first.var() / 2000 + second.var() / 500
+    assert band.mean[0] == pytest.approx(first.mean() - second.mean(), abs=1e-12)
+    reach = 1.96 * variance**0.5
+    assert band.mean[0] - band.low[0] == pytest.approx(reach, rel=0.2)
+    assert band.high[0] - band.mean[0] == pytest.approx(reach, rel=0.2)

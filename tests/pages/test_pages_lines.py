@@ -5,14 +5,12 @@ page's own, letter for letter (but for the digits of what was trained), numbers 
 """
 
 import ast
-import base64
 import io
-import json
 import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -29,7 +27,7 @@ from pages.ui.code import runs_lines
 from pages.ui.controls.evolution import TWIN
 from pages.ui.sections.attack import ITSELF, largest_radius
 from pages.ui.shell.plain import plain
-from visits import number, pictures, run_until_ready, select, small, stored, text
+from visits import drawn, number, pictures, run_until_ready, select, small, stored, text
 
 ROOT = Path(__file__).parents[2]
 Open = Callable[..., AppTest]
@@ -89,23 +87,6 @@ def listed(said: list[str], name: str) -> np.ndarray:
     """The list of numbers that is printed after a name."""
     (line,) = (line for line in said if line.startswith(name))
     return np.array(ast.literal_eval(line[line.index("[", len(name)) :]))
-
-
-def drawn(at: AppTest, name: str) -> dict[str, np.ndarray]:
-    """The heights of a figure's lines by their names."""
-    (chart,) = (chart for chart in at.get("plotly_chart") if chart.proto.id.endswith(f"-{name}"))
-    found: dict[str, np.ndarray] = {}
-    for trace in json.loads(chart.proto.spec)["data"]:
-        heights = _numbers(trace.get("y") or [])
-        if len(heights) > len(found.get(trace.get("name", ""), [])):  # the legend has lines of its own, without points
-            found[trace.get("name", "")] = heights
-    return found
-
-
-def _numbers(values: list | Mapping[str, str]) -> np.ndarray:
-    if isinstance(values, list):
-        return np.array(values, dtype=float)
-    return np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"])).astype(float)
 
 
 def digits(at: AppTest) -> float:

@@ -7,11 +7,13 @@ Built on Streamlit's AppTest; the app, the worker process and the store are the 
     artifact = stored(at.session_state.experiment.flip(0))
 """
 
+import base64
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.runs.comparison import with_net
@@ -89,6 +91,23 @@ def charts(at: AppTest) -> list[str]:
     ids = [chart.proto.id for chart in at.get("plotly_chart")]
     ids = [one for one in ids if not one.endswith("-in-small")]
     return [next((name for name in known if one.endswith(f"-{name}")), one) for one in ids]
+
+
+def drawn(at: AppTest, name: str) -> dict[str, np.ndarray]:
+    """The heights of a figure's lines by their names."""
+    (chart,) = (chart for chart in at.get("plotly_chart") if chart.proto.id.endswith(f"-{name}"))
+    found: dict[str, np.ndarray] = {}
+    for trace in json.loads(chart.proto.spec)["data"]:
+        heights = _numbers(trace.get("y") or [])
+        if len(heights) > len(found.get(trace.get("name", ""), [])):  # the legend has lines of its own, without points
+            found[trace.get("name", "")] = heights
+    return found
+
+
+def _numbers(values: list | Mapping[str, str]) -> np.ndarray:
+    if isinstance(values, list):
+        return np.array(values, dtype=float)
+    return np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"])).astype(float)
 
 
 def pictures(at: AppTest) -> list[str]:

@@ -11,11 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from ntkcore.analysis.attacks.attack import Attack, pgd
+from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
 from ntkcore.data import DataSpec, import_npz
 from ntkcore.errors import SpecError
 from ntkcore.runs import specs
-from ntkcore.runs.specs import Experiment, NetSpec, Rule, StageSpec, canonical, key
+from ntkcore.runs.specs import (
+    EpochSpec,
+    Evolution,
+    Experiment,
+    NetSpec,
+    Rule,
+    StageSpec,
+    canonical,
+    key,
+    lengthen,
+    shorten,
+)
 from ntkcore.runs.stages import STAGES, image_name, keep_image, result
 from ntkcore.runs.store import Store
 from ntkcore.training import PLAIN, Descent, Schedule, Training
@@ -497,3 +508,45 @@ def test_a_spec_in_words(spec, words):
 )
 def test_the_balance_in_words(counts, words):
     assert specs.balance_in_words(counts) == words
+
+
+# -- the short form, as links have it ------------------------------------------------------------------------------
+
+OWN = DataSpec(name="own", digest="1" * 64, classes=("5", "true", "x&y=,"))
+SHORT_FORMS_OF = {
+    "default": Experiment(),
+    "depth": Experiment(net=NetSpec(depth=5)),
+    "attack-and-classes": Experiment(attack=fgsm(4 / 255), data=DataSpec(classes=("T-shirt/top", "Bag"), seed=3)),
+    "l2-random-start": Experiment(attack=pgd(1.0, 3, norm="l2", random_start=True), rule=Rule(keep=0.7)),
+    "own-classes-like-numbers-and-signs": Experiment(data=OWN),
+    "checkpoint": Experiment(kind="empirical", checkpoint=EpochSpec.at(Evolution(epochs=12).run("fgsm"), 10)),
+}
+WRONG_SHORT_FORMS = {
+    "empty": ("", "is not the short form"),
+    "no-fields": ("x" * 40, "is not the short form"),
+    "too-long": ("net.depth=1&" * 1000, "is not the short form"),
+    "unknown-field": ("net.deep=3", "no field 'deep'"),
+    "above-its-bound": ("net.depth=99999999999999999999", "at most 20"),
+    "not-a-number": ("net.depth=deep", "a whole number is needed"),
+    "infinite": ("attack.eps=1e999", "finite"),
+    "twice": ("net.depth=3&net.depth=4", "twice"),
+    "inside-a-number": ("net=5&net.depth=3", "a value of its own"),
+    "nested-deeply": ("a" + ".a" * 1500 + "=1", "no field 'a'"),
+}
+
+
+@pytest.mark.parametrize("name", SHORT_FORMS_OF)
+def test_short_form_comes_back(name: str) -> None:
+    assert lengthen(shorten(SHORT_FORMS_OF[name])) == SHORT_FORMS_OF[name]
+
+
+def test_short_form_says_what_is_not_as_by_default() -> None:
+    assert shorten(SHORT_FORMS_OF["default"]) == "default"
+    assert shorten(SHORT_FORMS_OF["depth"]) == "net.depth=5"
+
+
+@pytest.mark.parametrize("case", WRONG_SHORT_FORMS)
+def test_wrong_short_form(case: str) -> None:
+    text, words = WRONG_SHORT_FORMS[case]
+    with pytest.raises(SpecError, match=words):
+        lengthen(text)

@@ -12,6 +12,7 @@ too, and the stage's name and integer version::
 from ntkcore.runs import stages
 from ntkcore.runs.specs.evolution import REGIME_NAMES, REGIMES, Evolution
 from ntkcore.runs.specs.experiment import Experiment, experiment_from_json, experiment_of
+from ntkcore.runs.specs.short import lengthen, shorten
 from ntkcore.runs.specs.story import FIRST_WIDTHS, OUTSIDE, SOURCES, TWIN_PLAIN, Story, radii, source_key
 from ntkcore.runs.stages import *  # noqa: F403
 from ntkcore.runs.stages.phrases import balance_in_words
@@ -29,7 +30,9 @@ __all__ = [
     "balance_in_words",
     "experiment_from_json",
     "experiment_of",
+    "lengthen",
     "radii",
+    "shorten",
     "source_key",
 ]
 __all__ += stages.__all__

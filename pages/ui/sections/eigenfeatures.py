@@ -2,8 +2,8 @@
 
 ::
 
-    view = Features(experiment, swept, sweep, Figures())
-    view.bands(curves)                              # drawn where it is called
+    view = Features(experiment, swept, sweep, Figures(), pinned=Features(...), names=("FC(5)", "FC(1)"))
+    view.bands()                                    # drawn where it is called, both in one figure
     downloads("eigenfeatures", view.figures, view.columns())
 """
 
@@ -15,11 +15,11 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from ntkcore.analysis.features.classes import WORDS, classify, falling
+from ntkcore.analysis.features.classes import ROBUST, WEAK, WORDS, classify, falling
 from ntkcore.analysis.features.eigenfeatures import Sweep
 from ntkcore.analysis.features.halves import halves
 from ntkcore.analysis.features.label_test import cutoff, smallest_passing
-from ntkcore.analysis.features.tradeoff import KEPT, reported
+from ntkcore.analysis.features.tradeoff import KEPT, Judged, reported
 from ntkcore.figures.drawing.strip import strip
 from ntkcore.figures.features.along_index import class_shares, perturbation_split, shares_along_index
 from ntkcore.figures.features.band_sums import feature_bands
@@ -29,21 +29,44 @@ from ntkcore.figures.features.tradeoff import along_time, kept_subsets
 from ntkcore.readings import features as readings
 from ntkcore.readings.words import percent
 from ntkcore.runs.specs import Experiment
-from ntkcore.runs.stages import read_curves, read_null
+from ntkcore.runs.stages import read_curves, read_null, read_sweep
 from ntkcore.runs.store import Artifact
+from pages.ui.sections.beside import Pair, need_both, table
 from pages.ui.sections.pictures import feature_rows, perturbation_row
 from pages.ui.shell.plain import plain
-from pages.ui.shell.show import Drawn, Figures, OnClick, cached_text, dark, pictures
+from pages.ui.shell.services import stored
+from pages.ui.shell.show import Beside, Figures, OnClick, cached_text, dark, pictures
+
+TOGETHER = {
+    "All features together, right": lambda v: v.judged["top"].before[:, -1],
+    "All features together, right under attack": lambda v: v.judged["top"].after[:, -1],
+    "The first feature alone, right": lambda v: v.judged["bands"].before[:, 0],
+    "The first feature alone, right under attack": lambda v: v.judged["bands"].after[:, 0],
+}
+FEATURE_BY_FEATURE = {
+    "The first 10 features, each alone, on average right": lambda v: v.sweep.right_before[:, :10].double().mean(1),
+    "The same, right under attack": lambda v: v.sweep.right_after[:, :10].double().mean(1),
+    "Useful features": lambda v: int((v.classes != WEAK).sum()),
+    "Robust features": lambda v: int((v.classes == ROBUST).sum()),
+}
 
 
 @dataclass(frozen=True)
 class Features:
-    """Every feature of an experiment's kernel under its attack, and how they are shown."""
+    """Every feature of an experiment's kernel under its attack, and how they are shown; pinned: those beside them."""
 
     experiment: Experiment
     swept: Artifact
     sweep: Sweep
     figures: Figures
+    pinned: "Features | None" = None
+    names: tuple[str, str] = ("", "")  # of both
+
+    @cached_property
+    def judged(self) -> dict[str, Judged]:
+        """Bands, kept features and training time; empty while they are not there."""
+        curves = stored(self.experiment.curves())
+        return {} if curves is None else read_curves(curves)
 
     @cached_property
     def null(self):
@@ -87,27 +110,52 @@ class Features:
             "class": np.array(WORDS)[self.classes],
         }
 
-    def _show(self, title: str, draw: Drawn, key: str, of: str = "", on_click: OnClick = None) -> None:
-        """Show a figure; of: what it depends on besides the sweep, the rule and the theme."""
-        self.figures.show(title, draw, key, f"{of} {self.swept.key} {self.rule} {dark()}", on_click)
+    def _show(
+        self,
+        title: str,
+        draw: Callable[["Features"], go.Figure],
+        key: str,
+        of: str = "",
+        on_click: OnClick = None,
+        judged: bool = False,
+    ) -> None:
+        """Show a figure, with the pinned one's; of: what it depends on besides the sweep, the rule and the theme.
+
+        judged: it shows bands, kept features or training time.
+        """
+        other, beside = self.pinned, None
+        if other is not None and (other.judged or not judged):
+            beside = Beside(partial(draw, other), other._stamp(of), *self.names)
+        self.figures.show(title, partial(draw, self), key, self._stamp(of), on_click, beside)
+
+    def _stamp(self, of: str) -> str:
+        return f"{of} {self.swept.key} {self.rule} {dark()}"
 
     def _write(self, name: str, tell: Callable[[], str]) -> None:
         st.markdown(cached_text(f"{name} {self.swept.key} {self.rule}", tell))
 
     # -- the answer ------------------------------------------------------------------------------------------------
 
-    def bands(self, curves: Artifact) -> None:
-        curve = read_curves(curves)["bands"].curve()
-        draw = partial(feature_bands, curve, count=self.count, **self.figure_words)
-        self._show("Bands of features", draw, key="bands")
+    def bands(self) -> None:
+        def draw(v: Features) -> go.Figure:
+            return feature_bands(v.judged["bands"].curve(), count=v.count, **v.figure_words)
+
+        self._show("Bands of features", draw, key="bands", judged=True)
         st.caption("Sums of the features of one band each. Intervals are at 95 %, each by itself.")
 
-    def verdict(self, curves: Artifact | None) -> None:
+    def verdict(self) -> None:
         """The verdict, and the counts."""
-        if curves is not None:
-            curve, attack = read_curves(curves)["bands"].curve(), str(self.experiment.attack)
+        if self.judged:
+            curve, attack = self.judged["bands"].curve(), str(self.experiment.attack)
             st.markdown(readings.read_bands(curve, self.count, self.sweep.majority, attack, self.sweep.m))
         self._write("sweep", lambda: readings.read_sweep(self.sweep, self.classes, self.null, self.rule.fdr))
+
+    def compare(self, experiments: Pair[Experiment]) -> None:
+        """What differs from the pinned experiment, in settings and numbers."""
+        of, measures = Pair(self, self.pinned, self.names), dict(FEATURE_BY_FEATURE)
+        if self.judged and self.pinned is not None and self.pinned.judged:
+            measures = TOGETHER | measures
+        table(experiments, of, measures)
 
     # -- one by one ------------------------------------------------------------------------------------------------
 
@@ -125,17 +173,17 @@ class Features:
     def scatter(self, feature: int, colour: str) -> None:
         self._show(
             "Usefulness and robustness",
-            lambda: usefulness_robustness(
-                self.sweep.usefulness.numpy(),
-                self.sweep.robustness.numpy(),
-                classes=self.classes,
-                p_values=self.sweep.p_values,
+            lambda v: usefulness_robustness(
+                v.sweep.usefulness.numpy(),
+                v.sweep.robustness.numpy(),
+                classes=v.classes,
+                p_values=v.sweep.p_values,
                 colour=colour,
-                selected=feature,
-                m=self.sweep.m,
-                useful_from=self.useful_from,
-                keep=self.rule.keep,
-                **self.figure_words,
+                selected=min(feature, v.count - 1),
+                m=v.sweep.m,
+                useful_from=v.useful_from,
+                keep=v.rule.keep,
+                **v.figure_words,
             ),
             key="scatter",
             of=f"{feature} {colour}",
@@ -145,13 +193,13 @@ class Features:
     def in_small(self) -> None:
         """The scatter without a page around it: what the colours mean, and no more."""
 
-        def draw() -> go.Figure:
+        def draw(v: Features) -> go.Figure:
             fig = usefulness_robustness(
-                self.sweep.usefulness.numpy(),
-                self.sweep.robustness.numpy(),
-                classes=self.classes,
+                v.sweep.usefulness.numpy(),
+                v.sweep.robustness.numpy(),
+                classes=v.classes,
                 colour="class",
-                **self.figure_words,
+                **v.figure_words,
             )
             fig.update_xaxes(title_text="right")
             fig.update_yaxes(title_text="right under attack")
@@ -162,13 +210,13 @@ class Features:
     def over_null(self) -> None:
         self._show(
             "Usefulness over the null",
-            lambda: usefulness_over_null(
-                self.sweep.usefulness.numpy(),
-                self.null.usefulness,
-                m=self.sweep.m,
-                classes=self.classes,
-                chance=self.sweep.majority,
-                useful_from=self.useful_from,
+            lambda v: usefulness_over_null(
+                v.sweep.usefulness.numpy(),
+                v.null.usefulness,
+                m=v.sweep.m,
+                classes=v.classes,
+                chance=v.sweep.majority,
+                useful_from=v.useful_from,
                 dark=dark(),
             ),
             key="over-null",
@@ -181,12 +229,15 @@ class Features:
         self._write("tail", lambda: readings.read_tail(self.sweep, self.null))
 
     def along_index(self, feature: int) -> None:
-        shares = self.sweep.usefulness.numpy(), self.sweep.robustness.numpy()
-        look = {"m": self.sweep.m, "chance": self.sweep.majority, "selected": feature, "dark": dark()}
-        self._show("Along the index", lambda: shares_along_index(*shares, **look), key="along-index", of=f"{feature}")
+        def draw(v: Features) -> go.Figure:
+            shares = v.sweep.usefulness.numpy(), v.sweep.robustness.numpy()
+            look = {"m": v.sweep.m, "chance": v.sweep.majority, "selected": min(feature, v.count - 1), "dark": dark()}
+            return shares_along_index(*shares, **look)
+
+        self._show("Along the index", draw, key="along-index", of=f"{feature}")
 
     def class_shares(self) -> None:
-        self._show("Classes along the index", lambda: class_shares(self.classes, dark=dark()), key="class-shares")
+        self._show("Classes along the index", lambda v: class_shares(v.classes, dark=dark()), key="class-shares")
 
     # -- pictures --------------------------------------------------------------------------------------------------
 
@@ -213,15 +264,37 @@ class Features:
 
     # -- chosen on one half, judged on the other -----------------------------------------------------------------------
 
-    def kept_features(self, curves: Artifact, k: int) -> None:
-        judged = {kind: one for kind, one in read_curves(curves).items() if kind in KEPT}
-        drawn = {kind: curve for kind, curve in reported(judged, self.first).items() if len(curve.k)}
-        self._show("Kept features", lambda: kept_subsets(drawn, k=k, **self.figure_words), key="kept", of=f"{k}")
-        self._write("kept", lambda: readings.read_kept(judged, self.first, self.sweep.majority))
+    @property
+    def kept(self) -> dict[str, Judged]:
+        return {kind: one for kind, one in self.judged.items() if kind in KEPT}
 
-    def training_time(self, curves: Artifact) -> None:
-        judged = read_curves(curves)["time"]
-        curve = reported({"time": judged}, self.first)["time"]
-        best = judged.k[judged.after[self.first].mean(0).argmax()]
-        self._show("Along training time", lambda: along_time(curve, t=best, **self.figure_words), key="time")
-        self._write("time", lambda: readings.read_time(judged, self.first))
+    def kept_features(self, k: int) -> None:
+        def draw(v: Features) -> go.Figure:
+            drawn = {kind: curve for kind, curve in reported(v.kept, v.first).items() if len(curve.k)}
+            return kept_subsets(drawn, k=k, **v.figure_words)
+
+        self._show("Kept features", draw, key="kept", of=f"{k}", judged=True)
+        self._write("kept", lambda: readings.read_kept(self.kept, self.first, self.sweep.majority))
+
+    def training_time(self) -> None:
+        def draw(v: Features) -> go.Figure:
+            judged = v.judged["time"]
+            best = judged.k[judged.after[v.first].mean(0).argmax()]
+            return along_time(reported({"time": judged}, v.first)["time"], t=best, **v.figure_words)
+
+        self._show("Along training time", draw, key="time", judged=True)
+        self._write("time", lambda: readings.read_time(self.judged["time"], self.first))
+
+
+def features_of(experiments: Pair[Experiment], what: str) -> Features | None:
+    """The current experiment's features, the pinned one's beside them; None while the current ones are not there."""
+    swept = need_both(experiments, Experiment.sweep, what)
+    spectra = None if swept is None else need_both(experiments, Experiment.spectrum, "the spectrum")
+    if swept is None or spectra is None:
+        return None
+    other = None
+    if swept.pinned is not None and spectra.pinned is not None:
+        e = experiments.pinned
+        other = Features(e, swept.pinned, read_sweep(swept.pinned, spectra.pinned, e.sweep()), Figures())
+    sweep = read_sweep(swept.now, spectra.now, experiments.now.sweep())
+    return Features(experiments.now, swept.now, sweep, Figures(), other, experiments.names)

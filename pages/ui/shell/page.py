@@ -15,7 +15,7 @@ from ntkcore import data
 from ntkcore.errors import NTKError
 from ntkcore.runs import demo
 from ntkcore.runs.specs import Experiment, balance_in_words, key
-from pages.ui.controls import sidebar
+from pages.ui.controls import pinned, sidebar
 from pages.ui.shell.links import refusal
 from pages.ui.shell.navigation import enter
 from pages.ui.shell.plain import complaint, plain
@@ -54,6 +54,8 @@ def page(
     notice = refusal()
     if notice and st.session_state.setdefault("arrived_at", title) == title:
         st.warning(plain(notice), icon=":material/link_off:")
+    if isinstance(problem := pinned.found(), NTKError):
+        st.warning(complaint(problem), icon=":material/link_off:")
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment(any_kernel)
     if isinstance(experiment, Experiment):

@@ -11,6 +11,7 @@
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,6 +20,7 @@ import streamlit as st
 from ntkcore.figures import export
 from ntkcore.figures.drawing.enlarge import enlarge
 from ntkcore.figures.drawing.images import data_uri, signed_rgb, to_rgb
+from ntkcore.figures.drawing.overlay import overlay
 from ntkcore.figures.drawing.strip import Picture
 from ntkcore.readings.verdicts import Judgement
 from ntkcore.runs.specs import StageSpec
@@ -34,13 +36,48 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
+class Beside(NamedTuple):
+    """The same figure of a pinned experiment: drawn once for a stamp. now, pinned: names of the two."""
+
+    figure: Callable[[], go.Figure]
+    stamp: str
+    now: str
+    pinned: str
+
+
 class Figures(dict[str, Drawn]):
     """The figures of a page by their titles, as its downloads have them."""
 
-    def show(self, title: str, figure: Drawn, key: str, stamp: str = "", on_click: OnClick = None) -> None:
-        """Show a figure; one given as a function is drawn once for a stamp, which names all that it shows."""
-        self[title] = drawn = cached_figure(f"{title} {stamp}", figure) if callable(figure) else figure
-        chart(drawn, export.slug(title), key, on_click)
+    def show(
+        self,
+        title: str,
+        figure: Drawn,
+        key: str,
+        stamp: str = "",
+        on_click: OnClick = None,
+        beside: Beside | None = None,
+    ) -> None:
+        """Show a figure; one given as a function is drawn once for a stamp, which names all that it shows.
+
+        beside: laid over it; where that cannot be, below it, both named. Then a stamp is needed.
+        """
+        drawn = cached_figure(f"{title} {stamp}", figure) if callable(figure) else figure
+        if beside is None:
+            self._chart(title, drawn, key, on_click)
+            return
+        other = cached_figure(f"{title} {beside.stamp}", beside.figure)
+        both = _overlaid(f"{title} {stamp} {beside.stamp} {beside.now} {beside.pinned}", drawn, other, beside)
+        if both is not None:
+            self._chart(title, both, key, on_click)
+            return
+        st.caption(f"Now: {plain(beside.now)}")
+        self._chart(title, drawn, key, on_click)
+        st.caption(f"Pinned: {plain(beside.pinned)}")
+        self._chart(f"{title}, pinned", other, f"{key}-pinned", None)
+
+    def _chart(self, title: str, figure: go.Figure, key: str, on_click: OnClick) -> None:
+        self[title] = figure
+        chart(figure, export.slug(title), key, on_click)
 
 
 def chart(figure: go.Figure, name: str, key: str, on_click: OnClick = None) -> None:
@@ -64,6 +101,12 @@ def chart(figure: go.Figure, name: str, key: str, on_click: OnClick = None) -> N
 def cached_figure(stamp: str, _draw: Callable[[], go.Figure]) -> go.Figure:
     """The figure that ``_draw`` makes, kept in memory under a stamp that names all it shows, for every session."""
     return _draw()
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _overlaid(stamp: str, _figure: go.Figure, _other: go.Figure, _beside: Beside) -> go.Figure | None:
+    """Both in one, or None, kept likewise."""
+    return overlay(_figure, _other, now=_beside.now, pinned=_beside.pinned)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

@@ -1,0 +1,85 @@
+"""A pinned experiment beside the current one: both of their own numbers, what differs, and links that carry it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ntkcore.analysis.intervals import difference
+from ntkcore.readings.words import percent, points_within
+from ntkcore.runs.specs import Experiment, lengthen, shorten
+from ntkcore.runs.stages import read_curves
+from visits import charts, complaints, drawn, stored
+
+Open = Callable[..., AppTest]
+OF_SMALL = "data.n_train=60&data.n_test=20"
+
+
+def table(at: AppTest) -> dict[str, list[str]]:
+    """The rows of the table that compares both, by what they are about."""
+    (shown,) = at.table
+    return {name: list(row) for name, row in zip(shown.value.index, shown.value.to_numpy(), strict=True)}
+
+
+def row(first: np.ndarray, second: np.ndarray, paired: bool = True) -> list[str]:
+    """What the table says of two experiments' verdicts on the test images."""
+    band = difference(first, second, paired)
+    mean, low, high = (float(one[0]) for one in (band.mean, band.low, band.high))
+    word = "higher" if low > 0 else "lower" if high < 0 else "cannot tell"
+    return [percent(first.mean()), percent(second.mean()), f"{points_within(mean, low, high)}: {word}"]
+
+
+def test_numbers_are_those_of_the_two_alone(opened: Open) -> None:
+    at = opened("eigenfeatures", {"pin": f"{OF_SMALL}&net.depth=3", "eps": "4"})
+    assert complaints(at) == []
+    now, other = at.session_state.experiment, lengthen(at.session_state.pin)
+    assert (now.net.depth, other.net.depth, other.attack.eps) == (1, 3, 8 / 255)
+    judged = [read_curves(stored(one.curves())) for one in (now, other)]
+    lines, attacks = drawn(at, "bands"), [str(one.attack) for one in (now, other)]
+    for one, attack, prefix in zip(judged, attacks, ("", "pinned, "), strict=True):
+        np.testing.assert_allclose(lines[f"{prefix}clean"], one["bands"].before.mean(0), atol=1e-6)
+        np.testing.assert_allclose(lines[f"{prefix}under {attack}"], one["bands"].after.mean(0), atol=1e-6)
+    rows = table(at)
+    assert rows["Depth"][:2] == ["1", "3"]
+    assert rows["Radius eps, in 1/255"][:2] == ["4", "8"]
+    assert "Architecture" not in rows
+    first, second = (one["top"] for one in judged)
+    assert rows["All features together, right"] == row(first.before[:, -1], second.before[:, -1])
+    assert rows["All features together, right under attack"] == row(first.after[:, -1], second.after[:, -1])
+    assert "over-null-pinned" in " ".join(charts(at))  # bars: below each other
+
+
+def test_pin_change_move_and_unpin(opened: Open) -> None:
+    at = opened("eigenfeatures")
+    pinned = at.session_state.experiment
+    at.button(key="pin-it").click().run()
+    assert at.session_state.pin == shorten(pinned)
+    assert "Nothing differs from the pinned experiment" in at.info[0].value
+    at.number_input(key="n").set_value(50).run()
+    at.switch_page("pages/runs.py").run()
+    assert lengthen(at.session_state.pin) == pinned
+    assert any("Pinned: FC(1), eps 8/255, n = 60" in caption.value for caption in at.sidebar.caption)
+    at.button(key="unpin").click().run()
+    assert not at.session_state.pin
+    assert at.button(key="pin-it").label == "Pin this experiment"
+
+
+@pytest.mark.parametrize(
+    ("pin", "words"),
+    [
+        pytest.param("net.depth=99", "depth is 99; it must be at most 20", id="out-of-bounds"),
+        pytest.param("<script>alert(1)</script>", "is not the short form of an experiment", id="markup"),
+        pytest.param("data.classes=[1", "classes", id="broken-list"),
+        pytest.param("x" * 5000, "is not the short form of an experiment", id="long"),
+    ],
+)
+def test_a_wrong_link_is_a_sentence(pin: str, words: str, opened: Open) -> None:
+    at = opened("runs", {"pin": pin})
+    assert not at.exception
+    (warning,) = complaints(at)
+    assert words in warning
+    assert "link's pin could not be used" in warning
+    assert isinstance(at.session_state.experiment, Experiment)
+    at.button(key="unpin").click().run()
+    assert complaints(at) == []
