@@ -7,6 +7,7 @@
     ntkcore transfer --preset story       # or: transfer STORY.json
     ntkcore evolve --preset evolution     # or: evolve EVOLUTION.json; goes on where it was stopped
     ntkcore report --preset start         # the paper's claims with their verdicts, as one HTML file
+    ntkcore prepare --preset start        # all that a talk shows of it: the claims, and the pages that it opens
     ntkcore cache ls | verify | clear
     ntkcore kernel SPEC.json --out K.npz  # K [n, n], K_test [m, n], labels
     ntkcore import FILE.npz               # own data: prints the fields for a SPEC
@@ -20,7 +21,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -96,43 +97,31 @@ def _parser() -> argparse.ArgumentParser:
     _places(parser, cache=None, data=None, device="auto")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    run = commands.add_parser("run", help="compute every stage of an experiment")
-    _experiment_options(run)
-    run.set_defaults(action=_run)
+    def command(name: str, action: Callable[..., int | None], help_: str, of_experiment: bool = True) -> Parser:
+        one = commands.add_parser(name, help=help_)
+        if of_experiment:
+            _experiment_options(one)
+        one.set_defaults(action=action)
+        return one
 
-    transfer = commands.add_parser("transfer", help="train finite nets and attack them through the kernel")
-    _experiment_options(transfer)
-    transfer.set_defaults(action=_transfer)
-
-    evolve = commands.add_parser("evolve", help="train nets and follow their tangent kernels, epoch by epoch")
-    _experiment_options(evolve)
-    evolve.set_defaults(action=_evolve)
-
-    page = commands.add_parser("report", help="write an experiment's claims, verdicts and figures as one HTML file")
-    _experiment_options(page)
+    command("run", _run, "compute every stage of an experiment")
+    command("transfer", _transfer, "train finite nets and attack them through the kernel")
+    command("evolve", _evolve, "train nets and follow their tangent kernels, epoch by epoch")
+    page = command("report", _report, "write an experiment's claims, verdicts and figures as one HTML file")
     page.add_argument("--out", default="report.html", help="the .html to write (report.html)")
-    page.set_defaults(action=_report)
-
-    presets = commands.add_parser("presets", help="list the presets")
-    presets.set_defaults(action=_presets)
-
-    cache = commands.add_parser("cache", help="what is in the cache")
+    command("prepare", _prepare, "compute all that the app shows in a talk, so that nobody waits")
+    command("presets", _presets, "list the presets", of_experiment=False)
+    cache = command("cache", _cache, "what is in the cache", of_experiment=False)
     cache.add_argument("what", choices=("ls", "verify", "clear"))
-    cache.set_defaults(action=_cache)
-
-    kernel = commands.add_parser("kernel", help="write an experiment's kernel matrices to an .npz")
-    _experiment_options(kernel)
+    kernel = command("kernel", _kernel, "write an experiment's kernel matrices to an .npz")
     kernel.add_argument(
         "--out", required=True, help="the .npz to write; an .npy: of the training images alone, by tiles"
     )
     kernel.add_argument("--memory", type=float, default=512.0, help="megabytes for the tiles of an .npy (512)")
-    kernel.set_defaults(action=_kernel)
-
-    own = commands.add_parser("import", help="check an .npz of your own images and take it in")
+    own = command("import", _import, "check an .npz of your own images and take it in", of_experiment=False)
     own.add_argument("file", help="x_train, y_train, x_test, y_test")
-    own.set_defaults(action=_import)
-    for command in commands.choices.values():  # the same options also behind the command
-        _places(command, cache=argparse.SUPPRESS, data=argparse.SUPPRESS, device=argparse.SUPPRESS)
+    for one in commands.choices.values():  # the same options also behind the command
+        _places(one, cache=argparse.SUPPRESS, data=argparse.SUPPRESS, device=argparse.SUPPRESS)
     return parser
 
 
@@ -233,18 +222,37 @@ def _run(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     try:
-        from ntkcore.runs.report import report, report_specs
+        from ntkcore.runs.report import report
+        from ntkcore.runs.talk import story_specs
     except ImportError as error:
-        raise NTKError(
-            f"The report needs {error.name}, which is not installed: pip install 'ntkcore[figures]'."
-        ) from None
+        raise _without_figures("For the report", error) from None
     e, out, store = _experiment(options), _out(options.out, ".html"), Store(options.cache, shipped=SHIPPED)
-    _admit(options, store, report_specs(e))
+    _admit(options, store, story_specs(e))
     with Bar("report") as bar:
         page = report(e, store, bar, options.data, options.device)
     with refused_in_words(out, OTHER_OUT), replacing(out, begins=b"<!doctype html>") as file:
         file.write(page.encode())
     print(out)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    try:
+        from ntkcore.runs.talk import ready_in_words, talk_specs
+    except ImportError as error:
+        raise _without_figures("To prepare a talk", error) from None
+    e, store = _experiment(options), Store(options.cache, shipped=SHIPPED)
+    presets = [] if options.preset is None else [_preset(options.preset)]
+    wanted = talk_specs(e, presets)
+    _admit(options, store, wanted)
+    seconds = [part.seconds for part in costs.estimate_all(wanted, calibrate(store.root), store)]
+    requests = [stages.request(spec, options.device, options.data) for spec in wanted]
+    with Bar("prepare") as bar:
+        stages.execute(stages.batch(requests, seconds), store, bar)
+    print(ready_in_words(True, len(presets)))
+
+
+def _without_figures(what: str, error: ImportError) -> NTKError:
+    return NTKError(f"{what} {error.name} is needed, which is not installed: pip install 'ntkcore[figures]'.")
 
 
 def _transfer(options: argparse.Namespace) -> None:

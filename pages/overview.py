@@ -2,20 +2,20 @@
 
 import streamlit as st
 
-from ntkcore.runs.presets import PRESETS, Preset
+from ntkcore.runs.presets import FRONT, PRESETS, Preset
 from ntkcore.runs.specs import Experiment, StageSpec
 from pages.ui.controls import sidebar
 from pages.ui.controls.evolution import EVOLUTION
 from pages.ui.controls.transfer import STORY
 from pages.ui.sections import front
 from pages.ui.sections.samples import task_of
+from pages.ui.sections.talk import prepare_my_talk
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need
 
 experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?", needed=False)
 
-FRONT = ("start", "shoes", "ten", "toy", "story", "evolution")  # all on bundled data
 PAPER = (
     "N. Tsilivis and J. Kempe, [What Can the Neural Tangent Kernel Tell Us About Adversarial Robustness?]"
     "(https://arxiv.org/abs/2210.05577), NeurIPS 2022"
@@ -48,6 +48,7 @@ with between:
     front.cards([PRESETS[name] for name in FRONT], _open)
     with st.expander("More presets"):
         front.cards([preset for name, preset in PRESETS.items() if name not in FRONT], _open, with_pictures=False)
+    prepare_my_talk(experiment)
 
 with first:
     if experiment is not None:

@@ -7,7 +7,9 @@ from ntkcore.runs.claims import CLAIMS, Claim
 from ntkcore.runs.report import report
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.store import Artifact
+from ntkcore.runs.talk import story_specs
 from pages.ui.sections.samples import task_of
+from pages.ui.sections.talk import prepare_my_talk
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
@@ -107,6 +109,7 @@ def _end() -> None:
             key="report",
             icon=":material/download:",
         )
+    prepare_my_talk(experiment)
 
 
 st.session_state.setdefault("claim", SCREENS[0])
@@ -125,7 +128,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
 if experiment.attack.eps == 0:
     st.info("The claims are judged under an attack. Choose a radius above 0 in the sidebar.")
 else:
-    prepare((spec for claim in CLAIMS for spec in claim.specs(experiment).values()), "the claims of the story")
+    prepare(story_specs(experiment), "the claims of the story")
     if screen == END:
         _end()
     else:

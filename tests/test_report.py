@@ -55,3 +55,12 @@ def test_the_command(store: Store, page: str, tmp_path, capsys: pytest.CaptureFi
     assert out.read_text(encoding="utf-8") == page
     assert cli.main(["report", str(tmp_path / "e.json"), "--out", "mine.pdf"]) == 1
     assert "give the name of an .html file" in capsys.readouterr().err
+
+
+def test_a_talk_that_is_prepared(store: Store, page: str, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All is there since the report: the command says so, and stores nothing."""
+    (tmp_path / "e.json").write_text(canonical(E))
+    before = {(entry.stage, entry.key) for entry in store.entries()}
+    assert cli.main(["--cache", str(store.root), "prepare", str(tmp_path / "e.json")]) == 0
+    assert capsys.readouterr().out == "All seven claims are ready; nothing will have to be computed on stage.\n"
+    assert {(entry.stage, entry.key) for entry in store.entries()} == before

@@ -11,19 +11,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ntkcore.runs.claims import CLAIMS
 from ntkcore.runs.specs import Experiment, StageSpec, key
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import SHIPPED, Store
 from ntkcore.runs.store.folders import size_of
+from ntkcore.runs.talk import story_specs
 
 EXPERIMENTS = (Experiment(),)  # whose story is shipped
 
 
 def shipped_specs() -> dict[str, StageSpec]:
     """What is shipped, by key: all that the story's screens read."""
-    found = (spec for e in EXPERIMENTS for claim in CLAIMS for spec in claim.specs(e).values())
-    return {key(spec): spec for spec in found}
+    return {key(spec): spec for e in EXPERIMENTS for spec in story_specs(e)}
 
 
 def make(out: Path) -> None:

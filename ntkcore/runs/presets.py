@@ -186,3 +186,4 @@ def _story(
 
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _presets()}
+FRONT = ("start", "shoes", "ten", "toy", "story", "evolution")  # what the Overview shows first; all on bundled data

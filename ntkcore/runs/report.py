@@ -22,7 +22,7 @@ from ntkcore.figures.drawing.palette import MUTED, PAPER, TEXT
 from ntkcore.figures.drawing.template import alt_text
 from ntkcore.kernels.blocks import Progress
 from ntkcore.runs.claims import CLAIMS
-from ntkcore.runs.specs import Experiment, StageSpec, canonical
+from ntkcore.runs.specs import Experiment, canonical
 from ntkcore.runs.stages import portion, result
 from ntkcore.runs.store import Store
 from ntkcore.version import __version__
@@ -55,11 +55,6 @@ for (let i = 0; i < 85; i++) value[letters.charCodeAt(i)] = i;
   });
 })();
 """
-
-
-def report_specs(e: Experiment) -> list[StageSpec]:
-    """All results that the report reads."""
-    return [spec for claim in CLAIMS for spec in claim.specs(e).values()]
 
 
 def report(

@@ -163,12 +163,12 @@ def test_queue_keeps_its_order_and_loses_what_is_cancelled(worker, tmp_path):
     blocker = running(worker, "blocker", do="steps", n=100, seconds=0.05)
     file = tmp_path / "order"
     queued = [worker.submit(name, {"do": "count", "file": str(file), "mark": name, "seconds": 0}) for name in "abc"]
-    assert [job.position for job in (blocker, *queued)] == [0, 1, 2, 3]
+    assert [job.ahead for job in (blocker, *queued)] == [[], [blocker], [blocker, queued[0]], [blocker, *queued[:2]]]
     assert {job.state for job in queued} == {"queued"}
     assert queued[0].seconds == 0
     queued[1].cancel()
     assert queued[1].state == "cancelled"
-    assert queued[2].position == 2
+    assert len(queued[2].ahead) == 2
     blocker.cancel()
     assert queued[0].wait(START)
     assert queued[2].wait(START)

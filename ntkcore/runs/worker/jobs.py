@@ -56,7 +56,7 @@ class Owner(Protocol):
     """What a job needs of the worker that runs it."""
 
     def cancel(self, job: Job) -> None: ...
-    def position(self, job: Job) -> int: ...
+    def ahead(self, job: Job) -> list[Job]: ...
     def wait(self, job: Job, timeout: float | None) -> bool: ...
 
 
@@ -105,9 +105,9 @@ class Job:
         return self._eta.seconds if self.state == "running" else None
 
     @property
-    def position(self) -> int:
-        """How many jobs come before this one; 0 when it is running or finished."""
-        return self._owner.position(self)
+    def ahead(self) -> list[Job]:
+        """The jobs that come before this one, the running one first; none when it is running or finished itself."""
+        return self._owner.ahead(self)
 
     def cancel(self) -> None:
         """Stop it, for all its viewers; takes effect within about a second whatever it is doing."""

@@ -153,12 +153,13 @@ class Worker:
                     timer.daemon = True
                     timer.start()
 
-    def position(self, job: Job) -> int:
-        """How many jobs come before ``job``; 0 when it is running or finished."""
+    def ahead(self, job: Job) -> list[Job]:
+        """The jobs that come before ``job``, the running one first; none when it is running or finished itself."""
         with self._changed:
             if job not in self._queue:
-                return 0
-            return self._queue.index(job) + (self._running is not None)
+                return []
+            running = [] if self._running is None else [self._running]
+            return [*running, *list(self._queue)[: self._queue.index(job)]]
 
     def wait(self, job: Job, timeout: float | None = None) -> bool:
         """Wait until ``job`` is finished, at most ``timeout`` seconds; whether it is."""

@@ -2,13 +2,14 @@
 
 Cheap work starts by itself; above, the page says time and memory and shows a Run button, what is long or large is asked
 for twice, and what does not fit is refused (``ntkcore.runs.consent``). Work runs in the worker process; a second tab
-that asks for the same thing watches the same job::
+that asks for the same thing watches the same job, as does whoever asks for a part of it::
 
     artifact = need(experiment.sweep(), "every feature under attack")
     if artifact is None:                      # progress, Cancel, Retry or Run is drawn in its place
         return
     found = need_all({"a": spec, "b": other}, "two things")     # those that are there, while the rest is computed
     prepare([spec, other], "two things")      # the same job, without reading what is there
+    at_a_click("mine", [spec], "...", "Go")   # a job of that name that its button starts; True: all is there
     experiment = latest("spectrum", experiment, lambda e: {"spectrum": e.spectrum()}, "...", Experiment.in_words)
 
 While the result of changed controls is computed, asked for or failed, ``latest`` gives back the choices of the last one
@@ -19,6 +20,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import streamlit as st
@@ -70,6 +72,15 @@ def prepare(wanted: Iterable[StageSpec], what: str) -> None:
         _Work.batch(dict(enumerate(specs_)), what).draw()
 
 
+def at_a_click(name: str, wanted: Iterable[StageSpec], what: str, label: str) -> bool:
+    """Whether all of these are there and no job of this name is under way; else that job, or its button, is drawn."""
+    work, job = _Work(name, tuple(wanted), what, label, begins=False), services().worker.job(name)
+    if not work.missing() and (job is None or job.finished):
+        return True
+    work.draw()
+    return False
+
+
 def latest(
     place: str,
     choices: Choices,
@@ -114,11 +125,16 @@ def _drawing_old() -> bool:
 
 @dataclass(frozen=True)
 class _Work:
-    """One job of the worker, for one spec or for several in turn, and what a page shows while it is not done."""
+    """One job of the worker, for one spec or for several in turn, and what a page shows while it is not done.
+
+    label: of the button that starts it. begins: whether it begins by itself when it is cheap.
+    """
 
     name: str
     specs: tuple[StageSpec, ...]
     what: str
+    label: str = "Run"
+    begins: bool = True
 
     @classmethod
     def batch(cls, wanted: Mapping[Name, StageSpec], what: str) -> "_Work":
@@ -127,38 +143,47 @@ class _Work:
 
     @property
     def cancelled(self) -> bool:
+        """Whether it was cancelled while this session watched it; for others it is as if it had not been begun."""
         job = services().worker.job(self.name)
-        return job is not None and job.state == "cancelled"
+        return job is not None and job.state == "cancelled" and job.number in st.session_state.get("watched", ())
 
     @property
     def estimates(self) -> list[costs.Estimate]:
         return costs.estimate_all(self.specs, services().rates, services().store)
 
-    @property
+    @cached_property
     def demand(self) -> consent.Demand:
         shared = services()
         return consent.Demand.of(self.specs, shared.rates, shared.store, shared.worker.allowance)
 
     def draw(self) -> None:
-        job = services().worker.job(self.name)
-        if job is not None and not job.finished:
-            _watch(self.name, self.what, self._missing())
+        job, under_way = services().worker.job(self.name), self._under_way()
+        if under_way is not None:
+            _watch(under_way, self.missing())
         elif job is not None and job.state == "failed":
             self._failed(job)
         elif self.cancelled:
             st.info(f"Cancelled: {plain(self.what)}. {_cost_in_words(self.demand.cost, self.specs[0])}.")
             self._run_button("Go on" if self._begun else "Run again")
-        elif self.demand.light and self.refused is None:
+        elif self.begins and self.demand.light and self.refused is None:
             self.submit()
-            _watch(self.name, self.what, self._missing())
+            _watch(self.name, self.missing())
         else:
             st.info(f"{self._sentence}: {consent.cost_in_words(self.demand.cost)}.")
-            self._run_button("Run")
+            self._run_button(self.label)
 
     @property
     def refused(self) -> str | None:
         """Why a shared demo does not run this."""
         return demo.against_run(self.demand.cost.seconds)
+
+    def _under_way(self) -> str | None:
+        """The name of the job that is to be watched: this one, or another that computes all that is missing here."""
+        waits = {name for _, name in self.missing()}
+        for job in services().worker.jobs():
+            if not job.finished and (job.key == self.name or (waits and waits <= set(job.request.get("parts", ())))):
+                return job.key
+        return None
 
     def submit(self) -> None:
         st.session_state.pop("asked", None)
@@ -169,7 +194,8 @@ class _Work:
         requests = [stages.request(spec, device) for spec in self.specs]
         seconds = [estimate.seconds for estimate in self.estimates]
         request = requests[0] if len(requests) == 1 else stages.batch(requests, seconds)
-        services().worker.submit(self.name, {**request, "expected": sum(seconds)})
+        told = {"expected": sum(seconds), "what": self.what, "parts": [key(spec) for spec in self.specs]}
+        services().worker.submit(self.name, {**request, **told})
 
     @property
     def _sentence(self) -> str:
@@ -179,11 +205,11 @@ class _Work:
     @property
     def _begun(self) -> bool:
         """Whether some parts of a batch are there."""
-        return len(self.specs) > 1 and len(self._missing()) < len(self.specs)
+        return len(self.missing()) < len(self.specs)
 
-    def _missing(self) -> tuple[tuple[str, str], ...]:
-        """Parts of a batch that are still to come; a single result is drawn when its job is done."""
-        names = [(spec.stage, key(spec)) for spec in self.specs] if len(self.specs) > 1 else []
+    def missing(self) -> tuple[tuple[str, str], ...]:
+        """What is still to come, by stage and key."""
+        names = [(spec.stage, key(spec)) for spec in self.specs]
         return tuple(name for name in names if not services().store.has(*name))
 
     def _run_button(self, label: str) -> None:
@@ -220,9 +246,9 @@ def need_data(spec: data.DataSpec) -> bool:
         return True
     name, what = f"download-{spec.name}", f"download of {known.title}"
     job = services().worker.job(name)
-    request = {"download": spec.model_dump(mode="json")}
+    request = {"download": spec.model_dump(mode="json"), "what": what}
     if job is not None and not job.finished:
-        _watch(name, what)
+        _watch(name)
         return False
     if job is not None and job.state == "failed":
         st.error(complaint(job.error))
@@ -246,9 +272,11 @@ def _own_jobs() -> set[str]:
 
 
 @st.fragment(run_every=POLL)
-def _watch(name: str, what: str, missing: tuple[tuple[str, str], ...] = ()) -> None:
+def _watch(name: str, missing: tuple[tuple[str, str], ...] = ()) -> None:
     """Progress of a job; draws the page anew when it is done, and now and then when parts have come in."""
     job = services().worker.job(name)
+    if job is not None:
+        st.session_state.setdefault("watched", set()).add(job.number)
     if job is None or job.finished:
         st.rerun()
     if any(services().store.has(*part) for part in missing):
@@ -256,9 +284,10 @@ def _watch(name: str, what: str, missing: tuple[tuple[str, str], ...] = ()) -> N
         if time.monotonic() - seen > REDRAW:
             st.session_state[f"drawn-{name}"] = time.monotonic()
             st.rerun()
-    share = min(1.0, job.done / job.total) if job.total else 0.0
-    if job.state == "queued":
-        text = f"{what} · waiting, {job.position} before it"
+    share, what = min(1.0, job.done / job.total) if job.total else 0.0, job.request["what"]
+    if ahead := job.ahead:
+        more = f", and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+        text = f"{what} · waiting for: {ahead[0].request['what']}{more}"
     else:
         seconds = _left(job, share)
         left = "" if seconds is None else f" · about {duration(seconds)} left"

@@ -38,7 +38,8 @@ def services() -> Services:
 def _services(root: str) -> Services:
     store = Store(root, shipped=SHIPPED)
     worker = Worker(store.root, target="ntkcore.runs.demo:execute")
-    worker.submit("calibrate", {"calibrate": True}).wait(30)  # measured where the work will run
+    measuring = {"calibrate": True, "what": "measuring this machine"}
+    worker.submit("calibrate", measuring).wait(30)  # where the work will run
     return Services(store, worker, calibrate(store.root))
 
 

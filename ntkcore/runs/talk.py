@@ -1,0 +1,45 @@
+"""What a talk shows, and so what has to be there before it begins: the story of an experiment, and what presets open.
+
+The app and ``ntkcore prepare`` compute it in one job of the worker; what is there already costs nothing::
+
+    wanted = talk_specs(experiment, [PRESETS["start"]])        # of the seven claims, then of the preset
+    ready_in_words(story=True, presets=1)    # "All seven claims and 1 preset are ready; nothing will have to be ..."
+"""
+
+from collections.abc import Sequence
+
+from ntkcore.runs.claims import CLAIMS
+from ntkcore.runs.presets import Preset
+from ntkcore.runs.specs import Experiment, StageSpec, key
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def story_specs(e: Experiment) -> tuple[StageSpec, ...]:
+    """All that the screens of the story show of an experiment."""
+    return tuple(spec for claim in CLAIMS for spec in claim.specs(e).values())
+
+
+def preset_specs(preset: Preset) -> tuple[StageSpec, ...]:
+    """All that the page shows which a preset opens: of finite nets, Transfer; of nets in training, Evolution; of a
+    kernel, Overview, and what Spectrum and Eigenfeatures show of it beside pictures of single features."""
+    if preset.story is not None or preset.evolution is not None:
+        return preset.specs
+    e = preset.experiment
+    return (*CLAIMS[0].specs(e).values(), *e.stages())
+
+
+def talk_specs(story: Experiment | None, presets: Sequence[Preset]) -> tuple[StageSpec, ...]:
+    """Both together, each result once. story: the experiment whose story is told, if one is."""
+    told = () if story is None else story_specs(story)
+    every = [*told, *(spec for preset in presets for spec in preset_specs(preset))]
+    return tuple({key(spec): spec for spec in every}.values())
+
+
+def ready_in_words(story: bool, presets: int) -> str:
+    """What is said when all of it is there."""
+    parts = [f"all {NUMBERS[len(CLAIMS)]} claims"] if story else []
+    parts += [f"{presets} preset{'s' * (presets > 1)}"] if presets else []
+    told = " and ".join(parts)
+    verb = "is" if not story and presets == 1 else "are"
+    return f"{told[:1].upper()}{told[1:]} {verb} ready; nothing will have to be computed on stage."
