@@ -30,9 +30,10 @@ def controls_alone() -> None:
     from pages.ui.controls.consistency import comparison_controls
     from pages.ui.controls.evolution import evolution_controls
     from pages.ui.controls.transfer import story_controls
-    from pages.ui.shell.links import judge_link, read_address, set_controls
+    from pages.ui.shell.links import hold_controls, judge_link, read_address, set_controls
 
     read_address("transfer")
+    hold_controls()
     with st.sidebar:
         sidebar.draw("transfer")
     st.button("Set", on_click=lambda: set_controls(st.session_state.wanted))
@@ -151,3 +152,27 @@ def test_there_and_back(name: str | int) -> None:
         assert view.session_state.made[:3] == (e, story, evolution)
         assert list(view.session_state.made[3]) == COMPARED
         assert {one.data for one in view.session_state.made[3].values()} == {few}
+
+
+HELD = {"n": 300, "m": 100, "ridge": 0.5}  # what a callback sets; n, m and ridge were 1000, 2000 and 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ({"n": 1000, "m": 2000, "ridge": 0.0}, HELD),
+        ({"n": 77, "m": 2000, "ridge": 0.0}, HELD | {"n": 77}),
+        ({"n": 300, "m": 2000, "ridge": 0.5}, HELD | {"m": 2000}),
+    ],
+    ids=["asked for before it knew", "typed before it knew", "typed back"],
+)
+def test_what_is_typed_after_a_click_stays(sent: dict[str, float], shown: dict[str, float]) -> None:
+    """Requests of a browser that does not know yet, or that knows, what a button has set."""
+    at = opened_by({})
+    at.session_state.wanted = HELD
+    at.main.button[0].click().run()
+    for name, value in sent.items():
+        at.number_input(key=name).set_value(value)
+    at.run()
+    assert {name: at.number_input(key=name).value for name in HELD} == shown
+    assert all(at.number_input(key=name).proto.set_value for name in HELD if sent[name] != HELD[name])

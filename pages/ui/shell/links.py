@@ -32,18 +32,23 @@ def set_controls(values: Mapping[str, object]) -> None:
 
 
 def hold_controls() -> None:
-    """Called by app.py before any control is drawn: set again what a callback has just set and what is as before.
+    """Called by app.py before any control is drawn: for a moment, what a callback has set stays, until somebody types.
 
-    A part of the page that polls may have asked for its next run when the callback ran; with that request the
-    browser sends all controls as they were, and Streamlit would take them back.
+    A part of the page that polls may have asked for its next run when the callback ran, or somebody typed before the
+    browser had been told of it; with that request the browser sends all controls as they were, and Streamlit would take
+    them back. They are set again unless one of them shows that the browser knows. What has been typed since is told to
+    the browser once more, which may only now get what the callback had set there.
     """
     until, held = st.session_state.get("held", (0.0, {}))
     if time.monotonic() > until or get_script_run_ctx().is_history_navigation:  # Back: the address says what is wanted
         st.session_state.pop("held", None)
         return
+    shown = {name: st.session_state[name] for name in held if name in st.session_state}
+    known = any(shown[name] == value != before for name, (before, value) in held.items() if name in shown)
     for name, (before, value) in held.items():
-        if name not in st.session_state or (st.session_state[name] == before and before != value):
-            st.session_state[name] = value
+        stale = name not in shown or (shown[name] == before != value and not known)
+        if stale or shown[name] != value:
+            st.session_state[name] = value if stale else shown[name]
 
 
 def go_to(page: str, **choices: object) -> None:
