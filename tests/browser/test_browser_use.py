@@ -54,7 +54,6 @@ def test_preset_and_classes(page: Page, app: Server) -> None:
     expect_query(page, classes=["Sneaker", "Ankle boot"])
     assert chosen(page, "classes") == ["Sneaker", "Ankle boot"]
     assert "data" not in query(page)
-    ready(page)  # what is typed while a preset is still being drawn may be overwritten by it
     enter(page, "n", "60")
     enter(page, "m", "20")
     expect(caption(page)).to_contain_text("60 training and 20 test images")
