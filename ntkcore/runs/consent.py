@@ -66,15 +66,16 @@ class Demand:
     def _heavy(self, cost: Estimate) -> bool:
         return cost.seconds > LONG or cost.bytes > min(SHARE * self.free, self.allowance)
 
-    def question(self, rates: Rates, store: Store) -> str:
-        """What is said before it is asked for again."""
+    def question(self, rates: Rates, store: Store, advice: str = "") -> str:
+        """What is said before it is asked for again; advice: instead of what would be smaller, where that is known."""
         reasons = []
         if self.cost.seconds > LONG:
             reasons.append("The machine is busy all that time")
         if self.cost.bytes > SHARE * self.free:
             reasons.append(f"that is more than half of the {amount(self.free)} that are free")
         why = " and ".join(reasons)
-        return f"This takes {cost_in_words(self.cost)}. {why[:1].upper()}{why[1:]}.{self._less(rates, store)}"
+        less = f" {advice}" if advice else self._less(rates, store)
+        return f"This takes {cost_in_words(self.cost)}. {why[:1].upper()}{why[1:]}.{less}"
 
     def refusal(self, rates: Rates, store: Store) -> str:
         """What is said of a run that does not fit."""

@@ -1,4 +1,5 @@
-"""The story: each claim with its figure, its number and its verdict, in the state that the link names."""
+"""The story: each claim with its figure, its number and its verdict, in the state that the link names; and Prepare my
+talk: chosen, told its cost, computed in one job that every session finds."""
 
 from collections.abc import Callable
 
@@ -7,8 +8,14 @@ from streamlit.testing.v1 import AppTest
 
 from ntkcore.readings.verdicts import VERDICTS
 from ntkcore.runs.claims import CLAIMS
+from ntkcore.runs.presets import FRONT, PRESETS, Preset
+from ntkcore.runs.specs import key
+from ntkcore.runs.stages import result
+from ntkcore.runs.talk import preset_specs, ready_in_words, story_specs, talk_specs
+from pages.ui.sections.talk import JOB, STORY
 from pages.ui.shell.plain import plain
-from visits import charts, complaints, stored, text
+from pages.ui.shell.services import services
+from visits import CHARTS, charts, complaints, press, progress, stored, text, working
 
 Open = Callable[..., AppTest]
 
@@ -46,3 +53,78 @@ def test_the_screen_of_all_verdicts_is_a_link(opened: Open) -> None:
     assert all(claim.title in text(at) for claim in CLAIMS)
     at.button(key="story-back").click().run()
     assert at.session_state.claim == str(len(CLAIMS))
+
+
+# -- prepare my talk -------------------------------------------------------------------------------------------------
+
+
+def prepared(at: AppTest, *chosen: str) -> AppTest:
+    """The section unfolded, with this to be shown."""
+    at.session_state["prepare"] = True
+    at.run()
+    at.multiselect(key="talk-shows").set_value(list(chosen)).run()
+    assert not at.exception
+    return at
+
+
+@pytest.mark.parametrize(
+    ("story", "presets", "words"),
+    [
+        (True, 6, "All seven claims and 6 presets are ready; nothing will have to be computed on stage."),
+        (True, 0, "All seven claims are ready; nothing will have to be computed on stage."),
+        (False, 1, "1 preset is ready; nothing will have to be computed on stage."),
+    ],
+    ids=["all", "story", "preset"],
+)
+def test_it_is_said_what_is_ready(story: bool, presets: int, words: str) -> None:
+    assert ready_in_words(story, presets) == words
+
+
+def test_each_result_is_wanted_once() -> None:
+    e, presets = PRESETS["start"].experiment, [PRESETS[name] for name in FRONT]
+    names = [key(spec) for spec in talk_specs(e, presets)]
+    assert len(set(names)) == len(names)
+    assert set(names) == {key(spec) for spec in (*story_specs(e), *(s for one in presets for s in preset_specs(one)))}
+
+
+def test_what_is_shipped_is_ready(opened: Open) -> None:
+    """The default experiment's story comes with the project."""
+    at = prepared(opened("story", {"n": "1000", "m": "2000", "claim": "All verdicts"}, wait=False), STORY)
+    assert at.success[0].value == ready_in_words(True, 0)
+    assert "Prepare my talk" not in [button.label for button in at.main.button]
+
+
+def test_one_job_that_every_session_finds(opened: Open) -> None:
+    """Started by its button alone; another session sees it run, and is not told that it was cancelled here."""
+    title = PRESETS["toy"].title
+    at = prepared(opened("overview", wait=False), title)
+    assert services().worker.job(JOB) is None
+    press(at, "Prepare my talk")
+    assert any("all that the talk shows" in bar.proto.text for bar in progress(at))
+    other = opened("overview", wait=False)
+    assert working(other)
+    assert other.multiselect(key="talk-shows").disabled
+    other = opened("spectrum", {"draw": "97"}, wait=False)
+    press(other, "Run")
+    assert "waiting for: all that the talk shows" in progress(other)[0].proto.text
+    job = services().worker.job(JOB)
+    at.button(key=f"cancel-{JOB}").click().run()
+    assert job.wait(10)
+    at.run()
+    assert any(info.value.startswith("Cancelled: all that the talk shows") for info in at.info)
+    fresh = prepared(opened("overview", wait=False), title)
+    assert not any(info.value.startswith("Cancelled") for info in fresh.info)
+    assert "Prepare my talk" in [button.label for button in fresh.main.button]
+
+
+def test_the_pages_of_a_prepared_preset_compute_nothing(opened: Open) -> None:
+    at = opened("runs", {"draw": "96"})
+    e = at.session_state.experiment
+    for spec in preset_specs(Preset("mine", "Mine", "Look.", e)):
+        result(spec, services().store)
+    for page in ("overview", "eigenfeatures"):
+        at = opened(page, {"draw": "96"}, wait=False)
+        asked = [info.value for info in at.main.info if ": about " in info.value]
+        assert all(words.startswith("Pictures of the features") for words in asked), page
+        assert not working(at)
+        assert set(CHARTS[page]) - set(charts(at)) <= {"split"}, page  # of one such picture

@@ -43,5 +43,6 @@ def _choose(experiment: Experiment | None, busy: bool) -> None:
         "Computes what is still missing of the story's seven screens and of the pages that each preset opens. It goes "
         "on when this page is closed, and what was finished stays."
     )
-    if at_a_click(JOB, talk_specs(story, presets), "all that the talk shows", "Prepare my talk"):
+    wanted, advice = talk_specs(story, presets), "Show less, or let it run overnight: it can be stopped, and goes on."
+    if at_a_click(JOB, wanted, "all that the talk shows", "Prepare my talk", advice):
         st.success(plain(ready_in_words(story is not None, len(presets))), icon=":material/check_circle:")

@@ -72,9 +72,12 @@ def prepare(wanted: Iterable[StageSpec], what: str) -> None:
         _Work.batch(dict(enumerate(specs_)), what).draw()
 
 
-def at_a_click(name: str, wanted: Iterable[StageSpec], what: str, label: str) -> bool:
-    """Whether all of these are there and no job of this name is under way; else that job, or its button, is drawn."""
-    work, job = _Work(name, tuple(wanted), what, label, begins=False), services().worker.job(name)
+def at_a_click(name: str, wanted: Iterable[StageSpec], what: str, label: str, advice: str = "") -> bool:
+    """Whether all of these are there and no job of this name is under way; else that job, or its button, is drawn.
+
+    advice: what is said where it is long.
+    """
+    work, job = _Work(name, tuple(wanted), what, label, advice, begins=False), services().worker.job(name)
     if not work.missing() and (job is None or job.finished):
         return True
     work.draw()
@@ -127,13 +130,15 @@ def _drawing_old() -> bool:
 class _Work:
     """One job of the worker, for one spec or for several in turn, and what a page shows while it is not done.
 
-    label: of the button that starts it. begins: whether it begins by itself when it is cheap.
+    label: of the button that starts it. advice: of what is long, instead of smaller choices. begins: by itself when it
+    is cheap.
     """
 
     name: str
     specs: tuple[StageSpec, ...]
     what: str
     label: str = "Run"
+    advice: str = ""
     begins: bool = True
 
     @classmethod
@@ -224,7 +229,7 @@ class _Work:
         elif st.session_state.get("asked") != self.name:
             st.button(label, key=key, on_click=st.session_state.update, args=({"asked": self.name},), type="primary")
         else:
-            st.warning(demand.question(*about))
+            st.warning(demand.question(*about, self.advice))
             no, _, yes = st.columns([2, 3, 2])
             no.button("Do not run it", key=f"no-{self.name}", on_click=st.session_state.pop, args=("asked", None))
             words = f"Yes, run it for about {duration(demand.cost.seconds)}"
