@@ -12,6 +12,7 @@ from pages.ui.shell import present
 from pages.ui.shell.links import follow_callback, hold_controls, judge_link, read_address
 from pages.ui.shell.navigation import ABOUT, ICON, keep_history, menu
 from pages.ui.shell.plain import complaint
+from pages.ui.shell.terms import word_list
 
 st.set_page_config(
     page_title="NTK and adversarial robustness",
@@ -28,6 +29,7 @@ with st.sidebar:
     sidebar.draw(page.url_path)
     pinned.draw()
     present.switch()
+    word_list()
     keep_history()
 present.draw()
 try:

@@ -32,6 +32,7 @@ from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.results import latest
 from pages.ui.shell.services import services
 from pages.ui.shell.show import Figures, chart, dark, downloads, explain, pictures
+from pages.ui.shell.terms import heading, note, say
 
 KINDS = ["all", "right", "flipped", "wrong"]
 PAGE = 96  # thumbnails at a time
@@ -75,7 +76,7 @@ if upload is not None:
         picture = read_picture(upload.getvalue(), task.image_shape)
         own = keep_image(picture.image, services().store), task.classes.index(label)
         if picture.changes:
-            st.caption(f"Your image: {picture}")
+            note(f"Your image: {picture}")
     except NTKError as error:
         st.error(complaint(error))
 else:
@@ -91,7 +92,7 @@ alone = target == KERNEL and source in (ITSELF, KERNEL)
 if own is not None:
     view = own_view(experiment, task, *own)
     if not alone:
-        st.caption("An image of your own is shown with the kernel attacked through itself.")
+        note("An image of your own is shown with the kernel attacked through itself.")
 elif alone:
     view = kernel_view(experiment, task, index)
 else:
@@ -110,7 +111,7 @@ if view is not None:
         figures["Images"] = partial(strip, row, dark=night)
         norm, right_before = experiment.attack.norm, view.before == view.truth
         (_, fgsm), (_, pgd) = view.flips.items()
-        st.markdown(
+        say(
             f"True class: **{plain(view.truth)}**. "
             + read_flip(fgsm, pgd, right_before, largest_radius(experiment), norm, who, len(view.eps), view.halved)
         )
@@ -121,7 +122,7 @@ if view is not None:
         curves = margin_along_eps(view.eps, view.margins, view.flips, norm=norm, eps_mark=mark, dark=night)
         figures.show("Margin along eps", curves, key="margins")
     if own is None and not alone:
-        st.subheader("What every predictor says of this image", anchor=False)
+        heading("What every predictor says of this image")
         st.dataframe(
             all_predictions(experiment, task, index, source, target),
             width="stretch",
@@ -130,7 +131,7 @@ if view is not None:
                 name: st.column_config.NumberColumn(format="%+.2f") for name in ("Margin", "Margin, perturbed")
             },
         )
-        st.caption(f"Perturbed by FGSM through {source}, {in_pixels(experiment.attack.eps, norm)}.")
+        note(f"Perturbed by FGSM through {source}, {in_pixels(experiment.attack.eps, norm)}.")
 
 
 def _explain() -> None:
@@ -148,7 +149,7 @@ if view is None:
 if view.status is None:
     _explain()
     st.stop()
-st.subheader("All test images: click one", anchor=False)
+heading("All test images: click one")
 status = view.status
 captions = [
     f"{task.classes[int(label)]}, margin {float(m0):+.2f} to {float(m1):+.2f}"
@@ -172,7 +173,7 @@ else:
         dark=night,
     )
     tally = ", ".join(f"{status.count(kind)} {kind}" for kind in KINDS[1:])
-    st.caption(f"Of all {task.m} test images, under {experiment.attack}: {tally}. Shown: {len(numbers)}.")
+    note(f"Of all {task.m} test images, under {experiment.attack}: {tally}. Shown: {len(numbers)}.")
     chart(sheet, "test-images", key="sheet", on_click=_pick)
 
 _explain()

@@ -25,8 +25,10 @@ from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import cost_in_words, heavy, latest, need, need_all
 from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
+from pages.ui.shell.terms import explained, heading, note, say
 
 SHOWN = 6  # leading features whose pictures stand side by side
+FALLING = "Spearman of index and share kept"
 
 chosen = page("Consistency", "Do different architectures have the same eigenfeatures?")
 experiments = comparison_controls(chosen.infinite())
@@ -43,7 +45,7 @@ first = next(iter(experiments.values()))
 task, night, figures = task_of(first), dark(), Figures()
 side = "x".join(map(str, task.image_shape[1:]))
 spec = agreement_of(experiments)
-st.caption(
+note(
     f"Compared on {task.n} training images of {side} pixels; features are judged on {task.m} test images. "
     "In brackets: 95 % intervals."
 )
@@ -53,24 +55,24 @@ if result is None:
     st.stop()
 a, agreed = {name: value.numpy() for name, value in result.arrays.items()}, read_agreement(result.arrays)
 pairs = name_pairs(names)
-st.markdown(f"**{read_answer(names, agreed)}**")
+say(f"**{read_answer(names, agreed)}**")
 
 left, right = st.columns(2, gap="large")
 with left:
-    st.subheader("Leading eigenspaces", anchor=False)
+    heading("Leading eigenspaces")
     overlap = overlap_along_k(*agreed.curves(names), dark=night)
     figures.show("Overlap of eigenspaces", overlap, key="overlap")
-    st.markdown(read_overlap(names, agreed))
+    say(read_overlap(names, agreed))
 with right:
-    st.subheader("Whole kernels: centred alignment (CKA)", anchor=False)
+    heading("Whole kernels: centred alignment (CKA)")
     alignment = alignment_heatmap(names, agreed.alignment, quantity="centred alignment", dark=night)
     figures.show("Alignment", alignment, key="alignment")
-    st.markdown(read_alignment(names, agreed, centred=True))
+    say(read_alignment(names, agreed, centred=True))
     with st.expander("Not centred"):
         figures.show("Alignment, not centred", alignment_heatmap(names, agreed.uncentred, dark=night), key="uncentred")
-        st.markdown(read_alignment(names, agreed, centred=False))
+        say(read_alignment(names, agreed, centred=False))
 
-st.subheader("Classes of features", anchor=False)
+heading("Classes of features")
 counts, long = {}, [name for name, e in experiments.items() if heavy(e.sweep())]
 for name, e in experiments.items():
     if name in long:
@@ -87,24 +89,25 @@ table = pd.DataFrame(
         "Brittle": [c.brittle for c in counts.values()],
         "Weak alone": [c.weak for c in counts.values()],
         "Robust among the top 20": [c.top_robust for c in counts.values()],
-        "Spearman of index and share kept": [c.spearman.mean[0] for c in counts.values()],
+        FALLING: [c.spearman.mean[0] for c in counts.values()],
     }
 )
 st.dataframe(
     table,
     hide_index=True,
     width="stretch",
-    column_config={"Spearman of index and share kept": st.column_config.NumberColumn(format="%+.2f")},
+    column_config={
+        FALLING: st.column_config.NumberColumn(format="%+.2f", help=explained(FALLING)),
+        "Weak alone": st.column_config.NumberColumn(help=explained("weak alone")),
+    },
 )
 if counts:
-    st.markdown(read_tallies(counts))
+    say(read_tallies(counts))
 if long:
     costs = "; ".join(f"{name}: {cost_in_words(experiments[name].sweep())}" for name in long)
-    st.caption(
-        f"Not attacked, since it would take long or much memory. {costs}. Choose fewer or smaller images for it."
-    )
+    note(f"Not attacked, since it would take long or much memory. {costs}. Choose fewer or smaller images for it.")
 
-st.subheader("One pair, feature by feature", anchor=False)
+heading("One pair, feature by feature")
 pair = st.selectbox("Pair", [name for name, _, _ in pairs], key="pair", bind="query-params")
 number = [name for name, _, _ in pairs].index(pair)
 _, one, two = pairs[number]
@@ -121,8 +124,8 @@ if len(found) == 2:
     a["cosine"] = matched_gradient_cosine(*gradients, match).numpy()
     with right:
         figures.show("Matched features", matched_features(match, a["cosine"], n=task.n, dark=night), key="matched")
-        st.markdown(read_matched(names[one], names[two], match, a["cosine"], task.n))
-    st.subheader("The same image through matched features", anchor=False)
+        say(read_matched(names[one], names[two], match, a["cosine"], task.n))
+    heading("The same image through matched features")
     index = st.number_input("Test image", 0, gradients[0].shape[1] - 1, 0, key="of-image", bind="query-params")
     rows, leading = [], range(min(SHOWN, len(match.partner)))
     of_two = [(int(match.partner[i]), 1 if match.product[i] >= 0 else -1) for i in leading]
@@ -132,7 +135,7 @@ if len(found) == 2:
         pictures(rows[-len(row) - 1 :], width=120)
     figures["Matched features as pictures"] = partial(strip, rows, columns=len(leading) + 1, dark=night)
     label = plain(task.classes[int(task.labels_test[index])])
-    st.caption(
+    note(
         f"Test image {index}, a {label}: gradients of the largest features of {names[one]}, below each its partner's, "
         "turned the way in which both agree on the training images: an eigenvector's sign is free. Each on its own "
         "scale. Red pixels, made brighter, raise the feature; blue ones lower it."

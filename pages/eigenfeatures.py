@@ -11,6 +11,7 @@ from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import latest, need
 from pages.ui.shell.show import downloads, explain
+from pages.ui.shell.terms import heading, note
 
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
 task_of(experiment)
@@ -32,7 +33,7 @@ with right:
     view.verdict()
 view.compare(both)
 
-st.subheader("One by one", anchor=False)
+heading("One by one")
 left, right = st.columns([3, 2], gap="large")
 with right:
     feature = st.number_input(
@@ -50,7 +51,7 @@ with right:
 with left:
     view.scatter(feature, colour)
 
-st.subheader("Along the index", anchor=False)
+heading("Along the index")
 left, right = st.columns([3, 2], gap="large")
 with left:
     view.along_index(feature)
@@ -59,13 +60,13 @@ with right:
 
 left, right = st.columns(2, gap="large")
 with left:
-    st.subheader("Usefulness, and what chance alone would give", anchor=False)
+    heading("Usefulness, and what chance alone would give")
     view.over_null()
 with right:
-    st.subheader("Classes of features along the index", anchor=False)
+    heading("Classes of features along the index")
     view.class_shares()
 
-st.subheader("What the features look at", anchor=False)
+heading("What the features look at")
 a, b, c = st.columns([2, 1, 2])
 wanted = a.multiselect(
     "Features beside the chosen one",
@@ -87,7 +88,7 @@ found = {
 }
 ready = {label: artifact for label, artifact in found.items() if artifact is not None}
 if not shown:
-    st.caption("Choose at least one class of images to see them.")
+    note("Choose at least one class of images to see them.")
 if ready:
     view.feature_pictures(ready, chosen)
     with st.container(horizontal=True):
@@ -95,17 +96,17 @@ if ready:
             link = {"image": str(at[label])}
             words = f"Attack this image ({plain(label)})"
             st.page_link("pages/attack.py", label=words, query_params=link, width="content")
-    st.subheader("One perturbation, split over the features", anchor=False)
+    heading("One perturbation, split over the features")
     view.perturbation(*next(iter(ready.items())))
 
 if curves is not None:
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Keep only some features", anchor=False)
+        heading("Keep only some features")
         k = st.number_input("Features kept, k", 1, count, min(20, count), key="k", bind="query-params")
         view.kept_features(k)
     with right:
-        st.subheader("Stop training early", anchor=False)
+        heading("Stop training early")
         view.training_time()
 
 explain(

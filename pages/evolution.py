@@ -32,6 +32,7 @@ from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need_all
 from pages.ui.shell.services import NumpyArrays
 from pages.ui.shell.show import Figures, dark, downloads, explain
+from pages.ui.shell.terms import heading, note, say
 
 COMPARE = "Choose standard training and an adversarial one to have them compared."
 
@@ -60,14 +61,14 @@ history = Histories(arrays, e.epochs, e.looks(), e.regimes, e.seeds)  # of the e
 complete = len(found) == len(wanted)
 epochs, looks = np.arange(e.epochs + 1), np.array(e.looks())
 if not found:
-    st.caption("No epoch is there yet; curves grow as the nets train.")
+    note("No epoch is there yet; curves grow as the nets train.")
     st.stop()
 answer = st.container()
 stamp = f"{[artifact.key for artifact in found.values()]} {e} {night}"  # of figures: all that they show
 bands = f"Lines: mean of {e.seeds} seeds; bands: lowest to highest of them. " if e.seeds > 1 else ""
 means = f", mean of {e.seeds} seeds" if e.seeds > 1 else ""
 
-st.subheader("Accuracy while training", anchor=False)
+heading("Accuracy while training")
 kinds = ("clean", "fgsm", "pgd")
 test = {regime: {kind: history.accuracy(regime, "test", kind) for kind in kinds} for regime in e.regimes}
 train = {regime: {kind: history.accuracy(regime, "train", kind) for kind in kinds} for regime in e.regimes}
@@ -77,13 +78,13 @@ draw = partial(accuracy_along_epochs, epochs, test, train=train, chance=chance, 
 figures.show("Accuracy along training", draw, key="accuracies", stamp=stamp)
 if complete:
     right = {NAMES[r]: tuple(history.right(r, "test", kind) for kind in ("clean", "pgd")) for r in e.regimes}
-    st.markdown(read_accuracy(right, str(e.pgd).split(",")[0]))
-st.caption(
+    say(read_accuracy(right, str(e.pgd).split(",")[0]))
+note(
     f"{bands}On the first {len(labels)} of {task.m} test images; dotted: on the first {min(e.judged, task.n)} training "
     f"images. Attacks: {e.fgsm}; {e.pgd}."
 )
 
-st.subheader("How fast the kernel moves, and when it becomes lazy", anchor=False)
+heading("How fast the kernel moves, and when it becomes lazy")
 share = st.slider(
     "A kernel is called lazy once its velocity stays below this share of the first",
     THRESHOLDS[0],
@@ -102,16 +103,16 @@ with left:
     draw = partial(kernel_velocity, looks, speeds, lazy=marks, share=share, seeds=e.seeds, dark=night)
     figures.show("Velocity of the kernel", draw, key="velocity", stamp=f"{share} {stamp}")
     if complete:
-        st.markdown(read_lazy(_named(lazy), share, e.epochs))
-        st.markdown(read_late_velocity(_named(late)))
+        say(read_lazy(_named(lazy), share, e.epochs))
+        say(read_late_velocity(_named(late)))
 with beside:
     draw = partial(lazy_by_threshold, THRESHOLDS, along, e.epochs, share=share, dark=night)
     figures.show("Lazy by threshold", draw, key="thresholds", stamp=f"{share} {stamp}")
     if complete:
-        st.markdown(read_thresholds(_named(along), THRESHOLDS))
-st.caption(f"{bands}A seed's lazy epoch is one number, read off one curve.")
+        say(read_thresholds(_named(along), THRESHOLDS))
+note(f"{bands}A seed's lazy epoch is one number, read off one curve.")
 
-st.subheader("Where it goes", anchor=False)
+heading("Where it goes")
 parts = {"whole kernel": "whole kernel", f"top {e.top}": "top", "the rest": "bottom"}
 distances = {r: history.distance(r) for r in e.regimes}
 paths = {title: {r: history.path(r, part) for r in e.regimes} for title, part in parts.items()}
@@ -119,33 +120,34 @@ left, beside = st.columns(2, gap="large")
 with left:
     draw = partial(kernel_distances, looks, distances, columns=2, dark=night)
     figures.show("Distances of the kernels", draw, key="distances", stamp=stamp)
-    st.caption(f"Distance 1 − s of the kernels of any two epochs, s their cosine{means}: 0 is the same up to scale.")
+    note(f"Distance 1 − s of the kernels of any two epochs, s their cosine{means}: 0 is the same up to scale.")
 with beside:
     figures.show("Path of the kernel", partial(polar_paths, looks, paths, dark=night), key="paths", stamp=stamp)
-    st.caption(
+    note(
         "Seed 0. Radius: how far the kernel is from the first one, as a share of the whole way. Angle: how far it has "
         f"turned away from it. The top are each kernel's own {e.top} leading eigenpairs."
     )
 
-st.subheader("Where its mass is", anchor=False)
+heading("Where its mass is")
 mass = {r: {k: history.mass(r, k) for k in (10, 20)} for r in e.regimes}
 shares, ranks = {r: history.share(r, 20) for r in e.regimes}, {r: history.rank(r) for r in e.regimes}
 draw = partial(concentration, looks, mass, shares, ranks, dark=night)
 figures.show("Concentration of the kernel", draw, key="concentration", stamp=stamp)
 gathered = {r: history.concentration(r, 20) for r in e.regimes}
 if complete:
-    st.markdown(read_concentration(_named(gathered), e.epochs))
-    answer.markdown(read_claim(_named(lazy), _named(late), _named(gathered), share) or COMPARE)
+    say(read_concentration(_named(gathered), e.epochs))
+    with answer:
+        say(read_claim(_named(lazy), _named(late), _named(gathered), share) or COMPARE)
 else:
     answer.caption("Nets are training: the answer and the sentences that compare them follow with the last epoch.")
-st.caption(bands)
+note(bands)
 
-st.subheader("What it is aligned with", anchor=False)
+heading("What it is aligned with")
 special = {r: band for r in e.regimes if (band := history.specialisation(r)) is not None}
 aligned = {r: history.alignment(r) for r in e.regimes}
 draw = partial(alignment_along_epochs, looks, aligned, special or None, dark=night)
 figures.show("Alignment with the labels", draw, key="aligned", stamp=stamp)
-st.caption(bands)
+note(bands)
 
 asked = at_one_epoch(figures, e, history, task, complete, stamp, night)
 if complete:

@@ -13,6 +13,7 @@ from pages.ui.sections.talk import prepare_my_talk
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need
+from pages.ui.shell.terms import heading, say
 
 experiment = page("Overview", "What does the neural tangent kernel say about adversarial robustness?", needed=False)
 
@@ -81,14 +82,14 @@ with first:
                 icon=":material/scatter_plot:",
             )
         st.markdown(PAPER)
-        st.markdown(INTRODUCTION)
+        say(INTRODUCTION)
     if experiment is not None:
         with figure:
             front.features_in_small(experiment)
 
 if experiment is not None:
     with below:
-        st.subheader("The current experiment at a glance", anchor=False)
+        heading("The current experiment at a glance")
         result = need(experiment.predict(), what)
         if result is not None:
             front.glance(experiment, task, result.arrays)

@@ -15,6 +15,7 @@ from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need
 from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
+from pages.ui.shell.terms import explained, heading, note, say
 
 experiment = page(
     "Spectrum",
@@ -35,15 +36,15 @@ figures = Figures()
 
 left, right = st.columns(2, gap="large")
 with left:
-    st.subheader("Eigenvalues and the labels' energy on each", anchor=False)
+    heading("Eigenvalues and the labels' energy on each")
     figures.show("Eigenvalues", eigenvalues(values, energy, dark=night), key="eigenvalues")
 with right:
-    st.subheader("How fast both add up", anchor=False)
+    heading("How fast both add up")
     rank = effective_rank(result.arrays["values"])
     figures.show("Cumulative mass", cumulative(values, energy, effective_rank=rank, dark=night), key="cumulative")
-st.markdown(read_spectrum(result.arrays["values"], energy))
+say(read_spectrum(result.arrays["values"], energy))
 
-st.subheader("What has been learned by time t", anchor=False)
+heading("What has been learned by time t")
 power = st.slider(
     "Training time t, as a power of ten",
     -5.0,
@@ -52,19 +53,19 @@ power = st.slider(
     0.1,
     key="t",
     bind="query-params",
-    help="Gradient flow on squared loss learns mode i as 1 - exp(-t lam_i).",
+    help=explained("training time", first=False),
 )
 figures.show("Learned modes", learned_modes(values, 10**power, dark=night), key="learned")
 
 left, right = st.columns(2, gap="large")
 with left:
-    st.subheader("The kernel between training images", anchor=False)
+    heading("The kernel between training images")
     kernel = need(experiment.kernel(), "the kernel")
     if kernel is not None:
         K, labels = kernel.arrays["K"].numpy(), task.labels_train.numpy()
         figures.show("Kernel", kernel_heatmap(K, labels, task.classes, dark=night), key="heatmap")
 with right:
-    st.subheader("Two eigenvectors against each other", anchor=False)
+    heading("Two eigenvectors against each other")
     one, two = st.columns(2)
     last = len(values) - 1
     i = one.number_input("Eigenvector across", 0, last, min(1, last), key="vi", bind="query-params")
@@ -78,7 +79,7 @@ with right:
     picks = partial(setattr, st.session_state, "eigenvector_image")
     figures.show("Eigenvectors", figure, key="eigenvectors", on_click=picks)
     if picked is None:
-        st.caption("Click a dot to see its image.")
+        note("Click a dot to see its image.")
     else:
         title = f"training image {picked}: {task.classes[int(task.labels_train[picked])]}"
         pictures([Picture(task.x_train[picked].numpy(), title)])

@@ -17,6 +17,7 @@ from pages.ui.shell.present import presenting
 from pages.ui.shell.results import prepare
 from pages.ui.shell.services import services, stored
 from pages.ui.shell.show import cached_figure, cached_judgement, chart, dark
+from pages.ui.shell.terms import note, say
 
 # The verdicts' colours, legible on light and dark; the word says the same.
 COLOURS = dict(zip(VERDICTS, ("green", "orange", "red", "gray"), strict=True))
@@ -61,14 +62,14 @@ def _screen(number: int, claim: Claim) -> None:
     with st.container(key="screen"):
         wide, narrow = st.columns([10, 3] if presenting() else [2, 1], gap="medium" if presenting() else "large")
     with narrow:
-        st.markdown(f"### {number}. {claim.title}")
+        say(f"### {number}. {claim.title}")
         if found is not None:
             judged = _judged(claim, found)
             st.markdown(f"# {plain(judged.number)}")
-            st.markdown(plain(judged.of_what))
+            say(plain(judged.of_what))
             _badge(judged.verdict)
-            st.markdown(plain(judged.reason))
-        st.markdown(f"*{claim.look_at}*")
+            say(plain(judged.reason))
+        say(f"*{claim.look_at}*")
         script, name = claim.page
         controls = claim.controls(experiment, found) if found is not None else {}
         st.button(f"Look closer: {name}", key="look-closer", on_click=go_to, args=(script,), kwargs=controls)
@@ -81,7 +82,7 @@ def _screen(number: int, claim: Claim) -> None:
             figure = cached_figure(stamp, lambda: claim.figure(experiment, found, night))
             chart(figure, claim.name, key=f"story-{claim.name}")
     with st.expander("How this was judged"):
-        st.markdown(claim.rule)
+        say(claim.rule)
 
 
 def _end() -> None:
@@ -94,12 +95,12 @@ def _end() -> None:
             with places[i - start - 1].container(border=True, height="stretch"):
                 st.markdown(f"**{i}. {claim.title}**")
                 if found is None:
-                    st.caption("Not computed yet.")
+                    note("Not computed yet.")
                     continue
                 judged = _judged(claim, found)
                 st.markdown(f"### {plain(judged.number)}")
                 _badge(judged.verdict)
-                st.caption(plain(judged.reason))
+                note(plain(judged.reason))
     if not any(_results(claim) is None for claim in CLAIMS):
         st.download_button(
             "Save as a report (HTML)",

@@ -32,6 +32,7 @@ from pages.ui.shell.page import page
 from pages.ui.shell.results import latest, need_all
 from pages.ui.shell.services import stored
 from pages.ui.shell.show import Figures, cached_figure, chart, dark, downloads, explain
+from pages.ui.shell.terms import heading, note, say
 
 SHOWN = 48  # images of the gallery
 
@@ -60,11 +61,11 @@ found = need_all(wanted, what)
 line = statistics_of(found)
 targets = story.targets()
 if not line.groups:
-    st.caption("No net is ready yet; each one's panel appears when it is.")
+    note("No net is ready yet; each one's panel appears when it is.")
     st.stop()
 missing = "" if len(found) == len(wanted) else f"{len(found)} of {len(wanted)} attacks are done"
 if missing:
-    st.caption(f"What follows is said of what is there: {missing}.")
+    note(f"What follows is said of what is there: {missing}.")
 
 choices = list(dict.fromkeys(radius_in_words(eps, story.norm) for eps in story.eps))
 words = st.select_slider(
@@ -73,7 +74,7 @@ words = st.select_slider(
 at = choices.index(words)
 stamp = " ".join([*targets, *(artifact.key for artifact in found.values()), words, str(night)])
 
-st.subheader("Accuracy of the nets along the radius", anchor=False)
+heading("Accuracy of the nets along the radius")
 panels = {}
 for group in targets:
     bands = {source: line.accuracy(group, source) for source in line.sources(group)}
@@ -88,20 +89,20 @@ for group in [f"width {width}" for width in widths[-1:]]:
     pair = [line.accuracy(group, source) for source in ("white_fgsm", "white_pgd")]
     if None not in pair:
         more = line.more(group, "white_pgd", "white_fgsm", at)
-        st.markdown(read_white_box(f"{group} and {words}", *(band.one(at) for band in pair), more))
+        say(read_white_box(f"{group} and {words}", *(band.one(at) for band in pair), more))
 if max(story.eps) > 0:
-    st.markdown(read_noise(line.noise_cost(at), words))
+    say(read_noise(line.noise_cost(at), words))
 rows, reach = accuracies(line, at)
 st.dataframe(rows, width="stretch", hide_index=True, column_config=percent_columns(line))
-st.caption(
+note(
     f"Accuracy on {task.m} test images at {words}, mean over seeds; 95 % intervals reach at most {reach} points to "
     "either side. *Worst of all*: images that stay right under every attack of the row, random noise left out."
 )
-st.caption(f"{cover} The bands of all figures are of the same kind. {read_zero(line.zero_share())}")
+note(f"{cover} The bands of all figures are of the same kind. {read_zero(line.zero_share())}")
 
 left, right = st.columns(2, gap="large")
 with left:
-    st.subheader("Are wider nets closer to the kernel?", anchor=False)
+    heading("Are wider nets closer to the kernel?")
     if widths:
         sources = [source for source in story.sources() if source not in ("white_fgsm", "white_pgd")]
         shares = {source: line.recovered_along(story.widths, at, source) for source in sources}
@@ -109,13 +110,13 @@ with left:
         bands = {source: along.band for source, along in shares.items()}
         draw = partial(strength_along_width, story.widths, bands, cosine.band, dark=night)
         figures.show("Along the width", draw, key="along-width", stamp=stamp)
-        st.markdown(read_recovered(shares["kernel_fgsm"], words, missing))
+        say(read_recovered(shares["kernel_fgsm"], words, missing))
         ends = [f"width {width}" for width in (story.widths[0], story.widths[-1])]
         drops = [[line.drop(end, source, at) for end in ends] for source in ("kernel_fgsm", "white_fgsm")]
-        st.markdown(read_drops(story.widths, *drops))
-        st.markdown(read_cosine(cosine, missing))
+        say(read_drops(story.widths, *drops))
+        say(read_cosine(cosine, missing))
 with right:
-    st.subheader("Along training", anchor=False)
+    heading("Along training")
     curves, losses, last, made = {}, {}, {}, []
     for group, nets in targets.items():
         there = {net.seed: artifact for net in nets if (artifact := stored(net)) is not None}
@@ -138,13 +139,13 @@ with right:
             stamp=trainings,
         )
         figures.show("Training loss", lambda: training_curves(losses, dark=night), key="training-loss", stamp=trainings)
-        st.caption("The loss is that of one seed of each net.")
+        note("The loss is that of one seed of each net.")
         twins = [cosines for group, cosines in last.items() if group not in story.outside]
         for group in story.outside if twins else ():
             if group in last:
-                st.markdown(f"**{group}**: {read_beside(*difference_of_means(last[group], twins[-1]))}")
+                say(f"**{group}**: {read_beside(*difference_of_means(last[group], twins[-1]))}")
 
-st.subheader("Images that the kernel's perturbation flips: click one", anchor=False)
+heading("Images that the kernel's perturbation flips: click one")
 if st.session_state.get("flipped") not in targets:
     st.session_state.pop("flipped", None)
 group = st.selectbox("Net", list(targets), index=len(targets) - 1, key="flipped", bind="query-params")
@@ -173,7 +174,7 @@ if verdict is not None:
             dark=night,
         ),
     )
-    st.caption(
+    note(
         f"{group}, seed 0, FGSM on the kernel at {words}: {int((status == 'flipped').sum())} of {task.m} test images "
         f"flip. Shown: {len(order)} of the {task.m}, flipped ones first."
     )

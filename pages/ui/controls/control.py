@@ -18,6 +18,8 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.ui.shell.terms import with_terms
+
 
 @dataclass(frozen=True)
 class Control:
@@ -54,8 +56,13 @@ class Control:
         names = {field.name for field in fields(self)} - {"read", "on_change"}
         one = replace(self, **{name: value(of) for name in names if callable(value := getattr(self, name))})
         start = one.value(default) if one.start is None else one.start
-        common = {"key": one.key, "bind": "query-params", "help": one.help, "disabled": disabled or one.disabled}
+        help_ = with_terms(one.help, *self.in_words(one.label))
+        common = {"key": one.key, "bind": "query-params", "help": help_, "disabled": disabled or one.disabled}
         return one.taken(one.widget(place, start, common | ({"on_change": one.on_change} if one.on_change else {})))
+
+    def in_words(self, label: str) -> tuple[str, ...]:
+        """The texts whose terms are explained on hover."""
+        return (label,)
 
     def widget(self, place: DeltaGenerator, start: Any, common: Mapping[str, Any]) -> Any:
         """Draw Streamlit's widget; what it shows."""
@@ -89,6 +96,9 @@ class Choice(Control):
 
     options: Any = ()
     segments: str = ""  # how wide: "content" or "stretch"
+
+    def in_words(self, label: str) -> tuple[str, ...]:
+        return (label,) if callable(self.options) else (label, *map(str, self.options))
 
     def shown(self, value: Any) -> Any:
         named = isinstance(self.options, Mapping)

@@ -72,7 +72,7 @@ EVOLUTION = Controls(
         "probe",
         2,
         lambda e: e.data.n_train,
-        help="The kernel is taken on the first training images, the same ones at every epoch.",
+        help="How many, the first ones of the training images.",
     ),
     Number("every", "Kernel every … epochs", "every", 1, 1000),
     Toggle(

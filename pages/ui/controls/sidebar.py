@@ -87,7 +87,7 @@ EXPERIMENT = Controls(
         "data.classes",
         lambda known: known.classes,
         start=_first_classes,
-        help="Two classes make a binary task, the first is -1; more are told apart one-hot.",
+        help="Two or more. The labels of more than two are one-hot.",
     ),
     Number("n", "Training images", "data.n_train", 2, lambda of: of.train, 100, start=lambda of: of.usual_train),
     Number("m", "Test images", "data.n_test", 1, lambda of: of.test, 100, start=lambda of: of.usual_test),
@@ -126,8 +126,7 @@ EXPERIMENT = Controls(
         "kind",
         ["ntk", "nngp", "empirical"],
         "content",
-        help="Of the infinite net, its tangent kernel or that of its outputs at random weights; or the tangent "
-        "kernel of a finite net in training, chosen on the Evolution page.",
+        help="ntk and nngp are those of the infinite net; an empirical one is chosen on the Evolution page.",
     ),
     Text(
         "checkpoint",
@@ -163,8 +162,6 @@ EXPERIMENT = Controls(
         "Useful: false discovery rate",
         "rule.fdr",
         RATES,
-        help="A feature is useful when its answers know the test labels: an exact test of each feature against "
-        "permuted labels. Of the features called useful, this share at most is there by chance, on average.",
     ),
     Number(
         "keep",
@@ -172,7 +169,6 @@ EXPERIMENT = Controls(
         "rule.keep",
         *(0.1, 1.0, 0.05),
         slider=True,
-        help="A useful feature is robust when it keeps at least this share of its right answers under the attack.",
     ),
 )
 

@@ -80,7 +80,7 @@ STORY = Controls(
         "AutoAttack beside them",
         "strong",
         disabled=lambda e: not available(),
-        help="APGD, FAB and Square on every net: minutes. An optional extra: pip install pyautoattack.",
+        help="On every net: minutes. An optional extra: pip install pyautoattack.",
     ),
 )
 

@@ -18,13 +18,14 @@ from pages.ui.controls.checkpoint import use_checkpoint
 from pages.ui.shell.links import go_to
 from pages.ui.shell.results import need_all
 from pages.ui.shell.show import Figures, pictures
+from pages.ui.shell.terms import heading, note
 
 
 def at_one_epoch(
     figures: Figures, e: Evolution, history: Histories, task: Task, complete: bool, stamp: str, night: bool
 ) -> int:
     """Draw it; the epoch that is asked for."""
-    st.subheader("The kernel at one epoch, of seed 0", anchor=False)
+    heading("The kernel at one epoch, of seed 0")
     there = [t for t in e.looks() if all(history.values(r, t) is not None for r in e.regimes)]
     if not there:
         return e.epochs
@@ -33,7 +34,7 @@ def at_one_epoch(
     index = b.number_input("Test image", 0, task.m - 1, 0, key="of", bind="query-params")
     at = max((t for t in there if t <= asked), default=there[0])
     if at != asked:
-        st.caption(f"Epoch {asked} is not there yet: this is epoch {at}.")
+        note(f"Epoch {asked} is not there yet: this is epoch {at}.")
     first, now = ({r: history.values(r, t) for r in e.regimes} for t in (0, at))
     spectra = partial(spectra_at_epoch, now, at, first=first, dark=night)
     figures.show("Spectra at an epoch", spectra, key="spectra", stamp=f"{at} {stamp}")
@@ -61,9 +62,7 @@ def at_one_epoch(
         rows += row
     if rows:
         figures["Eigenfeatures at an epoch"] = partial(strip, rows, columns=5, dark=night)
-        st.caption(
-            "Gradients of the kernel's leading eigenfeatures at this image for its true class, each on its own scale."
-        )
+        note("Gradients of the kernel's leading eigenfeatures at this image for its true class, each on its own scale.")
     return asked
 
 

@@ -49,6 +49,7 @@ FEATURE_BY_FEATURE = {
     "Useful features": lambda v: int((v.classes != WEAK).sum()),
     "Robust features": lambda v: int((v.classes == ROBUST).sum()),
 }
+from pages.ui.shell.terms import note, say
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Features:
         return f"{of} {self.swept.key} {self.rule} {dark()}"
 
     def _write(self, name: str, tell: Callable[[], str]) -> None:
-        st.markdown(cached_text(f"{name} {self.swept.key} {self.rule}", tell))
+        say(cached_text(f"{name} {self.swept.key} {self.rule}", tell))
 
     # -- the answer ------------------------------------------------------------------------------------------------
 
@@ -141,7 +142,7 @@ class Features:
             return feature_bands(v.judged["bands"].curve(), count=v.count, **v.figure_words)
 
         self._show("Bands of features", draw, key="bands", judged=True)
-        st.caption("Sums of the features of one band each. Intervals are at 95 %, each by itself.")
+        note("Sums of the features of one band each. Intervals are at 95 %, each by itself.")
 
     def verdict(self) -> None:
         """The verdict, and the counts."""
@@ -161,9 +162,9 @@ class Features:
 
     def one_feature(self, feature: int) -> None:
         """What there is to say of one feature, and where none could be attacked."""
-        st.markdown(readings.read_feature(self.sweep, self.classes, feature))
+        say(readings.read_feature(self.sweep, self.classes, feature))
         if zero_gradients := cached_text(f"zero_gradients {self.swept.key}", self._zero_gradients):
-            st.caption(zero_gradients)
+            note(zero_gradients)
 
     def _zero_gradients(self) -> str:
         share = float(self.sweep.zero_gradient.sum() / self.sweep.right_before.sum().clamp(min=1))
@@ -246,7 +247,7 @@ class Features:
         rows, width = feature_rows({label: one.arrays for label, one in ready.items()}, chosen), len(chosen) + 1
         for start in range(0, len(rows), width):
             pictures(rows[start : start + width], width=130)
-        st.caption(
+        note(
             "The gradient of each feature for the true class: red pixels, made brighter, help it; blue ones hurt. "
             "Each picture has its own scale."
         )
@@ -260,7 +261,7 @@ class Features:
         self.figures["Perturbation"] = partial(strip, row, dark=dark())
         draw = partial(perturbation_split, parts, classes=of_class, quantity="change of the margin", dark=dark())
         self.figures.show("Perturbation over features", draw, key="split", stamp=f"{artifact.key} {dark()}")
-        st.markdown(readings.read_split(parts, of_class, *artifact.arrays["margins"].tolist(), plain(label)))
+        say(readings.read_split(parts, of_class, *artifact.arrays["margins"].tolist(), plain(label)))
 
     # -- chosen on one half, judged on the other -----------------------------------------------------------------------
 

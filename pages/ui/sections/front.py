@@ -37,6 +37,7 @@ from pages.ui.shell.plain import plain
 from pages.ui.shell.results import cost_in_words
 from pages.ui.shell.services import load_task, stored
 from pages.ui.shell.show import Figures, cached_text, explain, pictures
+from pages.ui.shell.terms import note, say, with_terms
 
 SIDE = 264  # pixels of each of the three pictures, where the screen has them
 IN_A_ROW = 3  # cards
@@ -94,9 +95,9 @@ def the_sum(experiment: Experiment, task: Task, found: Artifact) -> None:
             if sign:
                 st.markdown(f"# {plain(sign)}", width="content")
             st.image(data_uri(plane, -(-2 * side // plane.shape[1])), caption=caption, width=side, alt=alt)
-    st.caption(
-        "Below the images: what the kernel says of them; the margin is how far its output is on the side of the true "
-        "class, below 0 it is wrong. Noise: red pixels become brighter, blue ones darker."
+    note(
+        "Below the images: what the kernel says of them, and its margin, below 0 where it is wrong. Noise: red pixels "
+        "become brighter, blue ones darker."
     )
 
 
@@ -133,10 +134,9 @@ def glance(e: Experiment, task: Task, a: Mapping[str, torch.Tensor]) -> None:
             (("Clean", clean), (kind, attacked), ("PGD" if kind != "PGD" else "PGD, strong", pgd)),
             strict=True,
         ):
-            place.metric(
-                label, f"{value:.1%}", border=True, help="Share of the test images that the kernel gets right."
-            )
-        st.markdown(
+            told = with_terms("Share of the test images that the kernel gets right.", label)
+            place.metric(label, f"{value:.1%}", border=True, help=told)
+        say(
             read_prediction(
                 a["right"].numpy(),
                 a["attack_right"].numpy(),
@@ -146,15 +146,13 @@ def glance(e: Experiment, task: Task, a: Mapping[str, torch.Tensor]) -> None:
                 trained=e.checkpoint is not None,
             )
         )
-        st.caption("In brackets: 95 % intervals over the test images, of this one draw of training images.")
+        note("In brackets: 95 % intervals over the test images, of this one draw of training images.")
         if float(a["outputs"].abs().max()) < 1e-8:
             st.info(
                 "The prediction is zero up to rounding: the same images carry opposite labels, or the ridge is huge."
             )
         if int(a["left_out"]):
-            st.caption(
-                f"{int(a['left_out'])} eigenvalues are zero up to rounding (duplicate images?) and were left out."
-            )
+            note(f"{int(a['left_out'])} eigenvalues are zero up to rounding (duplicate images?) and were left out.")
         st.page_link("pages/eigenfeatures.py", label="See which features survive", icon=":material/arrow_forward:")
     explain(
         r"f(x)=K(x,X)\,(K+\rho I)^{-1}Y,\qquad \text{accuracy}=\tfrac1m\,\#\{j:\ f(x'_j)\ \text{is right}\}",
@@ -172,7 +170,7 @@ def cards(presets: Iterable[Preset], on_click: Callable[[Preset], None], with_pi
                 if with_pictures and (picture := _images_of(preset, presets.index(preset))):
                     st.image(picture, width="stretch", alt=f"Some images of {preset.title}")
                 st.markdown(f"**{preset.title}**")
-                st.caption(f"{preset.look_for} *{cost_in_words(*preset.specs)}.*")
+                note(f"{preset.look_for} *{cost_in_words(*preset.specs)}.*")
                 st.button(
                     "Open",
                     key=f"preset-{preset.name}",

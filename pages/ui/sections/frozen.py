@@ -19,6 +19,7 @@ from ntkcore.runs.specs import REGIME_NAMES, Evolution
 from ntkcore.runs.store import Artifact
 from pages.ui.shell.results import need_all
 from pages.ui.shell.show import Figures
+from pages.ui.shell.terms import heading, note, say
 
 KINDS = {"clean": "test_clean", "attacked": "test_pgd", "train": "train_clean"}  # as sentences and scores have them
 COLUMNS = {"Clean": "test_clean", "FGSM": "test_fgsm", "PGD": "test_pgd", "Training images, clean": "train_clean"}
@@ -33,9 +34,9 @@ def frozen_section(
     dark: bool,
 ) -> None:
     """Draw it."""
-    st.subheader("Freeze the kernel and train on", anchor=False)
+    heading("Freeze the kernel and train on")
     if not e.freeze:
-        st.caption(
+        note(
             "Choose epochs above: from there on the net is replaced by its linearisation, whose kernel stays as it is. "
             "If it keeps its robustness, what came later was done by a fixed kernel."
         )
@@ -51,7 +52,7 @@ def frozen_section(
     if len(trained) == len(e.frozen()):
         for regime in e.regimes:
             never = Frozen(e.epochs, *(history.right(regime, *name.split("_")) for name in KINDS.values()))
-            st.markdown(f"**{REGIME_NAMES[regime]} training.** {read_frozen(right[regime], never)}")
+            say(f"**{REGIME_NAMES[regime]} training.** {read_frozen(right[regime], never)}")
     table = [
         {"Training": REGIME_NAMES[r], "Seed": seed, "Frozen after epoch": t, "By": how} | _shares(artifact)
         for how, group in (("training on", trained), ("closed form", solved))
@@ -61,7 +62,7 @@ def frozen_section(
         config = dict.fromkeys(COLUMNS, st.column_config.NumberColumn(format="percent"))
         st.dataframe(pd.DataFrame(table), hide_index=True, width="stretch", column_config=config)
     bands = f"Bands: lowest to highest of {e.seeds} seeds. " if e.seeds > 1 else ""
-    st.caption(
+    note(
         f"{bands}Closed form: kernel regression with the frozen kernel on the first training images. A net that does "
         "not fit its training images looks robust for the wrong reason: look at the last column first."
     )

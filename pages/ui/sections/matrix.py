@@ -15,13 +15,14 @@ from ntkcore.runs.specs import Experiment, NetSpec, PerturbSpec, Story, Transfer
 from pages.ui.sections.accuracies import statistics_of
 from pages.ui.shell.results import need_all
 from pages.ui.shell.show import Figures
+from pages.ui.shell.terms import heading, note
 
 
 def matrix(
     figures: Figures, experiment: Experiment, story: Story, at: int, words: str, dark: bool
 ) -> tuple[dict[str, NetSpec], int]:
     """Draw the section; the architectures and the nets' width."""
-    st.subheader("Across architectures", anchor=False)
+    heading("Across architectures")
     left, right = st.columns([3, 1])
     names = left.multiselect(
         "Architectures, as kernels and as nets",
@@ -33,7 +34,7 @@ def matrix(
     )
     width = right.number_input("Width of the nets", 8, 4096, 128, key="mwidth", bind="query-params")
     if len(names) < 2:
-        st.caption("Choose two or more architectures: each one's kernel attacks each one's nets.")
+        note("Choose two or more architectures: each one's kernel attacks each one's nets.")
         return {}, width
     experiments = {name: with_net(experiment, name) for name in names}
     nets = {name: e.twin(width, 0, story.training) for name, e in experiments.items()}
@@ -65,7 +66,7 @@ def matrix(
         dark=dark,
     )
     figures.show("Across architectures", figure, key="across")
-    st.caption(
+    note(
         f"Rows: the kernel whose FGSM perturbs the images, at {words}. Columns: the net, of width {width}, one seed, "
         "that judges them; 100 % is what its own white-box FGSM takes. On hover, in brackets: 95 % over test images."
     )

@@ -16,6 +16,7 @@ from ntkcore.errors import NTKError
 from ntkcore.runs import demo
 from ntkcore.runs.specs import Experiment, balance_in_words, key
 from pages.ui.controls import pinned, sidebar
+from pages.ui.shell import terms
 from pages.ui.shell.links import refusal
 from pages.ui.shell.navigation import enter
 from pages.ui.shell.plain import complaint, plain
@@ -49,8 +50,9 @@ def page(
     enter()
     st.html(WORDS_OF_NUMBERS)
     st.session_state.drawing_old = False  # see ``results.latest``
+    terms.begin()
     st.title(title, anchor=False)
-    st.markdown(f"#### {question}")
+    st.markdown(f"#### {question}", help=terms.explained(title, question))
     notice = refusal()
     if notice and st.session_state.setdefault("arrived_at", title) == title:
         st.warning(plain(notice), icon=":material/link_off:")
@@ -59,7 +61,7 @@ def page(
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment(any_kernel)
     if isinstance(experiment, Experiment):
-        st.caption(plain(words(experiment) + _balance(experiment.data)))
+        terms.note(plain(words(experiment) + _balance(experiment.data)))
     else:
         st.error(complaint(experiment))
         if needed:
