@@ -6,8 +6,14 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ntkcore.analysis.attacks.attack import fgsm, pgd
 from ntkcore.figures.drawing.enlarge import SMALLEST
+from ntkcore.runs.claims import CLAIMS
+from ntkcore.runs.comparison import agreement_of, with_net
 from ntkcore.runs.presets import PRESETS
+from ntkcore.runs.specs import Evolution, Experiment, Story
+from pages.ui.controls.used import unused
+from pages.ui.sections.attack import KERNEL, wanted_by
 from visits import CHARTS, charts, complaints, run_until_ready, text
 
 Open = Callable[..., AppTest]
@@ -226,3 +232,71 @@ def test_by_the_switch(opened: Open) -> None:
     assert not at.exception
     at.toggle(key="present").set_value(True).run()
     assert shown(at)
+
+
+# -- what a page does not look at is not shown there
+
+
+def _experiments() -> dict[str, Experiment]:
+    """By the key of a control: the default experiment with another value of it."""
+    e = Experiment()
+    return {
+        "attack": e.replace(attack=pgd(8 / 255)),
+        "eps": e.replace(attack=fgsm(4 / 255)),
+        "norm": e.replace(attack=fgsm(8 / 255, "l2")),
+        "n": e.replace(data=e.data.replace(n_train=100)),
+        "order": e.replace(data=e.data.replace(order="own")),
+        "net": e.replace(net=e.net.replace(family="conv")),
+        "depth": e.replace(net=e.net.replace(depth=2)),
+        "w": e.replace(net=e.net.replace(W_std=1.0)),
+        "kind": e.replace(kind="nngp"),
+        "inputs": e.replace(inputs="centre"),
+        "ridge": e.replace(ridge=1.0),
+        "precision": e.replace(precision="float32"),
+        "fdr": e.replace(rule=e.rule.replace(fdr=0.01)),
+    }
+
+
+def _in_one(e: Experiment) -> list[object]:
+    return [e.predict(), e.flip(0), *wanted_by(e, KERNEL, "width 8", 0).values()]
+
+
+def _pair(e: Experiment) -> dict[str, Experiment]:
+    return {name: with_net(e, name) for name in ("FC(1)", "FC(3)")}
+
+
+# What each page computes, or judges by, of an experiment.
+LOOKED_AT: dict[str, Callable[[Experiment], list[object]]] = {
+    "": lambda e: [e.predict(), e.sweep(), e.rule],
+    "story": lambda e: [spec for claim in CLAIMS for spec in claim.specs(e).values()],
+    "spectrum": lambda e: [e.kernel(), e.spectrum()],
+    "eigenfeatures": lambda e: [e.sweep(), e.curves(), e.pictures(0, (0,))],
+    "attack": _in_one,
+    "transfer": lambda e: list(Story(kernel=e.ntk(), norm=e.attack.norm).transfers().values()),
+    "evolution": lambda e: list(
+        Evolution(data=e.data, inputs=e.inputs, fgsm=fgsm(e.attack.eps, e.attack.norm), probe=50).wanted().values()
+    ),
+    "consistency": lambda e: [agreement_of(pair := _pair(e)), *(one.sweep() for one in pair.values()), e.rule],
+    "runs": lambda e: [],
+}
+
+
+@pytest.mark.parametrize("page", LOOKED_AT)
+def test_a_page_shows_the_controls_that_it_looks_at(page: str) -> None:
+    looked_at = LOOKED_AT[page]
+    changed = {key: looked_at(e) != looked_at(Experiment()) for key, e in _experiments().items()}
+    shown = {key: key not in unused(page) for key in changed}
+    assert shown == changed
+
+
+def test_what_is_not_shown_keeps_its_value(opened: Open) -> None:
+    at = opened("spectrum", {"eps": "4", "fdr": "0.1", "ridge": "0.5"}, wait=False)
+    (style,) = (one.value for one in at.html if "{ display: none" in one.value)
+    assert ".st-key-eps" in style
+    assert ".st-key-data" not in style
+    e = at.session_state.experiment
+    at.switch_page("pages/overview.py").run()
+    assert at.session_state.experiment == e
+    assert (e.attack.eps, e.rule.fdr, e.ridge) == (pytest.approx(4 / 255), 0.1, 0.5)
+    (style,) = (one.value for one in at.html if "{ display: none" in one.value)
+    assert ".st-key" not in style

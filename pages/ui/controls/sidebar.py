@@ -11,6 +11,7 @@ with a notice (``shell.links``)::
 from typing import Any, NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ntkcore import data
 from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
@@ -23,6 +24,7 @@ from ntkcore.runs.specs import FIRST_WIDTHS, Experiment, key
 from pages.ui.controls.checkpoint import back_to_the_infinite_net, find_checkpoint
 from pages.ui.controls.control import Choice, Controls, Number, Several, Text, Toggle
 from pages.ui.controls.transfer import FIRST_RADIUS, radius_in_words
+from pages.ui.controls.used import hide, unused
 from pages.ui.shell.links import judge_link, set_controls
 from pages.ui.shell.plain import complaint
 
@@ -91,10 +93,17 @@ EXPERIMENT = Controls(
     ),
     Number("n", "Training images", "data.n_train", 2, lambda of: of.train, 100, start=lambda of: of.usual_train),
     Number("m", "Test images", "data.n_test", 1, lambda of: of.test, 100, start=lambda of: of.usual_test),
-    Choice("size", "Image side after average pooling", "data.size", _sides, absent="full"),
+    Choice(
+        "size",
+        "Image side, in pixels",
+        "data.size",
+        _sides,
+        absent="full",
+        help="Smaller than full: each pixel is the mean of a square of pixels.",
+    ),
     Choice(
         "order",
-        "Order",
+        "Which images",
         "data.order",
         ["balanced", "own"],
         help="balanced: the classes take turns, so that they have the same number of images, as far as there are "
@@ -102,24 +111,51 @@ EXPERIMENT = Controls(
     ),
     Number(
         "draw",
-        "Draw",
+        "Random draw, by its number",
         "data.seed",
         *(0, 2**32 - 1),
         placeholder="first images",
         help="Empty: the first images of each class in the set. A number draws others at random.",
     ),
-    Choice("net", "Architecture", "net.family", TITLES, "stretch", on_change=_family_changed),
+    Choice(
+        "net",
+        "Architecture",
+        "net.family",
+        TITLES,
+        "stretch",
+        on_change=_family_changed,
+        help="FC: fully connected layers. Conv: convolutions of 3 x 3 pixels. Myrtle: these with pooling in between.",
+    ),
     Choice(
         "depth",
-        "Depth",
+        "Depth, in layers",
         "net.depth",
         lambda family: [depth for depth in FAMILIES[family].depths if depth <= DEEPEST],
         start=lambda family: FAMILIES[family].usual,
-        help="Hidden layers; Myrtle comes in three depths.",
+        help="Hidden layers, without the last one; of Myrtle all layers.",
     ),
-    Number("w", "Weight scale W_std", "net.W_std", 0.01, 10.0, 0.1, "%.4f"),
-    Number("b", "Bias scale b_std", "net.b_std", 0.0, 10.0, 0.05, "%.3f"),
-    Choice("act", "Activation", "net.activation", list(ACTIVATIONS), "content"),
+    Number(
+        "w",
+        "Spread of the weights, W_std",
+        "net.W_std",
+        *(0.01, 10.0, 0.1, "%.4f"),
+        help="A weight's standard deviation, times the square root of the number of its layer's inputs.",
+    ),
+    Number(
+        "b",
+        "Spread of the biases, b_std",
+        "net.b_std",
+        *(0.0, 10.0, 0.05, "%.3f"),
+        help="Their standard deviation. A bias is the constant that a unit adds.",
+    ),
+    Choice(
+        "act",
+        "Activation",
+        "net.activation",
+        list(ACTIVATIONS),
+        "content",
+        help="The function that each hidden unit applies to the sum of its inputs.",
+    ),
     Choice(
         "kind",
         "Kernel",
@@ -130,24 +166,31 @@ EXPERIMENT = Controls(
     ),
     Text(
         "checkpoint",
-        "Checkpoint of the empirical kernel",
+        "Network of the empirical kernel",
         read=lambda e: "" if e.checkpoint is None else key(e.checkpoint),
         placeholder="chosen on Evolution",
     ),
     Choice(
         "inputs",
-        "Inputs",
+        "Pixels as the network sees them",
         "inputs",
         ["raw", "centre", "standardise"],
-        help="How the kernel sees pixels: as they are, minus the training mean, or also over their deviation.",
+        help="raw: as they are. centre: minus the mean training image. standardise: also over the standard deviation "
+        "of all training pixels.",
     ),
     Number("ridge", "Ridge", "ridge", 0.0, None, 0.1, "%.4f"),
-    Choice("precision", "Precision of the kernel", "precision", ["float64", "float32"]),
+    Choice(
+        "precision",
+        "Precision of the kernel",
+        "precision",
+        ["float64", "float32"],
+        help="float64: about 16 digits. float32: about 7, in less time and memory.",
+    ),
     Choice("attack", "Attack", "", ["FGSM", "PGD"], "stretch", read=lambda e: "FGSM" if e.attack.one_step else "PGD"),
-    Choice("norm", "Ball", "attack.norm", list(BALLS), on_change=_norm_changed),
+    Choice("norm", "How the radius is measured", "attack.norm", list(BALLS), on_change=_norm_changed),
     Number(
         "eps",
-        lambda norm: "Radius eps, in 1/255" if norm == "linf" else "Radius eps, l2 norm of the pixels",
+        lambda norm: "Radius, in steps of 1/255" if norm == "linf" else "Radius, ℓ2 norm over all pixels",
         "",
         0.0,
         lambda norm: 255.0 if norm == "linf" else 100.0,
@@ -155,11 +198,16 @@ EXPERIMENT = Controls(
         "%.2f",
         read=lambda e: e.attack.eps * BALLS[e.attack.norm].unit,
     ),
-    Number("steps", "Steps", "", 1, 200, read=lambda e: 10 if e.attack.one_step else e.attack.steps),
-    Toggle("start", "Random start", "attack.random_start"),
+    Number("steps", "Steps of PGD", "", 1, 200, read=lambda e: 10 if e.attack.one_step else e.attack.steps),
+    Toggle(
+        "start",
+        "Random start",
+        "attack.random_start",
+        help="From a random image within the radius, not from the image itself.",
+    ),
     Choice(
         "fdr",
-        "Useful: false discovery rate",
+        "Useful: share of false finds (FDR)",
         "rule.fdr",
         RATES,
     ),
@@ -192,36 +240,51 @@ def apply(chosen: Experiment) -> None:
 def draw(page: str) -> None:
     """All controls, and the resulting Experiment (or the NTKError that says why not) in the session.
 
-    page: the address of the page that is open. While a checkpoint's kernel is looked at, the net and the inputs have an
-    effect only on those that show infinite nets too.
+    page: the address of the page that is open. What it does not look at is not shown (``used``), and keeps its value.
+    While a checkpoint's kernel is looked at, the net and the inputs have an effect only on pages that show infinite
+    nets too.
     """
     before = st.session_state.get("experiment")
     st.session_state.without_kernel = None
-    spec = problem = None
+    hidden = st.container()
+    above, attack, images, net = (st.container(key=f"settings-{name}") for name in ("above", "attack", "images", "net"))
+    rest, spec, problem = {}, None, None
+    no_effect = page not in INFINITE_NETS
     try:
-        spec = _data()
+        with images:
+            known, of_data = _data()
     except NTKError as error:  # the other controls are drawn all the same: those left out would lose their values
-        problem = error
+        problem, known, of_data = error, None, {}
     try:
-        above, between = st.container(), st.container()
-        no_effect = page not in INFINITE_NETS
-        with st.expander("Kernel, inputs and classes of features"):
-            chosen = EXPERIMENT.draw("kind")
-            empirical = chosen["kind"] == "empirical"
-            name = EXPERIMENT.draw("checkpoint", disabled=not empirical)["checkpoint"]
-            checkpoint = find_checkpoint(name) if empirical else None
-            chosen |= EXPERIMENT.draw("inputs", disabled=no_effect and empirical)
-            chosen |= EXPERIMENT.draw("ridge", "precision")
-            if len(devices()) > 2:
-                st.selectbox("Device", devices(), key="device", persist_state="session", help="Changes no result.")
-            chosen |= EXPERIMENT.draw("fdr", "keep")
-        with above:
-            if empirical:
+        with st.expander("More settings", key="settings-more"):
+            with _group("Attack"):
+                norm = EXPERIMENT.draw("norm")["norm"]
+            with _group("Images"):
+                of_data |= {} if known is None else EXPERIMENT.draw("size", "order", "draw", of=known)
+            network = _group("Network")
+            with _group("Kernel"):
+                chosen = EXPERIMENT.draw("kind")
+                empirical = chosen["kind"] == "empirical"
+                name = EXPERIMENT.draw("checkpoint", disabled=not empirical)["checkpoint"]
+                checkpoint = find_checkpoint(name) if empirical else None
+                chosen |= EXPERIMENT.draw("inputs", disabled=no_effect and empirical)
+                chosen |= EXPERIMENT.draw("ridge", "precision")
+                if len(devices()) > 2:
+                    st.selectbox("Device", devices(), key="device", persist_state="session", help="Changes no result.")
+            with _group("Features"):
+                chosen |= EXPERIMENT.draw("fdr", "keep")
+        disabled = no_effect and empirical
+        with net:
+            chosen |= EXPERIMENT.draw("net", disabled=disabled)
+            chosen |= EXPERIMENT.draw("depth", of=chosen["net"], disabled=disabled)
+        with network:
+            chosen |= EXPERIMENT.draw("w", "b", "act", disabled=disabled)
+        if empirical:
+            with above:
                 back_to_the_infinite_net(checkpoint, no_effect)
-            chosen |= _net(disabled=no_effect and empirical)
-        with between:
-            attack = _attack()
-        rest = EXPERIMENT.fields(chosen) | {"attack": attack}
+        with attack:
+            rest = EXPERIMENT.fields(chosen) | {"attack": _attack(norm)}
+        spec = None if problem else _spec(of_data)
         if isinstance(checkpoint, NTKError) and problem is None:
             st.session_state.without_kernel = Experiment(data=spec, **rest | {"kind": "ntk"})
             problem = checkpoint
@@ -230,10 +293,21 @@ def draw(page: str) -> None:
         st.session_state.experiment = problem or error
     if before is not None and str(before) != str(st.session_state.experiment):
         st.session_state.pop("refused", None)
+    nothing_to_see = page == "runs" and isinstance(st.session_state.experiment, NTKError)  # it asks for a choice
+    with hidden:
+        hide(frozenset() if nothing_to_see else unused(page))
     judge_link()
 
 
-def _data() -> data.DataSpec:
+def _group(title: str) -> DeltaGenerator:
+    """A part of the folded settings."""
+    place = st.container(key=f"settings-more-{title.lower()}")
+    place.caption(title)
+    return place
+
+
+def _data() -> tuple[data.Source, dict[str, Any]]:
+    """What is drawn of the data above the folded settings."""
     chosen = EXPERIMENT.draw("data")
     name, digest = chosen["data"], None
     if name == "own":
@@ -243,8 +317,10 @@ def _data() -> data.DataSpec:
     chosen |= EXPERIMENT.draw("classes", of=known)
     classes = chosen["classes"] or known.classes
     chosen |= EXPERIMENT.row(2, "n", "m", of=Numbers(*known.limits(classes), *known.usual(classes)))
-    with st.expander("Image size and draw"):
-        chosen |= EXPERIMENT.draw("size", "order", "draw", of=known)
+    return known, chosen
+
+
+def _spec(chosen: dict[str, Any]) -> data.DataSpec:
     if len(chosen["classes"]) < 2:
         raise NTKError("Choose at least two classes in the sidebar.")
     return data.DataSpec(**EXPERIMENT.fields(chosen)["data"])
@@ -288,16 +364,8 @@ def _take_upload() -> None:
     st.session_state.n, st.session_state.m = known.usual(own.classes)
 
 
-def _net(disabled: bool) -> dict[str, Any]:
-    chosen = EXPERIMENT.draw("net", disabled=disabled)
-    chosen |= EXPERIMENT.draw("depth", of=chosen["net"], disabled=disabled)
-    with st.expander("Weights and activation"):
-        return chosen | EXPERIMENT.draw("w", "b", "act", disabled=disabled)
-
-
-def _attack() -> Attack:
-    chosen = EXPERIMENT.row((3, 2), "attack", "norm")
-    norm = chosen["norm"]
+def _attack(norm: str) -> Attack:
+    chosen = EXPERIMENT.draw("attack")
     eps = EXPERIMENT.draw("eps", of=norm)["eps"] / BALLS[norm].unit
     if chosen["attack"] == "FGSM":
         return fgsm(eps, norm)
