@@ -291,12 +291,12 @@ def test_a_page_shows_the_controls_that_it_looks_at(page: str) -> None:
 
 def test_what_is_not_shown_keeps_its_value(opened: Open) -> None:
     at = opened("spectrum", {"eps": "4", "fdr": "0.1", "ridge": "0.5"}, wait=False)
-    (style,) = (one.value for one in at.html if "{ display: none" in one.value)
+    (style,) = (one.value for one in at.html if "display: none !important" in one.value)
     assert ".st-key-eps" in style
     assert ".st-key-data" not in style
     e = at.session_state.experiment
     at.switch_page("pages/overview.py").run()
     assert at.session_state.experiment == e
     assert (e.attack.eps, e.rule.fdr, e.ridge) == (pytest.approx(4 / 255), 0.1, 0.5)
-    (style,) = (one.value for one in at.html if "{ display: none" in one.value)
+    (style,) = (one.value for one in at.html if "display: none !important" in one.value)
     assert ".st-key" not in style

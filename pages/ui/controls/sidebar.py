@@ -128,7 +128,7 @@ EXPERIMENT = Controls(
     ),
     Choice(
         "depth",
-        "Depth, in layers",
+        "Depth",
         "net.depth",
         lambda family: [depth for depth in FAMILIES[family].depths if depth <= DEEPEST],
         start=lambda family: FAMILIES[family].usual,

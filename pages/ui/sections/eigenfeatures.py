@@ -36,6 +36,7 @@ from pages.ui.sections.pictures import feature_rows, perturbation_row
 from pages.ui.shell.plain import plain
 from pages.ui.shell.services import stored
 from pages.ui.shell.show import Beside, Figures, OnClick, cached_text, dark, pictures
+from pages.ui.shell.terms import note, say
 
 TOGETHER = {
     "All features together, right": lambda v: v.judged["top"].before[:, -1],
@@ -49,7 +50,6 @@ FEATURE_BY_FEATURE = {
     "Useful features": lambda v: int((v.classes != WEAK).sum()),
     "Robust features": lambda v: int((v.classes == ROBUST).sum()),
 }
-from pages.ui.shell.terms import note, say
 
 
 @dataclass(frozen=True)

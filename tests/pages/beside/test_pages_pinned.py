@@ -42,7 +42,7 @@ def test_numbers_are_those_of_the_two_alone(opened: Open) -> None:
         np.testing.assert_allclose(lines[f"{prefix}under {attack}"], one["bands"].after.mean(0), atol=1e-6)
     rows = table(at)
     assert rows["Depth"][:2] == ["1", "3"]
-    assert rows["Radius eps, in 1/255"][:2] == ["4", "8"]
+    assert rows["Radius, in steps of 1/255"][:2] == ["4", "8"]
     assert "Architecture" not in rows
     first, second = (one["top"] for one in judged)
     assert rows["All features together, right"] == row(first.before[:, -1], second.before[:, -1])
