@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from ntkcore.data import DataSpec, OwnData, count_test_images, image_shape, import_npz, info, load, npz, own_sets
+from ntkcore.data import (
+    EXAMPLE,
+    DataSpec,
+    OwnData,
+    count_test_images,
+    example_npz,
+    image_shape,
+    import_npz,
+    info,
+    load,
+    npz,
+    own_sets,
+)
 from ntkcore.data.own import own_path
 from ntkcore.errors import DataError, SpecError
 
@@ -437,3 +449,17 @@ def test_any_changed_header_is_refused_in_words_or_harmless(tmp_path):
 def test_paths_that_cannot_be_read(tmp_path, path):
     with pytest.raises(DataError, match=r"cannot be read: .*\. Give the path of an .npz file\."):
         import_npz(tmp_path / path, tmp_path)
+
+
+def test_the_example_makes_a_file_that_is_taken(tmp_path, monkeypatch):
+    """The six lines as they stand, and the file that is offered beside them."""
+    monkeypatch.chdir(tmp_path)
+    assert len(EXAMPLE.splitlines()) == 6
+    exec(EXAMPLE, {})
+    for file in ("images.npz", example_npz()):
+        own = import_npz(file)
+        assert (own.classes, own.image_shape) == (("dark", "bright"), (1, 8, 8))
+        assert (own.train_counts, own.test_counts) == ((100, 100), (50, 50))
+        task = load(spec(own))
+        above = task.x_train[:, :, :4].mean((1, 2, 3))
+        assert above[task.labels_train == 1].mean() > 1.3 * above[task.labels_train == 0].mean()

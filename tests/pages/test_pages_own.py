@@ -240,6 +240,7 @@ def test_without_data_there_is_still_where_to_start(query: dict[str, str], opene
     """The Overview explains itself and offers its presets, Runs lists what there is; each says what is missing."""
     at = opened("overview", query, wait=False)
     assert len(complaints(at)) == 1
+    assert [one.value for one in at.main.code] == ([] if "digest" in query else [data.EXAMPLE.strip()])
     assert "neural tangent kernel" in text(at)
     at.button(key="preset-start").click().run()
     assert complaints(at) == []

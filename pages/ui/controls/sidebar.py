@@ -335,8 +335,8 @@ def _own() -> dict[str, Any]:
             "npz",
             key="upload",
             on_change=_take_upload,
-            help="x_train, y_train, x_test, y_test; uint8 or float in [0, 1]; N x H x W, N x H x W x C or "
-            "N x C x H x W.",
+            help="Images x_train and x_test: number x height x width, for colours x 3; from 0 to 1, or whole numbers "
+            "from 0 to 255. Labels y_train and y_test: a whole number an image. Names, if wanted: classes.",
         )
         refused, problem = st.session_state.get("upload_problem", (None, ""))
         if st.session_state.upload is not None and st.session_state.upload.file_id == refused:
@@ -346,6 +346,16 @@ def _own() -> dict[str, Any]:
         words = "Upload an .npz with your own images in the sidebar, or choose another data set."
         raise NTKError(switched_off or words)
     return chosen
+
+
+def offer_example() -> None:
+    """On the page, while own data are wanted and none are there: how a file is made, and one to try."""
+    if st.session_state.get("data") != "own" or st.session_state.get("digest") or demo.against_upload():
+        return
+    st.markdown("Six lines of Python make such a file; put your own images and labels in the place of `x` and `y`:")
+    st.code(data.EXAMPLE, language="python")
+    name, made = "images.npz", data.example_npz
+    st.download_button("Download the file that they make", made, name, on_click="ignore", icon=":material/download:")
 
 
 def _take_upload() -> None:

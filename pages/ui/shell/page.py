@@ -64,6 +64,7 @@ def page(
         terms.note(plain(words(experiment) + _balance(experiment.data)))
     else:
         st.error(complaint(experiment))
+        sidebar.offer_example()
         if needed:
             st.stop()
         experiment = None
