@@ -16,6 +16,7 @@ from pages.ui.shell.plain import plain
 from pages.ui.shell.present import presenting
 from pages.ui.shell.results import prepare
 from pages.ui.shell.services import services, stored
+from pages.ui.shell.share import copy_link
 from pages.ui.shell.show import cached_figure, cached_judgement, chart, dark
 from pages.ui.shell.terms import note, say
 
@@ -101,15 +102,17 @@ def _end() -> None:
                 st.markdown(f"### {plain(judged.number)}")
                 _badge(judged.verdict)
                 note(plain(judged.reason))
-    if not any(_results(claim) is None for claim in CLAIMS):
-        st.download_button(
-            "Save as a report (HTML)",
-            lambda: report(experiment, services().store),
-            "report.html",
-            on_click="ignore",
-            key="report",
-            icon=":material/download:",
-        )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if not any(_results(claim) is None for claim in CLAIMS):
+            st.download_button(
+                "Save as a report (HTML)",
+                lambda: report(experiment, services().store),
+                "report.html",
+                on_click="ignore",
+                key="report",
+                icon=":material/download:",
+            )
+        copy_link()
     prepare_my_talk(experiment)
 
 

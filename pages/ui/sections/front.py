@@ -44,11 +44,14 @@ IN_A_ROW = 3  # cards
 
 # What is said below the pictures is read from afar; on a narrow screen the three stay side by side, smaller.
 _LOOKS = """<style>
+.st-key-the-sum { container-type: inline-size; flex-wrap: nowrap !important; }
+.st-key-the-sum > * { min-width: 0 !important; flex-shrink: 1 !important; }
 .st-key-the-sum h1 { padding: 0; }
+.st-key-the-sum img { max-width: 27cqw !important; }
+.st-key-the-sum [data-testid="stImage"], .st-key-the-sum [data-testid="stImage"] * { max-width: 27cqw; }
 .st-key-the-sum [data-testid="stImageCaption"] * { font-size: 1.1rem; }
 @media (max-width: 640px) {
-  .st-key-the-sum { flex-wrap: nowrap !important; gap: 0.25rem !important; align-items: flex-start !important; }
-  .st-key-the-sum > * { min-width: 0 !important; flex-shrink: 1 !important; }
+  .st-key-the-sum { gap: 0.25rem !important; align-items: flex-start !important; }
   .st-key-the-sum h1 { font-size: 1.2rem; margin-top: 10vw; }
   .st-key-the-sum img { width: 25vw !important; }
   .st-key-the-sum [data-testid="stImage"], .st-key-the-sum [data-testid="stImage"] * { max-width: 25vw; }

@@ -20,7 +20,9 @@ from pages.ui.shell import terms
 from pages.ui.shell.links import refusal
 from pages.ui.shell.navigation import enter
 from pages.ui.shell.plain import complaint, plain
+from pages.ui.shell.present import presenting
 from pages.ui.shell.services import services
+from pages.ui.shell.share import copy_link
 
 # What Streamlit says of a number outside its control's range, for screen readers and on hover alone, stands below it.
 WORDS_OF_NUMBERS = """<style>
@@ -51,7 +53,10 @@ def page(
     st.html(WORDS_OF_NUMBERS)
     st.session_state.drawing_old = False  # see ``results.latest``
     terms.begin()
-    st.title(title, anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(title, anchor=False, width="stretch")
+        if not presenting():
+            copy_link()
     st.markdown(f"#### {question}", help=terms.explained(title, question))
     notice = refusal()
     if notice and st.session_state.setdefault("arrived_at", title) == title:
