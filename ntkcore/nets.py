@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from ntkcore import checks
 from ntkcore import covariance as cov
+from ntkcore.affine import NTKConv, NTKDense, standard
 from ntkcore.errors import SpecError
 from ntkcore.modes import plain
 from ntkcore.validation import shown
@@ -136,7 +135,8 @@ class Flatten:
         return nn.Flatten(), (size,)
 
 
-Layer = Dense | Conv | Activation | AvgPool | GlobalAvgPool | Flatten
+Pool = AvgPool | GlobalAvgPool  # means over positions, which make every pair of them necessary, not only p = q
+Layer = Dense | Conv | Activation | Pool | Flatten
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Net:
     @property
     def spatial_pairs(self) -> bool:
         """True when pooling makes every pair of positions necessary, not only p = q."""
-        return any(isinstance(layer, AvgPool | GlobalAvgPool) for layer in self.layers)
+        return any(isinstance(layer, Pool) for layer in self.layers)
 
     @property
     def activations(self) -> int:
@@ -222,7 +222,7 @@ class Net:
         for i, layer in enumerate(self.layers):
             module, shape = layer.module(shape, outputs if i == last else width, generator)
             if parameterisation == "standard" and isinstance(module, NTKDense | NTKConv):
-                module = _standard(module)
+                module = standard(module)
             modules.append(module)
         return nn.Sequential(*modules)
 
@@ -252,7 +252,7 @@ def _in_order(layers: Sequence[Layer]) -> tuple[Layer, ...]:
     for i, layer in enumerate(layers):
         checks.instance(layer, get_args(Layer), f"Layer {i} of the net", "They are in ntkcore.nets.")
         where = f"Layer {i} of the net, {layer},"
-        if isinstance(layer, Conv | AvgPool | Flatten | GlobalAvgPool) and flat:
+        if isinstance(layer, Conv | Pool | Flatten) and flat:
             raise SpecError(f"{where} needs an image, which was flattened before it. Put it earlier, or leave it out.")
         if isinstance(layer, Dense) and not flat:
             raise SpecError(f"{where} comes before the image is flattened. Put Flatten or GlobalAvgPool before it.")
@@ -321,7 +321,7 @@ FAMILIES: Mapping[FamilyName, Family] = {  # by what their kernels cost
 }
 
 
-# -- finite layers in NTK parameterisation -----------------------------------------------------------------------
+# -- activations -------------------------------------------------------------------------------------------------
 
 
 class Erf(nn.Module):
@@ -344,50 +344,3 @@ ACTIVATIONS: dict[ActivationName, Nonlinearity] = {
     "relu": Nonlinearity(cov.relu, cov.relu_variance, nn.ReLU),
     "erf": Nonlinearity(cov.erf, cov.erf_variance, Erf),
 }
-
-
-def _normal(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float32, device="cpu")
-
-
-class NTKDense(nn.Module):
-    """``x -> (W_std / sqrt(fan_in)) x weight^T + b_std bias`` with weight, bias ~ N(0, 1)."""
-
-    def __init__(self, inputs: int, outputs: int, W_std: float, b_std: float, generator: torch.Generator):
-        super().__init__()
-        self.weight_scale, self.bias_scale = W_std / inputs**0.5, b_std
-        self.weight = nn.Parameter(_normal(generator, outputs, inputs))
-        self.bias = nn.Parameter(_normal(generator, outputs)) if b_std else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias * self.bias_scale
-        return F.linear(x, self.weight * self.weight_scale, bias)
-
-
-class NTKConv(nn.Module):
-    """3x3 SAME convolution, ``weight [out, in, 3, 3]`` scaled by ``W_std / sqrt(9 in)``."""
-
-    def __init__(self, inputs: int, outputs: int, W_std: float, b_std: float, generator: torch.Generator):
-        super().__init__()
-        self.weight_scale, self.bias_scale = W_std / (9 * inputs) ** 0.5, b_std
-        self.weight = nn.Parameter(_normal(generator, outputs, inputs, 3, 3))
-        self.bias = nn.Parameter(_normal(generator, outputs)) if b_std else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias * self.bias_scale
-        return F.conv2d(x, self.weight * self.weight_scale, bias, padding=1)
-
-
-def _standard(layer: NTKDense | NTKConv) -> nn.Linear | nn.Conv2d:
-    """torch's own layer for the same function, with the scales inside its weights."""
-    outputs, inputs = layer.weight.shape[:2]
-    bias, kind = layer.bias is not None, {"dtype": torch.float32, "device": "cpu"}
-    if isinstance(layer, NTKConv):
-        own = skip_init(nn.Conv2d, inputs, outputs, 3, padding=1, bias=bias, **kind)
-    else:
-        own = skip_init(nn.Linear, inputs, outputs, bias=bias, **kind)
-    with torch.no_grad():
-        own.weight.copy_(layer.weight * layer.weight_scale)
-        if layer.bias is not None:
-            own.bias.copy_(layer.bias * layer.bias_scale)
-    return own

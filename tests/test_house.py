@@ -31,6 +31,7 @@ LAYERS = (
     "writing",
     "data",
     "covariance",
+    "affine",
     "nets",
     "architectures",
     "kernels",

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call
 
+from ntkcore.affine import NTKConv, NTKDense
 from ntkcore.errors import SpecError
-from ntkcore.nets import NTKConv, NTKDense
 
 
 @dataclass(frozen=True, eq=False)

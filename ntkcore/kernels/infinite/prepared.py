@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ntkcore.kernels.inputs import InputMap
-from ntkcore.nets import Activation, AvgPool, GlobalAvgPool, Net
+from ntkcore.nets import Activation, Net, Pool
 
 CLOSE = 1e-4  # 1 - cosine of two images, below which single precision says little of their angle
 MANY = 0.1  # share of such pairs from which on a whole matrix is computed in double
@@ -56,7 +56,7 @@ def local_variances(net: Net, q: Tensor) -> tuple[Tensor, ...]:
     """Variances before each activation when only p = q is carried: q [*positions, n]."""
     found = []
     for layer in net.covariance_layers():
-        assert not isinstance(layer, AvgPool | GlobalAvgPool)  # with a pool every p and q are carried
+        assert not isinstance(layer, Pool)  # with a pool every p and q are carried
         if isinstance(layer, Activation):
             found.append(q)
         q = layer.variance(q)
