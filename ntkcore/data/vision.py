@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
@@ -132,11 +133,10 @@ def _obtain(source: Source, root: Path, progress: Progress | None) -> None:
 
 
 def archives(name: str) -> tuple[Archive, ...]:
-    """What has to be fetched for a set, from torchvision's own lists."""
-    datasets = _datasets(name)
-    dataset: Any = getattr(datasets, _CLASSES[name])
+    """What has to be fetched for a set, from torchvision's own lists: which of their three forms a set has."""
+    dataset: Any = getattr(_datasets(name), _CLASSES[name])
     files = SOURCES[name].files
-    if issubclass(dataset, datasets.MNIST):
+    if hasattr(dataset, "resources"):
         return tuple(
             Archive(
                 f"{dataset.__name__}/raw/{packed}",
@@ -146,7 +146,7 @@ def archives(name: str) -> tuple[Archive, ...]:
             )
             for packed, md5 in dataset.resources
         )
-    if issubclass(dataset, datasets.CIFAR10):
+    if hasattr(dataset, "tgz_md5"):
         return (Archive(dataset.filename, (dataset.url,), dataset.tgz_md5, files),)
     splits = (dataset.split_list[split] for split in ("train", "test"))
     return tuple(Archive(path, (url,), md5, ((path, None),)) for url, path, md5 in splits)
@@ -197,7 +197,7 @@ def _scratch(root: Path) -> Iterator[Path]:
 
 def _arrays(source: Source, root: Path) -> Arrays:
     make: Any = getattr(_datasets(source.name), _CLASSES[source.name])
-    if source.name == "svhn":
+    if "split" in signature(make).parameters:
         splits = (make(root, split="train"), make(root, split="test"))
     else:
         splits = (make(root, train=True), make(root, train=False))
