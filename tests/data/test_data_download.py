@@ -363,7 +363,7 @@ def test_svhn_layout(server, monkeypatch, tmp_path):
             expected = np.flatnonzero(np.isin(digits, (0, 5)))[:50]
             labels = (digits[expected] == 5).astype(int)
     monkeypatch.setattr(datasets.SVHN, "split_list", split_list)
-    got = load(DataSpec(name="svhn", classes=("0", "5"), n_train=50), tmp_path)
+    got = load(DataSpec(name="svhn", classes=("0", "5"), n_train=50, order="own"), tmp_path)
     assert np.array_equal(got.x_train[:, 0, 4, 4].numpy() * 255, expected % 256)
     assert got.x_train[:, 1:].max() == 0
     assert got.labels_train.tolist() == labels.tolist()
