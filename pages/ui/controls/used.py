@@ -23,7 +23,8 @@ GROUPS = {
     "settings-more-features": {"fdr", "keep"},
 }
 ALL = frozenset[str]().union(*GROUPS.values())
-_KIND_OF_ATTACK, _RULE, _NET = {"attack", "steps", "start"}, {"fdr", "keep"}, {"net", "depth", "w", "b", "act"}
+_KIND_OF_ATTACK, _RULE = GROUPS["settings-attack"] - {"eps"}, GROUPS["settings-more-features"]
+_NET = GROUPS["settings-net"] | GROUPS["settings-more-network"]
 # By a page's address; a page that is not named looks at everything.
 UNUSED = {
     "story": {"ridge"},
