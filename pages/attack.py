@@ -7,8 +7,8 @@ import streamlit as st
 from ntkcore.analysis.attacks.balls import in_pixels
 from ntkcore.data import read_picture
 from ntkcore.errors import NTKError
-from ntkcore.figures.attacks.attack import contact_sheet, margin_along_eps
-from ntkcore.figures.drawing.strip import Picture, strip
+from ntkcore.figures.attacks.attack import contact_sheet
+from ntkcore.figures.drawing.strip import strip
 from ntkcore.readings.kernel import read_flip
 from ntkcore.runs import demo
 from ntkcore.runs.stages import keep_image
@@ -16,16 +16,18 @@ from pages.ui.code import attack_lines
 from pages.ui.sections.attack import (
     ITSELF,
     KERNEL,
+    OF_VIEWS,
     all_predictions,
     is_net,
-    kernel_view,
     largest_radius,
     own_view,
     predictors,
     predictors_asked,
-    transfer_view,
+    three_pictures,
+    view_of,
     wanted_by,
 )
+from pages.ui.sections.beside import Pair, beside, table
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import complaint, plain
@@ -90,25 +92,24 @@ else:
     task = task_of(experiment)
 alone = target == KERNEL and source in (ITSELF, KERNEL)
 if own is not None:
-    view = own_view(experiment, task, *own)
+    views = Pair(experiment).map(lambda e: own_view(e, task, *own))
     if not alone:
         note("An image of your own is shown with the kernel attacked through itself.")
-elif alone:
-    view = kernel_view(experiment, task, index)
 else:
-    view = transfer_view(experiment, task, index, source, target)
+    experiments = beside(experiment)
+    views = experiments.map(lambda e: view_of(e, task_of(e), index, source, target))
+view = views.now
 
 if view is not None:
     who = "net" if is_net(target) and own is None else "kernel"
     left, right = st.columns(2, gap="large")
     with left:
-        row = [
-            Picture(view.image, f"original<br>{who}: {view.before}"),
-            Picture((view.x_adv - view.image) * factor, f"perturbation<br>x {factor}", signed=True, scale=1.0),
-            Picture(view.x_adv, f"adversarial<br>{who}: {view.after}"),
-        ]
-        pictures(row, width=148)
-        figures["Images"] = partial(strip, row, dark=night)
+        for name, shown in views.named():
+            row = three_pictures(shown, who, factor)
+            if name:
+                st.caption(name)
+            pictures(row, width=148)
+            figures[f"Images {name}".strip()] = partial(strip, row, dark=night)
         norm, right_before = experiment.attack.norm, view.before == view.truth
         (_, fgsm), (_, pgd) = view.flips.items()
         say(
@@ -118,9 +119,16 @@ if view is not None:
         if view.zero_gradient:
             st.warning("The gradient is exactly zero at this image: no attack was possible, which is not robustness.")
     with right:
-        mark = experiment.attack.eps if experiment.attack.eps <= view.eps[-1] else None
-        curves = margin_along_eps(view.eps, view.margins, view.flips, norm=norm, eps_mark=mark, dark=night)
-        figures.show("Margin along eps", curves, key="margins")
+        views.show(
+            figures,
+            "Margin along eps",
+            lambda v: v.curves(night),
+            key="margins",
+            of=f"{index} {source} {target} {own}",
+            apart=views.pinned is not None and views.pinned.attack.norm != norm,
+        )
+    if own is None:
+        table(experiments, views, OF_VIEWS)
     if own is None and not alone:
         heading("What every predictor says of this image")
         st.dataframe(

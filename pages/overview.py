@@ -8,6 +8,7 @@ from pages.ui.controls import sidebar
 from pages.ui.controls.evolution import EVOLUTION
 from pages.ui.controls.transfer import STORY
 from pages.ui.sections import front
+from pages.ui.sections.beside import beside, need_both
 from pages.ui.sections.samples import task_of
 from pages.ui.sections.talk import prepare_my_talk
 from pages.ui.shell.links import go_to
@@ -59,8 +60,9 @@ with first:
         task = task_of(experiment)
         picture = front.attacked(experiment)
         found = None if picture is None else need(picture, "one image and all test images under the attack")
+        experiments = beside(experiment)
         if found is not None:
-            front.the_sum(experiment, task, found)
+            front.both_sums(experiments, task, found)
     words, figure = st.columns([2, 1], gap="large")
     with words:
         if experiment is not None and found is not None:
@@ -85,11 +87,11 @@ with first:
         say(INTRODUCTION)
     if experiment is not None:
         with figure:
-            front.features_in_small(experiment)
+            front.features_in_small(experiments)
 
 if experiment is not None:
     with below:
         heading("The current experiment at a glance")
-        result = need(experiment.predict(), what)
+        result = need_both(experiments, Experiment.predict, what)
         if result is not None:
-            front.glance(experiment, task, result.arrays)
+            front.glance(experiments, task, result.map(lambda artifact: artifact.arrays))

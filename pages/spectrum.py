@@ -4,18 +4,25 @@ from functools import partial
 
 import streamlit as st
 
-from ntkcore.analysis.spectrum import effective_rank
+from ntkcore.analysis.spectrum import effective_rank, top_mass
 from ntkcore.figures.drawing.strip import Picture
 from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
 from ntkcore.readings.kernel import read_spectrum
 from ntkcore.runs.specs import Experiment
 from pages.ui.code import spectrum_lines
+from pages.ui.sections.beside import beside, need_both, table
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
-from pages.ui.shell.results import latest, need
+from pages.ui.shell.results import latest
 from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
 from pages.ui.shell.terms import explained, heading, note, say
+
+MEASURES = {  # of the training images: no interval over test images
+    "Effective rank": lambda a: effective_rank(a["values"]),
+    "Share of the eigenvalues' sum in the 10 largest": lambda a: top_mass(a["values"], 10, power=1),
+    "Share of the label energy on the 10 largest": lambda a: float(a["label_energy"][:10].sum()),
+}
 
 experiment = page(
     "Spectrum",
@@ -26,23 +33,31 @@ task_of(experiment)
 what = "kernel, eigenvalues and eigenvectors"
 experiment = latest("spectrum", experiment, lambda e: {"spectrum": e.spectrum()}, what, Experiment.in_words)
 task = task_of(experiment)
-result = need(experiment.spectrum(), what)
-if result is None:
+experiments = beside(experiment)
+found = need_both(experiments, Experiment.spectrum, what)
+if found is None:
     st.stop()
-values, energy = result.arrays["values"].numpy(), result.arrays["label_energy"].numpy()
-vectors = result.arrays["vectors"].numpy()
+both = found.map(lambda artifact: artifact.arrays)
+values, energy, vectors = (both.now[name].numpy() for name in ("values", "label_energy", "vectors"))
 night = dark()
 figures = Figures()
 
 left, right = st.columns(2, gap="large")
 with left:
     heading("Eigenvalues and the labels' energy on each")
-    figures.show("Eigenvalues", eigenvalues(values, energy, dark=night), key="eigenvalues")
+    both.show(
+        figures, "Eigenvalues", lambda a: eigenvalues(a["values"], a["label_energy"], dark=night), key="eigenvalues"
+    )
 with right:
     heading("How fast both add up")
-    rank = effective_rank(result.arrays["values"])
-    figures.show("Cumulative mass", cumulative(values, energy, effective_rank=rank, dark=night), key="cumulative")
-say(read_spectrum(result.arrays["values"], energy))
+    both.show(
+        figures,
+        "Cumulative mass",
+        lambda a: cumulative(a["values"], a["label_energy"], effective_rank=effective_rank(a["values"]), dark=night),
+        key="cumulative",
+    )
+say(read_spectrum(both.now["values"], energy))
+table(experiments, both, MEASURES)
 
 heading("What has been learned by time t")
 power = st.slider(
@@ -55,15 +70,21 @@ power = st.slider(
     bind="query-params",
     help=explained("training time", first=False),
 )
-figures.show("Learned modes", learned_modes(values, 10**power, dark=night), key="learned")
+both.show(
+    figures, "Learned modes", lambda a: learned_modes(a["values"], 10**power, dark=night), key="learned", of=f"{power}"
+)
 
 left, right = st.columns(2, gap="large")
 with left:
     heading("The kernel between training images")
-    kernel = need(experiment.kernel(), "the kernel")
-    if kernel is not None:
-        K, labels = kernel.arrays["K"].numpy(), task.labels_train.numpy()
-        figures.show("Kernel", kernel_heatmap(K, labels, task.classes, dark=night), key="heatmap")
+    kernels = need_both(experiments, Experiment.kernel, "the kernel")
+    if kernels is not None:
+        kernels.joined(experiments.map(task_of)).show(
+            figures,
+            "Kernel",
+            lambda k: kernel_heatmap(k[0].arrays["K"], k[1].labels_train, k[1].classes, dark=night),
+            key="heatmap",
+        )
 with right:
     heading("Two eigenvectors against each other")
     one, two = st.columns(2)
@@ -73,11 +94,24 @@ with right:
 
     picked = st.session_state.get("eigenvector_image")
     picked = picked if picked is not None and picked < task.n else None
-    figure = eigenvectors(
-        vectors[:, i], vectors[:, j], task.labels_train.numpy(), task.classes, i=i, j=j, selected=picked, dark=night
+    both.joined(experiments.map(task_of)).show(
+        figures,
+        "Eigenvectors",
+        lambda a: eigenvectors(
+            a[0]["vectors"][:, min(i, a[1].n - 1)],
+            a[0]["vectors"][:, min(j, a[1].n - 1)],
+            a[1].labels_train,
+            a[1].classes,
+            i=i,
+            j=j,
+            selected=None if picked is None or picked >= a[1].n else picked,
+            dark=night,
+        ),
+        key="eigenvectors",
+        of=f"{i} {j} {picked}",
+        on_click=partial(setattr, st.session_state, "eigenvector_image"),
+        apart=True,
     )
-    picks = partial(setattr, st.session_state, "eigenvector_image")
-    figures.show("Eigenvectors", figure, key="eigenvectors", on_click=picks)
     if picked is None:
         note("Click a dot to see its image.")
     else:

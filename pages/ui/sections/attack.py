@@ -2,17 +2,21 @@
 
 A ``View`` has one image's pictures and margins, and the verdicts on all test images where there are any::
 
-    view = kernel_view(experiment, index) if source == target == "kernel" else transfer_view(...)
+    view = view_of(experiment, task, index, source, target)
     if view is None: ...                       # progress is drawn in its place
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
 
+from ntkcore.analysis.attacks.attack import Attack
 from ntkcore.analysis.predict import margin
 from ntkcore.data import Task
-from ntkcore.figures.attacks.attack import first_flip
+from ntkcore.figures.attacks.attack import first_flip, margin_along_eps
+from ntkcore.figures.drawing.strip import Picture
 from ntkcore.runs.specs import Experiment, Model, PerturbSpec, StageSpec, TransferSpec
 from ntkcore.training import LAZY
 from pages.ui.controls.transfer import WIDTHS
@@ -29,7 +33,7 @@ RADII = 12  # radii of a margin curve between 0 and the largest
 class View:
     """image, x_adv [C, H, W]; what the target says of them; margins [E] along eps [E] by attack; flips: the radius of
     each, found by halving a cell of eps, or (not halved) by a line in it; zero_gradient: whether the source's gradient
-    is exactly zero here. status and margins of all test images, or None.
+    is exactly zero here; attack: the experiment's. status and margins of all test images, or None.
     """
 
     image: np.ndarray
@@ -42,8 +46,23 @@ class View:
     flips: dict[str, float]
     halved: bool
     zero_gradient: bool
+    attack: Attack
     status: list[str] | None = None
     all_margins: tuple[np.ndarray, np.ndarray] | None = None
+
+    def curves(self, dark: bool) -> go.Figure:
+        """The margins along the radius, the attack's own radius marked where they reach it."""
+        mark = self.attack.eps if self.attack.eps <= self.eps[-1] else None
+        norm = self.attack.norm
+        return margin_along_eps(self.eps, self.margins, self.flips, norm=norm, eps_mark=mark, dark=dark)
+
+
+OF_VIEWS = {
+    "Right": lambda v: np.array(v.status) != "wrong",
+    "Right under the attack": lambda v: np.array(v.status) == "right",
+    "Radius of FGSM that flips this image": lambda v: next(iter(v.flips.values())),
+    "Radius of PGD that flips this image": lambda v: list(v.flips.values())[1],
+}
 
 
 def predictors() -> list[str]:
@@ -74,13 +93,17 @@ def kernel_view(experiment: Experiment, task: Task, index: int) -> View | None:
     status = _status(a["right"], a["attack_right"])
     flip = need(experiment.flip(index, eps_max=largest_radius(experiment)), "this image's margin along eps")
     truth = task.classes[int(task.labels_test[index])]
-    return None if flip is None else _view_of(flip.arrays, task, truth, status, (a["margin"], a["attack_margin"]))
+    return (
+        None
+        if flip is None
+        else _view_of(flip.arrays, experiment, task, truth, status, (a["margin"], a["attack_margin"]))
+    )
 
 
 def own_view(experiment: Experiment, task: Task, image: str, label: int) -> View | None:
     """An uploaded image under the kernel's attack on itself."""
     made = need(experiment.upload(image, label, largest_radius(experiment)), "your image's margin along eps")
-    return None if made is None else _view_of(made.arrays, task, task.classes[label], None, None)
+    return None if made is None else _view_of(made.arrays, experiment, task, task.classes[label], None, None)
 
 
 def _transfers(experiment: Experiment, source: str, target: str) -> dict[str, TransferSpec]:
@@ -92,6 +115,25 @@ def _transfers(experiment: Experiment, source: str, target: str) -> dict[str, Tr
         perturb = PerturbSpec(source=model, eps=_radii(experiment), steps=steps, norm=norm)
         wanted[kind] = TransferSpec(perturb=perturb, target=model_of(experiment, target))
     return wanted
+
+
+def view_of(experiment: Experiment, task: Task, index: int, source: str, target: str) -> View | None:
+    """A test image under the attack on the target that is made through the source; None while it is not there."""
+    if index >= task.m:
+        st.info(f"There are {task.m} test images of the pinned experiment, none of number {index}.")
+        return None
+    if target == KERNEL and source in (ITSELF, KERNEL):
+        return kernel_view(experiment, task, index)
+    return transfer_view(experiment, task, index, source, target)
+
+
+def three_pictures(view: View, who: str, factor: float) -> list[Picture]:
+    """Image, perturbation (``factor`` times) and adversarial image, with what ``who`` says of them."""
+    return [
+        Picture(view.image, f"original<br>{who}: {view.before}"),
+        Picture((view.x_adv - view.image) * factor, f"perturbation<br>x {factor}", signed=True, scale=1.0),
+        Picture(view.x_adv, f"adversarial<br>{who}: {view.after}"),
+    ]
 
 
 def wanted_by(experiment: Experiment, target: str, source: str, index: int) -> dict[str, StageSpec]:
@@ -132,6 +174,7 @@ def transfer_view(experiment: Experiment, task: Task, index: int, source: str, t
         margins=margins,
         flips={kind: float("inf") if radius is None else radius for kind, radius in flips.items()},
         halved=False,
+        attack=experiment.attack,
         zero_gradient=bool(first["zero_gradient"][index]),
         status=_status(first["right_before"], first["right_after"][at]),
         all_margins=(margin(first["outputs"], y).numpy(), margin(first["attacked"][at], y).numpy()),
@@ -170,7 +213,7 @@ def predictors_asked(experiment: Experiment, target: str) -> list[str]:
     return [name for name in predictors() if name in (KERNEL, DESCENT, target) or _trained(experiment, name)]
 
 
-def _view_of(a, task: Task, truth: str, status: list[str] | None, margins) -> View:
+def _view_of(a, experiment: Experiment, task: Task, truth: str, status: list[str] | None, margins) -> View:
     return View(
         image=a["image"].numpy(),
         x_adv=a["x_adv"].numpy(),
@@ -181,6 +224,7 @@ def _view_of(a, task: Task, truth: str, status: list[str] | None, margins) -> Vi
         margins={"fgsm": a["fgsm_margin"].numpy(), "pgd": a["pgd_margin"].numpy()},
         flips={"fgsm": float(a["fgsm_flip"]), "pgd": float(a["pgd_flip"])},
         halved=True,
+        attack=experiment.attack,
         zero_gradient=bool(a["fgsm_zero_gradient"]),
         status=status,
         all_margins=None if margins is None else (margins[0].numpy(), margins[1].numpy()),

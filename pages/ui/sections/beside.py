@@ -5,13 +5,15 @@ All that a page does with one experiment it does with a ``Pair``, whose pinned s
     both = beside(experiment)                                    # Pair of experiments
     found = need_both(both, Experiment.predict, what)            # Pair of artifacts; progress is drawn here
     shown = found.map(NumpyArrays)                               # Pair of anything
+    shown.show(figures, "Outputs", lambda a: draw(a["outputs"]), key="outputs")
     table(both, shown, {"Right": lambda a: a["right"]})          # what differs, and numbers with their difference
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -24,15 +26,16 @@ from ntkcore import data
 from ntkcore.analysis.intervals import difference
 from ntkcore.errors import NTKError
 from ntkcore.readings.words import percent, points_within
-from ntkcore.runs.specs import Experiment, StageSpec
+from ntkcore.runs.specs import Experiment, StageSpec, shorten
 from ntkcore.runs.store import Artifact
 from pages.ui.controls import pinned
 from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.results import need
 from pages.ui.shell.services import load_task
-from pages.ui.shell.show import Beside
+from pages.ui.shell.show import Beside, Figures, OnClick, dark
 
 One, Other = TypeVar("One"), TypeVar("Other")
+Need = Callable[[StageSpec, str], Artifact | None]
 Measured = np.ndarray | torch.Tensor | float  # of every test image (shares, truth values), or one number
 
 
@@ -40,20 +43,44 @@ Measured = np.ndarray | torch.Tensor | float  # of every test image (shares, tru
 class Pair(Generic[One]):
     """What belongs to the current experiment, and the same of the pinned one where there is one and it is there.
 
-    names: of both, in a few words.
+    names: of both, in a few words. stamps: what names each, for figures that are drawn once.
     """
 
     now: One
     pinned: One | None = None
     names: tuple[str, str] = ("", "")
+    stamps: tuple[str, str] = ("", "")
 
     def map(self, make: Callable[[One], Other]) -> Pair[Other]:
         """The same of both."""
-        return Pair(make(self.now), None if self.pinned is None else make(self.pinned), self.names)
+        return replace(self, now=make(self.now), pinned=None if self.pinned is None else make(self.pinned))
 
-    def beside(self, draw: Callable[[One], go.Figure], stamp: str) -> Beside | None:
-        """The pinned one's figure, for ``Figures.show``."""
-        return None if self.pinned is None else Beside(lambda: draw(self.pinned), stamp, *self.names)
+    def named(self) -> list[tuple[str, One]]:
+        """Each of them under its name; the current one alone has none."""
+        if self.pinned is None:
+            return [("", self.now)]
+        now, pinned = map(plain, self.names)
+        return [(f"Now: {now}", self.now), (f"Pinned: {pinned}", self.pinned)]
+
+    def joined(self, other: Pair[Other]) -> Pair[tuple[One, Other]]:
+        """What belongs to either, together; stamped as this is."""
+        both = None if self.pinned is None or other.pinned is None else (self.pinned, other.pinned)
+        return replace(self, now=(self.now, other.now), pinned=both)
+
+    def show(
+        self,
+        figures: Figures,
+        title: str,
+        draw: Callable[[One], go.Figure],
+        key: str,
+        of: str = "",
+        on_click: OnClick = None,
+        apart: bool = False,
+    ) -> None:
+        """One figure of both. of: what it depends on besides the stamps and the theme. apart: below each other."""
+        now, other = (f"{of} {stamp} {dark()}" for stamp in self.stamps)
+        pinned = None if self.pinned is None else Beside(partial(draw, self.pinned), other, *self.names, apart)
+        figures.show(title, partial(draw, self.now), key, now, on_click, pinned)
 
 
 def beside(experiment: Experiment) -> Pair[Experiment]:
@@ -73,18 +100,20 @@ def beside(experiment: Experiment) -> Pair[Experiment]:
     except NTKError as error:
         st.warning(f"The pinned experiment is not shown: {complaint(error)}", icon=":material/keep:")
         return Pair(experiment)
-    return Pair(experiment, found, (pinned.named(experiment, found), pinned.named(found, experiment)))
+    names = pinned.named(experiment, found), pinned.named(found, experiment)
+    return Pair(experiment, found, names, (shorten(experiment), shorten(found)))
 
 
 def need_both(
-    experiments: Pair[Experiment], spec: Callable[[Experiment], StageSpec], what: str
+    experiments: Pair[Experiment], spec: Callable[[Experiment], StageSpec], what: str, get: Need = need
 ) -> Pair[Artifact] | None:
     """The artifacts of both; None while the current one's is not there. Progress of either is drawn here."""
-    now = need(spec(experiments.now), what)
+    now = get(spec(experiments.now), what)
     other = None
     if experiments.pinned is not None:
-        other = need(spec(experiments.pinned), f"{what} (pinned: {experiments.names[1]})")
-    return None if now is None else Pair(now, other, experiments.names)
+        other = get(spec(experiments.pinned), f"{what} (pinned: {experiments.names[1]})")
+    stamps = ("" if artifact is None else artifact.key for artifact in (now, other))
+    return None if now is None else Pair(now, other, experiments.names, tuple(stamps))
 
 
 def table(experiments: Pair[Experiment], of: Pair[One], measures: Mapping[str, Callable[[One], Measured]]) -> None:
@@ -97,10 +126,13 @@ def table(experiments: Pair[Experiment], of: Pair[One], measures: Mapping[str, C
         plain(label): [*map(plain, values), ""]
         for label, values in pinned.settings_that_differ(experiments.now, experiments.pinned).items()
     }
-    rows |= {label: _row(measure(of.now), measure(of.pinned), paired) for label, measure in measures.items()}
+    numbers = {label: (measure(of.now), measure(of.pinned)) for label, measure in measures.items()}
+    rows |= {label: _row(*both, paired) for label, both in numbers.items()}
     st.table(pd.DataFrame.from_dict(rows, orient="index", columns=columns))
     m, k = experiments.now.data.n_test, experiments.pinned.data.n_test
-    if paired:
+    if all(isinstance(now, float | int) for now, _ in numbers.values()):
+        st.caption("Numbers of the training images: no interval over test images is about them.")
+    elif paired:
         st.caption(f"Both on the same {m} test images: the intervals are paired.")
     else:
         st.caption(f"The test images are not the same ({m} now, {k} pinned): the intervals are not paired, and wider.")
@@ -114,7 +146,9 @@ def same_test_images(experiments: Pair[Experiment]) -> bool:
 
 def _row(now: Measured, other: Measured, paired: bool) -> list[str]:
     if isinstance(now, float | int):
-        return [f"{now:.4g}", f"{other:.4g}", f"{now - other:+.4g}, no interval"]
+        known = np.isfinite(now) and np.isfinite(other)
+        texts = (f"{value:.4g}" if np.isfinite(value) else "none" for value in (now, other))
+        return [*texts, f"{now - other:+.4g}, no interval" if known else ""]
     first, second = (np.asarray(values, dtype=float) for values in (now, other))
     band = difference(first, second, paired)
     mean, low, high = float(band.mean[0]), float(band.low[0]), float(band.high[0])

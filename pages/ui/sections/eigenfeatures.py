@@ -31,11 +31,12 @@ from ntkcore.readings.words import percent
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_curves, read_null, read_sweep
 from ntkcore.runs.store import Artifact
-from pages.ui.sections.beside import Pair, need_both, table
+from pages.ui.sections.beside import Need, Pair, need_both, table
 from pages.ui.sections.pictures import feature_rows, perturbation_row
 from pages.ui.shell.plain import plain
+from pages.ui.shell.results import need
 from pages.ui.shell.services import stored
-from pages.ui.shell.show import Beside, Figures, OnClick, cached_text, dark, pictures
+from pages.ui.shell.show import Figures, OnClick, cached_text, dark, pictures
 from pages.ui.shell.terms import note, say
 
 TOGETHER = {
@@ -124,13 +125,9 @@ class Features:
 
         judged: it shows bands, kept features or training time.
         """
-        other, beside = self.pinned, None
-        if other is not None and (other.judged or not judged):
-            beside = Beside(partial(draw, other), other._stamp(of), *self.names)
-        self.figures.show(title, partial(draw, self), key, self._stamp(of), on_click, beside)
-
-    def _stamp(self, of: str) -> str:
-        return f"{of} {self.swept.key} {self.rule} {dark()}"
+        other = self.pinned if self.pinned is not None and (self.pinned.judged or not judged) else None
+        stamps = ("" if one is None else f"{one.swept.key} {one.rule}" for one in (self, other))
+        Pair(self, other, self.names, tuple(stamps)).show(self.figures, title, draw, key, of, on_click)
 
     def _write(self, name: str, tell: Callable[[], str]) -> None:
         say(cached_text(f"{name} {self.swept.key} {self.rule}", tell))
@@ -287,10 +284,10 @@ class Features:
         self._write("time", lambda: readings.read_time(self.judged["time"], self.first))
 
 
-def features_of(experiments: Pair[Experiment], what: str) -> Features | None:
+def features_of(experiments: Pair[Experiment], what: str, get: Need = need) -> Features | None:
     """The current experiment's features, the pinned one's beside them; None while the current ones are not there."""
-    swept = need_both(experiments, Experiment.sweep, what)
-    spectra = None if swept is None else need_both(experiments, Experiment.spectrum, "the spectrum")
+    swept = need_both(experiments, Experiment.sweep, what, get)
+    spectra = None if swept is None else need_both(experiments, Experiment.spectrum, "the spectrum", get)
     if swept is None or spectra is None:
         return None
     other = None

@@ -4,10 +4,10 @@ images; every feature as a dot in small, where that is known already; and the pr
 ::
 
     with st.container():
-        the_sum(experiment, task, found)                # found: the artifacts of the story's first claim
+        both_sums(experiments, task, found)             # a pair; found: the artifact of the story's first claim
         in_one_sentence(experiment, found)
     cards(FRONT, open_preset)
-    glance(experiment, task, result.arrays)             # the numbers, below
+    glance(experiments, task, both)                 # the numbers, below: both a pair of arrays by name
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,16 +27,16 @@ from ntkcore.readings.words import percent
 from ntkcore.runs.claims import CLAIMS
 from ntkcore.runs.presets import Preset
 from ntkcore.runs.specs import Experiment, StageSpec
-from ntkcore.runs.stages import read_sweep
 from ntkcore.runs.store import Artifact
 from pages.ui.code import overview_lines
-from pages.ui.sections.eigenfeatures import Features
+from pages.ui.sections.beside import Pair, table
+from pages.ui.sections.eigenfeatures import features_of
 from pages.ui.sections.samples import class_pictures, predicted_classes
 from pages.ui.shell import present
 from pages.ui.shell.plain import plain
-from pages.ui.shell.results import cost_in_words
+from pages.ui.shell.results import cost_in_words, need
 from pages.ui.shell.services import load_task, stored
-from pages.ui.shell.show import Figures, cached_text, explain, pictures
+from pages.ui.shell.show import cached_text, explain, pictures
 from pages.ui.shell.terms import note, say, with_terms
 
 SIDE = 264  # pixels of each of the three pictures, where the screen has them
@@ -44,18 +44,18 @@ IN_A_ROW = 3  # cards
 
 # What is said below the pictures is read from afar; on a narrow screen the three stay side by side, smaller.
 _LOOKS = """<style>
-.st-key-the-sum { container-type: inline-size; flex-wrap: nowrap !important; }
-.st-key-the-sum > * { min-width: 0 !important; flex-shrink: 1 !important; }
-.st-key-the-sum h1 { padding: 0; }
-.st-key-the-sum img { max-width: 27cqw !important; }
-.st-key-the-sum [data-testid="stImage"], .st-key-the-sum [data-testid="stImage"] * { max-width: 27cqw; }
-.st-key-the-sum [data-testid="stImageCaption"] * { font-size: 1.1rem; }
+[class*=st-key-the-sum] { container-type: inline-size; flex-wrap: nowrap !important; }
+[class*=st-key-the-sum] > * { min-width: 0 !important; flex-shrink: 1 !important; }
+[class*=st-key-the-sum] h1 { padding: 0; }
+[class*=st-key-the-sum] img { max-width: 27cqw !important; }
+[class*=st-key-the-sum] :is([data-testid="stImage"], [data-testid="stImage"] *) { max-width: 27cqw; }
+[class*=st-key-the-sum] [data-testid="stImageCaption"] * { font-size: 1.1rem; }
 @media (max-width: 640px) {
-  .st-key-the-sum { gap: 0.25rem !important; align-items: flex-start !important; }
-  .st-key-the-sum h1 { font-size: 1.2rem; margin-top: 10vw; }
-  .st-key-the-sum img { width: 25vw !important; }
-  .st-key-the-sum [data-testid="stImage"], .st-key-the-sum [data-testid="stImage"] * { max-width: 25vw; }
-  .st-key-the-sum [data-testid="stImageCaption"] * { font-size: 0.8rem; overflow-wrap: anywhere; }
+  [class*=st-key-the-sum] { gap: 0.25rem !important; align-items: flex-start !important; }
+  [class*=st-key-the-sum] h1 { font-size: 1.2rem; margin-top: 10vw; }
+  [class*=st-key-the-sum] img { width: 25vw !important; }
+  [class*=st-key-the-sum] :is([data-testid="stImage"], [data-testid="stImage"] *) { max-width: 25vw; }
+  [class*=st-key-the-sum] [data-testid="stImageCaption"] * { font-size: 0.8rem; overflow-wrap: anywhere; }
 }
 </style>"""
 
@@ -68,7 +68,7 @@ def attacked(experiment: Experiment) -> StageSpec | None:
     return CLAIMS[0].specs(experiment)["all"]
 
 
-def the_sum(experiment: Experiment, task: Task, found: Artifact) -> None:
+def the_sum(experiment: Experiment, task: Task, found: Artifact, key: str = "the-sum") -> None:
     """Image + perturbation = adversarial image, what the kernel says of each below it, with its margin."""
     a, eps, norm = found.arrays, experiment.attack.eps, experiment.attack.norm
     at = int(torch.argmin((a["eps"] - eps).abs()))
@@ -93,7 +93,7 @@ def the_sum(experiment: Experiment, task: Task, found: Artifact) -> None:
     )
     side = max(SIDE, present.SIDE) if present.presenting() else SIDE
     st.html(_LOOKS)
-    with st.container(key="the-sum", horizontal=True, vertical_alignment="center"):
+    with st.container(key=key, horizontal=True, vertical_alignment="center"):
         for sign, (plane, caption, alt) in zip(("", "+", "="), three, strict=True):
             if sign:
                 st.markdown(f"# {plain(sign)}", width="content")
@@ -102,6 +102,21 @@ def the_sum(experiment: Experiment, task: Task, found: Artifact) -> None:
         "Below the images: what the kernel says of them, and its margin, below 0 where it is wrong. Noise: red pixels "
         "become brighter, blue ones darker."
     )
+
+
+def both_sums(experiments: Pair[Experiment], task: Task, found: Artifact) -> None:
+    """``the_sum`` of the current experiment, and below it that of the pinned one, both named."""
+    picture = None if experiments.pinned is None else attacked(experiments.pinned)
+    if picture is None:
+        the_sum(experiments.now, task, found)
+        return
+    (now, experiment), (name, other) = experiments.named()
+    st.caption(now)
+    the_sum(experiment, task, found)
+    st.caption(name)
+    pinned = need(picture, f"one image and all test images under the attack ({name})")
+    if pinned is not None:
+        the_sum(other, load_task(other.data), pinned, "the-sum-pinned")
 
 
 def in_one_sentence(experiment: Experiment, found: Artifact) -> None:
@@ -115,17 +130,24 @@ def in_one_sentence(experiment: Experiment, found: Artifact) -> None:
     )
 
 
-def features_in_small(experiment: Experiment) -> bool:
+def features_in_small(experiments: Pair[Experiment]) -> bool:
     """Every feature as a dot, if their sweep is stored already; nothing is computed for it."""
-    swept, spectral = stored(experiment.sweep()), stored(experiment.spectrum())
-    if swept is None or spectral is None:
-        return False
-    Features(experiment, swept, read_sweep(swept, spectral, experiment.sweep()), Figures()).in_small()
-    return True
+    view = features_of(experiments, "", lambda spec, _: stored(spec))
+    if view is not None:
+        view.in_small()
+    return view is not None
 
 
-def glance(e: Experiment, task: Task, a: Mapping[str, torch.Tensor]) -> None:
+RIGHT = {
+    "Right": lambda a: a["right"],
+    "Right under the attack": lambda a: a["attack_right"],
+    "Right under PGD of the same radius": lambda a: a["pgd_right"],
+}
+
+
+def glance(experiments: Pair[Experiment], task: Task, both: Pair[Mapping[str, torch.Tensor]]) -> None:
     """Images of each class, the three accuracies, and the sentence on them; how they are computed."""
+    e, a = experiments.now, both.now
     left, right = st.columns([3, 2], gap="large")
     with left:
         pictures(class_pictures(task), width=88)
@@ -157,6 +179,7 @@ def glance(e: Experiment, task: Task, a: Mapping[str, torch.Tensor]) -> None:
         if int(a["left_out"]):
             note(f"{int(a['left_out'])} eigenvalues are zero up to rounding (duplicate images?) and were left out.")
         st.page_link("pages/eigenfeatures.py", label="See which features survive", icon=":material/arrow_forward:")
+    table(experiments, both, RIGHT)
     explain(
         r"f(x)=K(x,X)\,(K+\rho I)^{-1}Y,\qquad \text{accuracy}=\tfrac1m\,\#\{j:\ f(x'_j)\ \text{is right}\}",
         e.predict(),

@@ -37,12 +37,13 @@ def dark() -> bool:
 
 
 class Beside(NamedTuple):
-    """The same figure of a pinned experiment: drawn once for a stamp. now, pinned: names of the two."""
+    """The same figure of a pinned experiment, drawn once for a stamp. now, pinned: their names. apart: not in one."""
 
     figure: Callable[[], go.Figure]
     stamp: str
     now: str
     pinned: str
+    apart: bool = False
 
 
 class Figures(dict[str, Drawn]):
@@ -66,7 +67,8 @@ class Figures(dict[str, Drawn]):
             self._chart(title, drawn, key, on_click)
             return
         other = cached_figure(f"{title} {beside.stamp}", beside.figure)
-        both = _overlaid(f"{title} {stamp} {beside.stamp} {beside.now} {beside.pinned}", drawn, other, beside)
+        names = f"{beside.now} {beside.pinned}"
+        both = None if beside.apart else _overlaid(f"{title} {stamp} {beside.stamp} {names}", drawn, other, beside)
         if both is not None:
             self._chart(title, both, key, on_click)
             return
