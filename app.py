@@ -26,8 +26,10 @@ read_address(page.url_path)
 hold_controls()
 follow_callback()
 with st.sidebar:
+    top = st.container()
     sidebar.draw(page.url_path)
-    pinned.draw()
+    with top:
+        pinned.draw()
     present.switch()
     word_list()
     keep_history()

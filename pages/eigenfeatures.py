@@ -9,7 +9,7 @@ from pages.ui.sections.eigenfeatures import features_of
 from pages.ui.sections.samples import examples, task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
-from pages.ui.shell.results import latest, need
+from pages.ui.shell.results import latest
 from pages.ui.shell.show import downloads, explain
 from pages.ui.shell.terms import heading, note
 
@@ -82,22 +82,18 @@ shown = c.multiselect(
 )
 chosen, at = tuple(sorted({*wanted, feature})), examples(task, nth)
 at = {label: index for label, index in at.items() if label in shown}
-found = {
-    label: need(experiment.pictures(index, chosen), f"pictures of the features at a {label}")
-    for label, index in at.items()
-}
-ready = {label: artifact for label, artifact in found.items() if artifact is not None}
+ready = view.pictures_at(nth, shown, chosen)
 if not shown:
     note("Choose at least one class of images to see them.")
-if ready:
+if ready.now:
     view.feature_pictures(ready, chosen)
     with st.container(horizontal=True):
-        for label in ready:
+        for label in ready.now:
             link = {"image": str(at[label])}
             words = f"Attack this image ({plain(label)})"
             st.page_link("pages/attack.py", label=words, query_params=link, width="content")
     heading("One perturbation, split over the features")
-    view.perturbation(*next(iter(ready.items())))
+    view.perturbation(ready)
 
 if curves is not None:
     left, right = st.columns(2, gap="large")

@@ -66,7 +66,7 @@ with first:
     words, figure = st.columns([2, 1], gap="large")
     with words:
         if experiment is not None and found is not None:
-            front.in_one_sentence(experiment, found)
+            front.in_one_sentence(experiments, found)
         with st.container(horizontal=True):
             st.button(
                 "Tell the story",

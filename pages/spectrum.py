@@ -33,7 +33,7 @@ task_of(experiment)
 what = "kernel, eigenvalues and eigenvectors"
 experiment = latest("spectrum", experiment, lambda e: {"spectrum": e.spectrum()}, what, Experiment.in_words)
 task = task_of(experiment)
-experiments = beside(experiment)
+experiments = beside(experiment, Experiment.kernel)
 found = need_both(experiments, Experiment.spectrum, what)
 if found is None:
     st.stop()

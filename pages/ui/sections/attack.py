@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.analysis.attacks.attack import Attack
+from ntkcore.analysis.attacks.balls import BALLS
 from ntkcore.analysis.predict import margin
 from ntkcore.data import Task
 from ntkcore.figures.attacks.attack import first_flip, margin_along_eps
@@ -50,6 +51,11 @@ class View:
     status: list[str] | None = None
     all_margins: tuple[np.ndarray, np.ndarray] | None = None
 
+    @property
+    def radii(self) -> list[float]:
+        """The flips in the ball's own unit."""
+        return [BALLS[self.attack.norm].unit * flip for flip in self.flips.values()]
+
     def curves(self, dark: bool) -> go.Figure:
         """The margins along the radius, the attack's own radius marked where they reach it."""
         mark = self.attack.eps if self.attack.eps <= self.eps[-1] else None
@@ -60,8 +66,8 @@ class View:
 OF_VIEWS = {
     "Right": lambda v: np.array(v.status) != "wrong",
     "Right under the attack": lambda v: np.array(v.status) == "right",
-    "Radius of FGSM that flips this image": lambda v: next(iter(v.flips.values())),
-    "Radius of PGD that flips this image": lambda v: list(v.flips.values())[1],
+    "Radius of FGSM that flips this image (ℓ∞: in 1/255)": lambda v: v.radii[0],
+    "Radius of PGD that flips this image (ℓ∞: in 1/255)": lambda v: v.radii[1],
 }
 
 

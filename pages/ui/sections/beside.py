@@ -83,15 +83,17 @@ class Pair(Generic[One]):
         figures.show(title, partial(draw, self.now), key, now, on_click, pinned)
 
 
-def beside(experiment: Experiment) -> Pair[Experiment]:
-    """The current experiment with the pinned one; alone where nothing differs or images are lacking, which is said."""
+def beside(experiment: Experiment, of: Callable[[Experiment], object] = Experiment.stages) -> Pair[Experiment]:
+    """The current experiment with the pinned one; alone where nothing differs or images are lacking, which is said.
+
+    of: what of an experiment the page shows.
+    """
     found = pinned.found()
     if not isinstance(found, Experiment):
         return Pair(experiment)
-    if found == experiment:
-        st.info(
-            "Nothing differs from the pinned experiment yet: change something in the sidebar.", icon=":material/keep:"
-        )
+    if of(found) == of(experiment):
+        words = "Nothing differs" if found == experiment else "Nothing that this page shows differs"
+        st.info(f"{words} from the pinned experiment: change something in the sidebar.", icon=":material/keep:")
         return Pair(experiment)
     try:
         if not data.info(found.data).present:

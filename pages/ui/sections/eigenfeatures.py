@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -33,9 +33,10 @@ from ntkcore.runs.stages import read_curves, read_null, read_sweep
 from ntkcore.runs.store import Artifact
 from pages.ui.sections.beside import Need, Pair, need_both, table
 from pages.ui.sections.pictures import feature_rows, perturbation_row
+from pages.ui.sections.samples import examples
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import need
-from pages.ui.shell.services import stored
+from pages.ui.shell.services import load_task, stored
 from pages.ui.shell.show import Figures, OnClick, cached_text, dark, pictures
 from pages.ui.shell.terms import note, say
 
@@ -239,26 +240,50 @@ class Features:
 
     # -- pictures --------------------------------------------------------------------------------------------------
 
-    def feature_pictures(self, ready: Mapping[str, Artifact], chosen: Sequence[int]) -> None:
+    def pictures_at(self, nth: int, shown: Sequence[str], chosen: Sequence[int]) -> Pair[dict[str, Artifact]]:
+        """The chosen features at the nth test image of each class shown, of both, those that are there, by class."""
+
+        def found(v: Features) -> dict[str, Artifact]:
+            at, own = examples(load_task(v.experiment.data), nth), tuple(i for i in chosen if i < v.count)
+            wanted = {label: v.experiment.pictures(index, own) for label, index in at.items() if label in shown}
+            what = "pictures of the features at a"
+            parts = {label: need(spec, f"{what} {label}") for label, spec in wanted.items()}
+            return {label: artifact for label, artifact in parts.items() if artifact is not None}
+
+        return Pair(self, self.pinned, self.names).map(found)
+
+    def feature_pictures(self, ready: Pair[dict[str, Artifact]], chosen: Sequence[int]) -> None:
         """Pictures of the chosen features at a test image of each class."""
-        rows, width = feature_rows({label: one.arrays for label, one in ready.items()}, chosen), len(chosen) + 1
-        for start in range(0, len(rows), width):
-            pictures(rows[start : start + width], width=130)
+        for name, one in ready.named():
+            if name:
+                st.caption(name)
+            own = [i for i in chosen if all(i < len(artifact.arrays["contributions"]) for artifact in one.values())]
+            rows, width = feature_rows({label: artifact.arrays for label, artifact in one.items()}, own), len(own) + 1
+            for start in range(0, len(rows), width):
+                pictures(rows[start : start + width], width=130)
+            if rows:
+                title = f"Feature pictures {name}".strip()
+                self.figures[title] = partial(strip, rows, columns=width, dark=dark())
         note(
             "The gradient of each feature for the true class: red pixels, made brighter, help it; blue ones hurt. "
             "Each picture has its own scale."
         )
-        self.figures["Feature pictures"] = partial(strip, rows, columns=width, dark=dark())
 
-    def perturbation(self, label: str, artifact: Artifact) -> None:
+    def perturbation(self, ready: Pair[dict[str, Artifact]]) -> None:
         """One image's perturbation, split over the features."""
-        row = perturbation_row(artifact.arrays, label)
-        pictures(row, width=130)
-        parts, of_class = (artifact.arrays[name].numpy() for name in ("contributions", "classes"))
-        self.figures["Perturbation"] = partial(strip, row, dark=dark())
-        draw = partial(perturbation_split, parts, classes=of_class, quantity="change of the margin", dark=dark())
-        self.figures.show("Perturbation over features", draw, key="split", stamp=f"{artifact.key} {dark()}")
-        say(readings.read_split(parts, of_class, *artifact.arrays["margins"].tolist(), plain(label)))
+        label = next(iter(ready.now))
+        both = replace(ready, now=ready.now[label], pinned=(ready.pinned or {}).get(label))
+        for name, one in both.named():
+            if name:
+                st.caption(name)
+            row = perturbation_row(one.arrays, label)
+            pictures(row, width=130)
+            self.figures[f"Perturbation {name}".strip()] = partial(strip, row, dark=dark())
+        stamps = tuple("" if one is None else one.key for one in (both.now, both.pinned))
+        replace(both, stamps=stamps).show(self.figures, "Perturbation over features", _split, key="split")
+        a = both.now.arrays
+        parts, of_class = a["contributions"].numpy(), a["classes"].numpy()
+        say(readings.read_split(parts, of_class, *a["margins"].tolist(), plain(label)))
 
     # -- chosen on one half, judged on the other -----------------------------------------------------------------------
 
@@ -282,6 +307,12 @@ class Features:
 
         self._show("Along training time", draw, key="time", judged=True)
         self._write("time", lambda: readings.read_time(self.judged["time"], self.first))
+
+
+def _split(artifact: Artifact) -> go.Figure:
+    """One perturbation over the features."""
+    parts, of_class = artifact.arrays["contributions"].numpy(), artifact.arrays["classes"].numpy()
+    return perturbation_split(parts, classes=of_class, quantity="change of the margin", dark=dark())
 
 
 def features_of(experiments: Pair[Experiment], what: str, get: Need = need) -> Features | None:

@@ -5,7 +5,7 @@ images; every feature as a dot in small, where that is known already; and the pr
 
     with st.container():
         both_sums(experiments, task, found)             # a pair; found: the artifact of the story's first claim
-        in_one_sentence(experiment, found)
+        in_one_sentence(experiments, found)
     cards(FRONT, open_preset)
     glance(experiments, task, both)                 # the numbers, below: both a pair of arrays by name
 """
@@ -69,7 +69,10 @@ def attacked(experiment: Experiment) -> StageSpec | None:
 
 
 def the_sum(experiment: Experiment, task: Task, found: Artifact, key: str = "the-sum") -> None:
-    """Image + perturbation = adversarial image, what the kernel says of each below it, with its margin."""
+    """Image + perturbation = adversarial image, what the kernel says of each below it, with its margin.
+
+    key: of the container; each on a page has its own.
+    """
     a, eps, norm = found.arrays, experiment.attack.eps, experiment.attack.norm
     at = int(torch.argmin((a["eps"] - eps).abs()))
     image, seen = a["image"].numpy(), a["images"][at].numpy()
@@ -98,6 +101,9 @@ def the_sum(experiment: Experiment, task: Task, found: Artifact, key: str = "the
             if sign:
                 st.markdown(f"# {plain(sign)}", width="content")
             st.image(data_uri(plane, -(-2 * side // plane.shape[1])), caption=caption, width=side, alt=alt)
+
+
+def _what_is_below() -> None:
     note(
         "Below the images: what the kernel says of them, and its margin, below 0 where it is wrong. Noise: red pixels "
         "become brighter, blue ones darker."
@@ -109,6 +115,7 @@ def both_sums(experiments: Pair[Experiment], task: Task, found: Artifact) -> Non
     picture = None if experiments.pinned is None else attacked(experiments.pinned)
     if picture is None:
         the_sum(experiments.now, task, found)
+        _what_is_below()
         return
     (now, experiment), (name, other) = experiments.named()
     st.caption(now)
@@ -117,17 +124,24 @@ def both_sums(experiments: Pair[Experiment], task: Task, found: Artifact) -> Non
     pinned = need(picture, f"one image and all test images under the attack ({name})")
     if pinned is not None:
         the_sum(other, load_task(other.data), pinned, "the-sum-pinned")
+    _what_is_below()
 
 
-def in_one_sentence(experiment: Experiment, found: Artifact) -> None:
-    """How many test images are right before and under the attack, in large type."""
-    before = float(found.arrays["right_before"].double().mean())
+def in_one_sentence(experiments: Pair[Experiment], found: Artifact) -> None:
+    """How many test images are right before and under the attack, in large type; of the pinned one below it."""
+    before, after = _right(experiments.now, found)
+    st.markdown(f"## {before} right, {after} under an attack that no network was trained for")
+    picture = None if experiments.pinned is None else attacked(experiments.pinned)
+    if picture is not None and (other := stored(picture)) is not None:
+        before, after = _right(experiments.pinned, other)
+        st.markdown(f"#### Pinned, {plain(experiments.names[1])}: {before} right, {after} under the attack")
+
+
+def _right(experiment: Experiment, found: Artifact) -> list[str]:
+    """Shares of the test images right before and under the attack."""
     at = int(torch.argmin((found.arrays["eps"] - experiment.attack.eps).abs()))
-    after = float(found.arrays["right_after"][at].double().mean())
-    st.markdown(
-        f"## {percent(round(before, 2))} right, {percent(round(after, 2))} under an attack "
-        "that no network was trained for"
-    )
+    rights = found.arrays["right_before"], found.arrays["right_after"][at]
+    return [percent(round(float(right.double().mean()), 2)) for right in rights]
 
 
 def features_in_small(experiments: Pair[Experiment]) -> bool:
