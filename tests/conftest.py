@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch starts its thread pool
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as ntkcore does
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+os.environ["NTK_WARM_UP"] = "0"  # tests compile what they need
 
 import pytest
 import torch

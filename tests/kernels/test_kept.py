@@ -1,4 +1,5 @@
-"""Compiled loops kept on disk: taken up when they are what was written, made again when not, never in the way."""
+"""Compiled loops kept on disk: taken up when they are what was written, made again when not, never in the way; and
+compiled in the background: what that covers, when it has nothing to do, and that it ends with the app."""
 
 import os
 import re
@@ -12,6 +13,7 @@ import pytest
 
 import ntkcore
 from ntkcore.kernels.loops import disk_cache, vectors
+from ntkcore.runs.warm_up import PACKAGE, kept
 from ntkcore.writing import held
 
 RESULT = np.arange(5.0) * 3
@@ -226,3 +228,54 @@ def test_every_module_whose_loops_others_use_is_among_the_sources():
     }
     assert len(used & loops.keys()) > 1
     assert used & loops.keys() <= set(vectors.FILES)
+
+
+# -- in the background, from the start of the app ------------------------------------------------------------------
+
+LEFT = """
+import sys
+from ntkcore.runs.warm_up import compile_all
+compile_all()
+for name, module in sorted(sys.modules.items()):
+    for loop in vars(module).values() if name.startswith("ntkcore.") else ():
+        if hasattr(loop, "nopython_signatures") and loop.__module__ == name and name.endswith("_loops"):
+            if not (loop.signatures or loop.__name__.startswith("_") or loop.targetoptions.get("inline")):
+                print(name, loop.__name__)
+"""
+
+
+def test_every_loop_is_compiled_for_some_numbers() -> None:
+    """In a process of its own, in which nothing else has been computed."""
+    done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout == ""
+
+
+def test_loops_are_kept_when_each_file_has_one_that_is_younger(tmp_path: Path) -> None:
+    sources = [tmp_path / "one_loops.py", tmp_path / "in" / "two_loops.py", tmp_path / "kernels" / "loops" / "all.py"]
+    for number, source in enumerate(sources):
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.touch()
+        os.utime(source, (number, number))
+    assert not kept(tmp_path)
+    for source in sources[:2]:
+        loop = source.parent / "__pycache__" / f"{source.stem}.entries-0.cpython-311.loop"
+        loop.parent.mkdir()
+        loop.touch()
+    assert kept(tmp_path)
+    os.utime(loop, (1, 1))
+    assert not kept(tmp_path)
+
+
+def test_where_nothing_can_be_written_none_can_be_kept(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(disk_cache, "_folders", lambda source: [tmp_path / "made"])
+    assert disk_cache.can_keep(tmp_path / "one_loops.py")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(disk_cache, "_folders", lambda source: [tmp_path / "file" / "below"])
+    assert not disk_cache.can_keep(tmp_path / "one_loops.py")
+
+
+def test_it_ends_with_the_app() -> None:
+    """Which holds the other end of its stdin: closed, it ends at once, whatever it is doing."""
+    command = [sys.executable, "-m", "ntkcore.runs.warm_up"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, cwd=PACKAGE.parent, timeout=60)
+    assert done.returncode == 1

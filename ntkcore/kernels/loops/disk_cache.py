@@ -12,6 +12,7 @@ NUMBA_CACHE_DIR says; where nothing can be written, nothing is kept, and each pr
 """
 
 import hashlib
+import os
 import re
 import sys
 from contextlib import suppress
@@ -35,6 +36,16 @@ VERSIONS = f"numba {numba.__version__}, llvmlite {llvmlite.__version__}, Python 
 def keep(dispatcher: Any, stamp: str) -> None:
     """Have what numba compiles for a function kept, until the stamp or the function's own file changes."""
     dispatcher._cache = _LoopCache(dispatcher.py_func, stamp)
+
+
+def can_keep(source: Path) -> bool:
+    """Whether the loops of this file can be written anywhere."""
+    for folder in _folders(source):
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return True
+    return False
 
 
 class _LoopCache(NullCache):

@@ -17,6 +17,7 @@ from ntkcore.runs import stages  # noqa: F401  they declare what the store keeps
 from ntkcore.runs.rates import Rates, calibrate
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import SHIPPED, Artifact, Store, default_root
+from ntkcore.runs.warm_up import warm_up_beside
 from ntkcore.runs.worker import Worker
 
 
@@ -40,6 +41,7 @@ def _services(root: str) -> Services:
     worker = Worker(store.root, target="ntkcore.runs.demo:execute")
     measuring = {"calibrate": True, "what": "measuring this machine"}
     worker.submit("calibrate", measuring).wait(30)  # where the work will run
+    warm_up_beside()
     return Services(store, worker, calibrate(store.root))
 
 
