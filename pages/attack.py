@@ -11,6 +11,7 @@ from ntkcore.figures.attacks.attack import contact_sheet
 from ntkcore.figures.drawing.strip import strip
 from ntkcore.readings.kernel import read_flip
 from ntkcore.runs import demo
+from ntkcore.runs.specs import shorten
 from ntkcore.runs.stages import keep_image
 from pages.ui.code import attack_lines
 from pages.ui.sections.attack import (
@@ -19,7 +20,6 @@ from pages.ui.sections.attack import (
     OF_VIEWS,
     all_predictions,
     is_net,
-    largest_radius,
     own_view,
     predictors,
     predictors_asked,
@@ -31,9 +31,10 @@ from pages.ui.sections.beside import Pair, beside, table
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import complaint, plain
+from pages.ui.shell.present import presenting
 from pages.ui.shell.results import latest
 from pages.ui.shell.services import services
-from pages.ui.shell.show import Figures, chart, dark, downloads, explain, pictures
+from pages.ui.shell.show import Figures, chart, dark, downloads, explain
 from pages.ui.shell.terms import heading, note, say
 
 KINDS = ["all", "right", "flipped", "wrong"]
@@ -48,7 +49,7 @@ def _pick(index: int) -> None:
     st.session_state.pop("own-image", None)
 
 
-left, middle, right = st.columns(3)
+left, middle, right, factors, last = st.columns([6, 6, 4, 5, 4], vertical_alignment="bottom")
 target = left.selectbox(
     "Who is fooled",
     predictors(),
@@ -59,21 +60,23 @@ target = left.selectbox(
 source = middle.selectbox(
     "Through whom the perturbation is made", [ITSELF, *predictors()], key="source", bind="query-params"
 )
-factor = right.select_slider("Amplify the perturbation", [1, 2, 5, 10, 20, 50], 10, key="amplify", bind="query-params")
-left, middle, right = st.columns([1, 2, 1], vertical_alignment="bottom")
-index = left.number_input("Test image", 0, task.m - 1, 0, key="image", bind="query-params")
+index = right.number_input("Test image", 0, task.m - 1, 0, key="image", bind="query-params")
+factor = factors.select_slider(
+    "Amplify the perturbation", [1, 2, 5, 10, 20, 50], 10, key="amplify", bind="query-params"
+)
 own = upload = None
+mine = last.popover("Own image", icon=":material/upload:", width="stretch")
 if refused := demo.against_upload():
-    middle.caption(refused)
+    mine.caption(refused)
 else:
-    upload = middle.file_uploader(
-        "Or an image of your own",
+    upload = mine.file_uploader(
+        "An image of your own",
         ["png", "jpg", "jpeg"],
         key="own-image",
         help="Its middle is taken in the shape of the data set's images, and brought to their size.",
     )
 if upload is not None:
-    label = right.selectbox("Its true class", list(task.classes), key="own-class", persist_state="session")
+    label = mine.selectbox("Its true class", list(task.classes), key="own-class", persist_state="session")
     try:
         picture = read_picture(upload.getvalue(), task.image_shape)
         own = keep_image(picture.image, services().store), task.classes.index(label)
@@ -102,31 +105,30 @@ view = views.now
 
 if view is not None:
     who = "net" if is_net(target) and own is None else "kernel"
-    left, right = st.columns(2, gap="large")
+    norm, steps = experiment.attack.norm, len(view.eps)
+    left, right = st.columns([10, 3] if presenting() else [2, 1], gap="medium" if presenting() else "large")
     with left:
+        stamp = f"{index} {source} {target} {own} {shorten(experiment)}"
+        views.show(figures, "Margin along eps", lambda v: v.moving(factor, night), "margins", f"{stamp} {factor}")
         for name, shown in views.named():
-            row = three_pictures(shown, who, factor)
-            if name:
-                st.caption(name)
-            pictures(row, width=148)
-            figures[f"Images {name}".strip()] = partial(strip, row, dark=night)
-        norm, right_before = experiment.attack.norm, view.before == view.truth
+            figures[f"Images {name}".strip()] = partial(strip, three_pictures(shown, who, factor), dark=night)
+    with right:
+        right_before = view.says[0] == view.truth
         (_, fgsm), (_, pgd) = view.flips.items()
         say(
             f"True class: **{plain(view.truth)}**. "
-            + read_flip(fgsm, pgd, right_before, largest_radius(experiment), norm, who, len(view.eps), view.halved)
+            + read_flip(fgsm, pgd, right_before, float(view.eps[-1]), norm, who, steps, view.halved)
+        )
+        through = str(experiment.attack).split(" ")[0] if own is not None or alone else f"FGSM through {source}"
+        note(
+            f"Above the pictures: what the {who} says of them, and its margin, which is positive where it is right. "
+            f"They follow {through} at {steps} radii; the dashed line is the radius of the sidebar."
         )
         if view.zero_gradient:
             st.warning("The gradient is exactly zero at this image: no attack was possible, which is not robustness.")
-    with right:
-        views.show(
-            figures,
-            "Margin along eps",
-            lambda v: v.curves(night),
-            key="margins",
-            of=f"{index} {source} {target} {own}",
-            apart=views.pinned is not None and views.pinned.attack.norm != norm,
-        )
+        if views.pinned is not None:
+            apart = views.pinned.attack.norm != norm
+            views.show(figures, "Margins of both", lambda v: v.curves(night), "margins-of-both", stamp, apart=apart)
     if own is None:
         table(experiments, views, OF_VIEWS)
     if own is None and not alone:

@@ -9,6 +9,7 @@ with which all are drawn; ``kernel``, ``spectrum`` and ``consistency`` are a fil
     figures.to_html(fig, "Spectrum"), figures.alt_text(fig)
 """
 
+from ntkcore.figures.attacks.along_radius import attacked_image
 from ntkcore.figures.attacks.attack import contact_sheet, first_flip, margin_along_eps
 from ntkcore.figures.attacks.training import cosine_along_training, training_curves
 from ntkcore.figures.attacks.transfer import accuracy_along_eps, strength_along_width, transfer_matrix
@@ -40,6 +41,7 @@ __all__ = [
     "along_time",
     "alt_text",
     "amplify",
+    "attacked_image",
     "chart_config",
     "class_shares",
     "concentration",

@@ -100,6 +100,13 @@ def _margin(r: Results, dark: bool) -> go.Figure:
     return figures.margin_along_eps(eps, margins, eps_mark=8 / 255, dark=dark)
 
 
+def _attacked(r: Results, dark: bool) -> go.Figure:
+    eps, image = np.linspace(0, 16, 9) / 255, np.clip(r.images[0], 0.1, 0.9)
+    images = image + eps[:, None, None, None] * np.sign(image - 0.5)
+    says, margin = ["Coat"] * 6 + ["Bag"] * 3, 1 - 45 * eps
+    return figures.attacked_image(image, images, eps, says, margin, {"fgsm": margin}, at=4, factor=10, dark=dark)
+
+
 def _strip(r: Results, dark: bool) -> go.Figure:
     image = r.images[0]
     pictures = [figures.Picture(image, "image"), figures.Picture(image - 0.5, "signed", signed=True)]
@@ -235,6 +242,7 @@ FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
     "kept-subsets": _subsets,
     "along-time": _time,
     "margin-along-eps": _margin,
+    "attacked-image": _attacked,
     "contact-sheet": lambda r, d: figures.contact_sheet(r.images, r.status, selected=1, dark=d),
     "strip": _strip,
     "alignment": lambda r, d: figures.alignment_heatmap(

@@ -27,7 +27,7 @@ from pages.ui.code import runs_lines
 from pages.ui.controls.evolution import TWIN
 from pages.ui.sections.attack import ITSELF, largest_radius
 from pages.ui.shell.plain import plain
-from visits import drawn, number, pictures, run_until_ready, select, small, stored, text
+from visits import drawn, number, over_pictures, run_until_ready, select, small, stored, text
 
 ROOT = Path(__file__).parents[2]
 Open = Callable[..., AppTest]
@@ -148,7 +148,7 @@ def test_attack(kind: str, opened: Open) -> None:
     for name in ("fgsm", "pgd"):
         margins = listed(said, f"margins under {name.upper()}")
         np.testing.assert_allclose(margins, flip[f"{name}_margin"].numpy(), rtol=1e-6, atol=10 * digits(at))
-    assert whom(said) == [caption.split(": ")[1] for caption in pictures(at)[::2]]
+    assert whom(said) == [lines[1] for lines in over_pictures(at)[::2]]
     assert said[-1] in text(at)
     a = stored(experiment.predict()).arrays
     assert f"margin {float(a['margin'][2]):+.2f} to {float(a['attack_margin'][2]):+.2f}" in said[-2]
@@ -188,7 +188,7 @@ def test_own_image(kind: dict, opened: Open) -> None:
     at.file_uploader(key="own-image").set_value(("mine.png", file.getvalue(), "image/png")).run()
     at.selectbox(key="own-class").set_value("Shirt").run()
     said = agreed(run_until_ready(at))
-    assert whom(said) == [caption.split(": ")[1] for caption in pictures(at)[::2]]
+    assert whom(said) == [lines[1] for lines in over_pictures(at)[::2]]
     curves = list(drawn(at, "margins").values())
     for name in ("FGSM", "PGD"):
         margins = listed(said, f"margins under {name}")
@@ -216,7 +216,7 @@ def test_attack_of_nets(kind: dict, opened: Open) -> None:
     """The sentence, the pictures' classes, the table, the figure's margins, and the tally of all images."""
     at = opened("attack", FEW | {"source": ITSELF, "image": "1"} | kind)
     said, shown = agreed(at), text(at)
-    assert whom(said) == [caption.split(": ")[1] for caption in pictures(at)[::2]]
+    assert whom(said) == [lines[1] for lines in over_pictures(at)[::2]]
     assert said[-1] in shown
     curves = list(drawn(at, "margins").values())
     for name in ("FGSM", "PGD"):

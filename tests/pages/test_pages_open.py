@@ -12,7 +12,21 @@ from streamlit.testing.v1 import AppTest
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.runs.claims import CLAIMS
 from ntkcore.runs.presets import PRESETS
-from visits import CHARTS, PAGES, RESULTS, charts, complaints, least, number, pictures, press, select, stored, text
+from visits import (
+    CHARTS,
+    PAGES,
+    RESULTS,
+    charts,
+    complaints,
+    least,
+    number,
+    over_pictures,
+    pictures,
+    press,
+    select,
+    stored,
+    text,
+)
 
 Open = Callable[..., AppTest]
 
@@ -188,10 +202,12 @@ def test_attack_numbers(opened: Open) -> None:
         assert float(flip["pgd_flip"]) <= float(flip["fgsm_flip"]) + 1e-6
     else:
         assert "wrong before any attack" in words
-    change = (flip["x_adv"] - flip["image"]).abs().max()
+    own = int(flip["at"])
+    change = (flip["x_adv"][own] - flip["image"]).abs().max()
     assert float(change) == pytest.approx(8 / 255, rel=1e-5)
-    assert [caption.split(",")[0] for caption in pictures(at)] == ["original", "perturbation", "adversarial"]
-    assert pictures(at)[1] == "perturbation, x 5"
+    image, noise, seen = over_pictures(at)
+    assert noise[:2] == ["+ noise × 5", "ℓ∞ ≤ 8/255"]
+    assert [image[2], seen[2]] == [f"margin {float(flip['margin'][i]):+.2f}" for i in (0, own)]
 
 
 def test_eps_0_changes_nothing(opened: Open) -> None:

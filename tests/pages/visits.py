@@ -115,6 +115,13 @@ def pictures(at: AppTest) -> list[str]:
     return [caption for image in at.main.image for caption in image.captions if caption]
 
 
+def over_pictures(at: AppTest, key: str = "margins") -> list[list[str]]:
+    """The lines of words over the three pictures of a figure that follows the radius."""
+    (chart,) = (chart for chart in at.get("plotly_chart") if chart.proto.id.endswith(f"-{key}"))
+    titles = [title["text"] for title in json.loads(chart.proto.spec)["layout"]["annotations"][:3]]
+    return [re.sub("</?b>", "", title).split("<br>") for title in titles]
+
+
 def text(at: AppTest) -> str:
     """All paragraphs and captions of the page, without the sidebar."""
     return "\n".join(element.value for element in (*at.main.markdown, *at.main.caption))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
+from ntkcore.analysis.attacks.balls import radii_up_to
 from ntkcore.analysis.attacks.margin_path import margin_along_eps
 from ntkcore.analysis.features.halves import halves
 from ntkcore.analysis.features.pictures import feature_pictures
@@ -78,7 +79,7 @@ def test_every_stage_equals_the_library_called_directly(name, store):
     judged["bands"] = band_sums(k, s, x, y, x_test, y_test, e.attack, K_test)
     pictures = feature_pictures(k, s, x, y, x_test[1], y_test[1], e.attack, (0, 3), classes)
     slow = ntk.fit(k, x, y, time=40.0, ridge=e.ridge, spectrum_of_train=s)
-    radii = torch.linspace(0, 0.2, 25, dtype=torch.float64)
+    radii = torch.tensor(radii_up_to(0.2, e.attack.norm, e.attack.eps), dtype=torch.float64)
     path = margin_along_eps(slow, x_test[1].double(), y_test[1].double(), ntk.fgsm(0.2, norm=e.attack.norm), radii)
     expected = {
         "kernel": {"K": K, "K_test": K_test},

@@ -4,6 +4,7 @@
 
     BALLS["linf"].unit                          # 255.0: grey levels
     in_pixels(8 / 255)                          # "8/255"
+    radii_up_to(0.2, "linf", 8 / 255)           # [0.0, 1 / 255, ..., 16 / 255, 20 / 255, ..., 0.2]
 """
 
 from collections.abc import Mapping
@@ -39,3 +40,18 @@ def in_pixels(size: float, norm: Norm = "linf") -> str:
     if ball.unit > 1 and 0 < levels < 256 and abs(levels - round(levels)) < 1e-6:
         return ball.in_units(f"{round(levels)}")
     return f"{size:.3g}"
+
+
+def radii_up_to(largest: float, norm: Norm = "linf", own: float = 0.0, near: int = 16) -> list[float]:
+    """Radii to look at one image, ascending from 0 to the larger of ``largest`` and ``own``, both among them.
+
+    ``near`` even steps to where most images turn (linf: 16 grey levels; l2: two fifths of the largest), and from there
+    on steps four times as long, longer where more than 12 of them would be needed.
+    """
+    unit, end = BALLS[norm].unit, max(largest, own)
+    step = (16.0 if norm == "linf" else 0.4 * end) / near  # in units of the norm
+    reach = end * unit
+    stride = max(4 * step, (reach - near * step) / 12)
+    far = [near * step + i * stride for i in range(1, 13)]
+    steps = [radius / unit for radius in (*(i * step for i in range(near + 1)), *far) if radius < reach - 1e-6]
+    return sorted({own, end, *(radius for radius in steps if abs(radius - own) > 1e-9)})

@@ -4,7 +4,7 @@ For each radius the attack is run anew (its step size scaled along), FGSM and PG
 radius is bracketed on the grid and bisected. It is an upper bound of the true distance to the boundary::
 
     path = margin_along_eps(f, image, label, fgsm(), radii)
-    path.margins                    # [P]
+    path.margins, path.x_adv        # [P], [P, C, H, W]: each as fgsm(radius)(f, image[None], label[None]) has it
     path.flip_eps                   # float, inf when nothing up to the largest radius flips it
 """
 
@@ -24,7 +24,7 @@ BISECTIONS = 12
 
 @dataclass(frozen=True, eq=False)
 class MarginPath:
-    """eps [P] (ascending, from 0), margins [P] after an attack of each radius, x_adv [P, C, H, W].
+    """eps [P] (ascending, from 0); margins [P], outputs [P, c] and x_adv [P, C, H, W] after an attack of each radius.
 
     flip_eps: the smallest radius found that makes the prediction wrong (0 when it is wrong unattacked, inf when no
     radius up to the largest does). zero_gradient: the attack had nothing to follow at this image.
@@ -32,6 +32,7 @@ class MarginPath:
 
     eps: Tensor
     margins: Tensor
+    outputs: Tensor
     x_adv: Tensor
     flip_eps: float
     zero_gradient: bool
@@ -49,14 +50,21 @@ def margin_along_eps(f: Predictor, image: Tensor, label: Tensor, attack: Attack,
     eps = _radii(eps)
     scalable(attack, float(eps[-1]))
 
-    def at(radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def perturbed(radii: Tensor) -> tuple[Tensor, Tensor]:
         x = image.expand(len(radii), *image.shape)
-        y = label.expand(len(radii), *label.shape)
-        z, stuck = attack.perturb(f, x, y, radii)
-        with torch.no_grad():
-            return margins(checks.answers(f(z), y.shape, "f(x)"), y), z, stuck
+        return attack.perturb(f, x, label.expand(len(radii), *label.shape), radii)
 
-    found, x_adv, stuck = at(eps)
+    def at(radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if attack.random_start:  # the same draw for all, the one that a single image gets
+            parts = [perturbed(radius[None]) for radius in radii]
+            z, stuck = (torch.cat(part) for part in zip(*parts, strict=True))
+        else:
+            z, stuck = perturbed(radii)
+        with torch.no_grad():
+            return checks.answers(f(z), (len(radii), *label.shape), "f(x)"), z, stuck
+
+    outputs, x_adv, stuck = at(eps)
+    found = margins(outputs, label.expand_as(outputs))
     wrong = (found <= 0).nonzero().squeeze(1)
     flip = float("inf")
     if len(wrong):
@@ -65,11 +73,12 @@ def margin_along_eps(f: Predictor, image: Tensor, label: Tensor, attack: Attack,
         low = float(eps[high - 1]) if high else flip
         for _ in range(BISECTIONS if high else 0):
             middle = (low + flip) / 2
-            if float(at(torch.tensor([middle], dtype=eps.dtype, device=eps.device))[0][0]) <= 0:
+            turned = at(torch.tensor([middle], dtype=eps.dtype, device=eps.device))[0]
+            if float(margins(turned, label[None])[0]) <= 0:
                 flip = middle
             else:
                 low = middle
-    return MarginPath(eps, found, x_adv, flip, bool(stuck.all()))
+    return MarginPath(eps, found, outputs, x_adv, flip, bool(stuck.all()))
 
 
 def _radii(eps: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ positive::
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,7 +20,16 @@ from ntkcore.errors import DataError
 from ntkcore.figures.drawing.checks import float32, plural, vector, words
 from ntkcore.figures.drawing.images import data_uri, image_stack, montage
 from ntkcore.figures.drawing.palette import ATTACKS, MUTED, PAPER, SOURCES, STATUS, TEXT, Meaning
-from ntkcore.figures.drawing.template import DECORATION, describe, guide, legend_entry, new_figure, plain, steady
+from ntkcore.figures.drawing.template import (
+    DECORATION,
+    Place,
+    describe,
+    guide,
+    legend_entry,
+    new_figure,
+    plain,
+    steady,
+)
 from ntkcore.readings.words import radius, radius_found
 
 MEANINGS = {**ATTACKS, **SOURCES}
@@ -56,6 +66,22 @@ def margin_along_eps(
         norm: of the ball.
         eps_mark: the experiment's radius, marked by a vertical line.
     """
+    fig = new_figure(dark=dark, height=380)
+    return describe(fig, add_margins(fig, eps, margins, flips, norm=norm, eps_mark=eps_mark, dark=dark))
+
+
+def add_margins(
+    fig: go.Figure,
+    eps: np.ndarray,
+    margins: Mapping[str, np.ndarray],
+    flips: Mapping[str, float] | None = None,
+    *,
+    norm: Norm,
+    eps_mark: float | None,
+    dark: bool,
+    **place: Unpack[Place],
+) -> str:
+    """``margin_along_eps`` in one panel of a figure; what an alt text says of it."""
     eps = vector(eps, "eps")
     unknown = set(margins) - set(MEANINGS)
     if unknown or not margins:
@@ -66,11 +92,12 @@ def margin_along_eps(
     pad = 0.08 * float(highest - lowest or 1.0)
     bounds = [float(lowest) - pad, float(highest) + pad]
 
-    fig = new_figure(dark=dark, height=380)
-    fig.add_hrect(y0=bounds[0], y1=0, fillcolor=MUTED.colour(dark), opacity=0.12, line_width=0, layer="below")
-    fig.add_hline(y=0, line=guide(dark, "solid"))
-    place = {"x": 1, "xref": "paper", "xanchor": "right", "xshift": -4, "y": 0, "yanchor": "top"}
-    fig.add_annotation(text="below: wrong", **place)
+    below = {"fillcolor": MUTED.colour(dark), "opacity": 0.12, "line_width": 0, "layer": "below"}
+    empty = {"exclude_empty_subplots": False, **place}
+    fig.add_hrect(y0=bounds[0], y1=0, **below, **empty)
+    fig.add_hline(y=0, line=guide(dark, "solid"), **empty)
+    corner = {"x": 1, "xref": "x domain", "xanchor": "right", "xshift": -4, "y": 0, "yanchor": "top"}
+    fig.add_annotation(text="below: wrong", **corner, **place)
     found = {key: first_flip(eps, margin) for key, margin in lines.items()} if flips is None else flips
     flips = {key: at if (at := found[key]) is not None and np.isfinite(at) else None for key in lines}
     for key, margin in lines.items():
@@ -79,29 +106,22 @@ def margin_along_eps(
         trace.update(line={"color": meaning.colour(dark), "dash": meaning.dash, "width": 2.5}, legendgroup=key)
         trace.update(marker={"symbol": meaning.symbol, "size": 6, "color": meaning.colour(dark)})
         hover = f"{meaning.words}<br>{here}<br>margin %{{y:+.3g}}<extra></extra>"
-        fig.add_trace(trace.update(hovertemplate=hover))
+        fig.add_trace(trace.update(hovertemplate=hover), **place)
     for key, flip in flips.items():
         if flip is not None:
             height = min(0.0, float(lines[key][0]))  # an image that is wrong from the start has no crossing
-            _add_flip(fig, MEANINGS[key], key, flip * unit, height, f"ε = {radius_found(flip, norm)}", dark)
+            _add_flip(fig, MEANINGS[key], key, flip * unit, height, f"ε = {radius_found(flip, norm)}", dark, **place)
     if any(flip is not None for flip in flips.values()):
         open_circle = {"symbol": "circle-open", "size": 11, "color": TEXT.colour(dark), "line": {"width": 2}}
         legend_entry(fig, "smallest ε found that flips it", marker=open_circle)
     if eps_mark is not None:
-        fig.add_vline(x=eps_mark * unit, line=guide(dark, "dash"))
-        place = {
-            "x": eps_mark * unit,
-            "xanchor": "left",
-            "xshift": 4,
-            "y": 1,
-            "yref": "paper",
-            "yanchor": "top",
-        }
-        fig.add_annotation(text="chosen ε", **place)
+        fig.add_vline(x=eps_mark * unit, line=guide(dark, "dash"), **place)
+        top = {"y": 1, "yref": "y domain", "yanchor": "top"}
+        fig.add_annotation(text="chosen ε", x=eps_mark * unit, xanchor="left", xshift=4, **top, **place)
     across = f"attack radius ε, {BALLS[norm].unit_in_words}"
     last = float(eps[-1] * unit)
-    fig.update_xaxes(title_text=across, range=[-0.02 * last, 1.02 * last], zeroline=False)
-    fig.update_yaxes(title_text="margin (positive = right)", range=bounds, zeroline=False)
+    fig.update_xaxes(title_text=across, range=[-0.02 * last, 1.02 * last], zeroline=False, **place)
+    fig.update_yaxes(title_text="margin (positive = right)", range=bounds, zeroline=False, **place)
     verdicts = [
         f"{MEANINGS[key].words} does not flip it up to ε = {radius(eps[-1], norm)}"
         if flip is None
@@ -109,8 +129,7 @@ def margin_along_eps(
         for key, flip in flips.items()
     ]
     start = next(iter(lines.values()))[0]
-    alt = f"Margin of one image along the attack radius, {start:+.3g} at the start: {'; '.join(verdicts)}."
-    return describe(fig, alt)
+    return f"Margin of one image along the attack radius, {start:+.3g} at the start: {'; '.join(verdicts)}."
 
 
 def contact_sheet(
@@ -187,12 +206,14 @@ def contact_sheet(
     return describe(fig, f"{plural(count, 'test image')} as thumbnails: {tally}.")
 
 
-def _add_flip(fig: go.Figure, meaning: Meaning, key: str, x: float, y: float, radius: str, dark: bool) -> None:
+def _add_flip(
+    fig: go.Figure, meaning: Meaning, key: str, x: float, y: float, radius: str, dark: bool, **place: Unpack[Place]
+) -> None:
     edge = {"color": TEXT.colour(dark), "width": 2}
     marker = {"symbol": meaning.symbol, "size": 13, "color": meaning.colour(dark), "line": edge}
     trace = go.Scatter(x=[x], y=[y], mode="markers", marker=marker, legendgroup=key, showlegend=False)
     hover = f"{meaning.words} flips this image<br>from {radius} on<extra></extra>"
-    fig.add_trace(trace.update(name=f"flip by {meaning.words}", hovertemplate=hover))
+    fig.add_trace(trace.update(name=f"flip by {meaning.words}", hovertemplate=hover), **place)
 
 
 def _decorate(

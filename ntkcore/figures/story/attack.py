@@ -10,16 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from ntkcore.analysis.attacks.balls import BALLS, Norm, in_pixels
 from ntkcore.analysis.intervals import Band
+from ntkcore.figures.attacks.along_radius import add_frames, moving_dot, pictures_over_curve
 from ntkcore.figures.drawing.bands import add_band, known_band
-from ntkcore.figures.drawing.checks import float32
-from ntkcore.figures.drawing.images import data_uri, signed_rgb, symmetric_scale, to_rgb
-from ntkcore.figures.drawing.palette import KERNEL_FGSM, TEXT, Meaning
-from ntkcore.figures.drawing.template import add_chance, describe, dress, plain
-from ntkcore.figures.story.player import add_player
+from ntkcore.figures.drawing.images import symmetric_scale
+from ntkcore.figures.drawing.palette import KERNEL_FGSM, Meaning
+from ntkcore.figures.drawing.template import add_chance, describe, plain
 
 PANELS = ("image", "+ noise", "= their sum")
 
@@ -50,69 +48,23 @@ def attack_along_eps(
     radii = np.concatenate([[0.0], np.asarray(eps, dtype=float)])
     band = known_band(accuracy, "accuracy", len(radii))
     seen = np.concatenate([image[None], images])
-    scale = symmetric_scale(list(images - image))
-    specs = [[{"type": "image"}] * 3, [{"type": "xy", "colspan": 3}, None, None]]
-    fig = make_subplots(
-        rows=2, cols=3, specs=specs, row_heights=[0.74, 0.26], vertical_spacing=0.1, horizontal_spacing=0.015
-    )
-    dress(fig, dark=dark, height=560, width=None)
-
-    def parts(i: int) -> list[go.Image | go.Scatter]:
-        noise = signed_rgb(seen[i] - image, scale)
-        dot = go.Scatter(
-            x=float32(BALLS[norm].unit * radii[[i]]),
-            y=float32(band.mean[[i]]),
-            mode="markers",
-            marker={"size": 18, "color": meaning.colour(dark), "line": {"width": 3, "color": TEXT.colour(dark)}},
-            showlegend=False,
-            hoverinfo="skip",
-        )
-        return [
-            go.Image(source=data_uri(noise, 1), hoverinfo="skip"),
-            go.Image(source=data_uri(to_rgb(np.clip(seen[i], 0, 1)), 1), hoverinfo="skip"),
-            dot,
-        ]
-
-    middles = [sum(fig.layout[f"xaxis{number}"].domain) / 2 for number in ("", "2", "3")]
-
-    def titles(i: int) -> list[dict]:
-        words = (
-            f"{PANELS[0]}<br><b>{plain(says[0])}</b>",
-            f"{PANELS[1]}<br>{BALLS[norm].sign} ≤ {in_pixels(radii[i], norm)}",
-            f"{PANELS[2]}<br><b>{plain(says[i])}</b>",
-        )
-        return [
-            {
-                "text": text,
-                "x": x,
-                "y": 1.0,
-                "xref": "paper",
-                "yref": "paper",
-                "xanchor": "center",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "font": {"size": 18},
-            }
-            for text, x in zip(words, middles, strict=True)
-        ]
-
-    fig.add_trace(go.Image(source=data_uri(to_rgb(image), 1), hoverinfo="skip"), row=1, col=1)
-    for trace, (row, col) in zip(parts(at), ((1, 2), (1, 3), (2, 1)), strict=True):
-        fig.add_trace(trace, row=row, col=col)
+    fig = pictures_over_curve(height=560, dark=dark)
     hover = f"radius %{{x:.3g}} {BALLS[norm].unit_in_words}<br>%{{y:.1%}} right"
     add_band(fig, BALLS[norm].unit * radii, band, meaning, dark, hover=hover, row=2, col=1)
     add_chance(fig, chance, dark=dark, row=2, col=1)
-    fig.frames = [
-        go.Frame(name=str(i), data=parts(i), traces=[1, 2, 3], layout={"annotations": titles(i)})
-        for i in range(len(radii))
+    steps = [in_pixels(float(one), norm) for one in radii]
+    titles = [
+        (
+            f"{PANELS[0]}<br><b>{plain(says[0])}</b>",
+            f"{PANELS[1]}<br>{BALLS[norm].sign} ≤ {step}",
+            f"{PANELS[2]}<br><b>{plain(say)}</b>",
+        )
+        for step, say in zip(steps, says, strict=True)
     ]
-    fig.layout.annotations = [*titles(at), *fig.layout.annotations]
-    fig.update_xaxes(visible=False, row=1)
-    fig.update_yaxes(visible=False, row=1)
+    dots = [moving_dot(BALLS[norm].unit * one, y, meaning, dark) for one, y in zip(radii, band.mean, strict=True)]
+    add_frames(fig, image, seen, titles, dots, steps, at=at, noise=symmetric_scale(list(images - image)))
     fig.update_xaxes(title_text=f"radius of the attack ({BALLS[norm].unit_in_words})", row=2, col=1)
     fig.update_yaxes(title_text="right", range=[-0.02, 1.03], tickformat=".0%", row=2, col=1)
-    add_player(fig, [in_pixels(float(one), norm) for one in radii], at, "radius ")
-    fig.update_layout(margin={"t": 64})
     before, after = f"{band.mean[0]:.0%}", f"{band.mean[at]:.0%}"
     words = f"The image is {says[0]} for the kernel, and {says[at]} with noise of {in_pixels(radii[at], norm)}; of all "
     return describe(fig, f"{words}test images {before} are right before and {after} at that radius.")

@@ -15,6 +15,7 @@ from ntkcore.analysis.intervals import Band
 from ntkcore.figures.drawing.bands import add_band, known_band
 from ntkcore.figures.drawing.checks import float32, vector
 from ntkcore.figures.drawing.palette import BETWEEN, BRITTLE, GRID, ROBUST, TEXT, WEAK
+from ntkcore.figures.drawing.player import add_player
 from ntkcore.figures.drawing.template import (
     DECORATION,
     add_chance,
@@ -25,7 +26,6 @@ from ntkcore.figures.drawing.template import (
     log_axis,
 )
 from ntkcore.figures.features.tradeoff import CLEAN, SHARES, attacked_as
-from ntkcore.figures.story.player import add_player
 
 
 def features_along_time(

@@ -8,7 +8,7 @@ from ntkcore.training import LAZY
 from pages.ui.code.kernels import attack_all
 from pages.ui.code.pieces import OUTPUTS, attack, begin, eigenpairs, fitted, trained, training
 from pages.ui.code.script import Raw, Script, call, entries, literal, pixels
-from pages.ui.sections.attack import DESCENT, ITSELF, KERNEL, RADII, WIDTH, is_net, largest_radius
+from pages.ui.sections.attack import DESCENT, ITSELF, KERNEL, NEAR, WIDTH, is_net, largest_radius
 
 
 def attack_lines(
@@ -60,21 +60,23 @@ def _own(script: Script, task: Task, name: str, label: int) -> None:
 
 def _alone(script: Script, experiment: Experiment) -> None:
     """One image, the kernel attacked through itself: what it then says, its margin along the radius, what flips it."""
-    largest, norm = largest_radius(experiment), experiment.attack.norm
+    largest, norm, eps = largest_radius(experiment), experiment.attack.norm, experiment.attack.eps
     ball = "" if norm == "linf" else f", norm={literal(norm)}"
     script.use("torch")
+    script.use("ntkcore.analysis.attacks.balls", "radii_up_to")
     script.use("ntkcore.analysis.attacks.margin_path", "margin_along_eps")
     script.use("ntkcore.readings.kernel", "read_flip")
     script.add(
         f"""
         one = attack(f, image[None], label[None])
         print(f"kernel: {{says(one.clean)}}, of the adversarial image: {{says(one.attacked)}}")
-        radii = torch.linspace(0, {largest!r}, 25, dtype=torch.float64)
+        radii = torch.tensor(radii_up_to({largest!r}, {literal(norm)}, {pixels(eps, norm)}), dtype=torch.float64)
         fgsm, pgd = (
             margin_along_eps(f, image, label, a, radii)
             for a in (ntk.fgsm({largest!r}{ball}), ntk.pgd({largest!r}{ball}))
         )
-        print(read_flip(fgsm.flip_eps, pgd.flip_eps, bool(fgsm.margins[0] > 0), {largest!r}, {literal(norm)}))
+        right = bool(fgsm.margins[0] > 0)
+        print(read_flip(fgsm.flip_eps, pgd.flip_eps, right, {largest!r}, {literal(norm)}, radii=len(radii)))
         print("margins under FGSM", fgsm.margins.tolist())
         print("margins under PGD", pgd.margins.tolist())
         """
@@ -108,8 +110,8 @@ def _through(experiment: Experiment, task: Task, index: int, source: str, target
     everyone = list(dict.fromkeys((*beside, source, target)))
     script, eps = begin(experiment.infinite().replace(kind="ntk")), experiment.attack.eps
     script.use("math")
-    script.use("numpy")
     script.use("ntkcore.readings.kernel", "read_flip")
+    script.use("ntkcore.analysis.attacks.balls", "radii_up_to")
     script.use("ntkcore.analysis.attacks.transfer", "judge", "perturb_along")
     script.use("ntkcore.figures.attacks.attack", "first_flip")
     script.add(f"s = {eigenpairs(experiment)}")
@@ -125,7 +127,7 @@ def _through(experiment: Experiment, task: Task, index: int, source: str, target
         f"""
         source, target = predictors[{literal(source)}], predictors[{literal(target)}]
         x, y, i = task.x_test, task.y_test, {index}
-        radii = sorted({{*np.linspace(0, {largest!r}, {RADII + 1}).tolist(), {pixels(eps, norm)}}})
+        radii = radii_up_to({largest!r}, {literal(norm)}, {pixels(eps, norm)}, near={NEAR})
         at = radii.index({pixels(eps, norm)})
 
         flips = []

@@ -13,9 +13,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.analysis.attacks.attack import Attack
-from ntkcore.analysis.attacks.balls import BALLS
+from ntkcore.analysis.attacks.balls import BALLS, radii_up_to
 from ntkcore.analysis.predict import margin
 from ntkcore.data import Task
+from ntkcore.figures.attacks.along_radius import attacked_image
 from ntkcore.figures.attacks.attack import first_flip, margin_along_eps
 from ntkcore.figures.drawing.strip import Picture
 from ntkcore.runs.specs import Experiment, Model, PerturbSpec, StageSpec, TransferSpec
@@ -27,22 +28,25 @@ from pages.ui.shell.services import stored
 
 KERNEL, DESCENT, ITSELF = "kernel", f"kernel after {LAZY.steps} steps", "the target itself"
 WIDTH, WIDEST = "width ", 4096  # how the names of nets begin; the widest that is trained for one image
-RADII = 12  # radii of a margin curve between 0 and the largest
+NEAR = 8  # steps between the radii at which all test images are attacked, up to where most of them turn
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """image, x_adv [C, H, W]; what the target says of them; margins [E] along eps [E] by attack; flips: the radius of
-    each, found by halving a cell of eps, or (not halved) by a line in it; zero_gradient: whether the source's gradient
-    is exactly zero here; attack: the experiment's. status and margins of all test images, or None.
+    """One image along the radii eps [E], of which number at is the experiment's: as the attack leaves it, x_adv
+    [E, C, H, W], what the target says of that, says [E], and with which margin, shown [E]; margins [E] by attack;
+    flips: the radius of each, found by halving a cell of eps, or (not halved) by a line in it; zero_gradient: whether
+    the source's gradient is exactly zero here; attack: the experiment's. status and margins of all test images, or
+    None.
     """
 
     image: np.ndarray
     x_adv: np.ndarray
-    before: str
-    after: str
+    says: list[str]
+    shown: np.ndarray
     truth: str
     eps: np.ndarray
+    at: int
     margins: dict[str, np.ndarray]
     flips: dict[str, float]
     halved: bool
@@ -57,10 +61,14 @@ class View:
         return [BALLS[self.attack.norm].unit * flip for flip in self.flips.values()]
 
     def curves(self, dark: bool) -> go.Figure:
-        """The margins along the radius, the attack's own radius marked where they reach it."""
-        mark = self.attack.eps if self.attack.eps <= self.eps[-1] else None
-        norm = self.attack.norm
+        """The margins along the radius, the attack's own marked."""
+        norm, mark = self.attack.norm, self.attack.eps
         return margin_along_eps(self.eps, self.margins, self.flips, norm=norm, eps_mark=mark, dark=dark)
+
+    def moving(self, factor: float, dark: bool) -> go.Figure:
+        """The pictures over the margins, from every radius a frame; the perturbation ``factor`` times as strong."""
+        along = self.image, self.x_adv, self.eps, self.says, self.shown, self.margins, self.flips
+        return attacked_image(*along, at=self.at, factor=factor, norm=self.attack.norm, dark=dark)
 
 
 OF_VIEWS = {
@@ -87,7 +95,7 @@ def model_of(experiment: Experiment, name: str) -> Model:
 
 
 def largest_radius(experiment: Experiment) -> float:
-    return 0.2 if experiment.attack.norm == "linf" else max(4.0, 2 * experiment.attack.eps)
+    return max(0.2, experiment.attack.eps) if experiment.attack.norm == "linf" else max(4.0, 2 * experiment.attack.eps)
 
 
 def kernel_view(experiment: Experiment, task: Task, index: int) -> View | None:
@@ -135,10 +143,11 @@ def view_of(experiment: Experiment, task: Task, index: int, source: str, target:
 
 def three_pictures(view: View, who: str, factor: float) -> list[Picture]:
     """Image, perturbation (``factor`` times) and adversarial image, with what ``who`` says of them."""
+    seen = view.x_adv[view.at]
     return [
-        Picture(view.image, f"original<br>{who}: {view.before}"),
-        Picture((view.x_adv - view.image) * factor, f"perturbation<br>x {factor}", signed=True, scale=1.0),
-        Picture(view.x_adv, f"adversarial<br>{who}: {view.after}"),
+        Picture(view.image, f"original<br>{who}: {view.says[0]}"),
+        Picture((seen - view.image) * factor, f"perturbation<br>x {factor}", signed=True, scale=1.0),
+        Picture(seen, f"adversarial<br>{who}: {view.says[view.at]}"),
     ]
 
 
@@ -163,8 +172,7 @@ def transfer_view(experiment: Experiment, task: Task, index: int, source: str, t
         made = need(wanted[kinds[0]].perturb, "the perturbed images")
         if made is None:
             return None
-    at = int(np.argmin(np.abs(np.array(eps) - experiment.attack.eps)))
-    y = task.y_test.double()
+    at, y = eps.index(experiment.attack.eps), task.y_test.double()
     margins = {
         kind: np.array([float(margin(out[None, index], y[None, index])) for out in artifact.arrays["attacked"]])
         for kind, artifact in found.items()
@@ -172,11 +180,12 @@ def transfer_view(experiment: Experiment, task: Task, index: int, source: str, t
     flips = {kind: first_flip(np.array(eps), values) for kind, values in margins.items()}
     return View(
         image=task.x_test[index].numpy(),
-        x_adv=made.arrays["x_adv"][at, index].numpy(),
-        before=predicted_classes(first["outputs"][None, index], task)[0],
-        after=predicted_classes(first["attacked"][at, None, index], task)[0],
+        x_adv=made.arrays["x_adv"][:, index].numpy(),
+        says=predicted_classes(first["attacked"][:, index], task),
+        shown=margins[kinds[0]],
         truth=task.classes[int(task.labels_test[index])],
         eps=np.array(eps),
+        at=at,
         margins=margins,
         flips={kind: float("inf") if radius is None else radius for kind, radius in flips.items()},
         halved=False,
@@ -191,7 +200,7 @@ def all_predictions(experiment: Experiment, task: Task, index: int, source: str,
     """What every predictor there is says of this image, clean and perturbed through the source: rows of a table."""
     through = target if source == ITSELF else source
     eps = _radii(experiment)
-    at = int(np.argmin(np.abs(np.array(eps) - experiment.attack.eps)))
+    at = eps.index(experiment.attack.eps)
     perturb = PerturbSpec(source=model_of(experiment, through), eps=eps, norm=experiment.attack.norm)
     wanted = {
         name: TransferSpec(perturb=perturb, target=model_of(experiment, name))
@@ -223,10 +232,11 @@ def _view_of(a, experiment: Experiment, task: Task, truth: str, status: list[str
     return View(
         image=a["image"].numpy(),
         x_adv=a["x_adv"].numpy(),
-        before=predicted_classes(a["outputs"][None], task)[0],
-        after=predicted_classes(a["attacked"][None], task)[0],
+        says=predicted_classes(a["attacked"], task),
+        shown=a["margin"].numpy(),
         truth=truth,
         eps=a["eps"].numpy(),
+        at=int(a["at"]),
         margins={"fgsm": a["fgsm_margin"].numpy(), "pgd": a["pgd_margin"].numpy()},
         flips={"fgsm": float(a["fgsm_flip"]), "pgd": float(a["pgd_flip"])},
         halved=True,
@@ -238,9 +248,8 @@ def _view_of(a, experiment: Experiment, task: Task, truth: str, status: list[str
 
 
 def _radii(experiment: Experiment) -> tuple[float, ...]:
-    """Radii of the margin curves, the experiment's own among them."""
-    even = np.linspace(0, largest_radius(experiment), RADII + 1).tolist()
-    return tuple(sorted({*even, experiment.attack.eps}))
+    """Radii at which all test images are attacked, the experiment's own among them."""
+    return tuple(radii_up_to(largest_radius(experiment), experiment.attack.norm, experiment.attack.eps, NEAR))
 
 
 def _kinds(through: str, target: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The stages of one image's margin along the radius: of a test image, and of an image of the reader's own.
+"""The stages of one image along the radius of an attack: of a test image, and of an image of the reader's own.
 
 ::
 
@@ -7,6 +7,7 @@
 """
 
 import hashlib
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,8 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ntkcore.analysis.attacks.attack import Attack, fgsm
-from ntkcore.analysis.attacks.margin_path import margin_along_eps
+from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
+from ntkcore.analysis.attacks.balls import radii_up_to
+from ntkcore.analysis.attacks.margin_path import MarginPath, margin_along_eps
 from ntkcore.analysis.predict import KernelPredictor
 from ntkcore.data.task import targets
 from ntkcore.errors import SpecError
@@ -39,7 +41,11 @@ declare(IMAGE)
 
 
 class MarginSpec(StageSpec):
-    """What both have: a kernel's prediction of one image, attacked at radii up to eps_max."""
+    """What both have: a kernel's prediction of one image, attacked at radii up to eps_max.
+
+    Margins under FGSM and PGD, and the images and outputs of the spec's own attack, at the same radii, of which number
+    ``at`` is its own.
+    """
 
     kernel: KernelSpec = KernelSpec()
     attack: Attack = fgsm()
@@ -50,9 +56,10 @@ class MarginSpec(StageSpec):
         return read_by_parts(self.kernel)
 
     def cost(self, rates: Rates) -> Estimate:
+        steps = sum(attack.steps for attack in _attacks(self.attack)[0].values())
         if self.kernel.checkpoint is not None:
-            return self.kernel.attack_cost(rates, outputs_of(self.kernel.data), 40, 11)
-        return cost_of_passes(self.kernel, rates, 40 * (max(self.attack.steps, 10) + 1))
+            return self.kernel.attack_cost(rates, outputs_of(self.kernel.data), 40, steps)
+        return cost_of_passes(self.kernel, rates, 40 * steps)
 
     def experiment_fields(self) -> dict[str, Any]:
         return self.kernel.experiment_fields() | {"attack": self.attack, "ridge": self.ridge}
@@ -62,7 +69,7 @@ class FlipSpec(MarginSpec):
     """One test image's margin along eps under FGSM and PGD, and the smallest eps that flips it."""
 
     stage: ClassVar[str] = "flip"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     time: float | None = Field(None, ge=0, allow_inf_nan=False)
     index: int = Field(0, ge=0)
 
@@ -81,7 +88,7 @@ class UploadSpec(MarginSpec):
     """As FlipSpec, of an image of the reader's own: ``image`` names what ``keep_image`` has put in the store."""
 
     stage: ClassVar[str] = "upload"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     image: str = Field("0" * 32, pattern="^[0-9a-f]{32}$")
     label: int = Field(0, ge=0)
 
@@ -106,22 +113,40 @@ class UploadSpec(MarginSpec):
 
 
 def _margins(f: KernelPredictor, image: Tensor, label: Tensor, spec: MarginSpec, context: Context) -> Arrays:
-    """One image's margin along the radius under FGSM and PGD, and under the spec's own attack."""
-    x, y = context.put(image).double(), context.put(label).double()
-    radii = torch.linspace(0, spec.eps_max, 25, dtype=torch.float64, device=x.device)
-    arrays: Arrays = {"eps": radii, "image": image}
-    base = spec.attack.model_copy(update={"eps": spec.eps_max, "steps": 1, "step_size": spec.eps_max})
-    single = base.model_copy(update={"random_start": False})
-    for i, (name, attack) in enumerate((("fgsm", single), ("pgd", strong(base)))):
+    """One image along the radius: its margins under FGSM and PGD, and what the spec's own attack makes of it."""
+    x, y, own = context.put(image).double(), context.put(label).double(), spec.attack.eps
+    radii = torch.tensor(radii_up_to(spec.eps_max, spec.attack.norm, own), dtype=torch.float64, device=x.device)
+    arrays: Arrays = {"eps": radii, "image": image, "at": (radii - own).abs().argmin()}
+    attacks, own_name = _attacks(spec.attack)
+    paths: dict[str, MarginPath] = {}
+    for i, (name, attack) in enumerate(attacks.items()):
         if context.progress is not None:
-            context.progress(0.6 + 0.2 * i, 1.0, f"margin along eps, {name.upper()}")
-        path = margin_along_eps(f, x, y, attack, radii)
+            context.progress(0.6 + 0.4 * i / len(attacks), 1.0, f"margin along eps, {name}")
+        paths[name] = margin_along_eps(f, x, y, attack, radii)
+    for name, path in ((name, paths[name]) for name in ("fgsm", "pgd")):
         arrays[f"{name}_margin"] = path.margins
         arrays[f"{name}_flip"] = np.array(path.flip_eps)
         arrays[f"{name}_zero_gradient"] = np.array(path.zero_gradient)
-    r = spec.attack(f, x[None], y[None])
-    arrays |= {"x_adv": r.x_adv[0].float(), "outputs": r.clean[0], "attacked": r.attacked[0]}
+    shown = paths[own_name]
+    arrays |= {"x_adv": shown.x_adv.float(), "attacked": shown.outputs, "margin": shown.margins}
     return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in arrays.items()}
+
+
+def _attacks(attack: Attack) -> tuple[dict[str, Attack], str]:
+    """FGSM and PGD, of any radius, and ``attack`` itself where it is neither of them; which one it is."""
+    single = fgsm(1.0, attack.norm)
+    attacks = {"fgsm": single, "pgd": strong(single.model_copy(update={"steps": attack.steps}))}
+    if attack.eps == 0:  # its step has no ratio to its radius: the usual one
+        usual = pgd(1.0, attack.steps, norm=attack.norm, random_start=attack.random_start, seed=attack.seed)
+        attack = usual if attack.steps > 1 or attack.random_start else single
+    own = next((name for name, one in attacks.items() if _alike(attack, one)), "the attack itself")
+    return {own: attack} | attacks, own
+
+
+def _alike(one: Attack, other: Attack) -> bool:
+    """Whether two attacks are the same at any one radius."""
+    shares = (a.step_size / a.eps if a.eps else 1.0 for a in (one, other))
+    return one.steps == other.steps and one.random_start == other.random_start and math.isclose(*shares)
 
 
 def image_name(image: Tensor) -> str:

@@ -1,0 +1,156 @@
+"""One image under a growing attack: pictures over a curve, and a slider with a play button that moves both at once.
+
+Every radius is a frame: the perturbation and the perturbed image as pictures, what is predicted of it, and a dot on the
+curve. All are sent together (26 frames of a 28x28 image: about 90 KB)::
+
+    fig = pictures_over_curve(height=560, dark=False)
+    add_frames(fig, image, images, titles, dots, steps=["0", "4/255", "8/255"], at=2, noise=0.1)
+    fig = attacked_image(image, images, eps, says, margin, {"fgsm": margins}, at=8, factor=10)
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ntkcore.analysis.attacks.balls import BALLS, Norm, in_pixels
+from ntkcore.figures.attacks.attack import MEANINGS, add_margins
+from ntkcore.figures.drawing.checks import float32, vector
+from ntkcore.figures.drawing.images import data_uri, signed_rgb, to_rgb
+from ntkcore.figures.drawing.palette import TEXT, Meaning
+from ntkcore.figures.drawing.player import add_player
+from ntkcore.figures.drawing.template import DECORATION, describe, dress, guide, plain
+
+MOST = 900_000  # bytes of pictures; of larger images fewer radii are frames
+LARGE, SMALL = 18, 16  # pixels of text
+Titles = tuple[str, str, str]
+
+
+def pictures_over_curve(*, height: int, dark: bool, share: float = 0.74) -> go.Figure:
+    """Room for three pictures side by side, a ``share`` of the height, and a curve below them (row 2, column 1)."""
+    specs = [[{"type": "image"}] * 3, [{"type": "xy", "colspan": 3}, None, None]]
+    heights = {"row_heights": [share, 1 - share], "vertical_spacing": 0.1}
+    fig = make_subplots(rows=2, cols=3, specs=specs, horizontal_spacing=0.015, **heights)
+    return dress(fig, dark=dark, height=height, width=None)
+
+
+def add_frames(
+    fig: go.Figure,
+    image: np.ndarray,
+    images: np.ndarray,
+    titles: Sequence[Titles],
+    dots: Sequence[go.Scatter],
+    steps: Sequence[str],
+    *,
+    at: int,
+    noise: float,
+) -> go.Figure:
+    """Fill a figure of ``pictures_over_curve``, whose curve is there, with pictures that follow a slider.
+
+    Args:
+        image: ``[C, H, W]`` in [0, 1].
+        images: ``[E, C, H, W]``, the perturbed image at each step.
+        titles: words above the three pictures at each step.
+        dots: where the curve is at each step.
+        steps: their names.
+        at: the number of the step at which it begins.
+        noise: the value of a perturbed pixel at the ends of the colour scale.
+    """
+    pixels = [(data_uri(signed_rgb(one - image, noise), 1), data_uri(to_rgb(np.clip(one, 0, 1)), 1)) for one in images]
+    shown = _fitting([len(one) + len(other) for one, other in pixels], at)
+
+    def parts(i: int) -> list[go.Image | go.Scatter]:
+        return [*(go.Image(source=source, hoverinfo="skip") for source in pixels[i]), dots[i]]
+
+    middles = [sum(fig.layout[f"xaxis{number}"].domain) / 2 for number in ("", "2", "3")]
+    place = {"y": 1.0, "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "bottom"}
+    place |= {"showarrow": False, "font": {"size": LARGE}}
+
+    def words(i: int) -> list[dict]:
+        return [{"text": text, "x": x, **place} for text, x in zip(titles[i], middles, strict=True)]
+
+    moving = len(fig.data)
+    for trace, (row, col) in zip(parts(at), ((1, 2), (1, 3), (2, 1)), strict=True):
+        fig.add_trace(trace, row=row, col=col)
+    fig.add_trace(go.Image(source=data_uri(to_rgb(image), 1), hoverinfo="skip"), row=1, col=1)
+    fig.frames = [
+        go.Frame(name=str(k), data=parts(i), traces=[moving, moving + 1, moving + 2], layout={"annotations": words(i)})
+        for k, i in enumerate(shown)
+    ]
+    fig.layout.annotations = [*words(at), *fig.layout.annotations]
+    for update in (fig.update_xaxes, fig.update_yaxes):
+        update(visible=False, showticklabels=False, row=1)
+    add_player(fig, [steps[i] for i in shown], shown.index(at), "radius ")
+    lines = max(title.count("<br>") + 1 for title in titles[at])
+    return fig.update_layout(margin={"t": 12 + 26 * lines})
+
+
+def moving_dot(x: float, y: float, meaning: Meaning, dark: bool) -> go.Scatter:
+    """A large dot that says where on a curve the step is."""
+    marker = {"size": 18, "color": meaning.colour(dark), "line": {"width": 3, "color": TEXT.colour(dark)}}
+    at = {"x": float32(np.array([x])), "y": float32(np.array([y])), "mode": "markers", "marker": marker}
+    return go.Scatter(**at, showlegend=False, hoverinfo="skip", meta=DECORATION)
+
+
+def attacked_image(
+    image: np.ndarray,
+    images: np.ndarray,
+    eps: np.ndarray,
+    says: Sequence[str],
+    margin: np.ndarray,
+    margins: Mapping[str, np.ndarray],
+    flips: Mapping[str, float] | None = None,
+    *,
+    at: int,
+    factor: float = 1.0,
+    norm: Norm = "linf",
+    dark: bool = False,
+) -> go.Figure:
+    """An image, what an attack adds and their sum, over the margin along the radius.
+
+    Args:
+        image: ``[C, H, W]`` in [0, 1].
+        images: ``[E, C, H, W]``, the perturbed image at each radius.
+        eps: ``[E]`` radii from 0 on, ascending.
+        says: ``E`` words: what is predicted of the perturbed images.
+        margin: ``[E]`` with which margin.
+        margins: of further attacks, as ``margin_along_eps`` has them, and ``flips`` likewise.
+        at: the number of the radius at which it begins.
+        factor: how many times stronger than it is the perturbation is drawn.
+    """
+    eps, margin = vector(eps, "eps"), vector(margin, "margin", len(images))
+    fig = pictures_over_curve(height=590, dark=dark, share=0.66)
+    alt = add_margins(fig, eps, margins, flips, norm=norm, eps_mark=None, dark=dark, row=2, col=1)
+    fig.add_vline(x=BALLS[norm].unit * eps[at], line=guide(dark, "dash"), row=2, col=1)
+    fig.update_yaxes(title_text="margin", row=2, col=1)
+    fig.update_annotations(font_size=SMALL)
+    steps = [in_pixels(float(radius), norm) for radius in eps]
+
+    def judged(i: int) -> str:
+        return f"<b>{plain(says[i])}</b><br>margin {margin[i]:+.2f}"
+
+    titles = [
+        (
+            f"image<br>{judged(0)}",
+            f"+ noise × {factor:g}<br>{BALLS[norm].sign} ≤ {steps[i]}<br> ",
+            f"= their sum<br>{judged(i)}",
+        )
+        for i in range(len(eps))
+    ]
+    meaning = next((MEANINGS[key] for key, line in margins.items() if np.allclose(line, margin)), TEXT)
+    dots = [moving_dot(BALLS[norm].unit * radius, m, meaning, dark) for radius, m in zip(eps, margin, strict=True)]
+    add_frames(fig, image, images, titles, dots, steps, at=at, noise=1 / factor)
+    fig.update_xaxes(tickfont_size=SMALL, title_font_size=SMALL, row=2, col=1)
+    fig.update_yaxes(tickfont_size=SMALL, title_font_size=SMALL, row=2, col=1)
+    fig.update_layout(legend_font_size=SMALL)
+    return describe(fig, f"The image is {says[0]}, and {says[at]} with noise of {steps[at]}. {alt}")
+
+
+def _fitting(sizes: Sequence[int], at: int) -> list[int]:
+    """Numbers of the frames that are sent: all, or every second, fourth, ..., with the first, ``at`` and the last."""
+    shown, stride = list(range(len(sizes))), 1
+    while sum(sizes[i] for i in shown) > MOST and len(shown) > 3:
+        stride *= 2
+        shown = sorted({*range(0, len(sizes), stride), at, len(sizes) - 1})
+    return shown
