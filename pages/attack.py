@@ -51,18 +51,18 @@ def _pick(index: int) -> None:
 
 left, middle, right, factors, last = st.columns([6, 6, 4, 5, 4], vertical_alignment="bottom")
 target = left.selectbox(
-    "Who is fooled",
+    "Who is to be fooled",
     predictors(),
     key="target",
     bind="query-params",
-    help="The kernel's prediction at t = ∞ or after some steps, or a finite net of that width, trained here.",
+    help="The kernel's prediction after endless training or after some steps, or a net of that width, trained here.",
 )
 source = middle.selectbox(
-    "Through whom the perturbation is made", [ITSELF, *predictors()], key="source", bind="query-params"
+    "Whose gradient the attack follows", [ITSELF, *predictors()], key="source", bind="query-params"
 )
 index = right.number_input("Test image", 0, task.m - 1, 0, key="image", bind="query-params")
 factor = factors.select_slider(
-    "Amplify the perturbation", [1, 2, 5, 10, 20, 50], 10, key="amplify", bind="query-params"
+    "Times stronger, as drawn", [1, 2, 5, 10, 20, 50], 10, key="amplify", bind="query-params"
 )
 own = upload = None
 mine = last.popover("Own image", icon=":material/upload:", width="stretch")

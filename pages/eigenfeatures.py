@@ -37,7 +37,7 @@ heading("One by one")
 left, right = st.columns([3, 2], gap="large")
 with right:
     feature = st.number_input(
-        "Feature (index from the largest eigenvalue)",
+        "Feature, by its index (0: largest eigenvalue)",
         0,
         count - 1,
         min(1, count - 1),
@@ -76,7 +76,7 @@ wanted = a.multiselect(
     bind="query-params",
     max_selections=7,
 )
-nth = b.number_input("Test image of each class", 0, max(0, task.m - 1), 0, key="nth", bind="query-params")
+nth = b.number_input("Which image of each class", 0, max(0, task.m - 1), 0, key="nth", bind="query-params")
 shown = c.multiselect(
     "Classes of images", task.classes, default=task.classes[:2], key="shown", bind="query-params", max_selections=4
 )

@@ -48,7 +48,7 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 question = "How does a net's own tangent kernel move in training, and does attacking it calm it?"
-task_of(experiment := page("Evolution", question, True))
+task_of(experiment := page("Evolution", question, True, words=lambda e: e.in_words(kernel=False)))
 e = evolution_controls(experiment)
 what = f"nets in training ({e.in_words()})"
 both = experiment, e

@@ -105,7 +105,7 @@ def learned_modes(values: np.ndarray, t: float, *, classes: np.ndarray | None = 
 def cumulative(
     values: np.ndarray, label_energy: np.ndarray, *, effective_rank: float | None = None, dark: bool = False
 ) -> go.Figure:
-    """Share of the eigenvalue mass ``sum_{j<k} lam_j / sum lam`` and of the label energy in the k largest, along k.
+    """Share of the sum of eigenvalues ``sum_{j<k} lam_j / sum lam`` and of the label energy in the k largest, along k.
 
     Args:
         values: ``[r]`` eigenvalues, descending, with a positive sum.
@@ -118,7 +118,7 @@ def cumulative(
     energy = vector(label_energy, "label_energy", count).cumsum()
     fig = new_figure(dark=dark, height=340)
     for words, share, colour, dash in (
-        ("eigenvalue mass", mass, TEXT.colour(dark), "solid"),
+        ("sum of eigenvalues", mass, TEXT.colour(dark), "solid"),
         ("label energy", energy, ROBUST.colour(dark), "dash"),
     ):
         trace = go.Scatter(x=index_positions(count), y=float32(share), mode="lines", name=words)
@@ -126,7 +126,7 @@ def cumulative(
         hover = f"the %{{x:.0f}} largest hold<br>%{{y:.1%}} of the {words}<extra></extra>"
         fig.add_trace(trace.update(hovertemplate=hover))
     k = min(10, count)
-    alt = f"The {k} largest of {count} eigenvalues hold {percent(mass[k - 1])} of the eigenvalue mass"
+    alt = f"The {k} largest of {count} eigenvalues hold {percent(mass[k - 1])} of their sum"
     alt += f" and {percent(energy[k - 1])} of the label energy"
     if effective_rank is not None:
         fig.add_vline(x=float(effective_rank), line=guide(dark))

@@ -152,7 +152,7 @@ def strength_along_width(
     ends = [np.log10(widths.min() / 1.25), np.log10(widths.max() * 1.25)]
     fig.update_xaxes(type="log", range=ends, tickvals=ticks, ticktext=[str(tick) for tick in ticks], zeroline=False)
     fig.update_xaxes(title_text="width of the net", row=2)
-    fig.update_yaxes(title_text="share of drop recovered", tickformat=".0%", range=_reach(shares.values()), row=1)
+    fig.update_yaxes(title_text="share of white-box drop", tickformat=".0%", range=_reach(shares.values()), row=1)
     fig.update_yaxes(title_text="cosine of gradients", range=_reach(cosines), row=2)
     parts = [from_to(SOURCES[key].words, widths, band.mean, percent, "width") for key, band in shares.items()]
     parts += [from_to("cosine of gradients", widths, band.mean, ".2f", "width") for band in cosines]

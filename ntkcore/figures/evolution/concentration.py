@@ -95,7 +95,7 @@ def concentration(
     fig.update_yaxes(decades(band.mean for band in rest.values()), title_text="1 − mass of top k", row=1)
     ends = np.hstack([band.mean[band.known] for band in shares.values()]) if shares else np.zeros(1)
     only = [0, 1.03] if ends.min() == ends.max() else None  # nothing, or one value, has no extent to show
-    fig.update_yaxes(title_text=f"trace in top {top}", tickformat=".0%", nticks=6, range=only, row=2)
+    fig.update_yaxes(title_text=f"trace in the top {top}", tickformat=".0%", nticks=6, range=only, row=2)
     fig.update_yaxes(title_text="effective rank", rangemode="tozero", nticks=6, row=3)
     fig.update_yaxes(zeroline=False)
     regime_legend(fig, {*(regime for regime, _ in rest), *shares, *ranks}, dark)

@@ -35,7 +35,7 @@ def _radius_changed() -> None:
 STORY = Controls(
     Story(),
     Several("widths", "Widths of the nets", "widths", WIDTHS, most=6, start=lambda e: list(FIRST_WIDTHS[e.net.family])),
-    Number("seeds", "Seeds", "seeds", 1, 5),
+    Number("seeds", "Seeds", "seeds", 1, 5, help="Nets of each width, each with random first weights of its own."),
     Number(
         "radius",
         lambda e: f"Largest radius, {BALLS[e.attack.norm].unit_in_words}",
@@ -49,22 +49,23 @@ STORY = Controls(
     ),
     Several(
         "beside",
-        "Beside them, trained by SGD",
+        "Other networks, trained by SGD",
         "outside",
         OUTSIDE,
-        help="The widest twin in standard parameterisation, and networks that have no infinite twin here; trained by "
-        "SGD on cross-entropy.",
+        help="The widest twin in standard parameterisation, and networks that have no infinite one here; by stochastic "
+        "gradient descent (SGD) on cross-entropy.",
     ),
     Number(
         "lr",
-        "Learning rate, in n / λmax of the kernel",
+        "Learning rate",
         "training.lr",
         *(0.001, 1000.0),
         format="%.3f",
-        help="Full-batch gradient descent on squared loss. With momentum μ it is stable below 2 (1 + μ).",
+        help="Of gradient descent on the squared loss of all n training images at once, in units of n / λmax, λmax the "
+        "kernel's largest eigenvalue. With momentum μ it is stable below 2 (1 + μ).",
     ),
     Number("momentum", "Momentum", "training.momentum", 0.0, 0.99, 0.05),
-    Number("descent", "Steps", "training.steps", 1, 5000),
+    Number("descent", "Steps of training", "training.steps", 1, 5000),
     Number(
         "images",
         "Test images",
@@ -77,7 +78,7 @@ STORY = Controls(
     ),
     Toggle(
         "strong",
-        "AutoAttack beside them",
+        "AutoAttack, too",
         "strong",
         disabled=lambda e: not available(),
         help="On every net: minutes. An optional extra: pip install pyautoattack.",
