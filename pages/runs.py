@@ -13,7 +13,8 @@ from ntkcore.runs.specs import MOTION
 from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
 from pages.ui.code import runs_lines
-from pages.ui.sections.exports import net_in_words, open_run, run_zip, spec_of
+from pages.ui.sections.exports import net_in_words, open_run, pin_run, run_zip, spec_of
+from pages.ui.sections.notes import edit, named_columns, orphans
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.services import services
@@ -45,6 +46,7 @@ if others := store.left_alone():
     st.caption(plain(others))
 everything = sorted(store.entries(), key=lambda entry: -entry.created)
 if not everything:
+    orphans(everything)
     st.info("Nothing has been computed yet. Open the Overview and start with a preset.")
     st.stop()
 entries = [entry for entry in everything if entry.stage not in OF_EPOCHS]
@@ -54,7 +56,8 @@ if len(entries) < len(everything):
     if st.toggle(label, key="every-epoch", bind="query-params"):
         entries = everything
 table = pd.DataFrame(
-    {
+    named_columns(entries)
+    | {
         "Stage": [entry.stage for entry in entries],
         "Net": [net_in_words(entry) for entry in entries],
         "What": [entry.words for entry in entries],
@@ -73,6 +76,8 @@ state = st.dataframe(
     selection_default={"selection": {"rows": [names.index(chosen)] if chosen in names else []}},
     key="runs",
     column_config={
+        "Name": st.column_config.TextColumn(width=150),
+        "Note": st.column_config.TextColumn(width=150),
         "Stage": st.column_config.TextColumn(width=90),
         "Net": st.column_config.TextColumn(width=150),
         "What": st.column_config.TextColumn(width=380),
@@ -102,6 +107,7 @@ else:
         if st.button("Yes, delete all", type="primary"):
             store.clear()
             st.rerun()
+orphans(everything)
 if not rows:
     st.caption("Select a row to open or export it." if refused else "Select a row to open, export or delete it.")
     with st.expander("The Python lines that list them"):
@@ -114,7 +120,7 @@ st.caption(
     f"{entry.stage} {entry.key}{took}; arrays: "
     + ", ".join(f"{plain(name)} {tuple(shape)}" for name, shape in entry.shapes.items())
 )
-first, second, third = st.columns(3)
+first, pin, second, third = st.columns(4)
 foreign = spec_of(entry) is None
 if entry.stage == IMAGE:
     st.info("An uploaded image. The attacks on it stand in rows of their own.")
@@ -128,6 +134,16 @@ first.button(
     disabled=foreign,
     width="stretch",
     type="primary",
+)
+pin.button(
+    "Pin",
+    key="pin-run",
+    icon=":material/keep:",
+    on_click=pin_run,
+    args=(entry,),
+    disabled=foreign,
+    width="stretch",
+    help="Its experiment is shown beside the current one, on every page.",
 )
 second.download_button(
     "Export as zip",
@@ -146,5 +162,7 @@ if not refused:
         args=(entry,),
         width="stretch",
     )
+if not refused:
+    edit(entry)
 with st.expander("The Python lines that read it"):
     st.code(runs_lines(store.root, entry), language="python")

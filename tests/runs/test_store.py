@@ -15,7 +15,7 @@ import safetensors.numpy
 import torch
 
 from ntkcore.errors import Cancelled, StoreError
-from ntkcore.runs.store import Store, declare, default_max_bytes, default_root
+from ntkcore.runs.store import Store, declare, default_max_bytes, default_root, notes
 from ntkcore.runs.store.artifact import ARRAYS, META
 
 KEY = "3f9a0c" + 26 * "0"
@@ -533,3 +533,63 @@ def test_defaults_come_from_the_environment(monkeypatch, tmp_path):
         monkeypatch.setenv("NTK_CACHE_MAX_GB", wrong)
         with pytest.raises(StoreError, match="a number above 0 is needed"):
             default_max_bytes()
+
+
+# -- names and notes -----------------------------------------------------------------------------------------------
+
+
+def test_of_many_who_save_a_note_at_once_one_is_first_and_no_text_is_lost(store):
+    fill(store)
+    start, overtaken = threading.Barrier(6), []
+
+    def save(who):
+        seen = 0
+        start.wait()
+        while True:
+            try:
+                return notes.write(store.root, "kernel", KEY, f"by {who}", f"text of {who}", after=seen)
+            except notes.Overtaken as error:
+                overtaken.append((seen, error))
+                seen = error.number
+
+    threads = [threading.Thread(target=save, args=(who,)) for who in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    saved = notes.history(store.root, "kernel", KEY)
+    assert [note.number for note in saved] == [1, 2, 3, 4, 5, 6]
+    assert {note.text for note in saved} == {f"text of {who}" for who in range(6)}
+    assert len(overtaken) >= 5
+    assert all(error.number > seen and error.note.name in str(error) for seen, error in overtaken)
+    assert leftovers(store) == []
+
+
+def test_notes_outlive_their_results_and_leave_them_whole(store):
+    fill(store)
+    note = notes.write(store.root, "kernel", KEY, "  the\nbest ", "ünï <b>c</b>ode\n ", after=0)
+    assert (note.name, note.text, note.number) == ("the best", "ünï <b>c</b>ode", 1)
+    assert store.verify().ok
+    assert store.left_alone() == ""
+    assert store.clear() == 1
+    assert store.entries() == []
+    assert notes.read_all(store.root) == {("kernel", KEY): note}
+    fill(Store(store.root))
+    assert notes.read(store.root, "kernel", KEY) == note
+
+
+def test_what_is_no_note_is_left_out_and_left_there(store):
+    notes.write(store.root, "kernel", KEY, "first", "", after=0)
+    place = store.root / "notes" / f"kernel-{KEY}"
+    for name, content in {"2": b"{", "3": b'{"name": 5, "text": "", "when": 0}', "x": b"{}"}.items():
+        (place / name).mkdir()
+        (place / name / "note.json").write_bytes(content)
+    assert notes.read(store.root, "kernel", KEY).name == "first"
+    with pytest.raises(notes.Overtaken) as refused:
+        notes.write(store.root, "kernel", KEY, "second", "", after=1)
+    assert refused.value.number == 3
+    with pytest.raises(StoreError, match="80 at most"):
+        notes.write(store.root, "kernel", KEY, "n" * 81, "", after=3)
+    with pytest.raises(StoreError, match="cannot have a note"):
+        notes.write(store.root, "..", KEY, "", "", after=0)
+    assert len(list(place.iterdir())) == 4

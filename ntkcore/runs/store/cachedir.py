@@ -23,6 +23,7 @@ from ntkcore.runs.store import artifact, folders
 from ntkcore.writing import user_cache, user_data
 
 TAG, CALIBRATION, SCRATCH, BROKEN, INCIDENT = "CACHEDIR.TAG", "calibration.json", ".tmp", ".broken", "incident.json"
+NOTES = "notes"  # what people have written about results (notes.py)
 KEY = re.compile(r"[0-9a-f]{32}")
 _ASIDE = re.compile(r"[0-9]{20}-(?P<stage>.+)-(?P<key>[0-9a-f]{32})")
 _LINES = (
@@ -87,7 +88,7 @@ def strangers(root: Path, stages: Collection[str]) -> list[Path]:
     expected = {*_NOTHING, *_neighbours(root)}
     for entry in folders.content(root):
         path, folder = root / entry.name, entry.is_dir(follow_symlinks=False)
-        if entry.name in expected:
+        if entry.name in expected or (folder and entry.name == NOTES):
             continue
         if folder and entry.name == SCRATCH:
             found += [path / one.name for one in folders.content(path) if not folders.is_scratch(path / one.name)]

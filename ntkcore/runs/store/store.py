@@ -5,6 +5,7 @@ An artifact is the result of one stage for one key (the digest of everything tha
     <root>/CACHEDIR.TAG                                     the mark of a cache (see cachedir.py)
     <root>/<stage>/<key>/arrays.safetensors + meta.json     an artifact (see artifact.py)
     <root>/.tmp/<host>-<pid>-<random>/                      a writer at work, or one that was killed: swept
+    <root>/notes/                                           what people wrote about results (see notes.py)
     <root>/.broken/<time>-<stage>-<key>/                    set aside: the artifact and why (incident.json)
 
 Nothing else below the root is ever read, counted, moved or deleted, nor is an artifact in whose folder something else

@@ -14,7 +14,7 @@ from ntkcore.runs import specs
 from ntkcore.runs.stages import IMAGE
 from ntkcore.runs.store import Artifact
 from pages.ui.controls import sidebar
-from pages.ui.shell.links import go_to
+from pages.ui.shell.links import go_to, set_controls
 from pages.ui.shell.services import services
 from pages.ui.views import view_of
 
@@ -25,6 +25,11 @@ def open_run(entry: Artifact) -> None:
     sidebar.apply(specs.experiment_of(spec))
     view = view_of(spec)
     go_to(view.page, **view.controls(spec))
+
+
+def pin_run(entry: Artifact) -> None:
+    """In a callback: the run's experiment is the pinned one."""
+    set_controls({"pin": specs.shorten(specs.experiment_of(specs.parse(entry.stage, entry.meta["spec"])))})
 
 
 def spec_of(entry: Artifact) -> specs.StageSpec | None:

@@ -10,7 +10,8 @@ from ntkcore.analysis.intervals import difference
 from ntkcore.readings.words import percent, points_within
 from ntkcore.runs.specs import Experiment, lengthen, shorten
 from ntkcore.runs.stages import read_curves
-from visits import charts, complaints, drawn, stored
+from ntkcore.runs.store import Store
+from visits import charts, complaints, drawn, press, select, stored
 
 Open = Callable[..., AppTest]
 OF_SMALL = "data.n_train=60&data.n_test=20"
@@ -83,3 +84,28 @@ def test_a_wrong_link_is_a_sentence(pin: str, words: str, opened: Open) -> None:
     assert isinstance(at.session_state.experiment, Experiment)
     at.button(key="unpin").click().run()
     assert complaints(at) == []
+
+
+def test_a_run_is_pinned_and_named(opened: Open) -> None:
+    """A name and a note are shown in the list; of two sessions the later one is told what the earlier one wrote."""
+    opened("spectrum", {"draw": "31"})
+    entry = max((one for one in Store().entries() if one.stage == "spectrum"), key=lambda one: one.created)
+    sessions = []
+    for _ in range(2):
+        at = opened("runs")
+        listed = list(at.dataframe[0].value["What"])
+        sessions.append(select(at, "runs", rows=[listed.index(entry.words)]))
+    for at, name in zip(sessions, ("mine", "yours"), strict=True):
+        at.text_input(key=f"run-name-spectrum-{entry.key}").set_value(name)
+        at.text_area(key=f"run-note-spectrum-{entry.key}").set_value(f"{name}, in words")
+        press(at, "Save")
+    first, second = sessions
+    assert [error.value for error in first.error] == []
+    assert "mine: mine, in words" in second.error[0].value
+    press(second, "Save")
+    assert [error.value for error in second.error] == []
+    assert list(second.dataframe[0].value["Name"]).count("yours") == 1
+    assert any("**mine** mine, in words" in one.value for one in second.markdown)
+    press(second, "Pin")
+    assert lengthen(second.session_state.pin).data.seed == 31
+    assert Store().verify().ok
