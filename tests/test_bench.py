@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from bench import costs, empirical, estimates, features, kernels, peers, story, stream, sweep
+from bench import claims, costs, empirical, estimates, features, kernels, peers, story, stream, sweep
 from bench.measure import Seconds, machine, timed
 from ntkcore.runs.specs import Experiment, Story
 
@@ -65,6 +65,17 @@ def test_the_story_says_when_each_width_is_complete(capsys, monkeypatch):
         seconds[name] = float(line[1])
     assert seconds["width 8"] < seconds["width 16"] == seconds["all of it, cold"]
     assert seconds["all of it, warm"] < seconds["all of it, cold"]
+
+
+def test_the_claims_are_timed_one_by_one(capsys, monkeypatch):
+    monkeypatch.setattr(claims, "EXPERIMENT", Experiment(data=ntk.DataSpec(n_train=20, n_test=6)))
+    monkeypatch.setattr(claims, "CLAIMS", claims.CLAIMS[2:5])
+    claims.main(argparse.Namespace())
+    lines = capsys.readouterr().out.splitlines()
+    found = [re.fullmatch(r"  (.+?) +(\d+\.\d) s, +(\d+\.\d) s of processors", line) for line in lines[1:]]
+    assert [line and line[1] for line in found] == [*(claim.name for claim in claims.CLAIMS), "all of it, cold"]
+    *parts, whole = (float(line[2]) for line in found if line)
+    assert whole == pytest.approx(sum(parts), abs=0.2)
 
 
 def test_a_story_has_at_most_three_rounds_and_says_so(capsys, monkeypatch):
