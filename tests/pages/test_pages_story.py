@@ -12,7 +12,9 @@ from ntkcore.runs.presets import FRONT, PRESETS, Preset
 from ntkcore.runs.specs import key
 from ntkcore.runs.stages import result
 from ntkcore.runs.talk import preset_specs, ready_in_words, story_specs, talk_specs
+from pages.ui.controls.sidebar import EXPERIMENT
 from pages.ui.sections.talk import JOB, STORY
+from pages.ui.shell.links import in_address
 from pages.ui.shell.plain import plain
 from pages.ui.shell.services import services
 from visits import CHARTS, charts, complaints, press, progress, stored, text, working
@@ -101,8 +103,9 @@ def test_one_job_that_every_session_finds(opened: Open) -> None:
     assert services().worker.job(JOB) is None
     press(at, "Prepare my talk")
     assert any("all that the talk shows" in bar.proto.text for bar in progress(at))
-    other = opened("overview", wait=False)
-    assert working(other)
+    other = opened("overview", in_address(EXPERIMENT.values(PRESETS["toy"].experiment)), wait=False)
+    waits = [bar for bar in progress(other) if "all that the talk shows" in bar.proto.text]
+    assert len(waits) == len([one for one in other.button if one.label == "Cancel"]) > 1  # the page's own results, too
     assert other.multiselect(key="talk-shows").disabled
     other = opened("spectrum", {"draw": "97"}, wait=False)
     press(other, "Run")

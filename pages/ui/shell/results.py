@@ -164,7 +164,7 @@ class _Work:
     def draw(self) -> None:
         job, under_way = services().worker.job(self.name), self._under_way()
         if under_way is not None:
-            _watch(under_way, self.missing())
+            _watch(under_way, self.name, self.missing())
         elif job is not None and job.state == "failed":
             self._failed(job)
         elif self.cancelled:
@@ -172,7 +172,7 @@ class _Work:
             self._run_button("Go on" if self._begun else "Run again")
         elif self.begins and self.demand.light and self.refused is None:
             self.submit()
-            _watch(self.name, self.missing())
+            _watch(self.name, self.name, self.missing())
         else:
             st.info(f"{self._sentence}: {consent.cost_in_words(self.demand.cost)}.")
             self._run_button(self.label)
@@ -253,7 +253,7 @@ def need_data(spec: data.DataSpec) -> bool:
     job = services().worker.job(name)
     request = {"download": spec.model_dump(mode="json"), "what": what}
     if job is not None and not job.finished:
-        _watch(name)
+        _watch(name, name)
         return False
     if job is not None and job.state == "failed":
         st.error(complaint(job.error))
@@ -277,8 +277,11 @@ def _own_jobs() -> set[str]:
 
 
 @st.fragment(run_every=POLL)
-def _watch(name: str, missing: tuple[tuple[str, str], ...] = ()) -> None:
-    """Progress of a job; draws the page anew when it is done, and now and then when parts have come in."""
+def _watch(name: str, place: str, missing: tuple[tuple[str, str], ...] = ()) -> None:
+    """Progress of a job; draws the page anew when it is done, and now and then when parts have come in.
+
+    place: the name of the work that is drawn, since several may wait for one job.
+    """
     job = services().worker.job(name)
     if job is not None:
         st.session_state.setdefault("watched", set()).add(job.number)
@@ -302,7 +305,7 @@ def _watch(name: str, missing: tuple[tuple[str, str], ...] = ()) -> None:
     if refused := demo.against_stop(own=name in _own_jobs()):
         st.caption(refused)
     else:
-        stop.button("Cancel", key=f"cancel-{name}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
+        stop.button("Cancel", key=f"cancel-{place}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
 
 
 def _left(job: Job, share: float) -> float | None:
