@@ -31,11 +31,11 @@ from pages.ui.sections.beside import Pair, beside, table
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import complaint, plain
-from pages.ui.shell.present import presenting
+from pages.ui.shell.present import folded, presenting
 from pages.ui.shell.results import latest
 from pages.ui.shell.services import services
 from pages.ui.shell.show import Figures, chart, dark, downloads, explain
-from pages.ui.shell.terms import heading, note, say
+from pages.ui.shell.terms import answer, heading, note
 
 KINDS = ["all", "right", "flipped", "wrong"]
 PAGE = 96  # thumbnails at a time
@@ -49,7 +49,7 @@ def _pick(index: int) -> None:
     st.session_state.pop("own-image", None)
 
 
-left, middle, right, factors, last = st.columns([6, 6, 4, 5, 4], vertical_alignment="bottom")
+left, middle, right, factors, last = folded().columns([6, 6, 4, 5, 4], vertical_alignment="bottom")
 target = left.selectbox(
     "Who is to be fooled",
     predictors(),
@@ -115,7 +115,7 @@ if view is not None:
     with right:
         right_before = view.says[0] == view.truth
         (_, fgsm), (_, pgd) = view.flips.items()
-        say(
+        answer(
             f"True class: **{plain(view.truth)}**. "
             + read_flip(fgsm, pgd, right_before, float(view.eps[-1]), norm, who, steps, view.halved)
         )

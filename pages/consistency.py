@@ -23,15 +23,17 @@ from pages.ui.controls.consistency import comparison_controls
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
+from pages.ui.shell.present import folded
 from pages.ui.shell.results import cost_in_words, heavy, latest, need, need_all
 from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
-from pages.ui.shell.terms import explained, heading, note, say
+from pages.ui.shell.terms import answer, explained, heading, note, say
 
 SHOWN = 6  # leading features whose pictures stand side by side
 FALLING = "Spearman of index and share kept"
 
 chosen = page("Consistency", "Do different architectures have the same eigenfeatures?")
-experiments = comparison_controls(chosen.infinite())
+with folded():
+    experiments = comparison_controls(chosen.infinite())
 task_of(next(iter(experiments.values())))
 
 
@@ -55,7 +57,7 @@ if result is None:
     st.stop()
 a, agreed = {name: value.numpy() for name, value in result.arrays.items()}, read_agreement(result.arrays)
 pairs = name_pairs(names)
-say(f"**{read_answer(names, agreed)}**")
+answer(f"**{read_answer(names, agreed)}**")
 
 left, right = st.columns(2, gap="large")
 with left:

@@ -29,6 +29,7 @@ from pages.ui.sections.at_epoch import at_one_epoch
 from pages.ui.sections.frozen import frozen_section
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
+from pages.ui.shell.present import folded, headline
 from pages.ui.shell.results import latest, need_all
 from pages.ui.shell.services import NumpyArrays
 from pages.ui.shell.show import Figures, dark, downloads, explain
@@ -49,7 +50,8 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
 
 question = "How does a net's own tangent kernel move in training, and does attacking it calm it?"
 task_of(experiment := page("Evolution", question, True, words=lambda e: e.in_words(kernel=False)))
-e = evolution_controls(experiment)
+with folded():
+    e = evolution_controls(experiment)
 what = f"nets in training ({e.in_words()})"
 both = experiment, e
 experiment, e = latest("evolution", both, lambda these: these[1].wanted(), what, _in_words, one_by_one=True)
@@ -63,7 +65,7 @@ epochs, looks = np.arange(e.epochs + 1), np.array(e.looks())
 if not found:
     note("No epoch is there yet; curves grow as the nets train.")
     st.stop()
-answer = st.container()
+answer = headline()
 stamp = f"{[artifact.key for artifact in found.values()]} {e} {night}"  # of figures: all that they show
 bands = f"Lines: mean of {e.seeds} seeds; bands: lowest to highest of them. " if e.seeds > 1 else ""
 means = f", mean of {e.seeds} seeds" if e.seeds > 1 else ""

@@ -13,6 +13,7 @@ from pages.ui.sections.samples import task_of
 from pages.ui.sections.talk import prepare_my_talk
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
+from pages.ui.shell.present import headline
 from pages.ui.shell.results import latest, need
 from pages.ui.shell.terms import heading, say
 
@@ -66,7 +67,8 @@ with first:
     words, figure = st.columns([2, 1], gap="large")
     with words:
         if experiment is not None and found is not None:
-            front.in_one_sentence(experiments, found)
+            with headline():
+                front.in_one_sentence(experiments, found)
         with st.container(horizontal=True):
             st.button(
                 "Tell the story",

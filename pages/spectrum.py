@@ -16,7 +16,7 @@ from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest
 from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
-from pages.ui.shell.terms import explained, heading, note, say
+from pages.ui.shell.terms import answer, explained, heading, note
 
 MEASURES = {  # of the training images: no interval over test images
     "Effective rank": lambda a: effective_rank(a["values"]),
@@ -56,7 +56,7 @@ with right:
         lambda a: cumulative(a["values"], a["label_energy"], effective_rank=effective_rank(a["values"]), dark=night),
         key="cumulative",
     )
-say(read_spectrum(both.now["values"], energy))
+answer(read_spectrum(both.now["values"], energy))
 table(experiments, both, MEASURES)
 
 heading("What has been learned by time t")

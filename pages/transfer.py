@@ -29,10 +29,11 @@ from pages.ui.sections.matrix import matrix
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
+from pages.ui.shell.present import folded
 from pages.ui.shell.results import latest, need_all
 from pages.ui.shell.services import stored
 from pages.ui.shell.show import Figures, cached_figure, chart, dark, downloads, explain
-from pages.ui.shell.terms import heading, note, say
+from pages.ui.shell.terms import answer, heading, note, say
 
 SHOWN = 48  # images of the gallery
 
@@ -43,7 +44,8 @@ experiment = page(
 )
 task, night, figures = task_of(experiment), dark(), Figures()
 head = st.container()
-story = story_controls(experiment)
+with folded():
+    story = story_controls(experiment)
 head.caption(compared(story, experiment.data.n_test))
 experiment = experiment.replace(data=story.kernel.data)  # on the test images that are attacked
 what = f"nets trained and attacked ({story.in_words()})"
@@ -110,7 +112,7 @@ with left:
         bands = {source: along.band for source, along in shares.items()}
         draw = partial(strength_along_width, story.widths, bands, cosine.band, dark=night)
         figures.show("Along the width", draw, key="along-width", stamp=stamp)
-        say(read_recovered(shares["kernel_fgsm"], words, missing))
+        answer(read_recovered(shares["kernel_fgsm"], words, missing))
         ends = [f"width {width}" for width in (story.widths[0], story.widths[-1])]
         drops = [[line.drop(end, source, at) for end in ends] for source in ("kernel_fgsm", "white_fgsm")]
         say(read_drops(story.widths, *drops))

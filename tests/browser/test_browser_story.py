@@ -7,9 +7,20 @@ import pytest
 from playwright.sync_api import Page, WebSocket, expect
 
 from driver import Server, no_exception
+from ntkcore.figures.drawing.enlarge import SMALLEST
 from ntkcore.readings.verdicts import VERDICTS
 from ntkcore.runs.claims import CLAIMS
 from steps import at_key, drawn, ready
+
+# Pixels, as drawn, of the smallest text in a figure.
+SMALLEST_TEXT = """
+(figure) => Math.min(...[...figure.querySelectorAll("svg text, svg tspan")]
+  .filter((text) => [...text.childNodes].some((part) => part.nodeType === 3 && part.data.trim()))
+  .map((text) => {
+    const to = text.getScreenCTM();
+    return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(to.a, to.b);
+  }))
+"""
 
 
 @pytest.fixture
@@ -57,6 +68,16 @@ def test_told_as_a_talk(page: Page, app: Server) -> None:
     for claim in CLAIMS:
         expect(page.get_by_test_id("stMain").get_by_text(claim.title)).to_be_visible()
     no_exception(page)
+    at_key(page, "present").get_by_text("Presenter mode").click()
+    expect(at_key(page, "leave-presenting")).to_be_visible()
+    for claim in reversed(CLAIMS):
+        page.keyboard.press("ArrowLeft")
+        figure = at_key(page, f"story-{claim.name}")
+        drawn(page, f"story-{claim.name}")
+        box = figure.bounding_box()
+        assert box is not None, claim.name
+        assert box["y"] + box["height"] <= 900, (claim.name, box)
+        assert figure.evaluate(SMALLEST_TEXT) >= SMALLEST, claim.name
 
 
 @pytest.mark.parametrize(

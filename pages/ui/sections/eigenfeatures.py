@@ -38,7 +38,7 @@ from pages.ui.shell.plain import plain
 from pages.ui.shell.results import need
 from pages.ui.shell.services import load_task, stored
 from pages.ui.shell.show import Figures, OnClick, cached_text, dark, pictures
-from pages.ui.shell.terms import note, say
+from pages.ui.shell.terms import answer, note, say
 
 TOGETHER = {
     "All features together, right": lambda v: v.judged["top"].before[:, -1],
@@ -146,7 +146,7 @@ class Features:
         """The verdict, and the counts."""
         if self.judged:
             curve, attack = self.judged["bands"].curve(), str(self.experiment.attack)
-            st.markdown(readings.read_bands(curve, self.count, self.sweep.majority, attack, self.sweep.m))
+            answer(readings.read_bands(curve, self.count, self.sweep.majority, attack, self.sweep.m))
         self._write("sweep", lambda: readings.read_sweep(self.sweep, self.classes, self.null, self.rule.fdr))
 
     def compare(self, experiments: Pair[Experiment]) -> None:
@@ -202,7 +202,7 @@ class Features:
             )
             fig.update_xaxes(title_text="right")
             fig.update_yaxes(title_text="right under attack")
-            return fig.update_layout(height=225)
+            return fig.update_layout(height=225, annotations=[])
 
         self._show("Features in small", draw, key="in-small")
 

@@ -20,7 +20,7 @@ from pages.ui.shell import terms
 from pages.ui.shell.links import refusal
 from pages.ui.shell.navigation import enter
 from pages.ui.shell.plain import complaint, plain
-from pages.ui.shell.present import presenting
+from pages.ui.shell.present import begin_headline, presenting
 from pages.ui.shell.services import services
 from pages.ui.shell.share import copy_link
 
@@ -58,6 +58,7 @@ def page(
         if not presenting():
             copy_link()
     st.markdown(f"#### {question}", help=terms.explained(title, question))
+    begin_headline()
     notice = refusal()
     if notice and st.session_state.setdefault("arrived_at", title) == title:
         st.warning(plain(notice), icon=":material/link_off:")

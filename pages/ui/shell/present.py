@@ -7,9 +7,12 @@ The sidebar and the head's small print are gone, text and figures are larger. It
         present.switch()
     present.draw()                      # in app.py, above the page
     if presenting(): ...
+    with folded(): ...                  # a page's controls
+    with headline(): ...                # the sentence that answers the page's question: in a talk under the title
 """
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.ui.shell.links import set_controls
 
@@ -35,6 +38,21 @@ _LOOKS = """<style>
 def presenting() -> bool:
     """Whether presenter mode is on."""
     return bool(st.session_state.get("present"))
+
+
+def folded() -> DeltaGenerator:
+    """Where a page's controls stand: in a talk folded."""
+    return st.expander("Controls", icon=":material/tune:") if presenting() else st.container()
+
+
+def begin_headline() -> None:
+    """In the head of a page: the place under its title, which takes no room until something is said there."""
+    st.session_state.headline = st.container() if presenting() else None
+
+
+def headline() -> DeltaGenerator:
+    """Where the page's answer stands: in a talk under the title, else here."""
+    return st.session_state.get("headline") or st.container()
 
 
 def switch() -> None:

@@ -11,7 +11,7 @@ What is said of them is the glossary's (``ntkcore.readings.glossary``); a page w
 import streamlit as st
 
 from ntkcore.readings.glossary import GLOSSARY, terms_in
-from pages.ui.shell.present import presenting
+from pages.ui.shell.present import headline, presenting
 
 
 def begin() -> None:
@@ -41,6 +41,18 @@ def heading(title: str) -> None:
 def say(text: str) -> None:
     """A paragraph."""
     st.markdown(text, help=explained(text))
+
+
+def answer(text: str) -> None:
+    """The sentence that answers the page's question; in a talk it, or its bold beginning, stands under the title."""
+    if not presenting():
+        say(text)
+        return
+    bold, end, rest = text.removeprefix("**").partition("**") if text.startswith("**") else (text, "", "")
+    with headline():
+        st.markdown(f"**{bold}**" if end else bold)
+    if rest.strip():
+        say(rest)
 
 
 def note(text: str) -> None:
