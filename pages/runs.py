@@ -109,7 +109,9 @@ else:
             st.rerun()
 orphans(everything)
 if not rows:
-    st.caption("Select a row to open or export it." if refused else "Select a row to open, export or delete it.")
+    st.caption(
+        "Select a row to open or export it." if refused else "Select a row to open, pin, name, export or delete it."
+    )
     with st.expander("The Python lines that list them"):
         st.code(runs_lines(store.root, None), language="python")
     st.stop()

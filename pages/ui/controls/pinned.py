@@ -87,7 +87,7 @@ def _kernel(experiment: Experiment) -> str:
     if experiment.checkpoint is not None:
         run = experiment.checkpoint.run
         regime = f"{REGIME_NAMES[run.regime]} training"
-        return f"{run.net.in_words()}, {regime}, epoch {experiment.checkpoint.epoch}"
+        return f"{run.net.in_words().split(' (')[0].split(',')[0]}, {regime}, epoch {experiment.checkpoint.epoch}"
     kind = "" if experiment.kind == "ntk" else f" {experiment.kind.upper()}"
     return f"{experiment.net.build()}{kind}"
 

@@ -57,7 +57,7 @@ def _save(entry: Artifact, name: str, text: str, seen: str) -> None:
         note = notes.write(services().store.root, entry.stage, entry.key, state[name], state[text], state[seen])
         state[seen] = note.number
     except notes.Overtaken as error:
-        state[seen], state.note_problem = error.note.number, error
+        state[seen], state.note_problem = error.number, error
     except NTKError as error:
         state.note_problem = error
 

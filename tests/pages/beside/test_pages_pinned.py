@@ -11,7 +11,7 @@ from ntkcore.readings.words import percent, points_within
 from ntkcore.runs.specs import Experiment, lengthen, shorten
 from ntkcore.runs.stages import read_curves
 from ntkcore.runs.store import Store
-from visits import charts, complaints, drawn, press, select, stored
+from visits import charts, complaints, drawn, press, select, stored, text
 
 Open = Callable[..., AppTest]
 OF_SMALL = "data.n_train=60&data.n_test=20"
@@ -49,6 +49,35 @@ def test_numbers_are_those_of_the_two_alone(opened: Open) -> None:
     assert rows["All features together, right"] == row(first.before[:, -1], second.before[:, -1])
     assert rows["All features together, right under attack"] == row(first.after[:, -1], second.after[:, -1])
     assert "over-null-pinned" in " ".join(charts(at))  # bars: below each other
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("overview", ("Right", "Right under the attack", "Right under PGD of the same radius")),
+        ("attack", ("Right", "Right under the attack")),
+    ],
+)
+def test_accuracies_are_those_of_the_two_alone(page: str, names: tuple[str, ...], opened: Open) -> None:
+    """Of other test images, here a draw, the interval is not paired, and the page says so."""
+    at = opened(page, {"pin": f"{OF_SMALL}&data.seed=5", "eps": "4"})
+    found = [stored(one.predict()).arrays for one in (at.session_state.experiment, lengthen(at.session_state.pin))]
+    rows = table(at)
+    for name, array in zip(names, ("right", "attack_right", "pgd_right"), strict=False):
+        first, second = (arrays[array].double().numpy() for arrays in found)
+        assert rows[name] == row(first, second, paired=False)
+    assert "The test images are not the same" in text(at)
+
+
+def test_spectra_are_those_of_the_two_alone(opened: Open) -> None:
+    at = opened("spectrum", {"pin": f"{OF_SMALL}&net.depth=3"})
+    lines = drawn(at, "eigenvalues")
+    for one, name in ((at.session_state.experiment, ""), (lengthen(at.session_state.pin), "pinned, ")):
+        values = stored(one.spectrum()).arrays["values"].numpy()
+        np.testing.assert_allclose(lines[f"{name}all features"], values, rtol=1e-6)
+    at.selectbox(key="depth").set_value(3).run()
+    at.number_input(key="eps").set_value(3.0).run()
+    assert "Nothing that this page shows differs" in at.info[0].value
 
 
 def test_pin_change_move_and_unpin(opened: Open) -> None:
