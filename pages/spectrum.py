@@ -7,7 +7,7 @@ import streamlit as st
 from ntkcore.analysis.spectrum import effective_rank, top_mass
 from ntkcore.figures.drawing.strip import Picture
 from ntkcore.figures.kernel import kernel_heatmap
-from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
+from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, modes_along_time, times_of_learning
 from ntkcore.readings.kernel import read_spectrum
 from ntkcore.runs.specs import Experiment
 from pages.ui.code import spectrum_lines
@@ -16,7 +16,7 @@ from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest
 from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
-from pages.ui.shell.terms import answer, explained, heading, note
+from pages.ui.shell.terms import answer, heading, note
 
 MEASURES = {  # of the training images: no interval over test images
     "Effective rank": lambda a: effective_rank(a["values"]),
@@ -60,19 +60,8 @@ answer(read_spectrum(both.now["values"], energy))
 table(experiments, both, MEASURES)
 
 heading("What has been learned by time t")
-power = st.slider(
-    "Training time t, as a power of ten",
-    -5.0,
-    5.0,
-    0.0,
-    0.1,
-    key="t",
-    bind="query-params",
-    help=explained("training time", first=False),
-)
-both.show(
-    figures, "Learned modes", lambda a: learned_modes(a["values"], 10**power, dark=night), key="learned", of=f"{power}"
-)
+both.show(figures, "Learned modes", lambda a: modes_along_time(a["values"], dark=night), key="learned")
+note("Below the dashed line are the modes of which more than 63 % is learned at that training time.")
 
 left, right = st.columns(2, gap="large")
 with left:
@@ -118,10 +107,11 @@ with right:
         title = f"training image {picked}: {task.classes[int(task.labels_train[picked])]}"
         pictures([Picture(task.x_train[picked].numpy(), title)])
 
+times, at = times_of_learning(values)
 explain(
     r"K=\sum_i\lambda_i v_iv_i^\top,\qquad \text{energy}_i=\frac{|v_i^\top Y|^2}{|Y|^2},"
     r"\qquad f_t=\sum_i(1-e^{-t\lambda_i})\,f^{(i)}",
     experiment.kernel(),
-    spectrum_lines(experiment, 10**power, (i, j)),
+    spectrum_lines(experiment, float(times[at]), (i, j)),
 )
 downloads("spectrum", figures, {"values": values, "label_energy": energy, "vectors": vectors})

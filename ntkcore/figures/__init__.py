@@ -19,7 +19,12 @@ from ntkcore.figures.drawing.images import amplify, data_uri, montage, png, sign
 from ntkcore.figures.drawing.strip import Picture, strip
 from ntkcore.figures.drawing.template import alt_text
 from ntkcore.figures.evolution.accuracy import accuracy_along_epochs, frozen_accuracy
-from ntkcore.figures.evolution.concentration import alignment_along_epochs, concentration, spectra_at_epoch
+from ntkcore.figures.evolution.concentration import (
+    alignment_along_epochs,
+    concentration,
+    spectra_along_epochs,
+    spectra_at_epoch,
+)
 from ntkcore.figures.evolution.motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
 from ntkcore.figures.export import chart_config, directory_files, to_csv, to_frame, to_html
 from ntkcore.figures.features.along_index import class_shares, perturbation_split, shares_along_index
@@ -28,7 +33,7 @@ from ntkcore.figures.features.eigenfeatures import usefulness_robustness
 from ntkcore.figures.features.null import usefulness_over_null
 from ntkcore.figures.features.tradeoff import Curve, along_time, kept_subsets
 from ntkcore.figures.kernel import kernel_heatmap
-from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes
+from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, learned_modes, modes_along_time
 
 __all__ = [
     "Band",
@@ -63,6 +68,7 @@ __all__ = [
     "learned_modes",
     "margin_along_eps",
     "matched_features",
+    "modes_along_time",
     "montage",
     "overlap_along_k",
     "perturbation_split",
@@ -70,6 +76,7 @@ __all__ = [
     "polar_paths",
     "shares_along_index",
     "signed_rgb",
+    "spectra_along_epochs",
     "spectra_at_epoch",
     "strength_along_width",
     "strip",

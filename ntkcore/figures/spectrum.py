@@ -6,6 +6,7 @@ at time ``t``, so ``1 / lam_i`` is its learning time (Jacot et al. 2018, section
 
     fig = eigenvalues(values, energy)                      # numpy arrays in, plotly Figure out
     fig = learned_modes(values, t=10.0)
+    fig = modes_along_time(values)                         # with a slider over t
     fig = eigenvectors(v[:, 0], v[:, 1], labels, ["airplane", "automobile"], i=0, j=1)
 """
 
@@ -19,8 +20,11 @@ from ntkcore.analysis.spectrum import learned_fraction
 from ntkcore.checks import codes, whole
 from ntkcore.errors import DataError
 from ntkcore.figures.drawing.checks import feature_groups, float32, positive, vector
+from ntkcore.figures.drawing.lettering import legible
 from ntkcore.figures.drawing.palette import CLASS_SYMBOLS, FEATURES, ROBUST, TEXT, class_colours
+from ntkcore.figures.drawing.player import add_player, fitting, in_figures
 from ntkcore.figures.drawing.template import (
+    DECORATION,
     add_ring,
     count_axis,
     describe,
@@ -83,10 +87,10 @@ def learned_modes(values: np.ndarray, t: float, *, classes: np.ndarray | None = 
     values = vector(values, "values")
     if not t >= 0:
         raise DataError(f"t is {t}; a training time of at least 0 is needed.")
-    learned = learned_fraction(torch.from_numpy(values), float(t)).numpy()
+    learned = _learned(values, t)
     times = np.divide(1.0, values, out=np.full(values.size, np.nan), where=values > 0)
     panels = {
-        "learned share": (float32(learned), "learned by now: %{y:.1%}"),
+        "learned share": (learned, "learned by now: %{y:.1%}"),
         "learning time 1/λ<sub>i</sub>": (positive(times), "learning time %{y:.3g}"),
     }
     fig = _index_panels(panels, classes, None, dark)
@@ -100,6 +104,51 @@ def learned_modes(values: np.ndarray, t: float, *, classes: np.ndarray | None = 
     if np.isfinite(times).any():
         alt += f"; learning times run from {np.nanmin(times):.3g} to {np.nanmax(times):.3g}"
     return describe(fig, alt + ".")
+
+
+def times_of_learning(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Training times ``[T]`` from where nothing of the modes is learned to where all is, even in their logarithm, at
+    most 50; and the number of the one at which half of the modes are learned."""
+    rates = values[values > 0]
+    if not rates.size:
+        return np.ones(1), 0
+    first, last = np.log10([0.01 / rates.max(), 5 / max(rates.min(), 1e-9 * rates.max())])
+    step = max(0.1, np.ceil((last - first) / 4.8) / 10)
+    powers = step * np.arange(np.floor(first / step), np.ceil(last / step) + 1)
+    return 10.0**powers, int(np.abs(powers + np.log10(np.median(rates))).argmin())
+
+
+def modes_along_time(values: np.ndarray, *, dark: bool = False) -> go.Figure:
+    """``learned_modes`` with a slider and a play button over the ``times_of_learning``."""
+    values = vector(values, "values")
+    times, at = times_of_learning(values)
+    fig = learned_modes(values, times[at], dark=dark)
+    share = next(i for i, trace in enumerate(fig.data) if trace.meta != DECORATION)
+    fig.layout.shapes, fig.layout.annotations = (), ()
+    fig.add_trace(_now(values, times[at], dark), row=2, col=1)
+    shown = fitting([7 * values.size] * len(times), at)
+    fig.frames = [
+        go.Frame(
+            name=str(k),
+            data=[go.Scatter(y=_learned(values, times[i])), _now(values, times[i], dark)],
+            traces=[share, len(fig.data) - 1],
+        )
+        for k, i in enumerate(shown)
+    ]
+    add_player(fig, [in_figures(times[i]) for i in shown], shown.index(at), "training time ")
+    return legible(fig.update_layout(height=600))
+
+
+def _learned(values: np.ndarray, t: float) -> np.ndarray:
+    """The share of each mode that is learned at time t: ``[r]`` float32."""
+    return float32(learned_fraction(torch.from_numpy(values), float(t)).numpy())
+
+
+def _now(values: np.ndarray, t: float, dark: bool) -> go.Scatter:
+    """A line at time t across the learning times."""
+    x, y = np.array([1, max(values.size, 2)]), np.array([t, t])
+    line = go.Scatter(x=float32(x), y=float32(y), mode="lines", line=guide(dark, "dash"), showlegend=False)
+    return line.update(hoverinfo="skip", meta=DECORATION)
 
 
 def cumulative(

@@ -223,12 +223,18 @@ def _spectra(r: Results, dark: bool) -> go.Figure:
     return figures.spectra_at_epoch(values, 20, first=dict.fromkeys(REGIMES, r.values), dark=dark)
 
 
+def _moving_spectra(r: Results, dark: bool) -> go.Figure:
+    values = {key: [(1 + epoch) * r.values for epoch in range(41)] for key in REGIMES}
+    return figures.spectra_along_epochs(range(41), values, at=20, dark=dark)
+
+
 # name -> (results, dark) -> figure: every figure function, with its options on
 FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
     "eigenvalues": lambda r, d: figures.eigenvalues(r.values, r.energy, selected=3, dark=d),
     "eigenvalues-by-class": lambda r, d: figures.eigenvalues(r.values, r.energy, classes=r.codes, dark=d),
     "cumulative": lambda r, d: figures.cumulative(r.values, r.energy, effective_rank=7.5, dark=d),
     "learned-modes": lambda r, d: figures.learned_modes(r.values, 2.0, dark=d),
+    "modes-along-time": lambda r, d: figures.modes_along_time(r.values, dark=d),
     "eigenvectors": lambda r, d: figures.eigenvectors(*r.vectors.T, r.labels, NAMES, i=0, j=1, selected=4, dark=d),
     "kernel-heatmap": lambda r, d: figures.kernel_heatmap(r.kernel, r.labels, NAMES, dark=d),
     "usefulness-robustness": lambda r, d: figures.usefulness_robustness(
@@ -267,6 +273,7 @@ FIGURES: dict[str, Callable[[Results, bool], go.Figure]] = {
     "concentration": _concentration,
     "alignment-along-epochs": _alignment,
     "spectra-at-epoch": _spectra,
+    "spectra-along-epochs": _moving_spectra,
 }
 
 

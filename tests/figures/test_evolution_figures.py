@@ -388,6 +388,18 @@ def test_spectra_are_drawn_as_they_are_with_the_first_epoch_faint_behind():
     assert figures.alt_text(fig).endswith("PGD training from 5 down to 1.")
 
 
+def test_every_epoch_of_spectra_is_a_frame():
+    values = {"pgd": [[3.0, 1.0], [5.0, 0.5], [7.0, 0.1]], "fgsm": [[3.0, 1.0], [4.0, 1.0], [4.0, 0.0]]}
+    fig = figures.spectra_along_epochs([0, 5, 9], values, at=1)
+    names = [fig.data[i].name for i in fig.frames[1].traces]
+    assert names == [trace.name for trace in fig.frames[1].data] == ["FGSM training, epoch 5", "PGD training, epoch 5"]
+    assert [step.label for step in fig.layout.sliders[0].steps] == ["0", "5", "9"]
+    assert fig.layout.sliders[0].active == 1
+    for i, frame in enumerate(fig.frames):
+        np.testing.assert_array_equal(frame.data[1].y, np.array(values["pgd"][i], np.float32))
+    assert 10 ** fig.layout.yaxis.range[0] < 0.1 < 7 < 10 ** fig.layout.yaxis.range[1]
+
+
 @pytest.mark.parametrize("values", [{}, {"pgd": [NAN, NAN]}, {"pgd": [-1.0]}], ids=["none", "all-nan", "negative"])
 def test_spectra_that_are_not_there(values):
     fig = figures.spectra_at_epoch(values, 3)

@@ -97,6 +97,19 @@ def test_learned_share_follows_gradient_flow(t):
     assert lines == ([t] if 0 < t < np.inf else [])
 
 
+def test_every_training_time_is_a_frame():
+    """The shares are those of gradient flow, from nothing to all; the line moves with them."""
+    values = np.array([100.0, 1.0, 1e-3, 0.0])
+    fig = figures.modes_along_time(values)
+    steps = fig.layout.sliders[0].steps
+    assert len(steps) == len(fig.frames) <= 51
+    for step, frame in zip(steps, fig.frames, strict=True):
+        t = float(frame.data[1].y[0])
+        assert float(step.label) == pytest.approx(t, rel=0.05)
+        np.testing.assert_allclose(frame.data[0].y, -np.expm1(-t * values), atol=1e-6)
+    assert fig.frames[0].data[0].y.max() < 0.02 < 0.98 < fig.frames[-1].data[0].y[2]
+
+
 def test_learned_modes_alt_counts_the_half_learned():
     alt = figures.alt_text(figures.learned_modes([1.0, 0.5, 0.1], t=1.5))  # 1 - exp(-1.5 lam) = .78, .53, .14
     assert "2 of 3 modes" in alt

@@ -72,7 +72,7 @@ def test_no_two_pages_share_a_key(keys_of: Callable[[str], tuple[set[str], set[s
             assert owner.setdefault(key, page) == page, f"{owner[key]} and {page} share the key {key!r}"
         assert not own & sidebar, page
     pages = {name: {key for key, page in owner.items() if page == name} for name in PAGES}
-    assert {"vi", "vj", "t"} <= pages["spectrum"]
+    assert {"vi", "vj"} <= pages["spectrum"]
     assert {"feature", "shown", "k"} <= pages["eigenfeatures"]
     assert {"flipped", "at", "widths", "mwidth"} <= pages["transfer"]
     assert {"look", "freeze", "ewidth"} <= pages["evolution"]

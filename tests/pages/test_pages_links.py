@@ -78,9 +78,8 @@ PAGE = {
     ),
     "image-beyond-the-last": ("attack", {"image": ("20", 0), "amplify": ("3", 10), "show": ("lost", "all")}),
     "image-not-a-number": ("attack", {"image": ("nan", 0), "amplify": ("nan", 10)}),
-    "eigenvectors": ("spectrum", {"vi": ("60", 1), "vj": ("-1", 2), "t": ("99", 0.0)}),
-    "time-not-a-number": ("spectrum", {"vi": ("1e400", 1), "vj": ("", 2), "t": ("nan", 0.0)}),
-    "time-infinite": ("spectrum", {"t": ("inf", 0.0)}),
+    "eigenvectors": ("spectrum", {"vi": ("60", 1), "vj": ("-1", 2)}),
+    "eigenvectors-not-a-number": ("spectrum", {"vi": ("1e400", 1), "vj": ("", 2)}),
 }
 
 # What stops a page: no experiment can be made of it.
@@ -111,9 +110,9 @@ def test_sidebar_parameter(case: str, opened: Open) -> None:
 
 
 def test_several_parameters_in_one_notice(opened: Open) -> None:
-    at = opened("spectrum", {"n": "nan", "eps": "-1", "vi": "x", "t": "2"})
+    at = opened("spectrum", {"n": "nan", "eps": "-1", "vi": "x", "vj": "4"})
     assert "The link's n, eps and vi could not be used" in complaints(at)[0]
-    assert at.slider(key="t").value == 2.0
+    assert at.number_input(key="vj").value == 4
 
 
 @pytest.mark.parametrize("case", PAGE)
@@ -167,7 +166,7 @@ def test_depth_of_another_family(opened: Open) -> None:
 
 def test_notice_stays_until_the_experiment_changes(opened: Open) -> None:
     at = opened("spectrum", {"eps": "nan"})
-    at.slider(key="t").set_value(1.0).run()
+    at.number_input(key="vj").set_value(1).run()
     assert complaints(at), "the notice went with the first click"
     at.number_input(key="eps").set_value(4.0).run()
     assert complaints(at) == []

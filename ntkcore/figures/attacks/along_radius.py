@@ -19,10 +19,9 @@ from ntkcore.figures.attacks.attack import MEANINGS, add_margins
 from ntkcore.figures.drawing.checks import float32, vector
 from ntkcore.figures.drawing.images import data_uri, signed_rgb, to_rgb
 from ntkcore.figures.drawing.palette import TEXT, Meaning
-from ntkcore.figures.drawing.player import add_player
+from ntkcore.figures.drawing.player import add_player, fitting
 from ntkcore.figures.drawing.template import DECORATION, describe, dress, guide, plain
 
-MOST = 900_000  # bytes of pictures; of larger images fewer radii are frames
 LARGE, SMALL = 18, 16  # pixels of text
 Titles = tuple[str, str, str]
 
@@ -58,7 +57,7 @@ def add_frames(
         noise: the value of a perturbed pixel at the ends of the colour scale.
     """
     pixels = [(data_uri(signed_rgb(one - image, noise), 1), data_uri(to_rgb(np.clip(one, 0, 1)), 1)) for one in images]
-    shown = _fitting([len(one) + len(other) for one, other in pixels], at)
+    shown = fitting([len(one) + len(other) for one, other in pixels], at)
 
     def parts(i: int) -> list[go.Image | go.Scatter]:
         return [*(go.Image(source=source, hoverinfo="skip") for source in pixels[i]), dots[i]]
@@ -145,12 +144,3 @@ def attacked_image(
     fig.update_yaxes(tickfont_size=SMALL, title_font_size=SMALL, row=2, col=1)
     fig.update_layout(legend_font_size=SMALL)
     return describe(fig, f"The image is {says[0]}, and {says[at]} with noise of {steps[at]}. {alt}")
-
-
-def _fitting(sizes: Sequence[int], at: int) -> list[int]:
-    """Numbers of the frames that are sent: all, or every second, fourth, ..., with the first, ``at`` and the last."""
-    shown, stride = list(range(len(sizes))), 1
-    while sum(sizes[i] for i in shown) > MOST and len(shown) > 3:
-        stride *= 2
-        shown = sorted({*range(0, len(sizes), stride), at, len(sizes) - 1})
-    return shown

@@ -4,11 +4,28 @@
 
     fig.frames = [go.Frame(name=str(i), data=traces(i), traces=[1, 2]) for i in range(len(steps))]
     add_player(fig, steps, at=3, prefix="radius ")
+    fitting([40_000] * 50, at=3)          # which frames to send where all would be too much: 0, 3, 4, 8, ..., 49
 """
 
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
+
+MOST = 600_000  # bytes of frames, with which a figure stays below 1 MB
+
+
+def in_figures(time: float) -> str:
+    """A training time in two figures, for a step's name."""
+    return f"{time:.0f}" if time >= 100 else f"{time:.2g}"
+
+
+def fitting(sizes: Sequence[int], at: int) -> list[int]:
+    """Numbers of the frames that are sent: all, or every second, fourth, ..., with the first, ``at`` and the last."""
+    shown, stride = list(range(len(sizes))), 1
+    while sum(sizes[i] for i in shown) > MOST and len(shown) > 3:
+        stride *= 2
+        shown = sorted({*range(0, len(sizes), stride), at, len(sizes) - 1})
+    return shown
 
 
 def add_player(fig: go.Figure, steps: Sequence[str], at: int, prefix: str) -> None:

@@ -7,6 +7,7 @@ With eigenvalues ``lam``: mass of the top k ``sum_{i<=k} lam_i^2 / sum lam_i^2``
     fig = concentration(epochs, {"pgd": {10: band, 20: band}}, {"pgd": share}, {"pgd": rank})    # epochs, bands [P]
     fig = alignment_along_epochs(epochs, {"pgd": band}, {"pgd": band})                           # bands [P]
     fig = spectra_at_epoch({"pgd": values}, 20, first={"pgd": values})                           # [N] each
+    fig = spectra_along_epochs([0, 10, 20], {"pgd": [values, values, values]}, at=2)             # with a slider
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,9 @@ import plotly.graph_objects as go
 from ntkcore.errors import DataError
 from ntkcore.figures.drawing.bands import Band, few, from_to, known_bands, marker_sizes, note_missing
 from ntkcore.figures.drawing.checks import counted, positive, vector
+from ntkcore.figures.drawing.lettering import legible
 from ntkcore.figures.drawing.palette import BEHIND, MUTED, REGIMES, faint
+from ntkcore.figures.drawing.player import add_player, fitting
 from ntkcore.figures.drawing.template import (
     Place,
     describe,
@@ -183,8 +186,7 @@ def spectra_at_epoch(
                 trace.update(mode="lines+markers", marker=marker, line={"color": colour, "width": width})
             else:
                 trace.update(line={"color": faint(colour, opacity), "width": width, "dash": BEHIND})
-            hover = f"{meaning.words}, epoch {at}<br>eigenvalue %{{customdata}} is %{{y:.3g}}<extra></extra>"
-            fig.add_trace(trace.update(hovertemplate=hover))
+            fig.add_trace(trace.update(hovertemplate=_hover(trace.name)))
     if not now and not before:
         note_missing(fig, 1)
     regime_legend(fig, {*now, *before}, dark)
@@ -196,6 +198,41 @@ def spectra_at_epoch(
         f"{REGIMES[key].words} from {np.nanmax(drawn):.3g} down to {np.nanmin(drawn):.3g}" for key, drawn in now.items()
     ]
     return describe(fig, f"Eigenvalues of the kernel at epoch {epoch} on log axes: {few(parts, 3)}.")
+
+
+def spectra_along_epochs(
+    epochs: Sequence[int], values: Mapping[str, Sequence[np.ndarray]], *, at: int, dark: bool = False
+) -> go.Figure:
+    """``spectra_at_epoch`` with a slider and a play button over ``epochs`` [P], those of the first one behind.
+
+    Args:
+        values: regime -> P times ``[N]`` eigenvalues, descending.
+        at: the number of the epoch at which it begins.
+    """
+    one, first = ({key: given[i] for key, given in values.items()} for i in (at, 0))
+    fig = spectra_at_epoch(one, epochs[at], first=first, dark=dark)
+    regimes = by_regime(values, "values")
+    places = [i for i, trace in enumerate(fig.data) if trace.mode == "lines+markers" and trace.x[0] is not None]
+    drawn = {key: [positive(vector(given, f"values of {key}")) for given in values[key]] for key in regimes}
+    heights = np.concatenate([given[np.isfinite(given)] for group in drawn.values() for given in group])
+    if len(places) < len(drawn):
+        return fig  # some kernel has no eigenvalue to draw
+    shown = fitting([7 * sum(group[i].size for group in drawn.values()) for i in range(len(epochs))], at)
+
+    def line(regime: str, i: int) -> go.Scatter:
+        name = f"{REGIMES[regime].words}, epoch {epochs[i]}"
+        return go.Scatter(y=drawn[regime][i], name=name, hovertemplate=_hover(name))
+
+    fig.frames = [
+        go.Frame(name=str(k), data=[line(regime, i) for regime in drawn], traces=places) for k, i in enumerate(shown)
+    ]
+    add_player(fig, [str(epochs[i]) for i in shown], shown.index(at), "epoch ")
+    fig.update_yaxes(range=np.log10([heights.min() / 1.5, heights.max() * 1.5]).tolist())
+    return legible(fig.update_layout(height=540, margin_t=72, legend={"y": 1, "yanchor": "top"}))
+
+
+def _hover(name: str) -> str:
+    return f"{name}<br>eigenvalue %{{customdata}} is %{{y:.3g}}<extra></extra>"
 
 
 def _complement(band: Band) -> Band:

@@ -14,11 +14,11 @@ from plotly.subplots import make_subplots
 from ntkcore.analysis.intervals import Band
 from ntkcore.figures.drawing.bands import few, from_to, known_band
 from ntkcore.figures.drawing.checks import counted, float32
+from ntkcore.figures.drawing.lettering import LARGE, SMALLEST, legible
 from ntkcore.figures.drawing.palette import REGIMES, TEXT, faint
 from ntkcore.figures.drawing.player import add_player
 from ntkcore.figures.drawing.template import describe, dress, guide, legend_entry
 from ntkcore.figures.evolution.panels import axis_number, by_regime, epoch_axis, known_log_band
-from ntkcore.figures.story.lettering import LARGE, SMALLEST, legible
 from ntkcore.readings.words import percent
 
 

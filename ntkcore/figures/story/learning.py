@@ -15,7 +15,7 @@ from ntkcore.analysis.intervals import Band
 from ntkcore.figures.drawing.bands import add_band, known_band
 from ntkcore.figures.drawing.checks import float32, vector
 from ntkcore.figures.drawing.palette import BETWEEN, BRITTLE, GRID, ROBUST, TEXT, WEAK
-from ntkcore.figures.drawing.player import add_player
+from ntkcore.figures.drawing.player import add_player, in_figures
 from ntkcore.figures.drawing.template import (
     DECORATION,
     add_chance,
@@ -84,7 +84,7 @@ def features_along_time(
         )
         for i, time in enumerate(times)
     ]
-    add_player(fig, [f"{time:.0f}" if time >= 100 else f"{time:.2g}" for time in times], at, "training time ")
+    add_player(fig, [in_figures(time) for time in times], at, "training time ")
     large = {"title_font_size": 18, "tickfont_size": 15}
     ticks = np.unique(np.linspace(0, max(0, len(index) - 1), min(8, len(index))).round().astype(int))
     fig.update_xaxes(tickvals=ticks, ticktext=[str(index[i]) for i in ticks], showgrid=False, row=1, col=1, **large)

@@ -15,9 +15,9 @@ from ntkcore.analysis.intervals import Band
 from ntkcore.figures.drawing.bands import add_band, from_to, known_band
 from ntkcore.figures.drawing.checks import counted
 from ntkcore.figures.drawing.images import data_uri, to_rgb
+from ntkcore.figures.drawing.lettering import LARGE, SMALLEST, legible
 from ntkcore.figures.drawing.palette import KERNEL_FGSM, NOISE, TEXT
 from ntkcore.figures.drawing.template import Place, describe, dress, guide, plain, short
-from ntkcore.figures.story.lettering import LARGE, SMALLEST, legible
 from ntkcore.readings.words import percent
 
 

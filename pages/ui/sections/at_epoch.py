@@ -12,7 +12,7 @@ import streamlit as st
 from ntkcore.analysis.evolution.histories import Histories
 from ntkcore.data import Task
 from ntkcore.figures.drawing.strip import Picture, strip
-from ntkcore.figures.evolution.concentration import spectra_at_epoch
+from ntkcore.figures.evolution.concentration import spectra_along_epochs
 from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, Evolution, GlimpseSpec
 from pages.ui.controls.checkpoint import use_checkpoint
 from pages.ui.shell.links import go_to
@@ -29,15 +29,18 @@ def at_one_epoch(
     there = [t for t in e.looks() if all(history.values(r, t) is not None for r in e.regimes)]
     if not there:
         return e.epochs
+    spectra = st.container()
     a, b = st.columns([3, 1])
-    asked = a.select_slider("Epoch", list(e.looks()), e.epochs, key="look", bind="query-params")
+    words = "Epoch of the net to use, and of its features"
+    asked = a.select_slider(words, list(e.looks()), e.epochs, key="look", bind="query-params")
     index = b.number_input("Test image", 0, task.m - 1, 0, key="of", bind="query-params")
     at = max((t for t in there if t <= asked), default=there[0])
     if at != asked:
         note(f"Epoch {asked} is not there yet: this is epoch {at}.")
-    first, now = ({r: history.values(r, t) for r in e.regimes} for t in (0, at))
-    spectra = partial(spectra_at_epoch, now, at, first=first, dark=night)
-    figures.show("Spectra at an epoch", spectra, key="spectra", stamp=f"{at} {stamp}")
+    values = {r: [history.values(r, t) for t in there] for r in e.regimes}
+    draw = partial(spectra_along_epochs, there, values, at=there.index(at), dark=night)
+    with spectra:
+        figures.show("Spectra at an epoch", draw, key="spectra", stamp=f"{at} {stamp}")
     nets = {r: e.tangent(r, 0, at).checkpoint for r in e.regimes}
     there_are = need_all(nets, f"nets of epoch {at}") if complete else nets  # a net may have been deleted since
     with st.container(horizontal=True):
