@@ -29,7 +29,7 @@ with st.sidebar:
     top = st.container()
     sidebar.draw(page.url_path)
     with top:
-        pinned.draw()
+        pinned.draw(page.url_path)
     present.switch()
     word_list()
     keep_history()

@@ -543,6 +543,7 @@ def test_short_form_comes_back(name: str) -> None:
 def test_short_form_says_what_is_not_as_by_default() -> None:
     assert shorten(SHORT_FORMS_OF["default"]) == "default"
     assert shorten(SHORT_FORMS_OF["depth"]) == "net.depth=5"
+    assert shorten(Experiment(data=DataSpec(classes=("T-shirt/top", "Shirt"), n_train=500))) == "data.n_train=500"
 
 
 @pytest.mark.parametrize("case", WRONG_SHORT_FORMS)

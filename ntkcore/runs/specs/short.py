@@ -9,6 +9,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,8 +23,13 @@ _LONGEST = 4000  # letters that are read
 
 def shorten(experiment: Experiment) -> str:
     """The fields that are not as by default, by their dotted names; values as in JSON, texts without quotes."""
-    fields = _flat(experiment.model_dump(mode="json", exclude_defaults=True))
-    return urlencode([(name, _text(value)) for name, value in fields], safe="/[],") or DEFAULT
+    fields = dict(_flat(experiment.model_dump(mode="json", exclude_defaults=True)))
+    usual = dict(_flat(Experiment().model_dump(mode="json")))
+    fewer = {name: value for name, value in fields.items() if name not in usual or usual[name] != value}
+    with suppress(SpecError):  # what a spec fills in by itself, as the classes of a data set, need not be said
+        if lengthen(_written(fewer)) == experiment:
+            return _written(fewer)
+    return _written(fields)
 
 
 def lengthen(text: str) -> Experiment:
@@ -48,6 +54,10 @@ def lengthen(text: str) -> Experiment:
             raise SpecError(f"The short form names {shown(name)} twice; keep one of them.")
         inner[last] = _value(value)
     return Experiment.model_validate(fields)
+
+
+def _written(fields: dict[str, Any]) -> str:
+    return urlencode([(name, _text(value)) for name, value in fields.items()], safe="/[],") or DEFAULT
 
 
 def _flat(fields: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,7 @@ The link's ``pin`` is the short form of an experiment (``ntkcore.runs.specs.shor
 head of the page::
 
     with st.sidebar:
-        pinned.draw()                           # in app.py: pin this experiment, or unpin
+        pinned.draw(page.url_path)              # in app.py: pin this experiment, or unpin
     found = pinned.found()                      # an Experiment, the NTKError that says why not, or None
     named(experiment, beside=found)             # "FC(5), eps 8/255"
     settings_that_differ(experiment, found)     # {"Depth": ("5", "1")}
@@ -23,12 +23,13 @@ from pages.ui.shell.plain import plain
 HELP = (
     "Then change anything: figures show both, the pinned experiment dotted and hollow, and a table says what differs."
 )
+SHOWN_ON = ("", "overview", "spectrum", "eigenfeatures", "attack")  # addresses of pages that show both
 _OF_KERNEL = ("net", "depth", "kind", "checkpoint")  # controls that a name says already
 _OF_NAME = (*_OF_KERNEL, "eps")
 
 
-def draw() -> None:
-    """Pin what the sidebar says, or unpin; the link's own field is not to be seen."""
+def draw(page: str) -> None:
+    """Pin what the sidebar says, or unpin; the link's own field is not seen. page: the address of the open one."""
     with st.container(key="pin-in-link"):
         st.html("<style>.st-key-pin-in-link { display: none; }</style>")
         st.text_input("Pinned experiment", key="pin", bind="query-params")
@@ -48,7 +49,8 @@ def draw() -> None:
         )
         return
     if isinstance(pinned, Experiment):
-        st.caption(f"Pinned: {plain(named(pinned, now if isinstance(now, Experiment) else pinned))}")
+        where = "" if page in SHOWN_ON else ", not shown on this page"
+        st.caption(f"Pinned: {plain(named(pinned, now if isinstance(now, Experiment) else pinned))}{where}")
     st.button(
         "Unpin",
         key="unpin",
