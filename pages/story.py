@@ -88,7 +88,7 @@ def _screen(number: int, claim: Claim) -> None:
 
 def _end() -> None:
     """All verdicts side by side, for the data and the architecture of the sidebar."""
-    st.markdown(f"### What holds of the paper here: {plain(experiment.in_words())}")
+    st.markdown("### What holds of the paper here")
     for start in range(0, len(CLAIMS), 4):
         places = st.columns(4)
         for i, claim in enumerate(CLAIMS[start : start + 4], start + 1):

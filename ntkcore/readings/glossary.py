@@ -62,8 +62,8 @@ GLOSSARY: dict[str, Term] = {
     ),
     "twin": Term(
         "Twin",
-        "A network of finite width with the layers of the infinite one. The wider it is, the closer its tangent "
-        "kernel at first is to the infinite network's.",
+        "A finite net with the layers of the infinite one. The wider it is, the closer its tangent kernel at first "
+        "is to the infinite network's.",
         r"\b[Tt]wins?\b",
     ),
     "training time": Term(
@@ -82,7 +82,7 @@ GLOSSARY: dict[str, Term] = {
         "One-hot",
         "With more than two classes, a label is a row of numbers, 1 for the image's own class and 0 for each other. "
         "With two classes it is −1 for the first and +1 for the second.",
-        r"\bone-hot\b",
+        r"\b[Oo]ne-hot\b",
     ),
     "energy": Term(
         "Energy of the labels",

@@ -36,6 +36,13 @@ def points_within(difference: float, low: float, high: float) -> str:
     return f"{points(difference)} [{_short(100 * low)}, {_short(100 * high)}]"
 
 
+def points_lost(difference: float, low: float, high: float) -> str:
+    """What an accuracy falls by, with its interval: "10.1 points [4.2, 16] less", or, where it rises, how much more."""
+    if difference < 0:
+        return f"{points_within(-difference, -high, -low)} more"
+    return f"{points_within(difference, low, high)} less"
+
+
 def within(value: float, low: float, high: float, number: str) -> str:
     """A value with its interval, all in the format ``number``; no minus before a zero."""
     sign, digits = (number[0], number[1:]) if number[0] in "+-" else ("", number)

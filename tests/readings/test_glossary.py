@@ -53,7 +53,7 @@ def test_terms_in_a_sentence(text: str, terms: list[str]) -> None:
 def test_entry(name: str) -> None:
     term = GLOSSARY[name]
     assert name in terms_in(term.title)
-    assert 20 < len(words(term.says)) < 60
+    assert 12 < len(words(term.says)) < 60
     assert term.says.endswith(".")
 
 

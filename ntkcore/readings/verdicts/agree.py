@@ -30,7 +30,7 @@ def judge_agree(names: Sequence[str], agreed: Agreement) -> Judgement:
     if not np.isfinite(low).all():
         return Judgement(UNKNOWN, number, of_what, "So few images give no interval.")
     if above.all():
-        rest = "" if (low <= HALF).any() else ", and each more than half of it"
+        rest = "" if (low <= HALF).any() else ", and more than half of the space"
         who = "The pair shares" if len(pairs) == 1 else f"All {len(pairs)} pairs share"
         return Judgement(HOLDS, number, of_what, f"{who} more than random subspaces do{rest}.")
     if many:

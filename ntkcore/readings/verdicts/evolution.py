@@ -29,10 +29,10 @@ def judge_evolution(
     slow = f"lazy (slower than {percent(share)} of its first step)"
     if set(medians) == {inf}:
         number = "in neither"
-        of_what = (
-            f"of the two trainings does the kernel turn {slow} within {epochs} epochs: {name} {listed[0]}, standard "
-            f"{listed[1]}, by seed"
-        )
+        seeds = f"by seed: {name} {listed[0]}, standard {listed[1]}"
+        if min(min(one) for one in both) == inf:
+            seeds = f"with none of {len(both[0])} seeds" if len(both[0]) > 1 else "with the one seed"
+        of_what = f"of the two trainings, {name} and standard, does the kernel turn {slow} in {epochs} epochs, {seeds}"
     else:
         number = f"epoch {_epoch(medians[0])} against {_epoch(medians[1])}"
         of_what = (

@@ -8,12 +8,12 @@
 
 import numpy as np
 
-from ntkcore.analysis.features.classes import BRITTLE, ROBUST
+from ntkcore.analysis.features.classes import BRITTLE, FEWEST, ROBUST
 from ntkcore.analysis.features.label_test import MODEST
 from ntkcore.analysis.features.tradeoff import Judged
 from ntkcore.analysis.intervals import LEVEL, Band, Resampling
 from ntkcore.readings.verdicts.judgement import HOLDS, IN_PART, NOT_HERE, UNKNOWN, Judgement, by_bound
-from ntkcore.readings.words import percent, percent_within, points_within, within
+from ntkcore.readings.words import percent, percent_within, points_lost, within
 
 
 def judge_robust_and_brittle(
@@ -34,12 +34,12 @@ def judge_robust_and_brittle(
         return Judgement(HOLDS, number, of_what, "Both are more than chance gives.")
     if robust > high or brittle > high:
         words = ("robust", "brittle") if robust > high else ("brittle", "robust")
-        reason = f"There are more {words[0]} features than chance gives, and no more {words[1]} ones."
+        reason = f"There are more {words[0]} features than chance gives, but not more {words[1]} ones."
         return Judgement(IN_PART, number, of_what, reason)
     if smallest > MODEST / guesses:
         reason = f"{m} test images are too few to show that any feature is useful."
         return Judgement(UNKNOWN, number, of_what, reason)
-    return Judgement(NOT_HERE, number, of_what, "Neither are more than chance gives.")
+    return Judgement(NOT_HERE, number, of_what, "Of neither kind there are more than chance gives.")
 
 
 def judge_robust_is_early(
@@ -55,7 +55,7 @@ def judge_robust_is_early(
     order = {
         HOLDS: "The larger the eigenvalue, the more survives",
         NOT_HERE: "The larger the eigenvalue, the less survives",
-        UNKNOWN: f"{useful} useful features do not tell in which order they survive",
+        UNKNOWN: _no_order(useful),
     }[falls]
     if np.isfinite(spearman.mean[0]):
         value, low, high = (float(one[0]) for one in (spearman.mean, spearman.low, spearman.high))
@@ -74,16 +74,25 @@ def judge_robust_is_early(
         UNKNOWN: "whether shorter training keeps more cannot be told",
     }[early]
     if early == UNKNOWN and attacked.low[0] <= chance:
-        stop = "at its best time the prediction is no better than guessing"
+        stop = "at its best time the prediction is not shown to be better than guessing"
     number = f"{percent(round(at_best[0], 2))} → {percent(round(at_end[0], 2))}"
     of_what = (
         f"of {len(after)} test images right under {attack}: at the best time, "
         f"{percent_within(attacked.mean[0], attacked.low[0], attacked.high[0])}, chosen on {first.sum()} others; at "
-        f"the end of training: {points_within(gain.mean[0], gain.low[0], gain.high[0])} less"
+        f"the end of training: {points_lost(gain.mean[0], gain.low[0], gain.high[0])}"
     )
     held = [falls, early].count(HOLDS)
     rest = NOT_HERE if falls == early == NOT_HERE else UNKNOWN
     return Judgement((rest, IN_PART, HOLDS)[held], number, of_what, f"{order}; {stop}.")
+
+
+def _no_order(useful: int) -> str:
+    """Why so many useful features do not tell in which order they survive."""
+    if useful >= FEWEST:
+        return f"{useful} useful features do not tell in which order they survive"
+    if useful < 2:
+        return f"{'One feature is' if useful else 'No feature is'} useful, so there is no order to tell"
+    return f"{useful} useful features are too few to tell an order"
 
 
 def _early(last: bool, gain: Band, attacked: Band, chance: float) -> str:

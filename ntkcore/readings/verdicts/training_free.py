@@ -9,7 +9,7 @@ import numpy as np
 
 from ntkcore.analysis.intervals import Resampling
 from ntkcore.readings.verdicts.judgement import HOLDS, NOT_HERE, UNKNOWN, Judgement, by_bound
-from ntkcore.readings.words import percent, percent_within, points_within
+from ntkcore.readings.words import percent, percent_within, points_lost
 
 
 def judge_training_free(before: np.ndarray, after: np.ndarray, chance: float, attack: str) -> Judgement:
@@ -22,7 +22,7 @@ def judge_training_free(before: np.ndarray, after: np.ndarray, chance: float, at
     half = draw.band_of_shares((clean - attacked - (clean - chance) / 2)[:, None], ends=(-1.0, 1.0))
     of_what = (
         f"of {len(before)} test images right, before and under {attack} on the kernel: "
-        f"{points_within(drop.mean[0], drop.low[0], drop.high[0])} less"
+        f"{points_lost(drop.mean[0], drop.low[0], drop.high[0])}"
     )
     number = f"{percent(round(clean[0], 2))} → {percent(round(attacked[0], 2))}"
     if beyond.low[0] <= 0:

@@ -26,12 +26,12 @@ def judge_transfer(line: TransferStatistics, widths: Sequence[int], at: int, cha
     along, clean = line.recovered_along(widths, at), line.clean(group)
     share, rise = along.band.one(-1), along.rise
     if not share.known.all():
-        of_what = f"white-box FGSM takes no accuracy of nets of width {wide}"
+        of_what = f"white-box FGSM takes no accuracy from nets of width {wide}"
         return Judgement(UNKNOWN, "no share", of_what, "Where nothing is lost, there is no share of it to recover.")
     number = percent(round(share.mean[0], 2))
     of_what = (
-        f"of what an attack that sees the net (white-box FGSM) takes of nets of width {wide} is taken by the kernel's "
-        f"perturbation, which has never seen them: {percent_within(share.mean[0], share.low[0], share.high[0])}"
+        f"of the damage that an attack which sees the network (white-box FGSM) does at width {wide} is done by the "
+        f"kernel's perturbation, which has never seen it: {percent_within(share.mean[0], share.low[0], share.high[0])}"
     )
     if clean.low[0] <= chance:
         reason = "The nets themselves are not shown to be better than guessing, so there is nothing to take."
@@ -45,11 +45,12 @@ def judge_transfer(line: TransferStatistics, widths: Sequence[int], at: int, cha
     if verdict == HOLDS and control != HOLDS:
         verdict = IN_PART
     by = points_within(rise.mean[0], rise.low[0], rise.high[0]) if rise.known.all() else ""
+    fall = points_within(-rise.mean[0], -rise.high[0], -rise.low[0]) if rise.known.all() else ""
     reasons = (
-        {HOLDS: "More than half", NOT_HERE: "Less than half", UNKNOWN: "Half lies within the interval"}[much],
+        {HOLDS: "More than half", NOT_HERE: "Less than half", UNKNOWN: "Half of it lies within the interval"}[much],
         {
             HOLDS: f"{by} more than at width {narrow}",
-            NOT_HERE: f"it falls from width {narrow} on, by {by}",
+            NOT_HERE: f"{fall} less than at width {narrow}",
             UNKNOWN: f"a rise from width {narrow} cannot be told ({by})"
             if by
             else "there is one width only, so no rise",
@@ -61,11 +62,11 @@ def judge_transfer(line: TransferStatistics, widths: Sequence[int], at: int, cha
 
 def _of_noise(line: TransferStatistics, group: str, at: int, control: str) -> str:
     if "noise" not in line.sources(group):
-        return "no random signs in this ball to compare with"
+        return "there are no random signs to compare with, as there are in ℓ∞"
     drop = line.drop(group, "noise", at)
     took = points_within(drop.mean[0], drop.low[0], drop.high[0])
     return {
-        HOLDS: f"random signs of the same size take {took}, less than half as much",
+        HOLDS: f"random signs of the same size take less than half as much ({took})",
         NOT_HERE: f"random signs of the same size take more than half as much ({took})",
         UNKNOWN: f"random signs of the same size may take half as much ({took})",
     }[control]

@@ -41,10 +41,11 @@ def _draw_training_free(e: Experiment, found: Found, dark: bool) -> go.Figure:
 TRAINING_FREE = Claim(
     "training_free",
     "The kernel alone makes adversarial examples. No network is trained.",
-    "Move the radius: the noise grows, the garment stays what it is to you, and the kernel changes its mind.",
+    "Move the radius, and the noise grows. Which class would you name, and which one does the kernel?",
     "All test images are attacked by FGSM on the kernel's own prediction at the radius of the sidebar. The claim "
     "holds when the accuracy that the attack takes is more than half of what the kernel has beyond guessing: the "
-    "95 % interval of the difference (bootstrap over the test images) lies above 0.",
+    "95 % interval of the difference (bootstrap over the test images) lies above 0. A kernel that is not shown to be "
+    "better than guessing tells nothing.",
     ("pages/attack.py", "Attack"),
     _training_free,
     _judge_training_free,

@@ -82,8 +82,8 @@ def _controls(e: Experiment, found: Found) -> dict[str, object]:
 TRANSFER = Claim(
     "transfer",
     "What fools the kernel fools networks, and the wider the more.",
-    "Follow the line to the right: the wider the network, the closer the kernel's noise comes to an attack that sees "
-    "the network. Random noise of the same size does nothing.",
+    "Follow the line to the right, to wider networks: where it rises, the kernel's noise comes closer to an attack "
+    "that sees the network. Grey: random noise of the same size.",
     "Networks of several widths, two seeds each, are trained on at most 500 training images and attacked on at most "
     "300 test images at the radius of the sidebar: by FGSM on the kernel, which never sees them, and by FGSM on the "
     "network itself (the white box). What the first takes of their accuracy as a share of what the second takes is "
