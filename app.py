@@ -8,7 +8,7 @@ import streamlit as st
 from ntkcore.errors import NTKError
 from ntkcore.runs import demo
 from pages.ui.controls import pinned, sidebar
-from pages.ui.shell import present, share
+from pages.ui.shell import keyboard, present, share
 from pages.ui.shell.links import follow_callback, hold_controls, judge_link, read_address
 from pages.ui.shell.navigation import ABOUT, ICON, keep_history, menu
 from pages.ui.shell.plain import complaint
@@ -33,6 +33,7 @@ with st.sidebar:
     present.switch()
     word_list()
     keep_history()
+    keyboard.draw()
 present.draw()
 share.draw()
 try:
