@@ -139,7 +139,7 @@ EXPERIMENT = Controls(
         "Spread of the weights, W_std",
         "net.W_std",
         *(0.01, 10.0, 0.1, "%.4f"),
-        help="A weight's standard deviation, times the square root of the number of its layer's inputs.",
+        help="A weight's standard deviation, before it is scaled as NTK parameterisation does.",
     ),
     Number(
         "b",
