@@ -152,6 +152,8 @@ def _row(now: Measured, other: Measured, paired: bool) -> list[str]:
         texts = (f"{value:.4g}" if np.isfinite(value) else "none" for value in (now, other))
         return [*texts, f"{now - other:+.4g}, no interval" if known else ""]
     first, second = (np.asarray(values, dtype=float) for values in (now, other))
+    if paired and np.array_equal(first, second):
+        return [percent(first.mean()), percent(second.mean()), "the same on every image"]
     band = difference(first, second, paired)
     mean, low, high = float(band.mean[0]), float(band.low[0]), float(band.high[0])
     verdict = "higher" if low > 0 else "lower" if high < 0 else "cannot tell"
