@@ -177,7 +177,7 @@ GLOSSARY: dict[str, Term] = {
     "linf": Term(
         "ℓ∞ and ℓ2",
         "Two ways to measure a perturbation. ℓ∞ (linf) is its largest change of any pixel; ℓ2 is the square root of "
-        "the sum of the squares of all changes.",
+        "all squared changes added up.",
         r"ℓ∞|ℓ2|\blinf\b|\bl2\b|\b[Bb]all\b",
     ),
     "FGSM": Term(
