@@ -109,4 +109,9 @@ def test_the_radius_moves_at_once(
         page.mouse.click(rail["x"] + max(1, share * rail["width"] - 1), rail["y"] + rail["height"] / 2)
         expect(figure.get_by_text(words, exact=False).first).to_be_visible()
     assert figure.locator("image").nth(2).get_attribute("href") != picture
+    step = "(figure) => figure.querySelector('.js-plotly-plot')._fullLayout.sliders[0].active"
+    at = figure.evaluate(step)
+    figure.locator(".slider-group").focus()
+    page.keyboard.press("ArrowRight")  # moves the slider, and turns no screen
+    assert figure.evaluate(step) == at + 1
     assert set(sent[before:]) <= set(sent[settled:before])
