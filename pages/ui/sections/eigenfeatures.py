@@ -202,7 +202,8 @@ class Features:
             )
             fig.update_xaxes(title_text="right")
             fig.update_yaxes(title_text="right under attack")
-            return fig.update_layout(height=225, annotations=[])
+            fig.layout.annotations = ()
+            return fig.update_layout(height=225)
 
         self._show("Features in small", draw, key="in-small")
 
