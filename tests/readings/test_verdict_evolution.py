@@ -17,16 +17,16 @@ SLOW, FAST = [0.001, 0.0011, 0.0009], [0.01, 0.011, 0.009]
 @pytest.mark.parametrize(
     ("lazy", "late", "gathered", "verdict", "number"),
     [
-        pytest.param((EARLY, LATE), (SLOW, FAST), (TIGHT, LOOSE), HOLDS, "epoch 4 against 12", id="all"),
-        pytest.param((LATE, EARLY), (FAST, SLOW), (LOOSE, TIGHT), NOT_HERE, "epoch 12 against 4", id="none"),
-        pytest.param((EARLY, NEVER), (FAST, FAST), (TIGHT, LOOSE), IN_PART, "epoch 4 against never", id="some"),
-        pytest.param((NEVER, NEVER), (FAST, FAST), (LOOSE, LOOSE), UNKNOWN, "in neither", id="nothing differs"),
+        pytest.param((EARLY, LATE), (SLOW, FAST), (TIGHT, LOOSE), HOLDS, "lazy: epoch 4 against 12", id="all"),
+        pytest.param((LATE, EARLY), (FAST, SLOW), (LOOSE, TIGHT), NOT_HERE, "lazy: epoch 12 against 4", id="none"),
+        pytest.param((EARLY, NEVER), (FAST, FAST), (TIGHT, LOOSE), IN_PART, "lazy: epoch 4 against never", id="some"),
+        pytest.param((NEVER, NEVER), (FAST, FAST), (LOOSE, LOOSE), UNKNOWN, "lazy: in neither", id="nothing differs"),
         pytest.param(
             (EARLY[:2], LATE[:2]),
             (SLOW[:2], FAST[:2]),
             (TIGHT[:2], LOOSE[:2]),
             UNKNOWN,
-            "epoch 4 against 11",
+            "lazy: epoch 4 against 11",
             id="two seeds",
         ),
     ],

@@ -26,18 +26,18 @@ def judge_evolution(
     calmed = judge_calm(name, lazy, late, gathered, share)
     both = lazy[name], lazy[BASE]
     medians, listed = [median_seed(seeds) for seeds in both], [", ".join(map(_epoch, seeds)) for seeds in both]
-    slow = f"lazy (slower than {percent(share)} of its first step)"
+    slow = f"Lazy: slower than {percent(share)} of its first step"
     if set(medians) == {inf}:
-        number = "in neither"
+        number = "lazy: in neither"
         seeds = f"by seed: {name} {listed[0]}, standard {listed[1]}"
         if min(min(one) for one in both) == inf:
             seeds = f"with none of {len(both[0])} seeds" if len(both[0]) > 1 else "with the one seed"
-        of_what = f"of the two trainings, {name} and standard, does the kernel turn {slow} in {epochs} epochs, {seeds}"
+        of_what = f"of the two trainings, {name} and standard, within {epochs} epochs, {seeds}. {slow}."
     else:
-        number = f"epoch {_epoch(medians[0])} against {_epoch(medians[1])}"
+        number = f"lazy: epoch {_epoch(medians[0])} against {_epoch(medians[1])}"
         of_what = (
-            f"is where the kernel turns {slow} under {name} training, against standard training: medians over seeds, "
-            f"of {listed[0]} against {listed[1]}"
+            f"of {name} training, against standard training: medians over seeds, of {listed[0]} against {listed[1]}. "
+            f"{slow}."
         )
     told = "; ".join(f"{part}: {verdict}" for part, (verdict, _) in calmed.parts.items())
     return Judgement(calmed.verdict, number, of_what, f"{told[0].upper()}{told[1:]}.")
