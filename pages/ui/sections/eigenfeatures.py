@@ -247,8 +247,10 @@ class Features:
         def found(v: Features) -> dict[str, Artifact]:
             at, own = examples(load_task(v.experiment.data), nth), tuple(i for i in chosen if i < v.count)
             wanted = {label: v.experiment.pictures(index, own) for label, index in at.items() if label in shown}
-            what = "pictures of the features at a"
-            parts = {label: need(spec, f"{what} {label}") for label, spec in wanted.items()}
+            whose = f" (pinned: {self.names[1]})" if v is self.pinned else ""
+            parts = {
+                label: need(spec, f"pictures of the features at a {label}{whose}") for label, spec in wanted.items()
+            }
             return {label: artifact for label, artifact in parts.items() if artifact is not None}
 
         return Pair(self, self.pinned, self.names).map(found)
