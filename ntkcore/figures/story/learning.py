@@ -48,13 +48,13 @@ def features_along_time(
         kept: ``[U]`` the share of right answers that each keeps under the attack, nan where it is not known.
         at: the number of the time at which it begins.
 
-    Times are left out before the first and after the last at which something is being learned.
+    Times are left out before the first and after the last at which something is being learned, or accuracy changes.
     """
     times = vector(curve.k, "times")
     clean = known_band(curve.clean, "clean accuracy", times.size)
     attacked = known_band(curve.attacked, "accuracy under attack", times.size)
     values = vector(values, "eigenvalues", len(index)) if len(index) else np.zeros(0)
-    shown = _range(values, times, at)
+    shown = _range(values, times, at, np.stack([clean.mean, attacked.mean]))
     times, clean, attacked = times[shown], _part(clean, shown), _part(attacked, shown)
     at = at - shown.start
     fig = make_subplots(rows=2, cols=1, row_heights=[0.5, 0.5], vertical_spacing=0.28)
@@ -77,7 +77,7 @@ def features_along_time(
         go.Frame(
             name=str(i),
             data=[
-                _learned(values, index, kept, time, dark),
+                go.Bar(y=float32(-np.expm1(-values * time))),
                 _dots(time, clean.mean[i], attacked.mean[i], attack, dark),
             ],
             traces=[1, 2],
@@ -107,13 +107,16 @@ def robustness_scale(dark: bool) -> list[list]:
     return [[0.0, BRITTLE.colour(dark)], [0.5, BETWEEN.colour(dark)], [1.0, ROBUST.colour(dark)]]
 
 
-def _range(values: np.ndarray, times: np.ndarray, at: int) -> slice:
-    """From the last time at which nothing is learned to the first at which all is, and ``at`` with them."""
+def _range(values: np.ndarray, times: np.ndarray, at: int, accuracies: np.ndarray) -> slice:
+    """From the last time at which nothing is learned to the first at which all is and the accuracies [A, T] have come
+    to their ends, and ``at`` with them."""
     if len(values) == 0:
         return slice(0, len(times))
     learned = -np.expm1(-values * times[:, None])  # [T, U]
     begun, open_ = (learned > 0.005).any(1), (learned < 0.995).any(1)
-    return slice(max(0, min(at, int((~begun).sum()) - 1)), max(at, min(len(times) - 1, int(open_.sum()))) + 1)
+    far = np.flatnonzero((np.abs(accuracies - accuracies[:, -1:]) > 0.005).any(0))
+    end = max(int(open_.sum()), int(far[-1]) + 1 if len(far) else 0)
+    return slice(max(0, min(at, int((~begun).sum()) - 1)), max(at, min(len(times) - 1, end)) + 1)
 
 
 def _part(band: Band, rows: slice) -> Band:

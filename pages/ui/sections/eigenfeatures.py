@@ -26,6 +26,7 @@ from ntkcore.figures.features.band_sums import feature_bands
 from ntkcore.figures.features.eigenfeatures import usefulness_robustness
 from ntkcore.figures.features.null import usefulness_over_null
 from ntkcore.figures.features.tradeoff import along_time, kept_subsets
+from ntkcore.figures.story.learning import features_along_time
 from ntkcore.readings import features as readings
 from ntkcore.readings.words import percent
 from ntkcore.runs.specs import Experiment
@@ -305,10 +306,16 @@ class Features:
     def training_time(self) -> None:
         def draw(v: Features) -> go.Figure:
             judged = v.judged["time"]
-            best = judged.k[judged.after[v.first].mean(0).argmax()]
-            return along_time(reported({"time": judged}, v.first)["time"], t=best, **v.figure_words)
+            best = int(judged.after[v.first].mean(0).argmax())
+            curve = reported({"time": judged}, v.first)["time"]
+            if self.pinned is not None:  # two of what moves cannot be laid over each other
+                return along_time(curve, t=judged.k[best], **v.figure_words)
+            order = falling(v.sweep, v.rule.fdr)
+            values = v.sweep.spectrum.values[order.index].numpy()
+            return features_along_time(curve, values, order.index, order.kept, at=best, **v.figure_words)
 
-        self._show("Along training time", draw, key="time", judged=True)
+        beside = "" if self.pinned is None else "beside"
+        self._show("Along training time", draw, key="time", of=beside, judged=True)
         self._write("time", lambda: readings.read_time(self.judged["time"], self.first))
 
 
