@@ -35,7 +35,7 @@ from pages.ui.shell.present import folded, presenting
 from pages.ui.shell.results import latest
 from pages.ui.shell.services import services
 from pages.ui.shell.show import Figures, chart, dark, downloads, explain
-from pages.ui.shell.terms import answer, heading, note
+from pages.ui.shell.terms import heading, note, say
 
 KINDS = ["all", "right", "flipped", "wrong"]
 PAGE = 96  # thumbnails at a time
@@ -115,7 +115,7 @@ if view is not None:
     with right:
         right_before = view.says[0] == view.truth
         (_, fgsm), (_, pgd) = view.flips.items()
-        answer(
+        say(
             f"True class: **{plain(view.truth)}**. "
             + read_flip(fgsm, pgd, right_before, float(view.eps[-1]), norm, who, steps, view.halved)
         )

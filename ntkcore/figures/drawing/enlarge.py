@@ -60,7 +60,7 @@ def _size(name: str, times: float, of: str, value: Any) -> Any:
     single = isinstance(value, int | float) and not isinstance(value, bool)
     if single and of in _WORDS and name == "size":
         return max(SMALLEST, value, min(LARGEST, times * value))
-    if single and (name in ("xshift", "yshift") or (of == "pad" and name in ("l", "t"))):  # of a slider and its buttons
+    if single and (name in ("xshift", "yshift") or (of == "pad" and name == "l")):  # beside a slider: its buttons
         return times * value
     if single and _DRAWN.get(of) == name:
         return times * value

@@ -34,6 +34,11 @@ _LOOKS = """<style>
 .st-key-leave-presenting p { font-size: 0.9rem !important; }
 </style>"""
 
+_FOLDED = """<style>
+.st-key-folded { position: fixed; top: 0.5rem; right: 8rem; width: 10rem !important; z-index: 99; background: PAPER; }
+.st-key-folded:has(details[open]) { width: min(70rem, 80vw) !important; }
+</style>"""
+
 
 def presenting() -> bool:
     """Whether presenter mode is on."""
@@ -41,8 +46,12 @@ def presenting() -> bool:
 
 
 def folded() -> DeltaGenerator:
-    """Where a page's controls stand: in a talk folded."""
-    return st.expander("Controls", icon=":material/tune:") if presenting() else st.container()
+    """Where a page's controls stand: in a talk folded, beside the button that leaves it."""
+    if not presenting():
+        return st.container()
+    paper = "#12161C" if st.context.theme.type == "dark" else "#FFFFFF"
+    st.html(_FOLDED.replace("PAPER", paper))
+    return st.container(key="folded").expander("Controls", icon=":material/tune:")
 
 
 def begin_headline() -> None:
