@@ -141,7 +141,7 @@ if complete:
     with answer:
         say(read_claim(_named(lazy), _named(late), _named(gathered), share) or COMPARE)
 else:
-    answer.caption("Nets are training: the answer and the sentences that compare them follow with the last epoch.")
+    answer.caption("The answer, and the sentences that compare the trainings, follow with the last epoch.")
 note(bands)
 
 heading("What it is aligned with")
