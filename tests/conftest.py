@@ -31,12 +31,24 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 
-LONGEST = ("campaign", "pages", "runs")  # the folders of the files that take longest
+LONGEST = ("browser", "campaign", "pages", "runs")  # the folders of the files that take longest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that processes side by side end at the same time."""
     items.sort(key=lambda item: min(map(LONGEST.index, set(LONGEST) & set(item.path.parts)), default=len(LONGEST)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Processes take tests by the file, and all of the browser's at once: one server and one Chromium are enough."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
 
 
 def pytest_collection_finish() -> None:

@@ -17,7 +17,8 @@ from pages.ui.shell.services import services
 from visits import CHARTS, charts, complaints, number, run_until_ready, select, stored, text, working
 
 Open = Callable[..., AppTest]
-LINK = {"epochs": "3", "eps": "24", "inputs": "centre", "elr": "0.1", "batch": "10", "judged": "10", "probe": "30"}
+LINK = {"size": "14", "epochs": "3", "eps": "24", "inputs": "centre"}
+LINK |= {"elr": "0.1", "batch": "10", "judged": "10", "probe": "30"}
 
 
 def evolution_of(at: AppTest, **fields: object) -> Evolution:
@@ -30,7 +31,7 @@ def evolution_of(at: AppTest, **fields: object) -> Evolution:
 
 def test_numbers_of_the_sentences(opened: Open) -> None:
     """Means over three seeds, and the intervals of paired changes by scipy."""
-    at = opened("evolution", LINK | {"eseeds": "3", "epochs": "2", "size": "14"})
+    at = opened("evolution", LINK | {"eseeds": "3", "epochs": "2"})
     e, words = evolution_of(at, seeds=3, epochs=2), text(at)
     assert complaints(at) == []
     share, rank, late = ({} for _ in range(3))
@@ -152,7 +153,7 @@ def test_the_kernel_at_one_epoch(opened: Open) -> None:
     e = evolution_of(at)
     for regime in e.regimes:
         found = stored(specs.GlimpseSpec(tangent=e.tangent(regime, 0, 1), index=4)).arrays
-        assert found["gradients"].shape == (4, 1, 28, 28)
+        assert found["gradients"].shape == (4, 1, 14, 14)
     captions = [caption for image in at.main.image for caption in image.captions]
     assert captions.count("feature 3") == 2
     assert "FGSM training, epoch 1" in captions
@@ -260,7 +261,7 @@ def test_use_this_kernel(opened: Open) -> None:
     experiment = at.session_state.experiment
     assert (experiment.kind, experiment.checkpoint.epoch) == ("empirical", 2)
     assert experiment.checkpoint.run.attack == checkpoint.attack
-    link = {"n": "40", "inputs": "centre", "eps": "24", "kind": "empirical"}
+    link = {"n": "40", "inputs": "centre", "eps": "24", "size": "14", "kind": "empirical"}
     link["checkpoint"] = specs.key(experiment.checkpoint)
     for page in ("overview", "spectrum", "eigenfeatures", "attack"):
         at = opened(page, link)

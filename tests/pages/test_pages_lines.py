@@ -31,7 +31,7 @@ from visits import drawn, number, over_pictures, run_until_ready, select, small,
 
 ROOT = Path(__file__).parents[2]
 Open = Callable[..., AppTest]
-FEW = {"n": "30", "m": "10"}
+FEW = {"n": "30", "m": "10", "size": "14"}
 THREE = {"classes": ["Coat", "Bag", "Shirt"], "draw": "7"}
 FAR = {"norm": "l2", "eps": "20"}
 L2_RANDOM = {"norm": "l2", "eps": "1.5", "attack": "PGD", "steps": "4", "start": "true"}

@@ -29,7 +29,7 @@ SMALL = {"n": "60", "m": "20"}
 def least(page: str, n: int = 40, m: int = 10) -> dict[str, str]:
     """The link to an experiment of n training and m test images on which a page has as little to do as it can."""
     few = {
-        "transfer": {"descent": "10"},
+        "transfer": {"descent": "10", "widths": "8"},
         "evolution": {"epochs": "1", "probe": str(min(10, n)), "judged": str(min(10, n))},
         "consistency": {"cn": str(min(20, n)), "cm": str(min(8, m))},
     }
