@@ -34,7 +34,7 @@ Open = Callable[..., AppTest]
 FEW = {"n": "30", "m": "10", "size": "14"}
 THREE = {"classes": ["Coat", "Bag", "Shirt"], "draw": "7"}
 FAR = {"norm": "l2", "eps": "20"}
-L2_RANDOM = {"norm": "l2", "eps": "1.5", "attack": "PGD", "steps": "4", "start": "true"}
+L2_RANDOM = {"norm": "l2", "eps": "1.5", "attack": "PGD", "steps": "12", "start": "true"}
 CONV = {"net": "Conv", "depth": "2", "size": "7", "inputs": "standardise", "precision": "float32", "ridge": "0.5"}
 KERNELS = {
     "binary": {},

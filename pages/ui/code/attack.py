@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ntkcore.data import Task
 from ntkcore.runs.specs import Experiment
+from ntkcore.runs.stages.kernel_side.parts import PGD_STEPS
 from ntkcore.training import LAZY
 from pages.ui.code.kernels import attack_all
 from pages.ui.code.pieces import OUTPUTS, attack, begin, eigenpairs, fitted, trained, training
@@ -62,6 +63,7 @@ def _alone(script: Script, experiment: Experiment) -> None:
     """One image, the kernel attacked through itself: what it then says, its margin along the radius, what flips it."""
     largest, norm, eps = largest_radius(experiment), experiment.attack.norm, experiment.attack.eps
     ball = "" if norm == "linf" else f", norm={literal(norm)}"
+    more = f", steps={experiment.attack.steps}" if experiment.attack.steps > PGD_STEPS else ""
     script.use("torch")
     script.use("ntkcore.analysis.attacks.balls", "radii_up_to")
     script.use("ntkcore.analysis.attacks.margin_path", "margin_along_eps")
@@ -73,7 +75,7 @@ def _alone(script: Script, experiment: Experiment) -> None:
         radii = torch.tensor(radii_up_to({largest!r}, {literal(norm)}, {pixels(eps, norm)}), dtype=torch.float64)
         fgsm, pgd = (
             margin_along_eps(f, image, label, a, radii)
-            for a in (ntk.fgsm({largest!r}{ball}), ntk.pgd({largest!r}{ball}))
+            for a in (ntk.fgsm({largest!r}{ball}), ntk.pgd({largest!r}{more}{ball}))
         )
         right = bool(fgsm.margins[0] > 0)
         print(read_flip(fgsm.flip_eps, pgd.flip_eps, right, {largest!r}, {literal(norm)}, radii=len(radii)))
