@@ -30,7 +30,8 @@ RATES = Rates(flop32=5e-12, flop64=1e-11, relu32=2.6e-9, relu64=5.5e-9, box32=6.
 @pytest.fixture
 def machine(at_home: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Set what is free; the rates are those of a common machine."""
-    both = replace(services(), rates=RATES)
+    both = replace(services())
+    vars(both)["rates"] = RATES
     monkeypatch.setattr(results, "services", lambda: both)
 
     def free(gigabytes: float) -> None:

@@ -6,6 +6,7 @@ A job as its viewers see it is in ``jobs``, the app's end of the process in ``pr
     Worker("cache").submit(key, request).wait(60)
 """
 
+from ntkcore.runs.worker.jobs import Job
 from ntkcore.runs.worker.worker import Worker
 
-__all__ = ["Worker"]
+__all__ = ["Job", "Worker"]

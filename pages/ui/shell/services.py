@@ -1,5 +1,7 @@
 """What all sessions of the app share: one store, one worker, this machine's rates, loaded results.
 
+The machine is measured while the first page is drawn; what waits for its rates is only what says how long a run takes.
+
 Results are cached by their key and file, never by their arrays::
 
     services().store, services().worker
@@ -8,6 +10,7 @@ Results are cached by their key and file, never by their arrays::
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import streamlit as st
@@ -18,7 +21,7 @@ from ntkcore.runs.rates import Rates, calibrate
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import SHIPPED, Artifact, Store, default_root
 from ntkcore.runs.warm_up import warm_up_beside
-from ntkcore.runs.worker import Worker
+from ntkcore.runs.worker import Job, Worker
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,15 @@ class Services:
 
     store: Store
     worker: Worker
-    rates: Rates
+    measuring: Job  # where the work will run
+
+    @cached_property
+    def rates(self) -> Rates:
+        """This machine's, once they are measured."""
+        if not self.measuring.finished:
+            with st.spinner("Measuring this machine, once"):
+                self.measuring.wait(30)
+        return calibrate(self.store.root)
 
 
 def services() -> Services:
@@ -35,14 +46,13 @@ def services() -> Services:
     return _services(str(default_root()))
 
 
-@st.cache_resource(show_spinner="Starting: measuring this machine, once")
+@st.cache_resource(show_spinner=False)
 def _services(root: str) -> Services:
     store = Store(root, shipped=SHIPPED)
     worker = Worker(store.root, target="ntkcore.runs.demo:execute")
-    measuring = {"calibrate": True, "what": "measuring this machine"}
-    worker.submit("calibrate", measuring).wait(30)  # where the work will run
-    warm_up_beside()
-    return Services(store, worker, calibrate(store.root))
+    measuring = worker.submit("calibrate", {"calibrate": True, "what": "measuring this machine"})
+    warm_up_beside(after=measuring.wait)
+    return Services(store, worker, measuring)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
