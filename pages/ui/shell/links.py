@@ -12,6 +12,7 @@ Streamlit keeps the value of a control in the parameter of the address that has 
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -19,16 +20,33 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 # Names that parameters of links had before, by the page's address: such links open as they did.
 OLD_NAMES = {"transfer": {"shown": "flipped"}}
 SWITCHES = ("present",)  # parameters of which a link may say 1
-HELD = 5.0  # seconds for which a control that a callback has set does not fall back
+HELD, LONGEST = 5.0, 60.0  # seconds for which a control that a callback has set does not fall back; see Held
+
+
+@dataclass
+class Held:
+    """What a callback has set: by key what was there before, and what is there now.
+
+    It is held for a moment: from the click, from the end of the run that draws what was set (which a busy machine draws
+    slowly), and from the last time that it had to be set again.
+    """
+
+    controls: dict[str, tuple[object, object]]
+    began: float = field(default_factory=time.monotonic)
+    until: float = field(default_factory=lambda: time.monotonic() + HELD)
+    drawn: bool = False
+
+    def longer(self) -> None:
+        self.until = min(time.monotonic() + HELD, self.began + LONGEST)
 
 
 def set_controls(values: Mapping[str, object]) -> None:
     """From a button's callback: set controls, by their keys, and hold them for a moment; see ``hold_controls``."""
-    _, held = st.session_state.get("held", (0.0, {}))
-    held = held | {name: (st.session_state.get(name), value) for name, value in values.items()}
+    earlier = st.session_state.held.controls if "held" in st.session_state else {}
+    held = earlier | {name: (st.session_state.get(name), value) for name, value in values.items()}
     for name, value in values.items():
         st.session_state[name] = value
-    st.session_state.held = time.monotonic() + HELD, held
+    st.session_state.held = Held(held)
 
 
 def hold_controls() -> None:
@@ -39,14 +57,18 @@ def hold_controls() -> None:
     them back. They are set again unless one of them shows that the browser knows. What has been typed since is told to
     the browser once more, which may only now get what the callback had set there.
     """
-    until, held = st.session_state.get("held", (0.0, {}))
-    if time.monotonic() > until or get_script_run_ctx().is_history_navigation:  # Back: the address says what is wanted
+    held = st.session_state.get("held")
+    back = get_script_run_ctx().is_history_navigation  # then the address says what is wanted
+    if held is None or back or time.monotonic() > held.until:
         st.session_state.pop("held", None)
         return
-    shown = {name: st.session_state[name] for name in held if name in st.session_state}
-    known = any(shown[name] == value != before for name, (before, value) in held.items() if name in shown)
-    for name, (before, value) in held.items():
-        stale = name not in shown or (shown[name] == before != value and not known)
+    shown = {name: st.session_state[name] for name in held.controls if name in st.session_state}
+    known = any(shown[name] == value != before for name, (before, value) in held.controls.items() if name in shown)
+    for name, (before, value) in held.controls.items():
+        fell_back = name in shown and shown[name] == before != value and not known
+        if fell_back:
+            held.longer()
+        stale = fell_back or name not in shown
         if stale or shown[name] != value:
             st.session_state[name] = value if stale else shown[name]
 
@@ -123,6 +145,10 @@ def judge_link(page_drawn: bool = False) -> bool:
         st.session_state.refused = [*st.session_state.get("refused", ()), *refused]
     if page_drawn:
         arrival.clear()
+        held = st.session_state.get("held")
+        if held is not None and not held.drawn:
+            held.drawn = True
+            held.longer()
     return bool(refused)
 
 
