@@ -29,6 +29,7 @@ from pages.ui.sections.attack import (
 )
 from pages.ui.sections.beside import Pair, beside, table
 from pages.ui.sections.samples import task_of
+from pages.ui.shell.links import set_controls
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.present import folded, presenting
@@ -45,7 +46,7 @@ task, night, figures = task_of(experiment), dark(), Figures()
 
 
 def _pick(index: int) -> None:
-    st.session_state.image = index
+    set_controls({"image": index})
     st.session_state.pop("own-image", None)
 
 

@@ -59,24 +59,23 @@ def _data_changed() -> None:
     if known is None:
         return
     classes = _first_classes(known)
-    st.session_state.classes = classes
-    st.session_state.n, st.session_state.m = known.usual(classes)
-    st.session_state.size = "full"
+    n, m = known.usual(classes)
+    set_controls({"classes": classes, "n": n, "m": m, "size": "full"})
 
 
 def _family_changed() -> None:
     family = TITLES[st.session_state.net]
-    st.session_state.depth = FAMILIES[family].usual
+    set_controls({"depth": FAMILIES[family].usual})
     if "widths" in st.session_state:  # of nets of another kind
-        st.session_state.widths = list(FIRST_WIDTHS[family])
+        set_controls({"widths": list(FIRST_WIDTHS[family])})
 
 
 def _norm_changed() -> None:
     norm = st.session_state.norm
-    st.session_state.eps = 8.0 if norm == "linf" else 1.0
+    set_controls({"eps": 8.0 if norm == "linf" else 1.0})
     if "radius" in st.session_state:
-        st.session_state.radius = FIRST_RADIUS[norm]
-        st.session_state["at"] = radius_in_words(FIRST_RADIUS[norm] / BALLS[norm].unit / 2, norm)
+        half = radius_in_words(FIRST_RADIUS[norm] / BALLS[norm].unit / 2, norm)
+        set_controls({"radius": FIRST_RADIUS[norm], "at": half})
 
 
 EXPERIMENT = Controls(
@@ -369,9 +368,9 @@ def _take_upload() -> None:
         return
     st.session_state.arrival = {}  # what the link said is about other data
     st.session_state.digest = own.digest
-    st.session_state.classes = list(own.classes)
     known = data.info(data.DataSpec(name="own", classes=(), digest=own.digest))
-    st.session_state.n, st.session_state.m = known.usual(own.classes)
+    n, m = known.usual(own.classes)
+    set_controls({"classes": list(own.classes), "n": n, "m": m})
 
 
 def _attack(norm: str) -> Attack:

@@ -13,6 +13,7 @@ from ntkcore.errors import NTKError
 from ntkcore.readings.words import radius
 from ntkcore.runs.specs import FIRST_WIDTHS, OUTSIDE, Experiment, Story, radii
 from pages.ui.controls.control import Controls, Number, Several, Toggle
+from pages.ui.shell.links import set_controls
 from pages.ui.shell.plain import complaint
 
 TESTED = 500  # test images at first: shares are told to 4 points or so
@@ -29,7 +30,7 @@ def _radius_changed() -> None:
     """Another largest radius: the numbers below are at half of it again."""
     norm = st.session_state.norm
     largest = st.session_state.radius / BALLS[norm].unit
-    st.session_state["at"] = radius_in_words(radii(largest)[-2], norm)
+    set_controls({"at": radius_in_words(radii(largest)[-2], norm)})
 
 
 STORY = Controls(

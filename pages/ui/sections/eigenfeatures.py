@@ -35,6 +35,7 @@ from ntkcore.runs.store import Artifact
 from pages.ui.sections.beside import Need, Pair, need_both, table
 from pages.ui.sections.pictures import feature_rows, perturbation_row
 from pages.ui.sections.samples import examples
+from pages.ui.shell.links import set_controls
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import need
 from pages.ui.shell.services import load_task, stored
@@ -187,7 +188,7 @@ class Features:
             ),
             key="scatter",
             of=f"{feature} {colour}",
-            on_click=partial(setattr, st.session_state, "feature"),
+            on_click=lambda index: set_controls({"feature": index}),
         )
 
     def in_small(self) -> None:

@@ -12,7 +12,6 @@ Streamlit keeps the value of a control in the parameter of the address that has 
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -20,57 +19,51 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 # Names that parameters of links had before, by the page's address: such links open as they did.
 OLD_NAMES = {"transfer": {"shown": "flipped"}}
 SWITCHES = ("present",)  # parameters of which a link may say 1
-HELD, LONGEST = 5.0, 60.0  # seconds for which a control that a callback has set does not fall back; see Held
-
-
-@dataclass
-class Held:
-    """What a callback has set: by key what was there before, and what is there now.
-
-    It is held for a moment: from the click, from the end of the run that draws what was set (which a busy machine draws
-    slowly), and from the last time that it had to be set again.
-    """
-
-    controls: dict[str, tuple[object, object]]
-    began: float = field(default_factory=time.monotonic)
-    until: float = field(default_factory=lambda: time.monotonic() + HELD)
-    drawn: bool = False
-
-    def longer(self) -> None:
-        self.until = min(time.monotonic() + HELD, self.began + LONGEST)
+HELD = 60.0  # seconds at most for which a control that a callback has set does not fall back
 
 
 def set_controls(values: Mapping[str, object]) -> None:
-    """From a button's callback: set controls, by their keys, and hold them for a moment; see ``hold_controls``."""
-    earlier = st.session_state.held.controls if "held" in st.session_state else {}
-    held = earlier | {name: (st.session_state.get(name), value) for name, value in values.items()}
+    """From a callback: set controls, by their keys, and hold them until the browser knows; see ``hold_controls``."""
+    _, held = st.session_state.get("held", (0.0, {}))
+    held = held | {name: (st.session_state.get(name), value) for name, value in values.items()}
     for name, value in values.items():
         st.session_state[name] = value
-    st.session_state.held = Held(held)
+    st.session_state.held = time.monotonic() + HELD, held
 
 
 def hold_controls() -> None:
-    """Called by app.py before any control is drawn: for a moment, what a callback has set stays, until somebody types.
+    """Called by app.py before any control is drawn: what a callback has set stays until the browser knows of it.
 
     A part of the page that polls may have asked for its next run when the callback ran, or somebody typed before the
     browser had been told of it; with that request the browser sends all controls as they were, and Streamlit would take
     them back. They are set again unless one of them shows that the browser knows. What has been typed since is told to
     the browser once more, which may only now get what the callback had set there.
     """
-    held = st.session_state.get("held")
-    back = get_script_run_ctx().is_history_navigation  # then the address says what is wanted
-    if held is None or back or time.monotonic() > held.until:
+    until, held = st.session_state.get("held", (0.0, {}))
+    if time.monotonic() > until or get_script_run_ctx().is_history_navigation:  # Back: the address says what is wanted
         st.session_state.pop("held", None)
         return
-    shown = {name: st.session_state[name] for name in held.controls if name in st.session_state}
-    known = any(shown[name] == value != before for name, (before, value) in held.controls.items() if name in shown)
-    for name, (before, value) in held.controls.items():
-        fell_back = name in shown and shown[name] == before != value and not known
-        if fell_back:
-            held.longer()
-        stale = fell_back or name not in shown
+    shown = {name: st.session_state[name] for name in held if name in st.session_state}
+    known = _known(held)
+    for name, (before, value) in held.items():
+        stale = name not in shown or (shown[name] == before != value and not known)
         if stale or shown[name] != value:
             st.session_state[name] = value if stale else shown[name]
+
+
+def heed_browser() -> None:
+    """Called by parts of a page that poll: once the browser sends what a callback has set, nothing is held any more.
+
+    Only they can tell: in a run of the whole page, the value may be the one that the callback itself has left.
+    """
+    _, held = st.session_state.get("held", (0.0, {}))
+    if get_script_run_ctx().fragment_ids_this_run and _known(held):
+        st.session_state.pop("held", None)
+
+
+def _known(held: Mapping[str, tuple[object, object]]) -> bool:
+    """Whether a control shows what it has been set to."""
+    return any(st.session_state.get(name, before) == value != before for name, (before, value) in held.items())
 
 
 def go_to(page: str, **choices: object) -> None:
@@ -145,10 +138,6 @@ def judge_link(page_drawn: bool = False) -> bool:
         st.session_state.refused = [*st.session_state.get("refused", ()), *refused]
     if page_drawn:
         arrival.clear()
-        held = st.session_state.get("held")
-        if held is not None and not held.drawn:
-            held.drawn = True
-            held.longer()
     return bool(refused)
 
 
