@@ -101,10 +101,17 @@ def tags(page: Page, key: str) -> Locator:
 
 
 def choose(page: Page, key: str, option: str) -> None:
-    """Open a selectbox or multiselect and take one of its options."""
-    at_key(page, key).locator("input").first.click()
-    page.get_by_role("option", name=option, exact=True).click()
-    page.keyboard.press("Escape")
+    """Open a selectbox or multiselect and take one of its options; again where the page was drawn anew meanwhile, at
+    which the list of options closes."""
+    for _ in range(3):
+        at_key(page, key).locator("input").first.click()
+        page.get_by_role("option", name=option, exact=True).click()
+        page.keyboard.press("Escape")
+        for _ in range(20):
+            if option in (*chosen(page, key), field(page, key).input_value()):
+                return
+            page.wait_for_timeout(100)
+    raise AssertionError(f"{key} does not take {option!r}")
 
 
 def caption(page: Page) -> Locator:
