@@ -17,6 +17,7 @@ from pages.ui.code import attack_lines
 from pages.ui.sections.attack import (
     ITSELF,
     KERNEL,
+    OF_IMAGE,
     OF_VIEWS,
     all_predictions,
     is_net,
@@ -27,7 +28,7 @@ from pages.ui.sections.attack import (
     view_of,
     wanted_by,
 )
-from pages.ui.sections.beside import Pair, beside, table
+from pages.ui.sections.beside import Pair, beside, same_image, table
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.links import set_controls
 from pages.ui.shell.page import page
@@ -100,7 +101,7 @@ if own is not None:
     if not alone:
         note("An image of your own is shown with the kernel attacked through itself.")
 else:
-    experiments = beside(experiment)
+    experiments = beside(experiment, lambda e: wanted_by(e, target, source, index))
     views = experiments.map(lambda e: view_of(e, task_of(e), index, source, target))
 view = views.now
 
@@ -131,7 +132,7 @@ if view is not None:
             apart = views.pinned.attack.norm != norm
             views.show(figures, "Margins of both", lambda v: v.curves(night), "margins-of-both", stamp, apart=apart)
     if own is None:
-        table(experiments, views, OF_VIEWS)
+        table(experiments, views, OF_VIEWS | (OF_IMAGE if same_image(experiments) else {}))
     if own is None and not alone:
         heading("What every predictor says of this image")
         st.dataframe(

@@ -145,7 +145,7 @@ pin.button(
     args=(entry,),
     disabled=foreign,
     width="stretch",
-    help="Its experiment is shown beside the current one, on every page.",
+    help="Its experiment is shown beside the current one on Overview, Spectrum, Eigenfeatures and Attack.",
 )
 second.download_button(
     "Export as zip",

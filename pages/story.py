@@ -10,7 +10,7 @@ from ntkcore.runs.store import Artifact
 from ntkcore.runs.talk import story_specs
 from pages.ui.sections.samples import task_of
 from pages.ui.sections.talk import prepare_my_talk
-from pages.ui.shell.links import go_to, set_controls
+from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.present import presenting
@@ -35,7 +35,7 @@ task_of(experiment)
 
 def _turn(by: int) -> None:
     at = SCREENS.index(st.session_state.claim) + by
-    set_controls({"claim": SCREENS[min(max(at, 0), len(SCREENS) - 1)]})
+    st.session_state.claim = SCREENS[min(max(at, 0), len(SCREENS) - 1)]
 
 
 def _results(claim: Claim) -> dict[str, Artifact] | None:

@@ -62,5 +62,7 @@ def test_a_talk_that_is_prepared(store: Store, page: str, tmp_path, capsys: pyte
     (tmp_path / "e.json").write_text(canonical(E))
     before = {(entry.stage, entry.key) for entry in store.entries()}
     assert cli.main(["--cache", str(store.root), "prepare", str(tmp_path / "e.json")]) == 0
-    assert capsys.readouterr().out == "All seven claims are ready; nothing will have to be computed on stage.\n"
+    assert (
+        capsys.readouterr().out == "All seven claims are ready. Other images and features are drawn when asked for.\n"
+    )
     assert {(entry.stage, entry.key) for entry in store.entries()} == before

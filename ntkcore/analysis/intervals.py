@@ -123,13 +123,19 @@ def share_band(right: np.ndarray) -> Band:
 def difference(first: np.ndarray, second: np.ndarray, paired: bool) -> Band:
     """Mean of ``first`` [m] minus that of ``second`` [k], shares or truth values, a Band of one number.
 
-    paired: both are about the same images in the same order (m = k), which are drawn together; otherwise each has draws
-    of its own, and the interval is as wide as two independent means make it.
+    paired: both are about the same images in the same order (m = k), which are drawn together; otherwise the intervals
+    of the two, each with draws of its own, are joined by the squares of their halves (Zou & Donner 2008).
     """
     one, two = (np.asarray(values, dtype=float)[None] for values in (first, second))
     draw = Resampling(one.shape[1], 1)
-    other = draw if paired else Resampling(two.shape[1], 1, seed=1)
-    return draw.band_of_shares((draw.mean(one) - other.mean(two))[:, None], ends=(-1.0, 1.0))
+    if paired:
+        return draw.band_of_shares((draw.mean(one) - draw.mean(two))[:, None], ends=(-1.0, 1.0))
+    other = Resampling(two.shape[1], 1, seed=1)
+    a, b = draw.band_of_shares(draw.mean(one)[:, None]), other.band_of_shares(other.mean(two)[:, None])
+    mean = a.mean - b.mean
+    low = mean - np.hypot(a.mean - a.low, b.high - b.mean)
+    high = mean + np.hypot(a.high - a.mean, b.mean - b.low)
+    return Band(mean, np.clip(low, -1, 1), np.clip(high, -1, 1))
 
 
 def jackknife(value: np.ndarray, left_out: np.ndarray) -> Band:

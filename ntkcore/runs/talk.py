@@ -3,7 +3,7 @@
 The app and ``ntkcore prepare`` compute it in one job of the worker; what is there already costs nothing::
 
     wanted = talk_specs(experiment, [PRESETS["start"]])        # of the seven claims, then of the preset
-    ready_in_words(story=True, presets=1)    # "All seven claims and 1 preset are ready; nothing will have to be ..."
+    ready_in_words(story=True, presets=1)    # "All seven claims and 1 preset are ready ..."
 """
 
 from collections.abc import Sequence
@@ -42,4 +42,4 @@ def ready_in_words(story: bool, presets: int) -> str:
     parts += [f"{presets} preset{'s' * (presets > 1)}"] if presets else []
     told = " and ".join(parts)
     verb = "is" if not story and presets == 1 else "are"
-    return f"{told[:1].upper()}{told[1:]} {verb} ready; nothing will have to be computed on stage."
+    return f"{told[:1].upper()}{told[1:]} {verb} ready. Other images and features are drawn when asked for."

@@ -8,6 +8,7 @@ started, nor where NTK_WARM_UP is 0; where they cannot be kept it ends at once::
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,23 +60,28 @@ def main() -> None:
     """What the process does: give way, end when the app does, compile."""
     if hasattr(os, "nice"):
         os.nice(19)
-    threading.Thread(target=_end_with_the_app, daemon=True).start()
-    from ntkcore.kernels.loops import disk_cache
+    with tempfile.TemporaryDirectory() as folder:
+        threading.Thread(target=_end_with_the_app, args=(folder,), daemon=True).start()
+        from ntkcore.kernels.loops import disk_cache
 
-    if disk_cache.can_keep(next(PACKAGE.rglob("*_loops.py"))):
-        compile_all()
+        if disk_cache.can_keep(next(PACKAGE.rglob("*_loops.py"))):
+            compile_all(folder)
 
 
-def _end_with_the_app() -> None:
+def _end_with_the_app(folder: str) -> None:
     """The end of stdin means that it is gone."""
     with suppress(OSError):
         while os.read(0, 4096):
             pass
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
-def compile_all() -> None:
-    """Compute small ones of what the pages show: kernels of each kind of net, every feature attacked, a net's own."""
+def compile_all(folder: str) -> None:
+    """Compute small ones of what the pages show: kernels of each kind of net, every feature attacked, a net's own.
+
+    folder: an empty one, where their results go.
+    """
     from ntkcore.data import DataSpec
     from ntkcore.runs.specs import Evolution, Experiment, NetSpec
     from ntkcore.runs.stages import result
@@ -85,9 +91,8 @@ def compile_all() -> None:
     e = Experiment(data=some)
     conv, myrtle = (Experiment(data=few, net=NetSpec(family=name, depth=d)) for name, d in (("conv", 2), ("myrtle", 5)))
     trained = Evolution(data=some, epochs=1, seeds=1, probe=8, judged=8).tangent("standard", 0, 0)
-    with tempfile.TemporaryDirectory() as folder:
-        for spec in (*e.stages(), conv.kernel(), conv.gradients(), myrtle.kernel(), trained):
-            result(spec, Store(folder), device="cpu")
+    for spec in (*e.stages(), conv.kernel(), conv.gradients(), myrtle.kernel(), trained):
+        result(spec, Store(folder), device="cpu")
 
 
 if __name__ == "__main__":

@@ -216,6 +216,13 @@ def test_wilson_interval_agrees_with_scipy(hits):
     assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
+@pytest.mark.parametrize(("first", "second"), [(0.0, 0.0), (1.0, 0.0), (0.5, 0.0)])
+def test_a_side_of_few_images_is_not_certain_of_itself(first, second):
+    """Ten images of which none is right may come from a share of up to 28 % (Wilson)."""
+    band = difference(verdicts(first, points=1000)[0], verdicts(second, points=10)[0], False)
+    assert band.mean[0] - band.low[0] > 0.27
+
+
 @pytest.mark.parametrize("paired", [True, False], ids=["paired", "unpaired"])
 def test_interval_of_a_difference_is_close_to_the_normal_one(paired):
     first = verdicts(0.8, points=2000)[0].astype(float)

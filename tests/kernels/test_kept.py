@@ -234,8 +234,12 @@ def test_every_module_whose_loops_others_use_is_among_the_sources():
 
 LEFT = """
 import sys
+import tempfile
+
 from ntkcore.runs.warm_up import compile_all
-compile_all()
+
+with tempfile.TemporaryDirectory() as folder:
+    compile_all(folder)
 for name, module in sorted(sys.modules.items()):
     for loop in vars(module).values() if name.startswith("ntkcore.") else ():
         if hasattr(loop, "nopython_signatures") and loop.__module__ == name and name.endswith("_loops"):

@@ -72,9 +72,13 @@ def prepared(at: AppTest, *chosen: str) -> AppTest:
 @pytest.mark.parametrize(
     ("story", "presets", "words"),
     [
-        (True, 6, "All seven claims and 6 presets are ready; nothing will have to be computed on stage."),
-        (True, 0, "All seven claims are ready; nothing will have to be computed on stage."),
-        (False, 1, "1 preset is ready; nothing will have to be computed on stage."),
+        (
+            True,
+            6,
+            "All seven claims and 6 presets are ready. Other images and features are drawn when asked for.",
+        ),
+        (True, 0, "All seven claims are ready. Other images and features are drawn when asked for."),
+        (False, 1, "1 preset is ready. Other images and features are drawn when asked for."),
     ],
     ids=["all", "story", "preset"],
 )

@@ -111,7 +111,9 @@ def _place(root: Path, stage: str, key: str) -> Path:
 
 
 def _saves(place: Path) -> list[Path]:
-    return [folder for folder in folders.subfolders(place) if re.fullmatch("[1-9][0-9]{0,8}", folder.name)]
+    """The folders of the saves, the earliest first."""
+    saves = [folder for folder in folders.subfolders(place) if re.fullmatch("[1-9][0-9]{0,8}", folder.name)]
+    return sorted(saves, key=lambda folder: int(folder.name))
 
 
 def _read(folder: Path) -> Note | None:

@@ -74,6 +74,8 @@ class View:
 OF_VIEWS = {
     "Right": lambda v: np.array(v.status) != "wrong",
     "Right under the attack": lambda v: np.array(v.status) == "right",
+}
+OF_IMAGE = {  # where both are about one image, in one norm
     "Radius of FGSM that flips this image (ℓ∞: in 1/255)": lambda v: v.radii[0],
     "Radius of PGD that flips this image (ℓ∞: in 1/255)": lambda v: v.radii[1],
 }

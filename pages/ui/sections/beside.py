@@ -146,6 +146,12 @@ def same_test_images(experiments: Pair[Experiment]) -> bool:
     return torch.equal(one.labels_test, other.labels_test) and torch.equal(one.x_test, other.x_test)
 
 
+def same_image(experiments: Pair[Experiment]) -> bool:
+    """Whether radii that flip a test image of one number can be compared."""
+    now, other = experiments.now, experiments.pinned
+    return other is not None and now.attack.norm == other.attack.norm and same_test_images(experiments)
+
+
 def _row(now: Measured, other: Measured, paired: bool) -> list[str]:
     if isinstance(now, float | int):
         known = np.isfinite(now) and np.isfinite(other)

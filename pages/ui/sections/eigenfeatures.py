@@ -90,6 +90,11 @@ class Features:
     def rule(self):
         return self.experiment.rule
 
+    def choose(self, index: int) -> None:
+        """The feature of a dot that was clicked; the pinned experiment may have more of them."""
+        if index < self.count:
+            set_controls({"feature": index})
+
     @property
     def count(self) -> int:
         return len(self.sweep.p_values)
@@ -188,7 +193,7 @@ class Features:
             ),
             key="scatter",
             of=f"{feature} {colour}",
-            on_click=lambda index: set_controls({"feature": index}),
+            on_click=self.choose,
         )
 
     def in_small(self) -> None:

@@ -25,7 +25,8 @@ HELD = 60.0  # seconds at most for which a control that a callback has set does 
 def set_controls(values: Mapping[str, object]) -> None:
     """From a callback: set controls, by their keys, and hold them until the browser knows; see ``hold_controls``."""
     _, held = st.session_state.get("held", (0.0, {}))
-    held = held | {name: (st.session_state.get(name), value) for name, value in values.items()}
+    new = {name: (st.session_state.get(name), value) for name, value in values.items()}
+    held = held | {name: (before, value) for name, (before, value) in new.items() if before != value}
     for name, value in values.items():
         st.session_state[name] = value
     st.session_state.held = time.monotonic() + HELD, held

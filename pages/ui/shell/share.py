@@ -28,7 +28,7 @@ _BUTTON = """<style>
 </style>
 <div class="copy-link">
   <span role="status"></span><input readonly hidden aria-label="Link to this view">
-  <button type="button" title="Every choice of this page is in its address">Copy link to this view</button>
+  <button type="button" title="All but files of your own is in the address">Copy link to this view</button>
 </div>
 <script>
 if (!window.copiesLinks) {
