@@ -116,7 +116,6 @@ def _end() -> None:
     prepare_my_talk(experiment)
 
 
-st.session_state.setdefault("claim", SCREENS[0])
 with st.container(horizontal=True, vertical_alignment="center"):
     turn = {"on_click": _turn, "width": "content"}
     st.button("Back", key="story-back", args=(-1,), shortcut="Left", **turn)
@@ -124,6 +123,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     screen = st.segmented_control(
         "Screen of the story",
         SCREENS,
+        default=SCREENS[0],  # also after Back to an address without it
         key="claim",
         bind="query-params",
         required=True,

@@ -39,6 +39,10 @@ def sent(page: Page) -> Iterator[list[object]]:
 def test_told_as_a_talk(page: Page, app: Server) -> None:
     """From the first claim to the last by the arrow key: claim, figure, number and verdict without scrolling."""
     page.goto(f"{app.url}/story")
+    expect(page.get_by_role("heading", name=f"1. {CLAIMS[0].title}")).to_be_visible()
+    page.get_by_test_id("stSidebarNav").get_by_text("Runs", exact=True).click()
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    page.go_back()  # to an address that names no screen
     for number, claim in enumerate(CLAIMS, 1):
         title = page.get_by_role("heading", name=f"{number}. {claim.title}")
         expect(title).to_be_visible()
