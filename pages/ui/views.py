@@ -140,5 +140,5 @@ VIEWS: dict[str, View] = {
     "robust_features": View(STORY_PAGE, controls=lambda spec: {"claim": "3"}),
     "training_free": View(STORY_PAGE, controls=lambda spec: {"claim": "1"}),
     "seen": View(STORY_PAGE, controls=lambda spec: _told("seen")),
-    "glimpse": View(EVOLUTION, run_figures.of_glimpse, _of_run, _net_in_motion),
+    "glimpse": View(EVOLUTION, run_figures.of_tangent_features, _of_run, _net_in_motion),
 }

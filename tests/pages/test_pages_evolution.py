@@ -152,7 +152,7 @@ def test_the_kernel_at_one_epoch(opened: Open) -> None:
     at = opened("evolution", LINK | {"look": "1", "of": "4"})
     e = evolution_of(at)
     for regime in e.regimes:
-        found = stored(specs.GlimpseSpec(tangent=e.tangent(regime, 0, 1), index=4)).arrays
+        found = stored(specs.TangentFeaturesSpec(tangent=e.tangent(regime, 0, 1), index=4)).arrays
         assert found["gradients"].shape == (4, 1, 14, 14)
     captions = [caption for image in at.main.image for caption in image.captions]
     assert captions.count("feature 3") == 2

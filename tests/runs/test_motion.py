@@ -22,7 +22,7 @@ from ntkcore.kernels.empirical import empirical_ntk
 from ntkcore.runs import specs, stages
 from ntkcore.runs.costs import estimate_all
 from ntkcore.runs.rates import Rates
-from ntkcore.runs.specs import EpochSpec, Evolution, FrozenSpec, GlimpseSpec, NamedNet, TwinNet
+from ntkcore.runs.specs import EpochSpec, Evolution, FrozenSpec, NamedNet, TangentFeaturesSpec, TwinNet
 from ntkcore.runs.stages import Context, result
 from ntkcore.runs.stages.motion.epoch import load_checkpoint
 from ntkcore.runs.store import Store
@@ -294,9 +294,9 @@ def test_classes_have_kernels_of_their_own(store: Store) -> None:
     assert history.specialisation("standard").mean == pytest.approx(expected)
 
 
-def test_glimpse(store: Store) -> None:
+def test_tangent_features(store: Store) -> None:
     """The gradient of an eigenfeature in the image, against the whole cross kernel."""
-    spec = GlimpseSpec(tangent=SMALL.tangent("fgsm", 0, 2), index=3, features=2)
+    spec = TangentFeaturesSpec(tangent=SMALL.tangent("fgsm", 0, 2), index=3, features=2)
     arrays, task = result(spec, store).arrays, load(DATA)
     net = load_checkpoint(spec.tangent.checkpoint, Context(store, device="cpu"))
     s = decomposed(result(spec.tangent, store).arrays["kernel"], 2)

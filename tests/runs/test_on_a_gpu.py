@@ -17,7 +17,7 @@ from ntkcore.analysis.features.pictures import feature_pictures
 from ntkcore.analysis.tangent import fit_tangent
 from ntkcore.readings import features
 from ntkcore.runs import specs, stages
-from ntkcore.runs.specs import EpochSpec, Experiment, GlimpseSpec, NetSpec, Rule, StageSpec, TwinNet
+from ntkcore.runs.specs import EpochSpec, Experiment, NetSpec, Rule, StageSpec, TangentFeaturesSpec, TwinNet
 from ntkcore.runs.stages import STAGES
 from ntkcore.runs.store import Store
 from ntkcore.training import PLAIN, Schedule, Training
@@ -64,8 +64,8 @@ def chain(e: Experiment) -> list[StageSpec]:
 
 
 def motion(e: specs.Evolution) -> list[StageSpec]:
-    glimpse = GlimpseSpec(tangent=e.tangent("standard", 0, 2), index=1, features=3)
-    return [*e.wanted().values(), *e.frozen().values(), *e.solved().values(), glimpse]
+    features = TangentFeaturesSpec(tangent=e.tangent("standard", 0, 2), index=1, features=3)
+    return [*e.wanted().values(), *e.frozen().values(), *e.solved().values(), features]
 
 
 def agreement(*experiments: Experiment) -> specs.ConsistencySpec:

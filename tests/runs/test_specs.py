@@ -107,7 +107,7 @@ NET_SIDE |= {
         TANGENT,
         specs.MomentSpec(tangent=TANGENT, every=2, top=3),
         specs.FrozenSpec(checkpoint=OF_TWIN, n=10, fgsm=ONE, pgd=TINY.attack),
-        specs.GlimpseSpec(tangent=TANGENT, features=2),
+        specs.TangentFeaturesSpec(tangent=TANGENT, features=2),
     )
 }
 CHECKPOINT = specs.EpochSpec(run=specs.RunSpec(data=TINY.data), epoch=1)
@@ -207,8 +207,8 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (specs.FrozenSpec, "n"): {"n": 11},
     (specs.FrozenSpec, "n_test"): {"n_test": 11},
     (specs.FrozenSpec, "ridge"): {"ridge": 0.1},
-    (specs.GlimpseSpec, "index"): {"index": 2},
-    (specs.GlimpseSpec, "features"): {"features": 3},
+    (specs.TangentFeaturesSpec, "index"): {"index": 2},
+    (specs.TangentFeaturesSpec, "features"): {"features": 3},
 }
 # What cannot be changed alone: a network has one parameterisation, a source sees the target's images, and a kernel
 # can follow a net's descent only in NTK parameterisation.

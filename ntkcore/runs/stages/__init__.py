@@ -40,10 +40,10 @@ from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum
 from ntkcore.runs.stages.kernel_side.sweep import SweepSpec, read_null, read_sweep
 from ntkcore.runs.stages.motion.epoch import EpochSpec
 from ntkcore.runs.stages.motion.frozen import FrozenSpec
-from ntkcore.runs.stages.motion.glimpse import GlimpseSpec
 from ntkcore.runs.stages.motion.moment import MomentSpec
 from ntkcore.runs.stages.motion.score import ScoreSpec
 from ntkcore.runs.stages.motion.tangent import TangentSpec
+from ntkcore.runs.stages.motion.tangent_features import TangentFeaturesSpec
 from ntkcore.runs.stages.nets import NamedNet, NetSpec, Regime, RunSpec, TwinNet
 from ntkcore.runs.stages.stage import STAGES, Context, StageSpec, canonical, forward_only, key, portion, result
 from ntkcore.runs.store import Store
@@ -52,7 +52,7 @@ for _room in (kernel_side, finite, motion, claims):
     for _module in iter_modules(_room.__path__, f"{_room.__name__}."):
         import_module(_module.name)  # a stage is known once its class is made
 
-MOTION = (EpochSpec, ScoreSpec, TangentSpec, MomentSpec, FrozenSpec, GlimpseSpec)
+MOTION = (EpochSpec, ScoreSpec, TangentSpec, MomentSpec, FrozenSpec, TangentFeaturesSpec)
 
 
 def parse(stage: str, fields: Mapping[str, Any]) -> StageSpec:
@@ -120,7 +120,7 @@ __all__ = [
     "FlipSpec",
     "FlippedSpec",
     "FrozenSpec",
-    "GlimpseSpec",
+    "TangentFeaturesSpec",
     "GradientsSpec",
     "KernelModel",
     "KernelSpec",

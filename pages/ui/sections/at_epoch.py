@@ -13,7 +13,7 @@ from ntkcore.analysis.evolution.histories import Histories
 from ntkcore.data import Task
 from ntkcore.figures.drawing.strip import Picture, strip
 from ntkcore.figures.evolution.concentration import spectra_along_epochs
-from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, Evolution, GlimpseSpec
+from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, Evolution, TangentFeaturesSpec
 from pages.ui.controls.checkpoint import use_checkpoint
 from pages.ui.shell.links import go_to
 from pages.ui.shell.results import need_all
@@ -53,9 +53,9 @@ def at_one_epoch(
                 args=(nets[regime],),
                 help="Spectrum, Eigenfeatures, Attack and Overview then look at this net's own tangent kernel.",
             )
-    glimpses = {r: GlimpseSpec(tangent=e.tangent(r, 0, at), index=index) for r in e.regimes}
+    wanted = {r: TangentFeaturesSpec(tangent=e.tangent(r, 0, at), index=index) for r in e.regimes}
     rows = []
-    looked = need_all(glimpses, f"leading eigenfeatures after epoch {at}") if complete else {}
+    looked = need_all(wanted, f"leading eigenfeatures after epoch {at}") if complete else {}
     for regime, artifact in looked.items():
         title = f"{REGIME_NAMES[regime]} training, epoch {at}"
         gradients = enumerate(artifact.arrays["gradients"])

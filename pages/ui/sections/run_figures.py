@@ -94,7 +94,7 @@ def of_moment(spec: specs.MomentSpec, artifact: Artifact) -> Figures:
     return {"Spectrum": spectra_at_epoch({checkpoint.run.regime: values}, checkpoint.epoch)}
 
 
-def of_glimpse(spec: specs.GlimpseSpec, artifact: Artifact) -> Figures:
+def of_tangent_features(spec: specs.TangentFeaturesSpec, artifact: Artifact) -> Figures:
     pictures = enumerate(artifact.arrays["gradients"].numpy())
     return {"Eigenfeatures": strip([Picture(picture, f"feature {i}", signed=True) for i, picture in pictures])}
 

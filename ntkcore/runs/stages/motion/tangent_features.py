@@ -1,4 +1,4 @@
-"""The stage of a glimpse: leading eigenfeatures of a checkpoint's kernel, as gradients at one test image."""
+"""Leading eigenfeatures of a checkpoint's kernel, as gradients at one test image."""
 
 from typing import Any, ClassVar
 
@@ -15,10 +15,10 @@ from ntkcore.runs.stages.sizes import LINEAR, Estimate, NetSize, outputs_of, pas
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
 
 
-class GlimpseSpec(StageSpec):
+class TangentFeaturesSpec(StageSpec):
     """The leading eigenfeatures of a checkpoint's kernel on the probe set, as gradients at one test image."""
 
-    stage: ClassVar[str] = "glimpse"
+    stage: ClassVar[str] = "glimpse"  # results on disk have this name
     version: ClassVar[int] = 2
     tangent: TangentSpec = TangentSpec()
     index: int = Field(0, ge=0)
