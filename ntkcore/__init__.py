@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ntkcore.errors import Cancelled, DataError, NTKError, SpecError, StoreError, WorkerError
     from ntkcore.kernels import (
         InputMap,
+        KernelMatrix,
         TiledKernel,
         empirical_kernel_fn,
         empirical_ntk,
@@ -56,6 +57,7 @@ _HOME = {
     "ntkcore.errors": ("Cancelled", "DataError", "NTKError", "SpecError", "StoreError", "WorkerError"),
     "ntkcore.kernels": (
         "InputMap",
+        "KernelMatrix",
         "TiledKernel",
         "empirical_kernel_fn",
         "empirical_ntk",

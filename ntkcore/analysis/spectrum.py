@@ -9,18 +9,24 @@ Everything spectral is float64::
     label_energy(s, y)                      # [r], sums to 1 when r = n
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ntkcore import checks
+from ntkcore.analysis.leading import leading, most_leading, worthwhile
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, TiledKernel
+from ntkcore.kernels.products import KernelMatrix, SquareKernel, square
+from ntkcore.kernels.protocols import Progress
 from ntkcore.modes import plain
 
 MIN_RELATIVE = 1e-12
 CONSTANT = 1e-12  # a centred kernel this much smaller than the kernel itself is rounding noise
+HELD = 2e9  # bytes of a kernel in float64 that is taken into memory without being asked: 15,800 images
+COLUMNS = 500  # eigenvectors whose signs are set together
 SAME = 2e-3  # relative difference of kernels that may still be the same one, in another precision
 
 
@@ -29,11 +35,13 @@ class Spectrum:
     """values [r] descending and vectors [n, r] columns, float64, each vector's largest entry positive.
 
     ``rank`` is the number of eigenvalues above ``n * eps * values[0]`` (at least MIN_RELATIVE of the largest):
-    those below are rounding noise of a singular kernel, and nothing is divided by them.
+    those below are rounding noise of a singular kernel, and nothing is divided by them. trace: the sum of all n
+    eigenvalues, where only the r leading ones are here.
     """
 
     values: Tensor
     vectors: Tensor
+    trace: float | None = None
 
     @property
     def n(self) -> int:
@@ -47,51 +55,83 @@ class Spectrum:
 
     @property
     def rank(self) -> int:
+        """Eigenvalues that are here and not numerically zero."""
         return int((self.values > self.floor).sum())
+
+    @property
+    def whole(self) -> bool:
+        """Whether all n eigenpairs are here."""
+        return len(self.values) == self.n
+
+    @property
+    def left_out(self) -> float:
+        """Share of the sum of all eigenvalues that those which are not here have, 0 to 1; NaN where it is not known."""
+        if self.whole or self.trace == 0:
+            return 0.0
+        return float("nan") if self.trace is None else max(0.0, 1 - float(self.values.sum()) / self.trace)
+
+    def to(self, device: torch.device) -> "Spectrum":
+        return replace(self, values=self.values.to(device), vectors=self.vectors.to(device))
 
 
 @plain
-def spectrum(K: Tensor, k: int | None = None) -> Spectrum:
+def spectrum(K: Tensor | np.memmap | KernelMatrix, k: int | None = None, progress: Progress | None = None) -> Spectrum:
     """Eigenpairs of a symmetric kernel matrix K [n, n], largest first; the k leading ones when k is given.
 
+    K: a tensor; a memory map, such as ``kernel_to_file`` gives; or a KernelMatrix, which is computed anew for each of
+    some ten products. Of the latter two, k has to be so small that the matrix is not needed as a whole (``leading``).
     Raises SpecError when K is not square, not symmetric (beyond 1e-5 of its largest entry) or not finite.
     """
-    if checks.tensor(K, "K").ndim != 2 or K.shape[0] != K.shape[1] or len(K) == 0:
-        raise SpecError(f"A spectrum needs a square kernel matrix [n, n]; got shape {tuple(K.shape)}.")
-    k = None if k is None else checks.whole(k, "k", 1, len(K))
-    K = K.detach().double()
-    if not torch.isfinite(K).all():
-        raise SpecError("The kernel matrix has entries that are not finite. Check W_std, b_std and the images' range.")
-    largest = K.abs().max()
-    if (K - K.T).abs().max() > 1e-5 * largest:
-        raise SpecError("The kernel matrix is not symmetric; compute it with k(x), not with k(x1, x2).")
-    values, vectors = torch.linalg.eigh((K + K.T) / 2)
-    values, vectors = values.flip(0), vectors.flip(1)
-    pivot = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    vectors = vectors * torch.where(pivot < 0, -1.0, 1.0)
-    return Spectrum(values[:k].clone(), vectors[:, :k].contiguous())
+    found, held = square(K), isinstance(K, Tensor)
+    k = len(found) if k is None else checks.whole(k, "k", 1, len(found))
+    trace = float(found.diagonal().sum())
+    pairs = leading(found, k, checks.progress(progress)) if worthwhile(len(found), k) else None
+    if pairs is None:
+        if not held and 8.0 * len(found) ** 2 > HELD:
+            raise SpecError(
+                f"The {k} leading of {len(found)} eigenpairs would take the whole kernel in memory, "
+                f"{8e-9 * len(found) ** 2:.0f} GB. Ask for fewer, k = {most_leading(len(found))} or less."
+            )
+        values, vectors = torch.linalg.eigh(_symmetric(found))
+        pairs = values.flip(0)[:k].clone(), vectors.flip(1)[:, :k].contiguous()
+    values, vectors = pairs
+    for columns in vectors.split(COLUMNS, 1):
+        pivot = columns.gather(0, columns.abs().argmax(0, keepdim=True))
+        columns *= torch.where(pivot < 0, -1.0, 1.0)
+    return Spectrum(values, vectors, None if k == len(found) else trace)
 
 
-def train_spectrum(kernel: KernelFunction, x: Tensor, at_hand: Spectrum | None = None) -> Spectrum:
-    """The spectrum of ``kernel(x)``, x [n, C, H, W] float64; ``at_hand`` where it is that.
+def _symmetric(K: SquareKernel) -> Tensor:
+    """As a whole: the mean of K and its transpose."""
+    whole = K.whole()
+    return (whole + whole.T).div_(2)
 
-    Raises SpecError for one at hand that is of other images or of another kernel, such as a net's before training: what
-    it says of the first two images is compared with the kernel.
+
+def train_spectrum(
+    kernel: KernelFunction, x: Tensor, at_hand: Spectrum | None = None, k: int | None = None
+) -> Spectrum:
+    """The spectrum of ``kernel(x)``, x [n, C, H, W] float64, or its k leading pairs; ``at_hand`` where it is that.
+
+    A kernel of more than HELD bytes is not held for it, but computed anew for each product. Raises SpecError for one at
+    hand that is of other images or of another kernel, such as a net's before training: what it says of the first two
+    images is compared with the kernel.
     """
     if at_hand is None:
-        return spectrum(kernel(x))
+        return spectrum(kernel(x) if k is None or 8.0 * len(x) ** 2 <= HELD else KernelMatrix(kernel, x), k)
     if checks.instance(at_hand, Spectrum, "The spectrum at hand", "spectrum(kernel(x)) makes one.").n != len(x):
         raise SpecError(f"The spectrum at hand is of {at_hand.n} training images; there are {len(x)}.")
-    if len(at_hand.values) == len(x):
-        few = at_hand.vectors[:2]
-        claimed = ((few * at_hand.values) @ few.T).cpu()
-        true = (kernel.with_progress(None) if isinstance(kernel, TiledKernel) else kernel)(x[:2]).double().cpu()
-        if not (claimed - true).abs().max() <= SAME * true.abs().max():
-            raise SpecError(
-                f"The spectrum at hand is not that of this kernel on these images: of the first image with itself it "
-                f"says {float(claimed[0, 0]):.4g}, the kernel {float(true[0, 0]):.4g}. Compute it anew, "
-                "spectrum(kernel(x.double())); the tangent kernel of a net is another one after training."
-            )
+    inside = kernel.with_progress(None) if isinstance(kernel, TiledKernel) else kernel
+    claimed = (at_hand.vectors[:2] * at_hand.values).cpu()
+    if at_hand.whole:
+        claimed, true = claimed @ at_hand.vectors[:2].T.cpu(), inside(x[:2]).double().cpu()
+    else:
+        true = (inside(x[:2], x).double() @ at_hand.vectors).cpu()
+    if not (claimed - true).abs().max() <= SAME * true.abs().max():
+        raise SpecError(
+            f"The spectrum at hand is not that of this kernel on these images: of the first image it says "
+            f"{float(claimed[0, 0]):.4g}, the kernel {float(true[0, 0]):.4g}. Compute it anew, "
+            "spectrum(kernel(x.double())); the tangent kernel of a net is another one after training."
+        )
     return at_hand
 
 

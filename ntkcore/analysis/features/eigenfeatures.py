@@ -33,10 +33,11 @@ Selection = Sequence[int] | Sequence[bool] | np.ndarray | Tensor  # indices, or 
 class Sweep:
     """Every eigenfeature's verdicts on m test images under one attack.
 
-    spectrum: of the training kernel. answers [m, F]: the class that a feature gives an image, labels [m]: its own, both
-    numbered from 0. right_before, right_after, zero_gradient: [m, F] bool, F = numerical rank (features of numerically
-    zero eigenvalues have no value). right_after: right before and after the attack; an image that a feature gets wrong
-    is not attacked.
+    spectrum: of the training kernel; where that is the k leading eigenpairs, so are the features, and what it has left
+    out stands there. answers [m, F]: the class that a feature gives an image, labels [m]: its own, both numbered from
+    0. right_before, right_after, zero_gradient: [m, F] bool, F = numerical rank (features of numerically zero
+    eigenvalues have no value). right_after: right before and after the attack; an image that a feature gets wrong is
+    not attacked.
     """
 
     spectrum: Spectrum
@@ -117,8 +118,11 @@ def eigenfeatures(
     spectrum_of_train: Spectrum | None = None,
     K_test: Tensor | None = None,
     progress: Progress | None = None,
+    k: int | None = None,
 ) -> Sweep:
     """Usefulness and robustness of every eigenfeature of ``kernel`` on the training set x [n, C, H, W], y [n, c].
+
+    k: only those of the k largest eigenvalues, for which the kernel needs not be in memory.
 
     attack: on each feature separately, true labels (default FGSM, eps 8/255). spectrum_of_train and K_test (the
     kernel between test and training images, [m, n]) are computed unless handed in. progress counts test images.
@@ -127,7 +131,7 @@ def eigenfeatures(
     attack = fgsm() if attack is None else attack
     x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, None, K_test, progress)
     kernel = frozen(kernel)
-    s = train_spectrum(kernel, x.double(), spectrum_of_train)
+    s = train_spectrum(kernel, x.double(), spectrum_of_train, k)
     K_test = kernel(x_test.double(), x.double()) if K_test is None else K_test
     result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test)
     labels = class_numbers(y_test)

@@ -1,0 +1,163 @@
+"""A square kernel [n, n] known by its products with a few vectors: in memory, in a file, or computed anew by tiles.
+
+What needs no more than ``K v`` (leading eigenpairs, conjugate gradients) never holds K: blocks of rows are read, or
+tiles are computed, a bounded number at a time, and each is forgotten when it has been multiplied::
+
+    K = square(kernel_to_file(k, x, "kernel.npy"))    # or a tensor, or KernelMatrix(k, x)
+    K.times(v)                                        # v [n, p] float64 -> [n, p]
+    K.diagonal()                                      # [n] float64: its sum is that of all eigenvalues
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ntkcore import checks
+from ntkcore.errors import SpecError
+from ntkcore.kernels.blocks import TiledKernel, slices
+from ntkcore.kernels.protocols import KernelFunction, Progress
+from ntkcore.modes import plain
+
+BLOCK = 1.28e8  # bytes in float64 of the rows, or of the tile, that are in memory at a time
+SIDE = 64  # images of a tile of which the diagonal alone is wanted; rows of a file that are looked at
+SYMMETRIC = 1e-5  # of the largest entry: by so much a kernel and its transpose may differ
+READ = "products with the kernel"
+
+
+class SquareKernel(Protocol):
+    """What there is of a symmetric kernel [n, n]."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def diagonal(self) -> Tensor: ...
+
+    def whole(self) -> Tensor: ...
+
+    def times(self, v: Tensor, progress: Progress | None = None) -> Tensor: ...
+
+
+def square(K: "Tensor | np.memmap | KernelMatrix") -> SquareKernel:
+    """A tensor [n, n], a memory map of one (``kernel_to_file``, ``np.load(path, mmap_mode="r")``) or a KernelMatrix.
+
+    Raises SpecError for what is not square, not symmetric or not finite; of a file some rows are looked at.
+    """
+    if isinstance(K, KernelMatrix):
+        return K
+    if not isinstance(K, np.memmap):
+        checks.tensor(K, "K")
+    if K.ndim != 2 or K.shape[0] != K.shape[1] or len(K) == 0:
+        raise SpecError(f"A spectrum needs a square kernel matrix [n, n]; got shape {tuple(K.shape)}.")
+    found = StoredMatrix(K)
+    found.check()
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class StoredMatrix:
+    """K [n, n] in memory, or in a memory map that is read by blocks of rows at every product; sums in float64."""
+
+    K: Tensor | np.memmap
+
+    def __len__(self) -> int:
+        return len(self.K)
+
+    @property
+    def device(self) -> torch.device:
+        return self.K.device if isinstance(self.K, Tensor) else torch.device("cpu")
+
+    def check(self) -> None:
+        """Of a file, only what some images have with each other."""
+        if isinstance(self.K, Tensor):
+            pairs = [(self.rows(part), self.K[:, part].T.detach().double()) for part in self._parts()]
+        else:
+            some = np.unique(np.linspace(0, len(self) - 1, SIDE).round().astype(int))
+            corner = torch.from_numpy(np.stack([np.array(self.K[i], np.float64)[some] for i in some]))
+            pairs = [(corner, corner.T)]
+        for rows, columns in pairs:
+            largest = rows.abs().max()
+            if not torch.isfinite(largest):
+                words = "The kernel matrix has entries that are not finite. Check W_std, b_std and the images' range."
+                raise SpecError(words)
+            if (rows - columns).abs().max() > SYMMETRIC * largest:
+                raise SpecError("The kernel matrix is not symmetric; compute it with k(x), not with k(x1, x2).")
+
+    def whole(self) -> Tensor:
+        return self.rows(slice(None))
+
+    def rows(self, part: slice) -> Tensor:
+        """[*, n] float64."""
+        block = self.K[part]
+        return block.detach().double() if isinstance(block, Tensor) else torch.from_numpy(np.array(block, np.float64))
+
+    def diagonal(self) -> Tensor:
+        found = self.K.diagonal()
+        return found.detach().double() if isinstance(found, Tensor) else torch.from_numpy(np.array(found, np.float64))
+
+    def times(self, v: Tensor, progress: Progress | None = None) -> Tensor:
+        out = torch.empty_like(v)
+        for part in self._parts():
+            if progress is not None:
+                progress(part.start, len(self), READ)
+            out[part] = self.rows(part) @ v
+        return out
+
+    def _parts(self) -> list[slice]:
+        return list(slices(len(self), max(1, int(BLOCK / (8 * len(self))))))
+
+
+@dataclass(frozen=True, eq=False)
+class KernelMatrix:
+    """``kernel(x)``, computed anew whenever it is multiplied, by tiles on and above the diagonal; x [n, C, H, W].
+
+    In x's dtype, sums in float64. Each product costs a kernel: what takes more than a few is better off with a file
+    (``kernel_to_file``). Raises SpecError for what are no images.
+    """
+
+    kernel: KernelFunction
+    x: Tensor
+
+    def __post_init__(self) -> None:
+        checks.function(self.kernel, "kernel", "It maps images to [n1, n2]; kernel_fn makes one.")
+        checks.images(self.x)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def device(self) -> torch.device:
+        return self.x.device
+
+    @plain
+    def diagonal(self) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([self._tile(part, part).diagonal() for part in slices(len(self), SIDE)])
+
+    @plain
+    def whole(self) -> Tensor:
+        return self.kernel(self.x).detach().double()
+
+    @plain
+    def times(self, v: Tensor, progress: Progress | None = None) -> Tensor:
+        out, done = torch.zeros_like(v), 0
+        parts = list(slices(len(self), max(1, int((BLOCK / 8) ** 0.5))))
+        with torch.no_grad():
+            for a, rows in enumerate(parts):
+                for columns in parts[a:]:
+                    if progress is not None:
+                        progress(done, len(self) ** 2, READ)
+                    tile = self._tile(rows, columns)
+                    out[rows] += tile @ v[columns]
+                    if rows != columns:
+                        out[columns] += tile.T @ v[rows]
+                    done += tile.numel() * (1 if rows == columns else 2)
+        return out
+
+    def _tile(self, rows: slice, columns: slice) -> Tensor:
+        quiet = self.kernel.with_progress(None) if isinstance(self.kernel, TiledKernel) else self.kernel
+        return (quiet(self.x[rows]) if rows == columns else quiet(self.x[rows], self.x[columns])).double()
