@@ -71,7 +71,7 @@ def check_place(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "a device, a pipe or a socket is there")
     with suppress(FileNotFoundError, NotADirectoryError):
-        path.with_name(f"{path.name}.begun.json").lstat()  # the longest name that is written: too long or not
+        path.with_name(f"{path.name}.begun.images").lstat()  # the longest name that is written: too long or not
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     if not os.access(path.parent, os.W_OK):

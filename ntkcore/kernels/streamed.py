@@ -5,14 +5,18 @@
     K = kernel_to_file(kernel_fn(myrtle(5)), x, "kernel.npy", memory=512e6)      # numpy memory map [n, n], read only
     s = spectrum(torch.from_numpy(K[:5000, :5000]))
 
-Only tiles on and above the diagonal are computed. What a killed process had finished is kept beside the file (see
-``unfinished``): the next call with the same images and kernel computes the rest, and the file has its own name only
-when it is complete.
+Only tiles on and above the diagonal are computed, by this process or by the workers of an executor (``executors``),
+with the same file in the end. What a killed process had finished is kept beside the file (see ``unfinished``): the next
+call with the same images and kernel computes the rest, and the file has its own name only when it is complete.
 """
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from functools import partial
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +25,19 @@ from torch import Tensor
 
 from ntkcore import checks
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, untiled
+from ntkcore.kernels.executors import Executor, Piece, Workers, numbers
 from ntkcore.kernels.infinite import InfiniteKernel
+from ntkcore.kernels.protocols import SizedKernel
 from ntkcore.kernels.unfinished import UnfinishedKernel
 from ntkcore.modes import plain
 from ntkcore.writing import check_place, refused_in_words
 
 COPIES = 6  # of a tile that are in memory at once: NNGP and NTK, scaled and not, and the transpose
 PARTS, LEAST_SIDE = 16, 64  # of a side: tiles at least, images of a tile at least
+WORK = 1e12  # bytes that the pairs of a tile go through at most: about a minute of two cores
 PROBES = 4  # images whose kernel tells one kernel from another
 CHECKED = "kernel: image pairs found"
+Found = Generator[tuple[Piece, np.ndarray]]  # pieces with their numbers, [h, w]
 
 
 @plain
@@ -40,20 +48,31 @@ def kernel_to_file(
     memory: float = 512e6,
     progress: Progress | None = None,
     tell: Callable[[str], object] = warnings.warn,
+    executor: Executor | None = None,
+    at_once: int = 256,
 ) -> np.memmap:
     """The square kernel ``k(x)``, [n, n] in x's dtype, in an .npy file; x [n, C, H, W].
 
     memory: bytes for tiles, beside the images and what the kernel itself works in (tens of megabytes); a side is cut
-    into PARTS at least, so that a kill costs little. progress: told (pairs done, pairs in all, note); it may raise
-    Cancelled, and the next call goes on after the last whole tile. tell: called with a sentence where what an earlier
-    call had finished is damaged and is computed again. Raises SpecError for images or memory that make no kernel and
-    where another kernel or other images were begun under this name, NTKError where another process is writing it, where
-    the disk is full or cannot be written.
+    into PARTS at least, and a tile is about a minute's work at most, so that a kill costs little. progress: told (pairs
+    done, pairs in all, note); it may raise Cancelled, and the next call goes on after the last whole tile. tell: called
+    with a sentence where something that was finished or on its way is computed again.
+
+    executor: who computes the tiles, one of ``concurrent.futures`` or its like (Dask's ``client.get_executor()``,
+    submitit's, mpi4py's); by default this process. Its workers read their images from a file beside the unfinished
+    kernel, in a folder that all of them see; only this process writes. Each worker takes ``memory``, and what came back
+    and waits to be written takes as much here. A worker that is lost costs the tiles it had: they are asked for again.
+    at_once: tiles that are asked for at once, at most; as many as there are workers, or a few more, keep them busy.
+
+    Raises SpecError for images or memory that make no kernel, for what cannot be sent to an executor's workers, and
+    where another kernel or other images were begun under this name; NTKError where another process is writing it, where
+    the disk is full or cannot be written, and where workers are lost again and again.
     """
     checks.instance(kernel, TiledKernel, "kernel", "kernel_fn and tiled make one.")
     checks.progress(progress)
     path, n = Path(path), len(checks.images(x))
-    memory = checks.number(memory, "memory", above=0, inf=True)
+    memory, at_once = checks.number(memory, "memory", above=0, inf=True), checks.whole(at_once, "at_once", 1)
+    workers = None if executor is None else Workers(kernel, x, executor, tell)
     most = max(1, int(min(memory / (COPIES * x.element_size()), n * n) ** 0.5))  # images of a tile that memory allows
     mend = "Mend that or choose another name; what was finished is kept."
     with refused_in_words(path, mend), torch.no_grad():
@@ -61,39 +80,81 @@ def kernel_to_file(
         with UnfinishedKernel(path, tell) as file:
             probe = kernel(x[:PROBES]).double().flatten().tolist()
             dtype = x.new_empty(0).numpy(force=True).dtype
-            file.begin(n, dtype, _description(kernel, x), probe, min(most, max(LEAST_SIDE, -(-n // PARTS))))
+            file.begin(n, dtype, _description(kernel, x), probe, min(most, _side(kernel, x)))
             if not file.complete:
-                _fill(file, kernel, x, most, progress)
+                report = _Report(progress, n * n)
+                if workers is None:
+                    source = partial(_here, kernel, x, report)
+                else:
+                    ahead = int(min(at_once, memory / (min(most, file.side) ** 2 * x.element_size())))
+                    source = partial(workers.computed, file.lay_out(x.numpy(force=True)), ahead, report)
+                _fill(file, n, most, report, source)
                 file.finish()
     if progress is not None:
         progress(n * n, n * n, PAIRS)
     return np.load(path, mmap_mode="r")
 
 
-def _fill(file: UnfinishedKernel, kernel: TiledKernel, x: Tensor, most: int, progress: Progress | None) -> None:
-    """Compute the tiles that are not finished, each in pieces that memory allows."""
-    ready, blocks = 0, list(slices(len(x), file.side))
+class _Report:
+    """How many entries of all are ready, told to who listens."""
 
-    def found(tile: tuple[int, int]) -> None:
-        nonlocal ready
-        ready += _pairs(*(blocks[i] for i in tile))
-        if progress is not None:
-            progress(ready, len(x) ** 2, CHECKED)
+    def __init__(self, progress: Progress | None, total: float):
+        self.progress, self.total, self.ready = progress, total, 0.0
 
-    file.check(found)
-    for a in range(len(blocks)):
-        for b in range(a, len(blocks)):
-            if (a, b) in file.done:
-                continue
-            for rows, columns in _pieces(blocks[a], blocks[b], most):
-                size = _pairs(rows, columns)
-                inside = kernel.with_progress(_within(progress, ready, size, len(x) ** 2))
-                numbers = (inside(x[rows]) if rows == columns else inside(x[rows], x[columns])).numpy(force=True)
-                file.write(numbers, rows.start, columns.start)
-                if rows != columns:
-                    file.write(numbers.T, columns.start, rows.start)
-                ready += size
-            file.note((a, b))
+    def __call__(self, note: str = PAIRS) -> None:
+        if self.progress is not None:
+            self.progress(self.ready, self.total, note)
+
+    def add(self, pairs: float, note: str = PAIRS) -> None:
+        self.ready += pairs
+        self(note)
+
+    def within(self, pairs: float) -> Progress | None:
+        """A piece's own progress, as part of the whole."""
+        progress, ready, total = self.progress, self.ready, self.total
+        if progress is None:
+            return None
+        return lambda done, of, note: progress(ready + pairs * done / max(of, 1), total, note)
+
+
+def _fill(
+    file: UnfinishedKernel, n: int, most: int, report: _Report, compute: Callable[[Iterator[Piece]], Found]
+) -> None:
+    """Have the tiles computed that are not finished, each in pieces that memory allows, and write them."""
+    blocks, left = list(slices(n, file.side)), Counter[tuple[int, int]]()
+
+    def pieces() -> Iterator[Piece]:
+        for tile in combinations_with_replacement(range(len(blocks)), 2):
+            if tile not in file.done:
+                rows, columns = (blocks[i] for i in tile)
+                parts = list(_pieces(tile, rows, columns, most))
+                left[tile] = len(parts)
+                yield from parts
+
+    file.check(lambda tile: report.add(Piece(tile, *(blocks[i] for i in tile)).pairs, CHECKED))
+    with closing(compute(pieces())) as found:
+        for piece, values in found:
+            file.write(values, piece.rows.start, piece.columns.start)
+            if piece.rows != piece.columns:
+                file.write(values.T, piece.columns.start, piece.rows.start)
+            left[piece.tile] -= 1
+            if not left[piece.tile]:
+                file.note(piece.tile)
+            report.add(piece.pairs)
+
+
+def _here(kernel: TiledKernel, x: Tensor, report: _Report, pieces: Iterator[Piece]) -> Found:
+    """Pieces computed by this process."""
+    for piece in pieces:
+        yield piece, numbers(kernel.with_progress(report.within(piece.pairs)), x, piece)
+
+
+def _side(kernel: TiledKernel, x: Tensor) -> int:
+    """Images of a tile's side, where memory allows them."""
+    inside, side = untiled(kernel), max(LEAST_SIDE, -(-len(x) // PARTS))
+    if isinstance(inside, SizedKernel):
+        side = min(side, max(LEAST_SIDE, int((WORK / inside.bytes_per_pair(x.shape[1:], x.dtype)) ** 0.5)))
+    return side
 
 
 def _description(kernel: TiledKernel, x: Tensor) -> dict[str, object]:
@@ -107,25 +168,13 @@ def _description(kernel: TiledKernel, x: Tensor) -> dict[str, object]:
     }
 
 
-def _pieces(rows: slice, columns: slice, most: int) -> Iterator[tuple[slice, slice]]:
+def _pieces(tile: tuple[int, int], rows: slice, columns: slice, most: int) -> Iterator[Piece]:
     """A tile of the upper triangle in pieces of at most so many images a side."""
     for some in slices(rows.stop - rows.start, most):
         for others in slices(columns.stop - columns.start, most):
             if rows != columns or some.start <= others.start:
-                yield _shifted(some, rows.start), _shifted(others, columns.start)
+                yield Piece(tile, _shifted(some, rows.start), _shifted(others, columns.start))
 
 
 def _shifted(part: slice, start: int) -> slice:
     return slice(part.start + start, part.stop + start)
-
-
-def _pairs(rows: slice, columns: slice) -> int:
-    """Entries of the kernel that a piece gives: off the diagonal in both its places."""
-    return (rows.stop - rows.start) * (columns.stop - columns.start) * (1 if rows == columns else 2)
-
-
-def _within(progress: Progress | None, ready: float, size: float, total: float) -> Progress | None:
-    """A tile's own progress, as part of the whole."""
-    if progress is None:
-        return None
-    return lambda done, of, note: progress(ready + size * done / max(of, 1), total, note)

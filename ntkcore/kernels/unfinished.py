@@ -4,6 +4,7 @@
 
     kernel.npy.begun           the .npy to be; what is not finished is zeros
     kernel.npy.begun.json      a line of JSON: of what kernel; then one for each finished tile; each before its checksum
+    kernel.npy.begun.images    the images as an .npy, while workers compute tiles of them
 
 A tile is written to both its places and flushed, and only then listed, with the checksum of its numbers as they lie
 there. Lines are only added, so a kill costs at most the last one. Who writes holds the lock on the list.
@@ -26,6 +27,8 @@ from ntkcore.writing import Taken, held, in_the_way, is_file, opened, sync_folde
 
 SINGLE, DOUBLE = 1e-4, 1e-8  # relative: two devices' numbers of one kernel differ by less
 MARK = b'{"kernel": '  # how a list begins
+NPY = b"\x93NUMPY"  # and an .npy
+ENDINGS = ("", ".json", ".images")
 Tile = tuple[int, int]
 
 
@@ -38,7 +41,7 @@ class UnfinishedKernel:
 
     def __init__(self, path: Path, tell: Callable[[str], object]):
         self.path, self.tell = path, tell
-        self.data, self.list = (path.with_name(f"{path.name}.begun{ending}") for ending in ("", ".json"))
+        self.data, self.list, self.images = (path.with_name(f"{path.name}.begun{end}") for end in ENDINGS)
         self.done: dict[Tile, str] = {}
         self.complete = False
         self.n = self.side = 0  # side: once it is begun
@@ -63,6 +66,9 @@ class UnfinishedKernel:
         for file in [self.list] if self.complete else [] if kept else self._ours:
             with suppress(OSError):
                 file.unlink()
+        with suppress(OSError, NTKError):  # a killed call's, too
+            if _beginning(self.images, len(NPY)) == NPY:
+                self.images.unlink()
         self._open.close()
 
     def begin(self, n: int, dtype: np.dtype, of: dict[str, Any], probe: list[float], side: int) -> None:
@@ -73,7 +79,7 @@ class UnfinishedKernel:
         """
         self.n, self.dtype, self._head = n, dtype, _npy_head(n, dtype)
         kept, tiles, listed = _read(self._listed)
-        begins = self._beginning()
+        begins = _beginning(self.data, len(self._head))
         same = kept is not None and _same(kept, of, probe, dtype)
         if kept is None:
             self._is_ours(begins)
@@ -101,6 +107,15 @@ class UnfinishedKernel:
             self._file.truncate(0)
         self._file.write(self._head)
         self._file.truncate(self._at(n, 0))
+
+    def lay_out(self, x: np.ndarray) -> Path:
+        """Images x in a file of their own, which is there until this block is left. Raises OSError from the disk."""
+        if _beginning(self.images, len(NPY)) not in (None, NPY):
+            raise in_the_way(self.images)
+        self.images.unlink(missing_ok=True)  # of a killed call: one of its workers may be reading it still
+        with opened(self.images) as file:
+            np.save(file, x)
+        return self.images.absolute()
 
     def check(self, progress: Callable[[Tile], None]) -> None:
         """Compare every finished tile with its checksum, and drop those that are not as they were."""
@@ -140,13 +155,6 @@ class UnfinishedKernel:
     def _add(self, entry: Any) -> None:
         self._lines.write(_sealed(json.dumps(entry).encode()))
         self._lines.flush()  # a line that a power cut takes costs its tile, which is computed again
-
-    def _beginning(self) -> bytes | None:
-        """The file's first bytes, as many as the head of an .npy; None without a file."""
-        if not is_file(self.data):
-            return None
-        with open(self.data, "rb") as file:
-            return file.read(len(self._head))
 
     def _is_ours(self, begins: bytes | None) -> None:
         """Whether files without a list that can be read may be written over: not those of somebody else."""
@@ -191,6 +199,14 @@ class UnfinishedKernel:
                 self._file.seek(self._at(row, left))
                 digest.update(self._file.read((right - left) * self.dtype.itemsize))
         return digest.hexdigest()
+
+
+def _beginning(path: Path, size: int) -> bytes | None:
+    """A file's first bytes; None without a file."""
+    if not is_file(path):
+        return None
+    with open(path, "rb") as file:
+        return file.read(size)
 
 
 def _npy_head(n: int, dtype: np.dtype) -> bytes:

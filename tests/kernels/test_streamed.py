@@ -1,4 +1,7 @@
-"""Kernels written to a file by tiles: the same numbers, within bounded memory, whatever happens on the way."""
+"""Kernels written to a file by tiles: the same numbers, within bounded memory, whatever happens on the way.
+
+By other processes, and after a kill: ``executors/test_executors.py``.
+"""
 
 import os
 import re
@@ -198,30 +201,6 @@ def test_what_is_not_ours_is_not_touched(tmp_path, name, kind):
     assert (mine.read_bytes() if mine.is_file() else None) == before
     assert target.read_bytes() == content
     assert {file.name for file in tmp_path.iterdir()} == {name, target.name}
-
-
-def test_killed_and_gone_on(tmp_path):
-    """SIGKILL in the middle of the work; the rest is done by another process's call."""
-    program = textwrap.dedent(
-        """
-        import os, signal, sys, torch
-        import ntkcore as ntk
-        from ntkcore.kernels import kernel_to_file
-        x = torch.rand(23, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        def die(done, total, note):
-            if done >= total / 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-        kernel_to_file(ntk.kernel_fn(ntk.conv(1)), x, sys.argv[1], float(sys.argv[2]), die)
-        """
-    )
-    root = Path(__file__).parents[2]
-    killed = subprocess.run([sys.executable, "-c", program, tmp_path / "k.npy", str(SMALL)], cwd=root)
-    assert killed.returncode == -9
-    assert (tmp_path / "k.npy.begun.json").exists()
-    told = []
-    K = kernel_to_file(ntk.kernel_fn(ntk.conv(1)), images(), tmp_path / "k.npy", SMALL, lambda *t: told.append(t[0]))
-    assert told[0] > 0
-    np.testing.assert_allclose(K, ntk.kernel_fn(ntk.conv(1))(images()).numpy(), rtol=1e-12)
 
 
 def test_less_memory_on_the_way(tmp_path, undisturbed):

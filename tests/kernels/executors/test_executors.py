@@ -1,0 +1,206 @@
+"""Kernels written to a file by the workers of an executor: the same bytes, whoever computes them."""
+
+import multiprocessing
+import os
+import signal
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+import ntkcore as ntk
+from ntkcore.errors import Cancelled, NTKError, SpecError
+from ntkcore.kernels.executors import TRIES
+from ntkcore.kernels.streamed import COPIES, kernel_to_file
+from tests.fake_gpu import fake_gpu
+
+SMALL = COPIES * 8 * 7**2  # bytes: tiles of 7 images in double precision
+SERVER = multiprocessing.get_context("forkserver")  # which imports the library once for all
+SERVER.set_forkserver_preload(["ntkcore.kernels.streamed", "ntkcore.kernels.infinite.kernel"])
+
+
+def images() -> torch.Tensor:
+    return torch.rand(23, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A kernel that, in another process than this one, first does something to whoever computes it."""
+
+    folder: Path
+    does: str = ""
+    home: int = os.getpid()
+
+    def __call__(self, x1, x2=None):
+        if os.getpid() != self.home and self.does == "dies once":
+            with suppress(FileExistsError):
+                (self.folder / "died").touch(exist_ok=False)
+                os._exit(1)
+        if len(x1) > 4 and self.does == "raises":
+            raise ZeroDivisionError("a kernel of one's own")
+        return x1.flatten(1) @ (x1 if x2 is None else x2).flatten(1).T
+
+
+class Watched(ThreadPoolExecutor):
+    """What it was sent, and how many calls it had at most."""
+
+    def __init__(self):
+        super().__init__(2)
+        self.calls, self.most, self.open = [], 0, []
+
+    def submit(self, fn, /, *args):
+        self.calls.append(args)
+        self.open = [future for future in self.open if not future.done()] + [super().submit(fn, *args)]
+        self.most = max(self.most, len(self.open))
+        return self.open[-1]
+
+
+class Unreachable(Executor):
+    """Takes every call and loses it."""
+
+    asked = 0
+
+    def submit(self, fn, /, *args):
+        self.asked += 1
+        lost = Future()
+        lost.set_exception(ConnectionResetError("the machine is gone"))
+        return lost
+
+
+def pool():
+    return ProcessPoolExecutor(2, mp_context=SERVER)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The bytes of a file of conv(1) that this process wrote alone."""
+    path = tmp_path_factory.mktemp("undisturbed") / "k.npy"
+    kernel_to_file(ntk.kernel_fn(ntk.conv(1)), images(), path, SMALL)
+    return path.read_bytes()
+
+
+def stop(done, total, note):
+    if done >= total / 3:
+        raise Cancelled("enough")
+
+
+@pytest.mark.parametrize("workers", [pool, Watched], ids=["processes", "threads"])
+def test_the_file_is_the_same_and_what_was_stopped_goes_on(tmp_path, undisturbed, workers):
+    kernel, x, path, told = ntk.kernel_fn(ntk.conv(1)), images(), tmp_path / "k.npy", []
+    with workers() as executor:
+        with pytest.raises(Cancelled):
+            kernel_to_file(kernel, x, path, SMALL, stop, executor=executor)
+        assert {file.name for file in tmp_path.iterdir()} == {"k.npy.begun", "k.npy.begun.json"}
+        kernel_to_file(kernel, x, path, SMALL, lambda *all: told.append(all[:2]), pytest.fail, executor)
+    assert path.read_bytes() == undisturbed
+    assert [file.name for file in tmp_path.iterdir()] == ["k.npy"]
+    assert told == sorted(told)
+    assert told[0][0] > 0
+    assert told[-1] == (23 * 23, 23 * 23)
+
+
+def test_workers_get_slices_and_a_path_and_few_at_once(tmp_path):
+    with Watched() as executor:
+        kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images(), tmp_path / "k.npy", SMALL, executor=executor)
+    assert len(executor.calls) == 10
+    assert 2 <= executor.most <= COPIES  # what came back has room in the same memory
+    with Watched() as one_by_one:
+        kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images(), tmp_path / "k.npy", SMALL, executor=one_by_one, at_once=1)
+    assert one_by_one.most == 1
+    kernel, path, *_ = executor.calls[0]
+    assert len(kernel) < images().numpy().nbytes / 4
+    assert path == str(tmp_path / "k.npy.begun.images")
+
+
+def test_a_worker_that_dies_costs_its_tiles(tmp_path):
+    """Python breaks the whole pool, and another one is made."""
+    kernel, told = ntk.tiled(Linear(tmp_path, "dies once")), []
+    with pool() as executor:
+        kernel_to_file(kernel, images(), tmp_path / "k.npy", SMALL, tell=told.append, executor=executor)
+    assert (tmp_path / "died").exists()
+    assert [sentence.partition(":")[0] for sentence in told] == ["Lost with a worker, and asked for again"]
+    kernel_to_file(kernel, images(), tmp_path / "alone.npy", SMALL)
+    assert (tmp_path / "k.npy").read_bytes() == (tmp_path / "alone.npy").read_bytes()
+
+
+@pytest.mark.parametrize(("threads", "left"), [(0, ("", ".json")), (2, ("", ".json", ".images"))])
+def test_killed_and_gone_on(tmp_path, undisturbed, threads, left):
+    """SIGKILL in the middle of the work; the rest is done by another process, alone."""
+    path = tmp_path / "k.npy"
+    killed = SERVER.Process(target=killed_half_way, args=(path, threads))
+    killed.start()
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
+    assert {file.name for file in tmp_path.iterdir()} == {f"k.npy.begun{end}" for end in left}
+    told = []
+    kernel_to_file(ntk.kernel_fn(ntk.conv(1)), images(), path, SMALL, lambda *all: told.append(all[0]))
+    assert told[0] > 0
+    assert path.read_bytes() == undisturbed
+    assert [file.name for file in tmp_path.iterdir()] == ["k.npy"]
+
+
+def killed_half_way(path, threads):
+    def die(done, total, note):
+        if done >= total / 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with ThreadPoolExecutor(threads) if threads else nullcontext() as executor:
+        kernel_to_file(ntk.kernel_fn(ntk.conv(1)), images(), path, SMALL, die, executor=executor)
+
+
+def test_workers_that_are_always_lost(tmp_path, undisturbed):
+    """A few tries, a sentence, and what was finished is kept."""
+    kernel, x, path, executor, told = ntk.kernel_fn(ntk.conv(1)), images(), tmp_path / "k.npy", Unreachable(), []
+    with pytest.raises(Cancelled):
+        kernel_to_file(kernel, x, path, SMALL, stop)
+    with pytest.raises(NTKError, match=rf"lost {TRIES} times .*the machine is gone.* kept") as error:
+        kernel_to_file(kernel, x, path, SMALL, tell=told.append, executor=executor)
+    assert len(str(error.value)) <= 500
+    assert len(told) == TRIES - 1
+    assert executor.asked <= TRIES * COPIES
+    kernel_to_file(kernel, x, path, SMALL, lambda done, total, note: told.append(done), pytest.fail)
+    assert told[TRIES - 1] > 0
+    assert path.read_bytes() == undisturbed
+
+
+def test_an_error_of_the_kernel_is_not_tried_again(tmp_path):
+    with Watched() as executor, pytest.raises(NTKError, match="ZeroDivisionError: a kernel of one's own"):
+        kernel_to_file(ntk.tiled(Linear(tmp_path, "raises")), images(), tmp_path / "k.npy", SMALL, executor=executor)
+    assert len(executor.calls) <= COPIES
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_executor_that_was_closed(tmp_path):
+    with ThreadPoolExecutor(1) as executor:
+        pass
+    with pytest.raises(NTKError, match=r"The executor takes no tiles: RuntimeError: cannot schedule.*another one"):
+        kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images(), tmp_path / "k.npy", SMALL, executor=executor)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_sent_is_refused_before_anything_starts(tmp_path):
+    def inner(x1, x2=None):
+        return Linear(tmp_path)(x1, x2)
+
+    path, executor = tmp_path / "k.npy", Unreachable()
+    for kernel in (lambda x1, x2=None: inner(x1, x2), inner):
+        with pytest.raises(SpecError, match=r"This kernel cannot be sent to workers: .*no lambda"):
+            kernel_to_file(ntk.tiled(kernel), images(), path, executor=executor)
+    with fake_gpu(), pytest.raises(SpecError, match=r"images are on cuda:0; .* Give x\.cpu\(\)"):
+        kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images().to("cuda"), path, executor=executor)
+    with pytest.raises(SpecError, match="executor must be Executor; got str"):
+        kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images(), path, executor="tcp://10.0.0.1:8786")
+    assert executor.asked == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_somebody_elses_file_is_left_alone(tmp_path):
+    mine = tmp_path / "k.npy.begun.images"
+    mine.write_text("my own")
+    with ThreadPoolExecutor(1) as executor, pytest.raises(NTKError, match="in the way"):
+        kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images(), tmp_path / "k.npy", SMALL, executor=executor)
+    assert mine.read_text() == "my own"
+    assert list(tmp_path.iterdir()) == [mine]

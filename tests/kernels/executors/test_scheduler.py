@@ -1,0 +1,55 @@
+"""The workers of a Dask scheduler, through the command line, and what is said where there are none."""
+
+import json
+import sys
+
+import pytest
+
+from ntkcore import cli
+from ntkcore.runs import scheduler
+
+TINY = {"data": {"n_train": 150, "n_test": 10, "size": 7}, "net": {"family": "conv", "depth": 1}}
+
+
+@pytest.fixture
+def kernel(tmp_path, capsys):
+    """``ntkcore kernel`` of a tiny experiment: (exit status, stderr)."""
+    (tmp_path / "spec.json").write_text(json.dumps(TINY))
+
+    def run(*options: str) -> tuple[int, str]:
+        status = cli.main(["kernel", str(tmp_path / "spec.json"), *options])
+        return status, capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def address(monkeypatch):
+    """A scheduler without workers."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(scheduler, "PATIENCE", 0.5)
+    with distributed.LocalCluster(n_workers=0, processes=False, protocol="tcp://", dashboard_address=":0") as cluster:
+        yield cluster
+
+
+def test_workers_of_a_scheduler_write_the_same_file(kernel, address, tmp_path):
+    status, err = kernel("--out", str(tmp_path / "k.npy"), "--scheduler", address.scheduler_address)
+    assert (status, "has no workers. Start some: `dask worker tcp://" in err) == (1, True)
+    address.scale(1)
+    for name, options in {"k": ["--scheduler", address.scheduler_address], "alone": []}.items():
+        assert kernel("--out", str(tmp_path / f"{name}.npy"), *options)[0] == 0
+    assert (tmp_path / "k.npy").read_bytes() == (tmp_path / "alone.npy").read_bytes()
+
+
+def test_nobody_answers(kernel, address, tmp_path):
+    status, err = kernel("--out", str(tmp_path / "k.npy"), "--scheduler", "tcp://127.0.0.1:9")
+    assert status == 1
+    assert err.startswith("No scheduler answers at tcp://127.0.0.1:9: ")
+    assert not (tmp_path / "k.npy").exists()
+
+
+def test_without_the_package_or_with_an_npz(kernel, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    for file, words in {"k.npy": "--scheduler needs distributed, which is not", "k.npz": "Name an .npy"}.items():
+        status, err = kernel("--out", str(tmp_path / file), "--scheduler", "tcp://127.0.0.1:9")
+        assert (status, words in err) == (1, True)
