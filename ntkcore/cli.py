@@ -10,6 +10,7 @@
     ntkcore prepare --preset start        # all that a talk shows of it: the claims, and the pages that it opens
     ntkcore cache ls | verify | clear
     ntkcore kernel SPEC.json --out K.npz  # K [n, n], K_test [m, n], labels
+    ntkcore kernel SPEC.json --out K.npy --scheduler tcp://10.0.0.1:8786    # K alone, by the workers of Dask
     ntkcore import FILE.npz               # own data: prints the fields for a SPEC
 
 Ctrl-C stops between two tiles and leaves nothing half-written. What takes long or much memory is asked for first, or
@@ -22,7 +23,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -39,6 +40,7 @@ from ntkcore.runs.consent import cost_in_words
 from ntkcore.runs.device import choose_device
 from ntkcore.runs.presets import PRESETS, Preset
 from ntkcore.runs.rates import calibrate
+from ntkcore.runs.scheduler import workers
 from ntkcore.runs.store import SHIPPED, Store
 from ntkcore.runs.terminal import Bar, admitted, check_places, data_folder
 from ntkcore.writing import check_place, refused_in_words, replacing
@@ -118,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", required=True, help="the .npz to write; an .npy: of the training images alone, by tiles"
     )
     kernel.add_argument("--memory", type=float, default=512.0, help="megabytes for the tiles of an .npy (512)")
+    kernel.add_argument("--scheduler", metavar="ADDRESS", help="of Dask, whose workers compute the tiles of an .npy")
     own = command("import", _import, "check an .npz of your own images and take it in", of_experiment=False)
     own.add_argument("file", help="x_train, y_train, x_test, y_test")
     for one in commands.choices.values():  # the same options also behind the command
@@ -347,6 +350,8 @@ def _kernel(options: argparse.Namespace) -> None:
     if out.suffix == ".npy":
         _kernel_by_tiles(options, experiment)
         return
+    if options.scheduler is not None:
+        raise NTKError("Workers of a scheduler compute the tiles of an .npy; --out is an .npz. Name an .npy.")
     spec, store = experiment.kernel(), Store(options.cache, shipped=SHIPPED)
     _admit(options, store, [spec])
     with Bar("kernel") as bar:
@@ -375,11 +380,11 @@ def _kernel_by_tiles(options: argparse.Namespace, experiment: specs.Experiment) 
         raise NTKError(f"--memory is {options.memory:g} MB; it must be above 0 and at most {MOST_MEMORY:g}.")
     task = data.load(experiment.data, root=options.data)
     x = task.x_train.double() if spec.precision == "float64" else task.x_train.float()
-    x = x.to(choose_device(options.device))
+    x = x.to("cpu" if options.scheduler is not None else choose_device(options.device))
     with TemporaryDirectory() as nothing_kept:  # such a kernel is neither taken from the cache nor put there
         _admit(options, Store(nothing_kept), [spec], 1e6 * options.memory + x.nbytes)
-    with Bar("kernel") as bar:
-        K = kernel_to_file(stages.kernel_of(spec, task), x, options.out, 1e6 * options.memory, bar, _tell)
+    with nullcontext() if options.scheduler is None else workers(options.scheduler) as executor, Bar("kernel") as bar:
+        K = kernel_to_file(stages.kernel_of(spec, task), x, options.out, 1e6 * options.memory, bar, _tell, executor)
     print(f"{brief(options.out)}: K {K.shape}")
 
 

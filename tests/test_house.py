@@ -58,6 +58,7 @@ NOT_FOR_PAGES = {
 PIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.+!]*(\s*;\s*\S.*)?$")
 DISTRIBUTIONS = {"PIL": "pillow"}  # where the name to import is not the name to install
 WITH_TORCH = {"triton"}  # where there is CUDA; imported where it is there
+WHEN_ASKED_FOR = {"distributed"}  # by an option; an extra, and pinned for the tests
 CAPABILITIES = {"prepare", "images", "bytes_per_pair", "matrix", "frozen", "pair_gradients", "combine"}  # of kernels
 MOST_LINES, MOST_PAGE_LINES, MOST_APP_LINES = 400, 200, 80
 MOST_FILES = 16  # of Python in a folder
@@ -472,8 +473,10 @@ def test_every_import_is_pinned() -> None:
     own = {"ntkcore", "pages", "app"}
     sources = [*(ROOT / "ntkcore").glob("**/*.py"), *(ROOT / "pages").glob("**/*.py"), ROOT / "app.py"]
     needed = {name for path in sources for name in imported_roots(path.read_text(encoding="utf-8"))}
-    needed = {DISTRIBUTIONS.get(name, name).lower() for name in needed - own - WITH_TORCH - sys.stdlib_module_names}
-    assert needed <= pinned((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    needed = needed - own - WITH_TORCH - sys.stdlib_module_names
+    needed = {DISTRIBUTIONS.get(name, name).lower() for name in needed}
+    assert needed - WHEN_ASKED_FOR <= pinned((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    assert needed & WHEN_ASKED_FOR <= pinned((ROOT / "requirements-dev.txt").read_text(encoding="utf-8"))
 
 
 def test_settings() -> None:

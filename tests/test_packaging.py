@@ -25,7 +25,7 @@ from ntkcore.runs.store import default_root, places
 from tests.test_house import DISTRIBUTIONS, ROOT, WITH_TORCH, imported_roots
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OPTIONAL = ("torchvision", "plotly", "pandas", "streamlit", "pyautoattack", "foolbox")
+OPTIONAL = ("torchvision", "plotly", "pandas", "streamlit", "pyautoattack", "foolbox", "distributed")
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "ntkcore")
 SETTINGS = ("NTK_", "PYTHON", "XDG_")
 
@@ -43,7 +43,7 @@ def declared(*extras: str) -> dict[str, Requirement]:
 def test_every_import_is_declared():
     roots = {name for path in (ROOT / "ntkcore").rglob("*.py") for name in imported_roots(path.read_text("utf-8"))}
     needed = roots - {"ntkcore"} - WITH_TORCH - sys.stdlib_module_names
-    assert {DISTRIBUTIONS.get(name, name) for name in needed} <= set(declared("data", "figures", "attacks"))
+    assert {DISTRIBUTIONS.get(name, name) for name in needed} <= set(declared("data", "figures", "attacks", "many"))
 
 
 def test_the_pins_are_what_the_bounds_allow():
@@ -118,7 +118,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     licences = {"LICENSE", "ntkcore/data/FASHION-MNIST-LICENSE"}
     assert {f"{info}/licenses/{name}" for name in licences} <= set(names)
     assert metadata["License-Expression"] == "MIT"
-    assert set(metadata.get_all("Provides-Extra")) == {"data", "figures", "app", "attacks", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == {"data", "figures", "app", "attacks", "many", "dev"}
     assert "ntkcore = ntkcore.__main__:run" in scripts
 
 
