@@ -32,11 +32,12 @@ class Visit:
 
 VISITS = (
     Visit("overview", None),
+    Visit("story", None),
     Visit("spectrum", "vi", (1, 2)),
     Visit("eigenfeatures", "feature", (0, 1)),
     Visit("attack", "image", (0, 1)),
     Visit("consistency", "of-image", (0, 1)),
-    Visit("transfer", "shown", (0, 1)),
+    Visit("transfer", "flipped", (0, 1)),
     Visit("evolution", "look", (0, 5)),
     Visit("runs", None),
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from bench import claims, costs, empirical, estimates, features, kernels, peers, story, stream, sweep
+from bench import claims, costs, empirical, estimates, features, kernels, pages, peers, story, stream, sweep
 from bench.measure import Seconds, machine, timed
 from ntkcore.runs.specs import Experiment, Story
 
@@ -172,3 +172,11 @@ def test_estimates_stand_beside_what_runs_take(capsys, monkeypatch):
     estimates.main(argparse.Namespace())
     out = capsys.readouterr().out
     assert re.search(r"^  tiny +said +\d+\.\d\d s, took +\d+\.\d\d s: \d+\.\d\d$", out, re.MULTILINE)
+
+
+def test_the_pages_that_are_measured_have_the_controls_that_are_moved(root):
+    assert {visit.page for visit in pages.VISITS} == {file.stem for file in root.glob("pages/*.py")}
+    for visit in (v for v in pages.VISITS if v.control is not None):
+        page = (root / f"pages/{visit.page}.py").read_text()
+        parts = (file for file in root.glob("pages/ui/sections/*.py") if re.search(rf"\b{file.stem}\b", page))
+        assert f'key="{visit.control}"' in page + "".join(part.read_text() for part in parts), visit
