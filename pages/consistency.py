@@ -1,10 +1,13 @@
 """Do the eigenfeatures agree across architectures? Kernels, eigenspaces, matched features, classes of features."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
+from ntkcore.analysis.consistency.agreement import Agreement
 from ntkcore.analysis.consistency.similarity import Match, matched_gradient_cosine, name_pairs, tally
 from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
 from ntkcore.figures.drawing.strip import Picture, strip
@@ -15,11 +18,13 @@ from ntkcore.readings.consistency import (
     read_overlap,
     read_tallies,
 )
-from ntkcore.runs.comparison import agreement_of, few
+from ntkcore.readings.differences import Estimate, Measured
+from ntkcore.runs.comparison import agreement_of, few, same_comparison
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_agreement, read_sweep
 from pages.ui.code import consistency_lines
 from pages.ui.controls.consistency import comparison_controls
+from pages.ui.sections.beside import beside, need_both, table
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
@@ -37,12 +42,29 @@ with folded():
 task_of(next(iter(experiments.values())))
 
 
-def _in_words(experiments: dict[str, Experiment]) -> str:
+def _in_words(both: tuple[Experiment, dict[str, Experiment]]) -> str:
+    experiments = both[1]
     return f"{', '.join(experiments)}; {next(iter(experiments.values())).in_words(kernel=False)}"
 
 
+def _measures(names: list[str]) -> dict[str, Callable[[Agreement], Measured]]:
+    """Of every pair of architectures: how alike their kernels are, and what their leading eigenspaces share."""
+
+    def alike(i: int, j: int) -> Callable[[Agreement], Measured]:
+        return lambda a: Estimate(a.alignment.one((i, j)), ".3f")
+
+    def shared(row: int) -> Callable[[Agreement], Measured]:
+        return lambda a: Estimate(a.overlap.one((row, a.at)))
+
+    pairs = name_pairs(names)
+    found = {f"Centred alignment of {pair}": alike(i, j) for pair, i, j in pairs}
+    return found | {f"Overlap of leading eigenspaces of {pair}": shared(row) for row, (pair, _, _) in enumerate(pairs)}
+
+
 what = f"kernels of {', '.join(experiments)}"
-experiments = latest("consistency", experiments, lambda these: {"all": agreement_of(these)}, what, _in_words)
+chosen, experiments = latest(
+    "consistency", (chosen, experiments), lambda both: {"all": agreement_of(both[1])}, what, _in_words
+)
 first = next(iter(experiments.values()))
 task, night, figures = task_of(first), dark(), Figures()
 side = "x".join(map(str, task.image_shape[1:]))
@@ -52,27 +74,38 @@ note(
     "In brackets: 95 % intervals."
 )
 names = list(experiments)
-result = need(spec, what)
-if result is None:
+pinned = beside(chosen, lambda e: agreement_of(same_comparison(experiments, e)))
+both = need_both(pinned, lambda e: agreement_of(same_comparison(experiments, e)), what)
+if both is None:
     st.stop()
-a, agreed = {name: value.numpy() for name, value in result.arrays.items()}, read_agreement(result.arrays)
+result, agreements = both.now, both.map(lambda artifact: read_agreement(artifact.arrays))
+a, agreed = {name: value.numpy() for name, value in result.arrays.items()}, agreements.now
 pairs = name_pairs(names)
 answer(f"**{read_answer(names, agreed)}**")
+
+
+def _overlap(agreed: Agreement) -> go.Figure:
+    return overlap_along_k(*agreed.curves(names), dashes=both.pinned is None, dark=night)
+
+
+def _alignment(agreed: Agreement) -> go.Figure:
+    return alignment_heatmap(names, agreed.alignment, quantity="centred alignment", dark=night)
+
 
 left, right = st.columns(2, gap="large")
 with left:
     heading("Leading eigenspaces")
-    overlap = overlap_along_k(*agreed.curves(names), dark=night)
-    figures.show("Overlap of eigenspaces", overlap, key="overlap")
+    agreements.show(figures, "Overlap of eigenspaces", _overlap, key="overlap", of=f"{names} {both.pinned is None}")
     say(read_overlap(names, agreed))
 with right:
     heading("Whole kernels: centred alignment (CKA)")
-    alignment = alignment_heatmap(names, agreed.alignment, quantity="centred alignment", dark=night)
-    figures.show("Alignment", alignment, key="alignment")
+    agreements.show(figures, "Alignment", _alignment, key="alignment", of=f"{names}")
     say(read_alignment(names, agreed, centred=True))
     with st.expander("Not centred"):
         figures.show("Alignment, not centred", alignment_heatmap(names, agreed.uncentred, dark=night), key="uncentred")
         say(read_alignment(names, agreed, centred=False))
+over = "The intervals leave out a tenth of the training images at a time; those of differences are not paired."
+table(pinned, agreements, _measures(names), page="consistency", about=over)
 
 heading("Classes of features")
 counts, long = {}, [name for name, e in experiments.items() if heavy(e.sweep())]

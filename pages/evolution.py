@@ -1,19 +1,13 @@
 """The tangent kernel of a net while it trains, on clean and on attacked images: how it moves, where its mass goes."""
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
-from ntkcore.analysis.evolution.histories import Histories
 from ntkcore.analysis.evolution.motion import THRESHOLDS
-from ntkcore.figures.evolution.accuracy import accuracy_along_epochs
-from ntkcore.figures.evolution.concentration import alignment_along_epochs, concentration
-from ntkcore.figures.evolution.motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
 from ntkcore.readings.evolution import (
-    median_seed,
     read_accuracy,
     read_claim,
     read_concentration,
@@ -26,12 +20,13 @@ from ntkcore.runs.specs import Evolution, Experiment
 from pages.ui.code import evolution_lines
 from pages.ui.controls.evolution import evolution_controls
 from pages.ui.sections.at_epoch import at_one_epoch
+from pages.ui.sections.beside import beside, need_all_of_both, table
 from pages.ui.sections.frozen import frozen_section
+from pages.ui.sections.motion import TOP, InMotion, measures
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.present import folded, headline
-from pages.ui.shell.results import latest, need_all
-from pages.ui.shell.services import NumpyArrays
+from pages.ui.shell.results import latest
 from pages.ui.shell.show import Figures, dark, downloads, explain
 from pages.ui.shell.terms import heading, note, say
 
@@ -53,38 +48,35 @@ task_of(experiment := page("Evolution", question, True, words=lambda e: e.in_wor
 with folded():
     e = evolution_controls(experiment)
 what = f"nets in training ({e.in_words()})"
-both = experiment, e
-experiment, e = latest("evolution", both, lambda these: these[1].wanted(), what, _in_words, one_by_one=True)
+experiment, e = latest("evolution", (experiment, e), lambda these: these[1].wanted(), what, _in_words, one_by_one=True)
 task, night, figures = task_of(experiment), dark(), Figures()
-wanted = e.wanted()
-found = need_all(wanted, what)
-arrays = {name: NumpyArrays(artifact) for name, artifact in found.items()}
-history = Histories(arrays, e.epochs, e.looks(), e.regimes, e.seeds)  # of the epochs that are there
-complete = len(found) == len(wanted)
-epochs, looks = np.arange(e.epochs + 1), np.array(e.looks())
-if not found:
+experiments = beside(experiment, e.about)
+trainings = experiments.map(e.about)
+wanted = trainings.now.wanted()
+found = need_all_of_both(trainings.map(Evolution.wanted), what)
+moving = found.joined(trainings).map(lambda one: InMotion(*one, found.pinned is None, night))
+history = moving.now.history
+complete = len(found.now) == len(wanted)
+if not found.now:
     note("No epoch is there yet; curves grow as the nets train.")
     st.stop()
 answer = headline()
-stamp = f"{[artifact.key for artifact in found.values()]} {e} {night}"  # of figures: all that they show
 bands = f"Lines: mean of {e.seeds} seeds; bands: lowest to highest of them. " if e.seeds > 1 else ""
 means = f", mean of {e.seeds} seeds" if e.seeds > 1 else ""
 
+
+def _show(title: str, draw: Callable[[InMotion], go.Figure], key: str, of: str = "") -> None:
+    """A figure of both; of: what it depends on besides the trainings."""
+    moving.show(figures, title, draw, key, f"{of} {e} {moving.pinned is None}")
+
+
 heading("Accuracy while training")
-kinds = ("clean", "fgsm", "pgd")
-test = {regime: {kind: history.accuracy(regime, "test", kind) for kind in kinds} for regime in e.regimes}
-train = {regime: {kind: history.accuracy(regime, "train", kind) for kind in kinds} for regime in e.regimes}
-labels = task.labels_test[: e.judging]
-chance = float(max(np.bincount(labels.numpy())) / len(labels))
-draw = partial(accuracy_along_epochs, epochs, test, train=train, chance=chance, dark=night)
-figures.show("Accuracy along training", draw, key="accuracies", stamp=stamp)
+_show("Accuracy along training", InMotion.accuracies, key="accuracies")
 if complete:
     right = {NAMES[r]: tuple(history.right(r, "test", kind) for kind in ("clean", "pgd")) for r in e.regimes}
     say(read_accuracy(right, str(e.pgd).split(",")[0]))
-note(
-    f"{bands}On the first {len(labels)} of {task.m} test images; dotted: on the first {min(e.judged, task.n)} training "
-    f"images. Attacks: {e.fgsm}; {e.pgd}."
-)
+behind = f"; dotted: on the first {min(e.judged, task.n)} training images" if moving.pinned is None else ""
+note(f"{bands}On the first {e.judging} of {task.m} test images{behind}. Attacks: {e.fgsm}; {e.pgd}.")
 
 heading("How fast the kernel moves, and when it becomes lazy")
 share = st.slider(
@@ -96,46 +88,40 @@ share = st.slider(
     key="share",
     bind="query-params",
 )
-speeds = {r: history.velocity(r) for r in e.regimes}
-lazy, late = {r: history.lazy(r, share) for r in e.regimes}, {r: history.late(r) for r in e.regimes}
-marks = {r: int(at) for r, seeds in lazy.items() if np.isfinite(at := median_seed(seeds))}
-along = {r: history.lazy_along(r, THRESHOLDS) for r in e.regimes}  # [S, K]
-left, beside = st.columns(2, gap="large")
+lazy = moving.now.each(lambda r: history.lazy(r, share))
+late = moving.now.each(history.late)
+left, right_side = st.columns(2, gap="large")
 with left:
-    draw = partial(kernel_velocity, looks, speeds, lazy=marks, share=share, seeds=e.seeds, dark=night)
-    figures.show("Velocity of the kernel", draw, key="velocity", stamp=f"{share} {stamp}")
+    _show("Velocity of the kernel", lambda one: one.velocity(share), key="velocity", of=f"{share}")
     if complete:
         say(read_lazy(_named(lazy), share, e.epochs))
         say(read_late_velocity(_named(late)))
-with beside:
-    draw = partial(lazy_by_threshold, THRESHOLDS, along, e.epochs, share=share, dark=night)
-    figures.show("Lazy by threshold", draw, key="thresholds", stamp=f"{share} {stamp}")
+with right_side:
+    _show("Lazy by threshold", lambda one: one.thresholds(share), key="thresholds", of=f"{share}")
     if complete:
+        along = moving.now.each(lambda r: history.lazy_along(r, THRESHOLDS))
         say(read_thresholds(_named(along), THRESHOLDS))
 note(f"{bands}A seed's lazy epoch is one number, read off one curve.")
+if complete and moving.pinned is not None:
+    one, other = trainings.both
+    same = {"same_seeds": (one.net, one.data) == (other.net, other.data), "first": lambda shown: shown.judging}
+    table(experiments, moving, measures(e, share), page="evolution", **same)
 
 heading("Where it goes")
-parts = {"whole kernel": "whole kernel", f"top {e.top}": "top", "the rest": "bottom"}
-distances = {r: history.distance(r) for r in e.regimes}
-paths = {title: {r: history.path(r, part) for r in e.regimes} for title, part in parts.items()}
-left, beside = st.columns(2, gap="large")
+left, right_side = st.columns(2, gap="large")
 with left:
-    draw = partial(kernel_distances, looks, distances, columns=2, dark=night)
-    figures.show("Distances of the kernels", draw, key="distances", stamp=stamp)
+    _show("Distances of the kernels", InMotion.distances, key="distances")
     note(f"Distance 1 − s of the kernels of any two epochs, s their cosine{means}: 0 is the same up to scale.")
-with beside:
-    figures.show("Path of the kernel", partial(polar_paths, looks, paths, dark=night), key="paths", stamp=stamp)
+with right_side:
+    _show("Path of the kernel", InMotion.paths, key="paths")
     note(
         "Seed 0. Radius: how far the kernel is from the first one, as a share of the whole way. Angle: how far it has "
         f"turned away from it. The top are each kernel's own {e.top} leading eigenpairs."
     )
 
 heading("Where its mass is")
-mass = {r: {k: history.mass(r, k) for k in (10, 20)} for r in e.regimes}
-shares, ranks = {r: history.share(r, 20) for r in e.regimes}, {r: history.rank(r) for r in e.regimes}
-draw = partial(concentration, looks, mass, shares, ranks, dark=night)
-figures.show("Concentration of the kernel", draw, key="concentration", stamp=stamp)
-gathered = {r: history.concentration(r, 20) for r in e.regimes}
+_show("Concentration of the kernel", InMotion.concentration, key="concentration")
+gathered = moving.now.each(lambda r: history.concentration(r, TOP))
 if complete:
     say(read_concentration(_named(gathered), e.epochs))
     with answer:
@@ -145,15 +131,13 @@ else:
 note(bands)
 
 heading("What it is aligned with")
-special = {r: band for r in e.regimes if (band := history.specialisation(r)) is not None}
-aligned = {r: history.alignment(r) for r in e.regimes}
-draw = partial(alignment_along_epochs, looks, aligned, special or None, dark=night)
-figures.show("Alignment with the labels", draw, key="aligned", stamp=stamp)
+_show("Alignment with the labels", InMotion.aligned, key="aligned")
 note(bands)
 
+stamp = f"{found.stamps[0]} {e} {night}"
 asked = at_one_epoch(figures, e, history, task, complete, stamp, night)
 if complete:
-    frozen_section(figures, e, history, test, chance, night)
+    frozen_section(figures, e, history, moving.now.accuracy("test"), moving.now.chance, night)
 
 explain(
     r"\Theta_t(x,x')=\langle\nabla_w f_{w_t}(x),\nabla_w f_{w_t}(x')\rangle,\quad "
@@ -164,5 +148,6 @@ explain(
 downloads(
     "evolution",
     figures,
-    {f"{r} velocity": speeds[r].mean for r in e.regimes} | {f"{r} distance": distances[r] for r in e.regimes},
+    {f"{r} velocity": history.velocity(r).mean for r in e.regimes}
+    | {f"{r} distance": history.distance(r) for r in e.regimes},
 )

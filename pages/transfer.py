@@ -1,15 +1,10 @@
 """Perturbations made from the kernel alone, against networks that were trained: by radius, width, step and net."""
 
-from functools import partial
-
 import numpy as np
 import streamlit as st
 
-from ntkcore.analysis.attacks.transfer_statistics import difference_of_means, mean_cosines
-from ntkcore.analysis.features.eigenfeatures import majority_share
+from ntkcore.analysis.attacks.transfer_statistics import difference_of_means
 from ntkcore.figures.attacks.attack import contact_sheet
-from ntkcore.figures.attacks.training import BY_SGD, cosine_along_training, training_curves
-from ntkcore.figures.attacks.transfer import accuracy_along_eps, strength_along_width
 from ntkcore.readings.transfer import (
     read_beside,
     read_cosine,
@@ -20,18 +15,27 @@ from ntkcore.readings.transfer import (
     read_white_box,
     read_zero,
 )
+from ntkcore.runs.specs import Story
 from ntkcore.training import LAZY
 from pages.ui.code import transfer_lines
 from pages.ui.controls.transfer import radius_in_words, story_controls
-from pages.ui.sections.accuracies import accuracies, compared, percent_columns, statistics_of
 from pages.ui.sections.attack import DESCENT, ITSELF, KERNEL, predictors
+from pages.ui.sections.beside import beside, need_all_of_both, table
 from pages.ui.sections.matrix import matrix
 from pages.ui.sections.samples import task_of
+from pages.ui.sections.transfers import (
+    WHITE,
+    Transfers,
+    accuracies,
+    compared,
+    measures,
+    percent_columns,
+    statistics_of,
+)
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.present import folded
-from pages.ui.shell.results import latest, need_all
-from pages.ui.shell.services import stored
+from pages.ui.shell.results import latest
 from pages.ui.shell.show import Figures, cached_figure, chart, dark, downloads, explain
 from pages.ui.shell.terms import answer, heading, note, say
 
@@ -47,7 +51,6 @@ head = st.container()
 with folded():
     story = story_controls(experiment)
 head.caption(compared(story, experiment.data.n_test))
-experiment = experiment.replace(data=story.kernel.data)  # on the test images that are attacked
 what = f"nets trained and attacked ({story.in_words()})"
 experiment, story = latest(
     "transfer",
@@ -57,11 +60,13 @@ experiment, story = latest(
     lambda both: f"{both[0].ntk().in_words()}; {both[1].in_words()}",
     one_by_one=True,
 )
+experiments = beside(experiment, story.about)
+stories = experiments.map(story.about)
+wanted = stories.now.transfers()
+both = need_all_of_both(stories.map(Story.transfers), what)
+found, line, alone = both.now, statistics_of(both.now), both.pinned is None
+experiment, targets = experiment.replace(data=story.kernel.data), story.targets()  # on the images that are attacked
 task = task_of(experiment)
-wanted = story.transfers()
-found = need_all(wanted, what)
-line = statistics_of(found)
-targets = story.targets()
 if not line.groups:
     note("No net is ready yet; each one's panel appears when it is.")
     st.stop()
@@ -74,74 +79,51 @@ words = st.select_slider(
     "Radius for the numbers below", choices, choices[-2:][0], key="at", bind="query-params", disabled=len(choices) < 2
 )
 at = choices.index(words)
-stamp = " ".join([*targets, *(artifact.key for artifact in found.values()), words, str(night)])
+told = both.joined(stories).map(lambda one: Transfers(*one, at, alone, night))
+shows = f"{story.in_words()} {words} {alone}"  # what figures depend on besides the transfers
 
 heading("Accuracy of the nets along the radius")
-panels = {}
-for group in targets:
-    bands = {source: line.accuracy(group, source) for source in line.sources(group)}
-    panels[group] = {source: band for source, band in bands.items() if band is not None}
-cover = read_cover(line.points, line.seeds)
-kind = {"norm": story.norm, "eps_mark": story.eps[at], "chance": majority_share(task.y_test), "dark": night}
-figures.show(
-    "Accuracy along eps", lambda: accuracy_along_eps(np.array(story.eps), panels, **kind), key="along-eps", stamp=stamp
-)
+told.show(figures, "Accuracy along eps", Transfers.along_eps, key="along-eps", of=shows)
 widths = [width for width in story.widths if f"width {width}" in line.groups]
 for group in [f"width {width}" for width in widths[-1:]]:
-    pair = [line.accuracy(group, source) for source in ("white_fgsm", "white_pgd")]
+    pair = [line.accuracy(group, source) for source in WHITE]
     if None not in pair:
         more = line.more(group, "white_pgd", "white_fgsm", at)
         say(read_white_box(f"{group} and {words}", *(band.one(at) for band in pair), more))
 if max(story.eps) > 0:
     say(read_noise(line.noise_cost(at), words))
+if not alone:
+    note("Beside a pinned experiment the lines of FGSM alone are drawn; the table has the others.")
+    last = line.groups[-1] if not widths else f"width {widths[-1]}"
+    if all({"kernel_fgsm", "white_fgsm"} <= set(one.line.sources(last)) for one in told.both):
+        table(experiments, told, measures(last, at, words), page="transfer", first=lambda one: one.points)
 rows, reach = accuracies(line, at)
 st.dataframe(rows, width="stretch", hide_index=True, column_config=percent_columns(line))
 note(
     f"Accuracy on {task.m} test images at {words}, mean over seeds; 95 % intervals reach at most {reach} points to "
     "either side. *Worst of all*: images that stay right under every attack of the row, random noise left out."
 )
+cover = read_cover(line.points, line.seeds)
 note(f"{cover} The bands of all figures are of the same kind. {read_zero(line.zero_share())}")
 
 left, right = st.columns(2, gap="large")
 with left:
     heading("Are wider nets closer to the kernel?")
     if widths:
-        sources = [source for source in story.sources() if source not in ("white_fgsm", "white_pgd")]
-        shares = {source: line.recovered_along(story.widths, at, source) for source in sources}
-        cosine = line.cosine_along(story.widths)
-        bands = {source: along.band for source, along in shares.items()}
-        draw = partial(strength_along_width, story.widths, bands, cosine.band, dark=night)
-        figures.show("Along the width", draw, key="along-width", stamp=stamp)
-        answer(read_recovered(shares["kernel_fgsm"], words, missing))
+        told.show(figures, "Along the width", Transfers.along_width, key="along-width", of=shows)
+        answer(read_recovered(line.recovered_along(story.widths, at), words, missing))
         ends = [f"width {width}" for width in (story.widths[0], story.widths[-1])]
         drops = [[line.drop(end, source, at) for end in ends] for source in ("kernel_fgsm", "white_fgsm")]
         say(read_drops(story.widths, *drops))
-        say(read_cosine(cosine, missing))
+        say(read_cosine(line.cosine_along(story.widths), missing))
 with right:
     heading("Along training")
-    curves, losses, last, made = {}, {}, {}, []
-    for group, nets in targets.items():
-        there = {net.seed: artifact for net in nets if (artifact := stored(net)) is not None}
-        trained = [artifact.arrays for artifact in there.values()]
-        made += [artifact.key for artifact in there.values()]
-        name = group if group not in story.outside or group.endswith(BY_SGD) else f"{group}, {BY_SGD}"
-        if trained:
-            steps = min((a["cosine_steps"].numpy() for a in trained), key=len)
-            cosines = [a["cosine"].numpy()[: len(steps)] for a in trained]
-            curves[name] = steps, cosines
-            loss = trained[0]["loss"].numpy()
-            losses[f"{name}, seed {min(there)}"] = (np.arange(len(loss)), loss)
-            last[group] = np.stack([a["cosine"].numpy()[len(steps) - 1] for a in trained])
-    if curves:
-        trainings = f"{list(curves)} {made} {night}"
-        figures.show(
-            "Cosine along training",
-            lambda: cosine_along_training({name: mean_cosines(*curve) for name, curve in curves.items()}, dark=night),
-            key="along-training",
-            stamp=trainings,
-        )
-        figures.show("Training loss", lambda: training_curves(losses, dark=night), key="training-loss", stamp=trainings)
+    if told.now.trained:
+        nets = told.stamped(lambda one: " ".join(net.key for seeds in one.trained.values() for net in seeds.values()))
+        nets.show(figures, "Cosine along training", Transfers.along_training, key="along-training", of=f"{alone}")
+        nets.show(figures, "Training loss", Transfers.losses, key="training-loss", of=f"{alone}")
         note("The loss is that of one seed of each net.")
+        last = {group: told.now.last_cosines(group) for group in told.now.cosines}
         twins = [cosines for group, cosines in last.items() if group not in story.outside]
         for group in story.outside if twins else ():
             if group in last:

@@ -38,9 +38,9 @@ class Band:
         """Which values are there, bool."""
         return np.isfinite(self.mean)
 
-    def one(self, at: int) -> "Band":
+    def one(self, at: int | tuple[int, ...]) -> "Band":
         """The value at a place, a Band of one number."""
-        return Band(*(np.asarray(values)[[at]] for values in (self.mean, self.low, self.high)))
+        return Band(*(np.asarray(values)[at].reshape(1) for values in (self.mean, self.low, self.high)))
 
 
 UNKNOWN = Band(*(np.full(1, np.nan),) * 3)  # one number that is not known
@@ -123,19 +123,25 @@ def share_band(right: np.ndarray) -> Band:
 def difference(first: np.ndarray, second: np.ndarray, paired: bool) -> Band:
     """Mean of ``first`` [m] minus that of ``second`` [k], shares or truth values, a Band of one number.
 
-    paired: both are about the same images in the same order (m = k), which are drawn together; otherwise the intervals
-    of the two, each with draws of its own, are joined by the squares of their halves (Zou & Donner 2008).
+    Of several nets they are [S, m] and [S', k]; seeds are drawn for each by themselves. paired: both are about the same
+    images in the same order (m = k), which are drawn together; otherwise each has draws of its own (``apart``).
     """
-    one, two = (np.asarray(values, dtype=float)[None] for values in (first, second))
-    draw = Resampling(one.shape[1], 1)
+    one, two = (np.atleast_2d(np.asarray(values, dtype=float)) for values in (first, second))
+    draw = Resampling(one.shape[1], len(one))
+    other = Resampling(two.shape[1], len(two), seed=0 if paired else 1, group=1)
     if paired:
-        return draw.band_of_shares((draw.mean(one) - draw.mean(two))[:, None], ends=(-1.0, 1.0))
-    other = Resampling(two.shape[1], 1, seed=1)
-    a, b = draw.band_of_shares(draw.mean(one)[:, None]), other.band_of_shares(other.mean(two)[:, None])
-    mean = a.mean - b.mean
-    low = mean - np.hypot(a.mean - a.low, b.high - b.mean)
-    high = mean + np.hypot(a.high - a.mean, b.mean - b.low)
-    return Band(mean, np.clip(low, -1, 1), np.clip(high, -1, 1))
+        return draw.band_of_shares((draw.mean(one) - other.mean(two))[:, None], ends=(-1.0, 1.0))
+    bands = draw.band_of_shares(draw.mean(one)[:, None]), other.band_of_shares(other.mean(two)[:, None])
+    band = apart(*bands)
+    return Band(band.mean, *(np.clip(end, -1, 1) for end in (band.low, band.high)))
+
+
+def apart(one: Band, other: Band) -> Band:
+    """``one - other`` of two values that do not hang on each other: their intervals are joined by the squares of their
+    halves (Zou & Donner 2008). Of two that rise and fall together it is too wide, not too narrow."""
+    mean = one.mean - other.mean
+    low = mean - np.hypot(one.mean - one.low, other.high - other.mean)
+    return Band(mean, low, mean + np.hypot(one.high - one.mean, other.mean - other.low))
 
 
 def jackknife(value: np.ndarray, left_out: np.ndarray) -> Band:

@@ -70,13 +70,16 @@ def alignment_heatmap(
     return describe(fig, f"{alt}: {_ends(values, '{:.3f}')}.")
 
 
-def overlap_along_k(ks: np.ndarray, curves: Mapping[str, Band], chance: np.ndarray, *, dark: bool = False) -> go.Figure:
+def overlap_along_k(
+    ks: np.ndarray, curves: Mapping[str, Band], chance: np.ndarray, *, dashes: bool = True, dark: bool = False
+) -> go.Figure:
     """Overlap of the k leading eigenvectors of pairs of architectures, along k on a log axis.
 
     Args:
         ks: ``[P]`` numbers of eigenvectors, ascending, from 1 on.
         curves: pair of architectures in words -> a band of ``[P]`` overlaps, from ``analysis.consistency.agreement``.
         chance: ``[P]`` overlaps that images paired at random would have at most on average, a dotted guide.
+        dashes: whether pairs have dashes of their own, besides colours and symbols.
     """
     ks = vector(ks, "ks")
     if not (ks[0] >= 1 and (np.diff(ks) > 0).all()):
@@ -102,7 +105,7 @@ def overlap_along_k(ks: np.ndarray, curves: Mapping[str, Band], chance: np.ndarr
             "symmetric": False,
         }
         trace = go.Scatter(x=float32(ks), y=float32(band.mean), mode="lines+markers", name=plain(pair), text=ends)
-        trace.update(line=look | {"dash": DASHES[number % len(DASHES)], "width": 2})
+        trace.update(line=look | {"dash": DASHES[number % len(DASHES)] if dashes else "solid", "width": 2})
         trace.update(
             marker={"symbol": CLASS_SYMBOLS[number], "size": 5}, error_y=bars | look | {"thickness": 1, "width": 2}
         )

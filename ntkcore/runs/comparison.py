@@ -51,6 +51,15 @@ def compared(experiment: Experiment) -> dict[str, Experiment]:
     return {name: with_net(experiment.replace(data=smaller), name) for name in COMPARED}
 
 
+def same_comparison(experiments: Mapping[str, Experiment], other: Experiment) -> dict[str, Experiment]:
+    """The same architectures on the images of another experiment, as many and as small, as far as it has them."""
+    now, spec = next(iter(experiments.values())).data, other.data
+    smaller = spec.replace(
+        n_train=min(now.n_train, spec.n_train), n_test=min(now.n_test, spec.n_test), size=now.size or spec.size
+    )
+    return {name: with_net(other.replace(data=smaller), name) for name in experiments}
+
+
 def few(experiment: Experiment) -> Experiment:
     """On the test images at which gradients are taken: kernels are compared on the training images."""
     spec = experiment.data

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
+from ntkcore.analysis.intervals import difference
+from ntkcore.readings.words import percent, points_within
 from ntkcore.runs.comparison import with_net
 from ntkcore.runs.specs import Experiment, StageSpec, key
 from ntkcore.runs.store import Artifact, Store
@@ -120,6 +122,22 @@ def over_pictures(at: AppTest, key: str = "margins") -> list[list[str]]:
     (chart,) = (chart for chart in at.get("plotly_chart") if chart.proto.id.endswith(f"-{key}"))
     titles = [title["text"] for title in json.loads(chart.proto.spec)["layout"]["annotations"][:3]]
     return [re.sub("</?b>", "", title).split("<br>") for title in titles]
+
+
+def side_by_side(at: AppTest) -> dict[str, list[str]]:
+    """The rows of the table that compares both, by what they are about."""
+    (shown,) = at.table
+    return {name: list(row) for name, row in zip(shown.value.index, shown.value.to_numpy(), strict=True)}
+
+
+def of_shares(first: np.ndarray, second: np.ndarray, paired: bool = True) -> list[str]:
+    """What the table says of two experiments' verdicts on the test images."""
+    if paired and (first == second).all():
+        return [percent(first.mean()), percent(second.mean()), "the same on every image"]
+    band = difference(first, second, paired)
+    mean, low, high = (float(one[0]) for one in (band.mean, band.low, band.high))
+    word = "higher" if low > 0 else "lower" if high < 0 else "cannot tell"
+    return [percent(first.mean()), percent(second.mean()), f"{points_within(mean, low, high)}: {word}"]
 
 
 def text(at: AppTest) -> str:

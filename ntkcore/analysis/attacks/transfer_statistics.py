@@ -69,6 +69,12 @@ class TransferStatistics:
         draw = self._resampling(group, before)
         return draw.band_of_shares(draw.mean(before)[:, None])
 
+    def right(self, group: str, source: str, at: int | None = None) -> np.ndarray:
+        """Which images each seed's net gets right, [S, m]: clean ones, or under the source at radius number ``at``."""
+        if at is None:
+            return self._over_seeds(group, source, "right_before")
+        return self._over_seeds(group, source, "right_after")[:, at]
+
     def accuracy(self, group: str, source: str) -> Band | None:
         """Accuracy under the source at every radius, [E]; None when it is not there."""
         if not self._seeds(group, source):

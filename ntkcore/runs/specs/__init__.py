@@ -10,7 +10,7 @@ too, and the stage's name and integer version::
 """
 
 from ntkcore.runs import stages
-from ntkcore.runs.specs.evolution import REGIME_NAMES, REGIMES, Evolution
+from ntkcore.runs.specs.evolution import REGIME_NAMES, REGIMES, Evolution, step_share
 from ntkcore.runs.specs.experiment import Experiment, experiment_from_json, experiment_of
 from ntkcore.runs.specs.short import lengthen, shorten
 from ntkcore.runs.specs.story import FIRST_WIDTHS, OUTSIDE, SOURCES, TWIN_PLAIN, Story, radii, source_key
@@ -34,5 +34,6 @@ __all__ = [
     "radii",
     "shorten",
     "source_key",
+    "step_share",
 ]
 __all__ += stages.__all__

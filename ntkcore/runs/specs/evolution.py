@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
 from ntkcore.data import DataSpec
 from ntkcore.kernels.inputs import InputMapName
+from ntkcore.runs.specs.experiment import Experiment
 from ntkcore.runs.stages import (
     EpochSpec,
     FrozenSpec,
@@ -28,6 +29,11 @@ from ntkcore.validation import Spec
 
 REGIMES: tuple[Regime, ...] = ("standard", "fgsm", "pgd")
 REGIME_NAMES: dict[Regime, str] = {"standard": "standard", "fgsm": "FGSM", "pgd": "PGD"}  # as sentences have them
+
+
+def step_share(attack: Attack) -> float:
+    """A step of PGD as a share of the radius."""
+    return attack.step_size / attack.eps if attack.eps else 0.25
 
 
 class Evolution(Spec):
@@ -86,6 +92,18 @@ class Evolution(Spec):
             schedule=self.schedule.replace(seed=seed),
             attack=attack,
             linear_from=linear_from,
+        )
+
+    def about(self, e: Experiment) -> "Evolution":
+        """The same trainings on the images of another experiment, at its radius; of a twin, that of its net."""
+        eps, norm, net = e.attack.eps, e.attack.norm, self.net
+        step = round(step_share(self.pgd), 9) * eps
+        return self.replace(
+            data=e.data,
+            inputs=e.inputs,
+            net=net.replace(net=e.net) if isinstance(net, TwinNet) else net,
+            fgsm=fgsm(eps, norm),
+            pgd=pgd(eps, self.pgd.steps, step, norm=norm),
         )
 
     @property

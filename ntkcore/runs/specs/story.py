@@ -9,8 +9,10 @@ A story is not a stage: it names the transfers that tell it, in the order in whi
 
 from pydantic import Field, field_validator, model_validator
 
-from ntkcore.analysis.attacks.balls import Norm
+from ntkcore.analysis.attacks.balls import BALLS, Norm
 from ntkcore.architectures import ARCHITECTURES
+from ntkcore.errors import SpecError
+from ntkcore.runs.specs.experiment import Experiment
 from ntkcore.runs.stages import KernelModel, KernelSpec, NetworkSpec, Noise, PerturbSpec, TransferSpec, TwinSpec
 from ntkcore.training import LAZY, PLAIN, Descent, Training
 from ntkcore.validation import Spec
@@ -65,6 +67,14 @@ class Story(Spec):
     def predictor(self) -> KernelModel:
         """The kernel's prediction, pushed through the twins' own recursion."""
         return KernelModel(kernel=self.kernel, descent=self.training.descent or Descent())
+
+    def about(self, e: Experiment) -> "Story":
+        """The same nets and attacks on the images of another experiment, as the twins of its net."""
+        if e.attack.norm != self.norm:
+            measured = {norm: BALLS[norm].sign for norm in (e.attack.norm, self.norm)}
+            raise SpecError(f"Its radius is measured as {' and not as '.join(measured.values())}: choose the same.")
+        first = min(self.kernel.data.n_test, e.data.n_test)
+        return self.replace(kernel=e.replace(data=e.data.replace(n_test=first)).ntk())
 
     def targets(self) -> dict[str, list[TwinSpec | NetworkSpec]]:
         """Nets by group, one for each seed: the twins by width, then the nets beside them."""

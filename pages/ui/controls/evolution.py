@@ -8,21 +8,16 @@
 
 import streamlit as st
 
-from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
+from ntkcore.analysis.attacks.attack import fgsm, pgd
 from ntkcore.architectures import ARCHITECTURES
 from ntkcore.errors import NTKError
-from ntkcore.runs.specs import REGIME_NAMES, Evolution, Experiment, NamedNet, RunSpec, TwinNet
+from ntkcore.runs.specs import REGIME_NAMES, Evolution, Experiment, NamedNet, RunSpec, TwinNet, step_share
 from pages.ui.controls.control import Choice, Controls, Number, Several, Toggle
 from pages.ui.shell.plain import complaint
 
 TWIN = "twin of the sidebar's net"
 NETS = {**{words: name for name, words in ARCHITECTURES.items()}, TWIN: ""}
 SEEDS = "Of first weights and order of batches. Trainings are compared seed by seed; fewer than three cannot tell."
-
-
-def _step(attack: Attack) -> float:
-    """A step of PGD as a share of the radius."""
-    return attack.step_size / attack.eps if attack.eps else 0.25
 
 
 EVOLUTION = Controls(
@@ -52,7 +47,9 @@ EVOLUTION = Controls(
     Number("batch", "Images a step", "schedule.batch", 1, 10_000, help="The size of a batch."),
     Choice("loss", "Loss", "schedule.loss", ["cross_entropy", "squared"]),
     Number("psteps", "Steps of PGD", "", 1, 200, read=lambda e: e.pgd.steps),
-    Number("pstep", "Step of PGD, share of the radius", "", 0.001, 10.0, 0.05, "%.3f", read=lambda e: _step(e.pgd)),
+    Number(
+        "pstep", "Step of PGD, share of the radius", "", 0.001, 10.0, 0.05, "%.3f", read=lambda e: step_share(e.pgd)
+    ),
     Number(
         "tested",
         "Test images judged",
@@ -143,4 +140,4 @@ def controls_of_run(run: RunSpec, epoch: int) -> dict[str, object]:
     of_net = "trained", "init", "ewidth", "form", "elr", "emomentum", "batch", "loss"
     found = EVOLUTION.values(run, *of_net) | {"epochs": max(1, epoch), "eseeds": min(5, run.seed + 1)}
     found |= {"regimes": [REGIME_NAMES[run.regime]], "freeze": [] if run.linear_from is None else [run.linear_from]}
-    return found | ({"psteps": run.attack.steps, "pstep": _step(run.attack)} if run.regime == "pgd" else {})
+    return found | ({"psteps": run.attack.steps, "pstep": step_share(run.attack)} if run.regime == "pgd" else {})

@@ -10,6 +10,8 @@ head of the page::
     settings_that_differ(experiment, found)     # {"Depth": ("5", "1")}
 """
 
+from collections.abc import Container
+
 import streamlit as st
 
 from ntkcore.analysis.attacks.balls import in_pixels
@@ -23,7 +25,7 @@ from pages.ui.shell.plain import plain
 HELP = (
     "Then change anything: figures show both, the pinned experiment dotted and hollow, and a table says what differs."
 )
-SHOWN_ON = ("", "overview", "spectrum", "eigenfeatures", "attack")  # addresses of pages that show both
+NOT_SHOWN_ON = ("story", "runs")  # addresses of pages that do not show both
 _OF_KERNEL = ("net", "depth", "kind", "checkpoint")  # controls that a name says already
 _OF_NAME = (*_OF_KERNEL, "eps")
 
@@ -49,7 +51,7 @@ def draw(page: str) -> None:
         )
         return
     if isinstance(pinned, Experiment):
-        where = "" if page in SHOWN_ON else ", not shown on this page"
+        where = ", not shown on this page" if page in NOT_SHOWN_ON else ""
         st.caption(f"Pinned: {plain(named(pinned, now if isinstance(now, Experiment) else pinned))}{where}")
     st.button(
         "Unpin",
@@ -78,10 +80,10 @@ def named(experiment: Experiment, beside: Experiment) -> str:
     return ", ".join([*words, *(_briefly(key, mine[key]) for key in others[:2])])
 
 
-def settings_that_differ(one: Experiment, other: Experiment) -> dict[str, tuple[str, str]]:
-    """What the controls of two experiments show where that differs: by label, the value of each."""
+def settings_that_differ(one: Experiment, other: Experiment, unused: Container[str] = ()) -> dict[str, tuple[str, str]]:
+    """What the controls of two experiments show where that differs: by label, the value of each; but the unused."""
     values = [EXPERIMENT.values(experiment) for experiment in (one, other)]
-    differing = [key for key in values[0] if values[0][key] != values[1].get(key)]
+    differing = [key for key in values[0] if key not in unused and values[0][key] != values[1].get(key)]
     return {_label(key, one): tuple(_shown(key, of) for of in (one, other)) for key in differing}
 
 

@@ -16,27 +16,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 import torch
 
 from ntkcore import data
-from ntkcore.analysis.intervals import difference
 from ntkcore.errors import NTKError
-from ntkcore.readings.words import percent, points_within
+from ntkcore.readings.differences import Measured, read_difference
 from ntkcore.runs.specs import Experiment, StageSpec, shorten
 from ntkcore.runs.store import Artifact
 from pages.ui.controls import pinned
+from pages.ui.controls.used import unused
 from pages.ui.shell.plain import complaint, plain
-from pages.ui.shell.results import need
+from pages.ui.shell.results import need, need_all
 from pages.ui.shell.services import load_task
 from pages.ui.shell.show import Beside, Figures, OnClick, dark
 
-One, Other = TypeVar("One"), TypeVar("Other")
+One, Other, Name = TypeVar("One"), TypeVar("Other"), TypeVar("Name")
 Need = Callable[[StageSpec, str], Artifact | None]
-Measured = np.ndarray | torch.Tensor | float  # of every test image (shares, truth values), or one number
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +49,19 @@ class Pair(Generic[One]):
     names: tuple[str, str] = ("", "")
     stamps: tuple[str, str] = ("", "")
 
+    @property
+    def both(self) -> tuple[One, ...]:
+        """Those that there are, the current one first."""
+        return (self.now,) if self.pinned is None else (self.now, self.pinned)
+
     def map(self, make: Callable[[One], Other]) -> Pair[Other]:
         """The same of both."""
         return replace(self, now=make(self.now), pinned=None if self.pinned is None else make(self.pinned))
+
+    def stamped(self, stamp: Callable[[One], str]) -> Pair[One]:
+        """The same, stamped otherwise."""
+        now, *other = map(stamp, self.both)
+        return replace(self, stamps=(now, *(other or [""])))
 
     def named(self) -> list[tuple[str, One]]:
         """Each of them under its name; the current one alone has none."""
@@ -91,16 +99,17 @@ def beside(experiment: Experiment, of: Callable[[Experiment], object] = Experime
     found = pinned.found()
     if not isinstance(found, Experiment):
         return Pair(experiment)
-    if of(found) == of(experiment):
-        words = "Nothing differs" if found == experiment else "Nothing that this page shows differs"
-        st.info(f"{words} from the pinned experiment: change something in the sidebar.", icon=":material/keep:")
-        return Pair(experiment)
     try:
+        same = of(found) == of(experiment)
         if not data.info(found.data).present:
             raise NTKError(f"{data.info(found.data).title} is not downloaded here")
         load_task(found.data)
     except NTKError as error:
         st.warning(f"The pinned experiment is not shown: {complaint(error)}", icon=":material/keep:")
+        return Pair(experiment)
+    if same:
+        words = "Nothing differs" if found == experiment else "Nothing that this page shows differs"
+        st.info(f"{words} from the pinned experiment: change something in the sidebar.", icon=":material/keep:")
         return Pair(experiment)
     names = pinned.named(experiment, found), pinned.named(found, experiment)
     return Pair(experiment, found, names, (shorten(experiment), shorten(found)))
@@ -118,21 +127,45 @@ def need_both(
     return None if now is None else Pair(now, other, experiments.names, tuple(stamps))
 
 
-def table(experiments: Pair[Experiment], of: Pair[One], measures: Mapping[str, Callable[[One], Measured]]) -> None:
-    """What differs in the settings, and numbers of both with the difference; nothing where nothing is pinned."""
+def need_all_of_both(wanted: Pair[Mapping[Name, StageSpec]], what: str) -> Pair[dict[Name, Artifact]]:
+    """Of either the artifacts that are there, as ``need_all`` has them; no pinned ones while none of them is there."""
+    now, other = need_all(wanted.now, what), None
+    if wanted.pinned is not None:
+        other = need_all(wanted.pinned, f"{what} (pinned: {wanted.names[1]})") or None
+    stamps = tuple(" ".join(one.key for one in (found or {}).values()) for found in (now, other))
+    return replace(wanted, now=now, pinned=other, stamps=stamps)
+
+
+def table(
+    experiments: Pair[Experiment],
+    of: Pair[One],
+    measures: Mapping[str, Callable[[One], Measured]],
+    page: str = "",
+    first: Callable[[One], int] | None = None,
+    same_seeds: bool = True,
+    about: str = "",
+) -> None:
+    """What differs in the settings, and numbers of both with the difference; nothing where nothing is pinned.
+
+    page: the address of the page, where it does not look at all settings. first: how many of the test images are
+    judged, the first ones; left out, all. same_seeds: whether nets of one seed have the same first weights and training
+    images in both. about: what intervals are over, where not test images.
+    """
     if experiments.pinned is None or of.pinned is None:
         return
-    names, paired = experiments.names, same_test_images(experiments)
+    m, k = (e.data.n_test for e in (experiments.now, experiments.pinned)) if first is None else map(first, of.both)
+    names, paired = experiments.names, m == k and same_test_images(experiments, m)
     columns = [f"now: {plain(names[0])}", f"pinned: {plain(names[1])}", "difference, 95 % interval"]
     rows = {
         plain(label): [*map(plain, values), ""]
-        for label, values in pinned.settings_that_differ(experiments.now, experiments.pinned).items()
+        for label, values in pinned.settings_that_differ(experiments.now, experiments.pinned, unused(page)).items()
     }
     numbers = {label: (measure(of.now), measure(of.pinned)) for label, measure in measures.items()}
-    rows |= {label: _row(*both, paired) for label, both in numbers.items()}
+    rows |= {label: read_difference(*both, paired, same_seeds) for label, both in numbers.items()}
     st.table(pd.DataFrame.from_dict(rows, orient="index", columns=columns))
-    m, k = experiments.now.data.n_test, experiments.pinned.data.n_test
-    if all(isinstance(now, float | int) for now, _ in numbers.values()):
+    if about:
+        st.caption(about)
+    elif all(isinstance(now, float | int) for now, _ in numbers.values()):
         st.caption("Numbers of the training images: no interval over test images is about them.")
     elif paired:
         st.caption(f"Both on the same {m} test images: the intervals are paired.")
@@ -140,27 +173,14 @@ def table(experiments: Pair[Experiment], of: Pair[One], measures: Mapping[str, C
         st.caption(f"The test images are not the same ({m} now, {k} pinned): the intervals are not paired, and wider.")
 
 
-def same_test_images(experiments: Pair[Experiment]) -> bool:
-    """Whether both are judged on the same test images, in the same order."""
+def same_test_images(experiments: Pair[Experiment], most: int | None = None) -> bool:
+    """Whether both are judged on the same test images, in the same order; of the first ones, if so many are said."""
     one, other = load_task(experiments.now.data), load_task(experiments.pinned.data)
-    return torch.equal(one.labels_test, other.labels_test) and torch.equal(one.x_test, other.x_test)
+    labels = torch.equal(one.labels_test[:most], other.labels_test[:most])
+    return labels and torch.equal(one.x_test[:most], other.x_test[:most])
 
 
 def same_image(experiments: Pair[Experiment]) -> bool:
     """Whether radii that flip a test image of one number can be compared."""
     now, other = experiments.now, experiments.pinned
     return other is not None and now.attack.norm == other.attack.norm and same_test_images(experiments)
-
-
-def _row(now: Measured, other: Measured, paired: bool) -> list[str]:
-    if isinstance(now, float | int):
-        known = np.isfinite(now) and np.isfinite(other)
-        texts = (f"{value:.4g}" if np.isfinite(value) else "none" for value in (now, other))
-        return [*texts, f"{now - other:+.4g}, no interval" if known else ""]
-    first, second = (np.asarray(values, dtype=float) for values in (now, other))
-    if paired and np.array_equal(first, second):
-        return [percent(first.mean()), percent(second.mean()), "the same on every image"]
-    band = difference(first, second, paired)
-    mean, low, high = float(band.mean[0]), float(band.low[0]), float(band.high[0])
-    verdict = "higher" if low > 0 else "lower" if high < 0 else "cannot tell"
-    return [percent(first.mean()), percent(second.mean()), f"{points_within(mean, low, high)}: {verdict}"]

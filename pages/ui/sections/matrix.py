@@ -12,7 +12,7 @@ from ntkcore.figures.attacks.transfer import transfer_matrix
 from ntkcore.figures.drawing.bands import MISSING
 from ntkcore.runs.comparison import ARCHITECTURES, with_net
 from ntkcore.runs.specs import Experiment, NetSpec, PerturbSpec, Story, TransferSpec
-from pages.ui.sections.accuracies import statistics_of
+from pages.ui.sections.transfers import statistics_of
 from pages.ui.shell.results import need_all
 from pages.ui.shell.show import Figures
 from pages.ui.shell.terms import heading, note

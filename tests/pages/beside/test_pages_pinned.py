@@ -6,31 +6,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ntkcore.analysis.intervals import difference
-from ntkcore.readings.words import percent, points_within
 from ntkcore.runs.specs import Experiment, lengthen, shorten
 from ntkcore.runs.stages import read_curves
 from ntkcore.runs.store import Store
-from visits import charts, complaints, drawn, press, select, stored, text
+from visits import charts, complaints, drawn, of_shares, press, select, side_by_side, stored, text
 
 Open = Callable[..., AppTest]
 OF_SMALL = "data.n_train=60&data.n_test=20"
-
-
-def table(at: AppTest) -> dict[str, list[str]]:
-    """The rows of the table that compares both, by what they are about."""
-    (shown,) = at.table
-    return {name: list(row) for name, row in zip(shown.value.index, shown.value.to_numpy(), strict=True)}
-
-
-def row(first: np.ndarray, second: np.ndarray, paired: bool = True) -> list[str]:
-    """What the table says of two experiments' verdicts on the test images."""
-    if paired and (first == second).all():
-        return [percent(first.mean()), percent(second.mean()), "the same on every image"]
-    band = difference(first, second, paired)
-    mean, low, high = (float(one[0]) for one in (band.mean, band.low, band.high))
-    word = "higher" if low > 0 else "lower" if high < 0 else "cannot tell"
-    return [percent(first.mean()), percent(second.mean()), f"{points_within(mean, low, high)}: {word}"]
 
 
 def test_numbers_are_those_of_the_two_alone(opened: Open) -> None:
@@ -43,13 +25,13 @@ def test_numbers_are_those_of_the_two_alone(opened: Open) -> None:
     for one, attack, prefix in zip(judged, attacks, ("", "pinned, "), strict=True):
         np.testing.assert_allclose(lines[f"{prefix}clean"], one["bands"].before.mean(0), atol=1e-6)
         np.testing.assert_allclose(lines[f"{prefix}under {attack}"], one["bands"].after.mean(0), atol=1e-6)
-    rows = table(at)
+    rows = side_by_side(at)
     assert rows["Depth"][:2] == ["1", "3"]
     assert rows["Radius, in steps of 1/255"][:2] == ["4", "8"]
     assert "Architecture" not in rows
     first, second = (one["top"] for one in judged)
-    assert rows["All features together, right"] == row(first.before[:, -1], second.before[:, -1])
-    assert rows["All features together, right under attack"] == row(first.after[:, -1], second.after[:, -1])
+    assert rows["All features together, right"] == of_shares(first.before[:, -1], second.before[:, -1])
+    assert rows["All features together, right under attack"] == of_shares(first.after[:, -1], second.after[:, -1])
     assert "over-null-pinned" in " ".join(charts(at))  # bars: below each other
 
 
@@ -64,10 +46,10 @@ def test_accuracies_are_those_of_the_two_alone(page: str, names: tuple[str, ...]
     """Of other test images, here a draw, the interval is not paired, and the page says so."""
     at = opened(page, {"pin": f"{OF_SMALL}&data.seed=5", "eps": "4"})
     found = [stored(one.predict()).arrays for one in (at.session_state.experiment, lengthen(at.session_state.pin))]
-    rows = table(at)
+    rows = side_by_side(at)
     for name, array in zip(names, ("right", "attack_right", "pgd_right"), strict=False):
         first, second = (arrays[array].double().numpy() for arrays in found)
-        assert rows[name] == row(first, second, paired=False)
+        assert rows[name] == of_shares(first, second, paired=False)
     assert "The test images are not the same" in text(at)
 
 
