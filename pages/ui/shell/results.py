@@ -17,6 +17,7 @@ that was shown, so that the page goes on showing that, dimmed, in its own words.
 """
 
 import hashlib
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ class _Work:
         return consent.Demand.of(self.specs, shared.rates, shared.store, shared.worker.allowance)
 
     def draw(self) -> None:
-        job, under_way = services().worker.job(self.name), self._under_way()
+        job, under_way = seen_job(self.name), self._under_way()
         if under_way is not None:
             _watch(under_way, self.name, self.missing())
         elif job is not None and job.state == "failed":
@@ -195,13 +196,12 @@ class _Work:
         st.session_state.pop("asked", None)
         if self.refused is not None:
             return
-        _own_jobs().add(self.name)
         device = st.session_state.get("device", "auto")
         requests = [stages.request(spec, device) for spec in self.specs]
         seconds = [estimate.seconds for estimate in self.estimates]
         request = requests[0] if len(requests) == 1 else stages.batch(requests, seconds)
         told = {"expected": sum(seconds), "what": self.what, "parts": [key(spec) for spec in self.specs]}
-        services().worker.submit(self.name, {**request, **told})
+        _begin(self.name, {**request, **told})
 
     @property
     def _sentence(self) -> str:
@@ -251,7 +251,7 @@ def need_data(spec: data.DataSpec) -> bool:
     if known.present:
         return True
     name, what = f"download-{spec.name}", f"download of {known.title}"
-    job = services().worker.job(name)
+    job = seen_job(name)
     request = {"download": spec.model_dump(mode="json"), "what": what}
     if job is not None and not job.finished:
         _watch(name, name)
@@ -263,18 +263,31 @@ def need_data(spec: data.DataSpec) -> bool:
         return False
     place = f"{known.title} is not in {plain(known.folder)} yet"
     st.info(f"{place}: {known.download_mb} MB are to be downloaded. {known.credit}")
-    st.button("Download", on_click=_fetch, args=(name, request), type="primary")
+    st.button("Download", on_click=_begin, args=(name, request), type="primary")
     return False
 
 
-def _fetch(name: str, request: Mapping[str, object]) -> None:
-    _own_jobs().add(name)
-    services().worker.submit(name, request)
+def _begin(name: str, request: Mapping[str, object]) -> None:
+    """Start a job of this visitor; nothing where one of that name is under way, whoever has started it."""
+    services().worker.submit(name, {**request, "by": visitor()})
 
 
-def _own_jobs() -> set[str]:
-    """Names of the jobs that this session has started."""
-    return st.session_state.setdefault("own_jobs", set())
+def visitor() -> str:
+    """The name of this session among all that share the app."""
+    return st.session_state.setdefault("visitor", secrets.token_hex(8))
+
+
+def _own(job: Job) -> bool:
+    """Whether this visitor has started it."""
+    return job.request.get("by") == visitor()
+
+
+def seen_job(name: str) -> Job | None:
+    """The latest job of that name; on a shared demo not those of others that failed before this visitor came."""
+    job = services().worker.job(name)
+    if job is None or job.state != "failed" or demo.setting() is None:
+        return job
+    return job if _own(job) or job.number in st.session_state.get("watched", ()) else None
 
 
 @st.fragment(run_every=POLL)
@@ -304,7 +317,7 @@ def _watch(name: str, place: str, missing: tuple[tuple[str, str], ...] = ()) -> 
         text = f"{what} · {job.note or 'starting'}{left}"
     bar, stop = st.columns([6, 1], vertical_alignment="center")
     bar.progress(share, text=plain(text))
-    if refused := demo.against_stop(own=name in _own_jobs()):
+    if refused := demo.against_stop(own=_own(job)):
         st.caption(refused)
     else:
         stop.button("Cancel", key=f"cancel-{place}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
