@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from playwright.sync_api import Locator, Page, expect
 
 from driver import Server, no_exception, settle
+from pages.ui.shell.vocabulary import in_words
 
 SMALL = {"n": "60", "m": "20"}
 
@@ -125,8 +126,8 @@ def query(page: Page) -> dict[str, list[str]]:
 
 
 def expect_query(page: Page, **wanted: str | list[str]) -> None:
-    """Wait until the address has these values."""
-    wanted = {name: value if isinstance(value, list) else [value] for name, value in wanted.items()}
+    """Wait until the address has these values, in words."""
+    wanted = {name: value if isinstance(value, list) else [in_words(name, value)] for name, value in wanted.items()}
     until = time.monotonic() + 10
     while {name: query(page).get(name) for name in wanted} != wanted:
         assert time.monotonic() < until, f"the address is {page.url}; {wanted} are needed"

@@ -457,7 +457,7 @@ def test_a_spec_cannot_be_changed():
     [
         pytest.param(
             Experiment(),
-            "fashion-mnist-sample: T-shirt/top / Shirt, 1000 training and 2000 test images, FC(1) NTK, "
+            "Fashion-MNIST sample (bundled): T-shirt/top / Shirt, 1000 training and 2000 test images, FC(1) NTK, "
             "FGSM ℓ∞ eps 8/255",
             id="default",
         ),
@@ -470,7 +470,7 @@ def test_a_spec_cannot_be_changed():
                 precision="float32",
                 ridge=0.25,
             ),
-            "mnist: 10 classes, 50 training and 9 test images, 14x14 pixels, draw 4, in the set's own order, "
+            "MNIST: 10 classes, 50 training and 9 test images, 14x14 pixels, draw 4, in the set's own order, "
             "inputs standardised, Myrtle-5 NNGP, activation erf, W_std 1, precision float32, FGSM ℓ∞ eps 8/255, "
             "ridge 0.25",
             id="everything",

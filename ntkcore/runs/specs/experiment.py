@@ -122,7 +122,7 @@ class Experiment(Spec):
         return (self.kernel(), self.spectrum(), self.predict(), self.sweep(), self.curves())
 
     def in_words(self, kernel: bool = True) -> str:
-        """One line for people: "fashion-mnist-sample: Pullover / Coat, n = 1000, FC(1) NTK, FGSM eps 8/255".
+        """One line for people: "Fashion-MNIST: Pullover / Coat, n = 1000, FC(1) NTK, FGSM eps 8/255".
 
         kernel: without it, the data, the inputs and the attack alone.
         """

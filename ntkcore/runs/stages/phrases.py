@@ -2,14 +2,14 @@
 
 ::
 
-    data_in_words(DataSpec(), "raw")            # "fashion-mnist-sample: T-shirt/top / Shirt, 1000 training ..."
+    data_in_words(DataSpec(), "raw")            # "Fashion-MNIST sample (bundled): T-shirt/top / Shirt, 1000 ..."
     unusual(spec, "ridge", "time")              # ["ridge 0.5"]
 """
 
 from collections.abc import Mapping
 
 from ntkcore.analysis.attacks.attack import Attack
-from ntkcore.data import DataSpec
+from ntkcore.data import SOURCES, DataSpec
 from ntkcore.validation import Spec
 
 
@@ -28,7 +28,7 @@ def _value(value: object) -> str:
 
 def data_in_words(data: DataSpec, inputs: str) -> str:
     """Images, classes and sizes, and the map through which a net sees them."""
-    name = f"own {data.digest[:8]}" if data.digest else data.name
+    name = f"own {data.digest[:8]}" if data.digest else SOURCES[data.name].title
     classes = " / ".join(data.classes) if 0 < len(data.classes) <= 3 else f"{len(data.classes) or 'all'} classes"
     words = [f"{name}: {classes}", f"{data.n_train} training and {data.n_test} test images"]
     words += [f"{data.size}x{data.size} pixels"] if data.size else []

@@ -12,13 +12,14 @@ All that is done with controls reads these rows: drawing them, making a spec of 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, fields, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.ui.shell.terms import with_terms
+from pages.ui.shell.vocabulary import in_words
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,16 @@ class Number(Control):
 
 @dataclass(frozen=True)
 class Choice(Control):
-    """One of several, of a list, or side by side as segments; options: as shown, or with the field's value of each."""
+    """One of several, of a list, or side by side as segments.
+
+    options: as the session has them, shown in the words of ``vocabulary``; or with the field's value of each.
+    """
 
     options: Any = ()
     segments: str = ""  # how wide: "content" or "stretch"
 
     def in_words(self, label: str) -> tuple[str, ...]:
-        return (label,) if callable(self.options) else (label, *map(str, self.options))
+        return (label,) if callable(self.options) else (label, *(in_words(self.key, one) for one in self.options))
 
     def shown(self, value: Any) -> Any:
         named = isinstance(self.options, Mapping)
@@ -108,7 +112,7 @@ class Choice(Control):
         return self.options[shown] if isinstance(self.options, Mapping) else super().taken(shown)
 
     def widget(self, place: DeltaGenerator, start: Any, common: Mapping[str, Any]) -> Any:
-        options = list(self.options)
+        options, common = list(self.options), {"format_func": partial(in_words, self.key), **common}
         if not self.segments:
             return place.selectbox(self.label, options, options.index(start), **common)
         common = {"default": start, "required": True, "width": self.segments, **common}

@@ -40,7 +40,7 @@ EVOLUTION = Controls(
         "First weights",
         "net.init",
         ["he", "torch"],
-        help="he: drawn at random as in He et al. 2015. torch: those that PyTorch's layers begin with.",
+        help="Drawn at random as in He et al. 2015, or those that PyTorch's layers begin with.",
     ),
     Number("elr", "Learning rate", "schedule.lr", 1e-6, 1e6, format="%.4g"),
     Number("emomentum", "Momentum", "schedule.momentum", 0.0, 0.999, 0.1, help="0: none."),

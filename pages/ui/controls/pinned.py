@@ -21,6 +21,7 @@ from pages.ui.controls import sidebar
 from pages.ui.controls.sidebar import EXPERIMENT
 from pages.ui.shell.links import judge_link, set_controls
 from pages.ui.shell.plain import plain
+from pages.ui.shell.vocabulary import in_words
 
 HELP = (
     "Then change anything: figures show both, the pinned experiment dotted and hollow, and a table says what differs."
@@ -105,21 +106,20 @@ def _shown(key: str, experiment: Experiment) -> str:
     """What a control shows, as a text; of a checkpoint, which net it is."""
     if key == "checkpoint":
         return "none" if experiment.checkpoint is None else _kernel(experiment)
-    value = EXPERIMENT.by_key[key].value(experiment)
-    return _text(value)
+    return _text(key, EXPERIMENT.by_key[key].value(experiment))
 
 
-def _text(value: object) -> str:
+def _text(key: str, value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "all"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value in (None, "") else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "none" if value in (None, "") else f"{value:.4g}" if isinstance(value, float) else in_words(key, value)
 
 
 def _briefly(key: str, value: object) -> str:
     """A setting in a name: "n = 500", "PGD"."""
-    text = " / ".join(map(str, value)) if isinstance(value, list) else _text(value)
+    text = " / ".join(map(str, value)) if isinstance(value, list) else _text(key, value)
     return text if key in ("data", "classes", "attack", "act", "norm") else f"{_WORDS.get(key, key)} {text}"
 
 

@@ -105,8 +105,8 @@ EXPERIMENT = Controls(
         "Which images",
         "data.order",
         ["balanced", "own"],
-        help="balanced: the classes take turns, so that they have the same number of images, as far as there are "
-        "that many. own: the first images of the chosen classes in the set's own order, however many of each.",
+        help="As many of each class: the classes take turns, as far as there are that many images. Or the first images "
+        "of the chosen classes in the set's own order, however many of each.",
     ),
     Number(
         "draw",
@@ -161,7 +161,7 @@ EXPERIMENT = Controls(
         "kind",
         ["ntk", "nngp", "empirical"],
         "content",
-        help="ntk and nngp are those of the infinite net; an empirical one is chosen on the Evolution page.",
+        help="NTK and NNGP are those of the infinite net; the empirical one of a trained net is chosen on Evolution.",
     ),
     Text(
         "checkpoint",
@@ -174,7 +174,7 @@ EXPERIMENT = Controls(
         "Pixels as the network sees them",
         "inputs",
         ["raw", "centre", "standardise"],
-        help="raw: as they are. centre: minus the mean training image. standardise: also over the standard deviation "
+        help="Centred: minus the mean training image. Standardised: also over the standard deviation "
         "of all training pixels.",
     ),
     Number("ridge", "Ridge", "ridge", 0.0, None, 0.1, "%.4f"),
@@ -183,7 +183,7 @@ EXPERIMENT = Controls(
         "Precision of the kernel",
         "precision",
         ["float64", "float32"],
-        help="float64: about 16 digits. float32: about 7, in less time and memory.",
+        help="Double: about 16 digits. Single: about 7, in less time and memory.",
     ),
     Choice("attack", "Attack", "", ["FGSM", "PGD"], "stretch", read=lambda e: "FGSM" if e.attack.one_step else "PGD"),
     Choice("norm", "How the radius is measured", "attack.norm", list(BALLS), on_change=_norm_changed),

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pages.ui.shell.vocabulary import in_words
+
 # Names that parameters of links had before, by the page's address: such links open as they did.
 OLD_NAMES = {"transfer": {"shown": "flipped"}}
 SWITCHES = ("present",)  # parameters of which a link may say 1
@@ -81,7 +83,7 @@ def go_to(page: str, **choices: object) -> None:
 def in_address(choices: Mapping[str, object]) -> dict[str, str | list[str]]:
     """The parameters of a link to a view with these choices; an empty choice has none."""
     texts = {
-        name: [str(one) for one in value] if isinstance(value, list) else "" if value is None else str(value)
+        name: [str(one) for one in value] if isinstance(value, list) else "" if value is None else in_words(name, value)
         for name, value in choices.items()
     }
     return {name: text for name, text in texts.items() if text}
@@ -111,7 +113,11 @@ def read_address(page: str) -> None:
     named |= {name: ["true"] for name in SWITCHES if named.get(name) == ["1"]}
     if arrives:
         st.session_state.arrival = named
-    usable = {name: values for name, values in named.items() if not any(map(_is_infinite, values))}
+    usable = {
+        name: [in_words(name, value) for value in values]
+        for name, values in named.items()
+        if not any(map(_is_infinite, values))
+    }
     with context.session_state.query_params() as address:  # st.query_params does not change what a control is bound to
         for name in [name for name in usable if usable[name] != given.get(name)]:
             address.set_with_no_forward_msg(name, usable[name])
@@ -162,7 +168,7 @@ def _differs(name: str, values: list[str]) -> bool:
             return float(text) != float(taken)
         except ValueError:
             return True
-    return text != ("" if taken is None else str(taken))
+    return text not in ("" if taken is None else str(taken), in_words(name, taken))
 
 
 def _listed(names: list[str]) -> str:
