@@ -2,15 +2,19 @@
 
 import streamlit as st
 
+from ntkcore.errors import NTKError
 from ntkcore.readings.verdicts import VERDICTS, Judgement
 from ntkcore.runs.claims import CLAIMS, Claim
+from ntkcore.runs.presets import FRONT, PRESETS, Preset
 from ntkcore.runs.report import report
-from ntkcore.runs.specs import Experiment
+from ntkcore.runs.specs import Experiment, shorten
 from ntkcore.runs.store import Artifact
 from ntkcore.runs.talk import story_specs
+from pages.ui.controls import sidebar
+from pages.ui.sections.beside import beside
 from pages.ui.sections.samples import task_of
 from pages.ui.sections.talk import prepare_my_talk
-from pages.ui.shell.links import go_to
+from pages.ui.shell.links import go_to, set_controls
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.present import presenting
@@ -38,18 +42,18 @@ def _turn(by: int) -> None:
     st.session_state.claim = SCREENS[min(max(at, 0), len(SCREENS) - 1)]
 
 
-def _results(claim: Claim) -> dict[str, Artifact] | None:
+def _results(claim: Claim, e: Experiment = experiment) -> dict[str, Artifact] | None:
     """The results of a claim by name; None unless all are there."""
-    found = {name: stored(spec) for name, spec in claim.specs(experiment).items()}
+    found = {name: stored(spec) for name, spec in claim.specs(e).items()}
     return None if None in found.values() else {name: one for name, one in found.items() if one is not None}
 
 
-def _judged(claim: Claim, found: dict[str, Artifact]) -> Judgement:
-    return cached_judgement(f"{claim.name} {_stamp(found)}", lambda: claim.judge(experiment, found))
+def _judged(claim: Claim, found: dict[str, Artifact], e: Experiment = experiment) -> Judgement:
+    return cached_judgement(f"{claim.name} {_stamp(found, e)}", lambda: claim.judge(e, found))
 
 
-def _stamp(found: dict[str, Artifact]) -> str:
-    return f"{experiment.attack} {' '.join(artifact.key for artifact in found.values())}"
+def _stamp(found: dict[str, Artifact], e: Experiment = experiment) -> str:
+    return f"{e.attack} {' '.join(artifact.key for artifact in found.values())}"
 
 
 def _badge(verdict: str) -> None:
@@ -87,21 +91,18 @@ def _screen(number: int, claim: Claim) -> None:
 
 
 def _end() -> None:
-    """All verdicts side by side, for the data and the architecture of the sidebar."""
+    """All verdicts side by side, for the data and the architecture of the sidebar; the pinned experiment's below."""
     st.markdown("### What holds of the paper here")
+    both = beside(experiment, story_specs)
+    if both.pinned is not None:
+        note(f"Below each verdict that of the pinned experiment: {plain(both.names[1])}.")
+        prepare(story_specs(both.pinned), f"the claims of the story (pinned: {both.names[1]})")
     for start in range(0, len(CLAIMS), 4):
         places = st.columns(4)
         for i, claim in enumerate(CLAIMS[start : start + 4], start + 1):
-            found = _results(claim)
             with places[i - start - 1].container(border=True, height="stretch"):
-                st.markdown(f"**{i}. {claim.title}**")
-                if found is None:
-                    note("Not computed yet.")
-                    continue
-                judged = _judged(claim, found)
-                st.markdown(f"### {plain(judged.number)}")
-                _badge(judged.verdict)
-                note(plain(judged.reason))
+                _card(i, claim, both.pinned)
+    _other_data()
     with st.container(horizontal=True, vertical_alignment="center"):
         if not any(_results(claim) is None for claim in CLAIMS):
             st.download_button(
@@ -114,6 +115,44 @@ def _end() -> None:
             )
         copy_link()
     prepare_my_talk(experiment)
+
+
+def _card(number: int, claim: Claim, other: Experiment | None) -> None:
+    """A claim's number, what it is of, its verdict and the reason; of another experiment what there is already."""
+    st.markdown(f"**{number}. {claim.title}**")
+    found = _results(claim)
+    if found is None:
+        note("Not computed yet.")
+    else:
+        judged = _judged(claim, found)
+        st.markdown(f"### {plain(judged.number)}")
+        note(plain(judged.of_what))
+        _badge(judged.verdict)
+        note(plain(judged.reason))
+    if other is not None and (before := _results(claim, other)) is not None:
+        judged = _judged(claim, before, other)
+        note(f"Pinned: {plain(judged.number)}, {plain(judged.of_what)}")
+        st.markdown(f":{COLOURS[judged.verdict]}-badge[{judged.verdict}]")
+
+
+def _other_data() -> None:
+    """Ways to the same story on the data of another preset that comes with the project, this one pinned beside it."""
+    st.markdown("**Compare with another data set**")
+    with st.container(horizontal=True):
+        for preset in (PRESETS[name] for name in FRONT):
+            spec = preset.experiment.data
+            if preset.story is None and preset.evolution is None and spec != experiment.data:
+                key = f"story-on-{preset.name}"
+                st.button(preset.title, key=key, on_click=_tell_of, args=(preset,), icon=":material/compare:")
+
+
+def _tell_of(preset: Preset) -> None:
+    """The sidebar takes a preset's images, and what stood there is pinned."""
+    set_controls({"pin": shorten(experiment)})
+    try:
+        sidebar.apply(experiment.replace(data=preset.experiment.data))
+    except NTKError:  # the architecture does not fit such images
+        sidebar.apply(preset.experiment)
 
 
 with st.container(horizontal=True, vertical_alignment="center"):

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from ntkcore.readings.verdicts import VERDICTS
 from ntkcore.runs.claims import CLAIMS
 from ntkcore.runs.presets import FRONT, PRESETS, Preset
-from ntkcore.runs.specs import key
+from ntkcore.runs.specs import key, lengthen
 from ntkcore.runs.stages import result
 from ntkcore.runs.talk import preset_specs, ready_in_words, story_specs, talk_specs
 from pages.ui.controls.sidebar import EXPERIMENT
@@ -55,6 +55,20 @@ def test_the_screen_of_all_verdicts_is_a_link(opened: Open) -> None:
     assert all(claim.title in text(at) for claim in CLAIMS)
     at.button(key="story-back").click().run()
     assert at.session_state.claim == str(len(CLAIMS))
+
+
+def test_the_story_of_another_data_set_is_one_click_away(opened: Open) -> None:
+    """The other preset's images under the same attack; what stood there is pinned, its verdicts below the new ones."""
+    at = opened("story", {"claim": "All verdicts", "eps": "4"})
+    before = at.session_state.experiment
+    assert "story-on-shoes" in [button.key for button in at.main.button]
+    at.button(key="story-on-shoes").click().run()
+    assert not at.exception
+    now = at.session_state.experiment
+    assert now == before.replace(data=PRESETS["shoes"].experiment.data)
+    assert lengthen(at.session_state.pin) == before
+    judged = [claim.judge(before, {name: stored(spec) for name, spec in claim.specs(before).items()}) for claim in CLAIMS]
+    assert all(f"Pinned: {plain(one.number)}, {plain(one.of_what)}" in text(at) for one in judged)
 
 
 # -- prepare my talk -------------------------------------------------------------------------------------------------

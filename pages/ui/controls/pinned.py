@@ -26,7 +26,7 @@ from pages.ui.shell.vocabulary import in_words
 HELP = (
     "Then change anything: figures show both, the pinned experiment dotted and hollow, and a table says what differs."
 )
-NOT_SHOWN_ON = ("story", "runs")  # addresses of pages that do not show both
+NOT_SHOWN_ON = ("runs",)  # addresses of pages that do not show both
 _OF_KERNEL = ("net", "depth", "kind", "checkpoint")  # controls that a name says already
 _OF_NAME = (*_OF_KERNEL, "eps")
 
