@@ -56,7 +56,7 @@ class MarginSpec(StageSpec):
         return read_by_parts(self.kernel)
 
     def cost(self, rates: Rates) -> Estimate:
-        steps = sum(attack.steps for attack in _attacks(self.attack)[0].values())
+        steps = sum(attack.steps for attack in _attacks_along(self.attack)[0].values())
         if self.kernel.checkpoint is not None:
             return self.kernel.attack_cost(rates, outputs_of(self.kernel.data), 40, steps)
         return cost_of_passes(self.kernel, rates, 40 * steps)
@@ -117,7 +117,7 @@ def _margins(f: KernelPredictor, image: Tensor, label: Tensor, spec: MarginSpec,
     x, y, own = context.put(image).double(), context.put(label).double(), spec.attack.eps
     radii = torch.tensor(radii_up_to(spec.eps_max, spec.attack.norm, own), dtype=torch.float64, device=x.device)
     arrays: Arrays = {"eps": radii, "image": image, "at": (radii - own).abs().argmin()}
-    attacks, own_name = _attacks(spec.attack)
+    attacks, own_name = _attacks_along(spec.attack)
     paths: dict[str, MarginPath] = {}
     for i, (name, attack) in enumerate(attacks.items()):
         if context.progress is not None:
@@ -132,20 +132,30 @@ def _margins(f: KernelPredictor, image: Tensor, label: Tensor, spec: MarginSpec,
     return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in arrays.items()}
 
 
-def _attacks(attack: Attack) -> tuple[dict[str, Attack], str]:
-    """FGSM and PGD, of any radius, and ``attack`` itself where it is neither of them; which one it is."""
-    single = fgsm(1.0, attack.norm)
-    attacks = {"fgsm": single, "pgd": strong(single.model_copy(update={"steps": attack.steps}))}
-    if attack.eps == 0:  # its step has no ratio to its radius: the usual one
-        usual = pgd(1.0, attack.steps, norm=attack.norm, random_start=attack.random_start, seed=attack.seed)
-        attack = usual if attack.steps > 1 or attack.random_start else single
-    own = next((name for name, one in attacks.items() if _alike(attack, one)), "the attack itself")
-    return {own: attack} | attacks, own
+def _attacks_along(own: Attack) -> tuple[dict[str, Attack], str]:
+    """The attacks that are made along the radius, by name: FGSM, PGD, and the spec's ``own``, whose name comes beside.
+
+    The radius is set later: of an attack only the norm, the steps and a step's share of the radius count. By these
+    ``own`` may be FGSM or PGD; then there are two.
+    """
+    one_step = fgsm(1.0, own.norm)
+    both = {"fgsm": one_step, "pgd": strong(one_step.model_copy(update={"steps": own.steps}))}
+    if own.eps == 0:
+        own = _with_usual_step(own)
+    name = next((name for name, other in both.items() if _differ_in_radius_alone(own, other)), "the attack itself")
+    return {name: own} | both, name
 
 
-def _alike(one: Attack, other: Attack) -> bool:
-    """Whether two attacks are the same at any one radius."""
-    shares = (a.step_size / a.eps if a.eps else 1.0 for a in (one, other))
+def _with_usual_step(attack: Attack) -> Attack:
+    """The attack with a radius of 1, and the step that is usual for it: at a radius of 0 its own has no share."""
+    if attack.one_step:
+        return fgsm(1.0, attack.norm)
+    return pgd(1.0, attack.steps, norm=attack.norm, random_start=attack.random_start, seed=attack.seed)
+
+
+def _differ_in_radius_alone(one: Attack, other: Attack) -> bool:
+    """Of attacks of one norm, at radii above 0."""
+    shares = (attack.step_size / attack.eps for attack in (one, other))
     return one.steps == other.steps and one.random_start == other.random_start and math.isclose(*shares)
 
 
