@@ -17,7 +17,7 @@ from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, Evolution, TangentFeatur
 from pages.ui.controls.checkpoint import use_checkpoint
 from pages.ui.shell.links import go_to
 from pages.ui.shell.results import need_all
-from pages.ui.shell.show import Figures, pictures
+from pages.ui.shell.show import Drawing, Figures, pictures
 from pages.ui.shell.terms import heading, note
 
 
@@ -40,7 +40,7 @@ def at_one_epoch(
     values = {r: [history.values(r, t) for t in there] for r in e.regimes}
     draw = partial(spectra_along_epochs, there, values, at=there.index(at), dark=night)
     with spectra:
-        figures.show("Spectra at an epoch", draw, key="spectra", stamp=f"{at} {stamp}")
+        figures.show("Spectra at an epoch", Drawing(draw, f"{at} {stamp}"), key="spectra")
     nets = {r: e.tangent(r, 0, at).checkpoint for r in e.regimes}
     there_are = need_all(nets, f"nets of epoch {at}") if complete else nets  # a net may have been deleted since
     with st.container(horizontal=True):

@@ -31,7 +31,7 @@ from pages.ui.controls.used import unused
 from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.results import need, need_all
 from pages.ui.shell.services import load_task
-from pages.ui.shell.show import Beside, Figures, OnClick, dark
+from pages.ui.shell.show import Drawing, Figures, OnClick, dark
 
 One, Other, Name = TypeVar("One"), TypeVar("Other"), TypeVar("Name")
 Need = Callable[[StageSpec, str], Artifact | None]
@@ -41,7 +41,8 @@ Need = Callable[[StageSpec, str], Artifact | None]
 class Pair(Generic[One]):
     """What belongs to the current experiment, and the same of the pinned one where there is one and it is there.
 
-    names: of both, in a few words. stamps: what names each, for figures that are drawn once.
+    names: of both, in a few words. stamps: of each, a text that names all that can be drawn of it, since a figure is
+    drawn once for a stamp.
     """
 
     now: One
@@ -86,9 +87,14 @@ class Pair(Generic[One]):
         apart: bool = False,
     ) -> None:
         """One figure of both. of: what it depends on besides the stamps and the theme. apart: below each other."""
-        now, other = (f"{of} {stamp} {dark()}" for stamp in self.stamps)
-        pinned = None if self.pinned is None else Beside(partial(draw, self.pinned), other, *self.names, apart)
-        figures.show(title, partial(draw, self.now), key, now, on_click, pinned)
+        now, *pinned = (
+            Drawing(partial(draw, one), f"{of} {stamp} {dark()}")
+            for one, stamp in zip(self.both, self.stamps, strict=False)
+        )
+        if pinned:
+            figures.show_both(title, now, *pinned, key, self.names, on_click, apart)
+        else:
+            figures.show(title, now, key, on_click)
 
 
 def beside(experiment: Experiment, of: Callable[[Experiment], object] = Experiment.stages) -> Pair[Experiment]:

@@ -36,50 +36,47 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-class Beside(NamedTuple):
-    """The same figure of a pinned experiment, drawn once for a stamp. now, pinned: their names. apart: not in one."""
+class Drawing(NamedTuple):
+    """A figure that is drawn once for a stamp, which names all that it shows besides its title."""
 
-    figure: Callable[[], go.Figure]
+    draw: Callable[[], go.Figure]
     stamp: str
-    now: str
-    pinned: str
-    apart: bool = False
+
+    def made(self, title: str) -> go.Figure:
+        return cached_figure(f"{title} {self.stamp}", self.draw)
 
 
 class Figures(dict[str, Drawn]):
     """The figures of a page by their titles, as its downloads have them."""
 
-    def show(
+    def show(self, title: str, figure: go.Figure | Drawing, key: str, on_click: OnClick = None) -> None:
+        """Show a figure."""
+        self[title] = drawn = figure.made(title) if isinstance(figure, Drawing) else figure
+        chart(drawn, export.slug(title), key, on_click)
+
+    def show_both(
         self,
         title: str,
-        figure: Drawn,
+        now: Drawing,
+        pinned: Drawing,
         key: str,
-        stamp: str = "",
+        names: tuple[str, str],
         on_click: OnClick = None,
-        beside: Beside | None = None,
+        apart: bool = False,
     ) -> None:
-        """Show a figure; one given as a function is drawn once for a stamp, which names all that it shows.
-
-        beside: laid over it; where that cannot be, below it, both named. Then a stamp is needed.
-        """
-        drawn = cached_figure(f"{title} {stamp}", figure) if callable(figure) else figure
-        if beside is None:
-            self._chart(title, drawn, key, on_click)
-            return
-        other = cached_figure(f"{title} {beside.stamp}", beside.figure)
-        names = f"{beside.now} {beside.pinned}"
-        both = None if beside.apart else _overlaid(f"{title} {stamp} {beside.stamp} {names}", drawn, other, beside)
+        """Show the same figure of the current experiment and of the pinned one, by their ``names``: laid over each
+        other; below each other where that cannot be, or ``apart`` asks for it."""
+        both = None
+        if not apart:
+            stamps = f"{title} {now.stamp} {pinned.stamp} {names}"
+            both = _overlaid(stamps, now.made(title), pinned.made(title), *names)
         if both is not None:
-            self._chart(title, both, key, on_click)
+            self.show(title, both, key, on_click)
             return
-        st.caption(f"Now: {plain(beside.now)}")
-        self._chart(title, drawn, key, on_click)
-        st.caption(f"Pinned: {plain(beside.pinned)}")
-        self._chart(f"{title}, pinned", other, f"{key}-pinned", None)
-
-    def _chart(self, title: str, figure: go.Figure, key: str, on_click: OnClick) -> None:
-        self[title] = figure
-        chart(figure, export.slug(title), key, on_click)
+        st.caption(f"Now: {plain(names[0])}")
+        self.show(title, now, key, on_click)
+        st.caption(f"Pinned: {plain(names[1])}")
+        self.show(f"{title}, pinned", pinned.made(title), f"{key}-pinned")
 
 
 def chart(figure: go.Figure, name: str, key: str, on_click: OnClick = None) -> None:
@@ -106,9 +103,9 @@ def cached_figure(stamp: str, _draw: Callable[[], go.Figure]) -> go.Figure:
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _overlaid(stamp: str, _figure: go.Figure, _other: go.Figure, _beside: Beside) -> go.Figure | None:
+def _overlaid(stamp: str, _now: go.Figure, _pinned: go.Figure, now: str, pinned: str) -> go.Figure | None:
     """Both in one, or None, kept likewise."""
-    return overlay(_figure, _other, now=_beside.now, pinned=_beside.pinned)
+    return overlay(_now, _pinned, now=now, pinned=pinned)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
