@@ -67,8 +67,9 @@ def test_the_story_of_another_data_set_is_one_click_away(opened: Open) -> None:
     now = at.session_state.experiment
     assert now == before.replace(data=PRESETS["shoes"].experiment.data)
     assert lengthen(at.session_state.pin) == before
-    judged = [claim.judge(before, {name: stored(spec) for name, spec in claim.specs(before).items()}) for claim in CLAIMS]
-    assert all(f"Pinned: {plain(one.number)}, {plain(one.of_what)}" in text(at) for one in judged)
+    for claim in CLAIMS:
+        judged = claim.judge(before, {name: stored(spec) for name, spec in claim.specs(before).items()})
+        assert f"Pinned: {plain(judged.number)}, {plain(judged.of_what)}" in text(at), claim.name
 
 
 # -- prepare my talk -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from ntkcore.errors import NTKError
 from ntkcore.runs import demo
 from ntkcore.runs.specs import Experiment, balance_in_words, key
 from pages.ui.controls import pinned, sidebar
-from pages.ui.shell import terms
+from pages.ui.shell import results, terms
 from pages.ui.shell.links import heed_browser, refusal
 from pages.ui.shell.navigation import enter
 from pages.ui.shell.plain import complaint, plain
@@ -51,7 +51,7 @@ def page(
     """
     enter()
     st.html(WORDS_OF_NUMBERS)
-    st.session_state.drawing_old = False  # see ``results.latest``
+    results.begin()
     terms.begin()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title(title, anchor=False, width="stretch")

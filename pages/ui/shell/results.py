@@ -51,7 +51,7 @@ Choices = TypeVar("Choices")
 def need(spec: StageSpec, what: str) -> Artifact | None:
     """The artifact of ``spec``; None while it is not there, with its progress or a button drawn here."""
     artifact = stored(spec)
-    if artifact is None and not _drawing_old():
+    if artifact is None and _computes():
         _Work(key(spec), (spec,), what).draw()
     return artifact
 
@@ -62,7 +62,7 @@ def need_all(wanted: Mapping[Name, StageSpec], what: str) -> dict[Name, Artifact
     The page is drawn anew as they come in.
     """
     found = {name: artifact for name, spec in wanted.items() if (artifact := stored(spec)) is not None}
-    if len(found) < len(wanted) and not _drawing_old():
+    if len(found) < len(wanted) and _computes():
         _Work.batch(wanted, what).draw()
     return found
 
@@ -100,14 +100,12 @@ def latest(
     computes nothing, and is dimmed unless the new ones were cancelled. one_by_one: results of a job that are shown as
     they come in; the first one is enough.
     """
-    enough = any if one_by_one else all
-    specs_ = wanted(choices)
-    shown = st.session_state.setdefault("shown_last", {})
-    if not specs_ or enough(stored(spec) is not None for spec in specs_.values()):
+    shown, specs_ = st.session_state.setdefault("shown_last", {}), wanted(choices)
+    old = shown.get(place)
+    if not specs_ or _there(specs_, one_by_one):
         shown[place] = choices
         return choices
-    old = shown.get(place)
-    if old is None or not enough(stored(spec) is not None for spec in wanted(old).values()):
+    if old is None or not _there(wanted(old), one_by_one):
         return choices
     if one_by_one:
         work = _Work.batch(specs_, what)
@@ -119,13 +117,24 @@ def latest(
         st.caption(f"Below, the last result, until there is a new one: {plain(words(old))}.")
     if not work.cancelled:
         st.html(_DIMMED)
-    st.session_state.drawing_old = True
+    st.session_state.computes = False
     return old
 
 
-def _drawing_old() -> bool:
-    """Whether what is drawn now is an old result, for which nothing is computed any more."""
-    return st.session_state.get("drawing_old", False)
+def _there(wanted: Mapping[Name, StageSpec], one_by_one: bool) -> bool:
+    """Whether all of these are there; one_by_one: whether any is."""
+    enough = any if one_by_one else all
+    return enough(stored(spec) is not None for spec in wanted.values())
+
+
+def begin() -> None:
+    """A page begins: what it asks for and is not there is computed, until ``latest`` shows an old result instead."""
+    st.session_state.computes = True
+
+
+def _computes() -> bool:
+    """Whether what is asked for now and is not there is computed."""
+    return st.session_state.get("computes", True)
 
 
 @dataclass(frozen=True)
