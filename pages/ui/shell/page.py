@@ -25,7 +25,12 @@ from pages.ui.shell.services import services
 from pages.ui.shell.share import copy_link
 
 # What Streamlit says of a number outside its control's range, for screen readers and on hover alone, stands below it.
-WORDS_OF_NUMBERS = """<style>
+# The chosen one of several segments is filled: Streamlit's tint of it cannot be read on dark.
+CONTROLS = """<style>
+button[data-variant="segmented_control"][data-selected="true"],
+button[data-variant="segmented_control"][data-selected="true"] * {
+  background: #0072B2 !important; color: #FFFFFF !important;
+}
 [data-testid="stNumberInputContainer"]:has([role="alert"]) {
   position: relative !important; overflow: visible !important; margin-bottom: 4.8rem !important;
 }
@@ -50,7 +55,7 @@ def page(
     otherwise the sentence is said and None returned. words: what of the experiment the page is about.
     """
     enter()
-    st.html(WORDS_OF_NUMBERS)
+    st.html(CONTROLS)
     results.begin()
     terms.begin()
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -67,7 +72,7 @@ def page(
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment(any_kernel)
     if isinstance(experiment, Experiment):
-        terms.note(plain(words(experiment) + _balance(experiment.data)))
+        terms.small_print(plain(words(experiment) + _balance(experiment.data)))
     else:
         st.error(complaint(experiment))
         sidebar.offer_example()
