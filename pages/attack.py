@@ -111,7 +111,9 @@ if view is not None:
     left, right = st.columns([10, 3] if presenting() else [2, 1], gap="medium" if presenting() else "large")
     with left:
         stamp = f"{index} {source} {target} {own} {shorten(experiment)}"
-        views.show(figures, "Margin along eps", lambda v: v.moving(factor, night), "margins", f"{stamp} {factor}")
+        talk = presenting()  # where the pictures are as large as can be, and the curve stands by itself
+        moving = f"{stamp} {factor} {talk}"
+        views.show(figures, "Margin along eps", lambda v: v.moving(factor, night, not talk), "margins", moving)
         for name, shown in views.named():
             figures[f"Images {name}".strip()] = partial(strip, three_pictures(shown, who, factor), dark=night)
     with right:
@@ -131,6 +133,8 @@ if view is not None:
         if views.pinned is not None:
             apart = views.pinned.attack.norm != norm
             views.show(figures, "Margins of both", lambda v: v.curves(night), "margins-of-both", stamp, apart=apart)
+    if talk and views.pinned is None:
+        views.show(figures, "Margins", lambda v: v.curves(night), "margins-alone", stamp)
     if own is None:
         table(experiments, views, OF_VIEWS | (OF_IMAGE if same_image(experiments) else {}))
     if own is None and not alone:

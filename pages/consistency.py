@@ -31,7 +31,7 @@ from pages.ui.shell.plain import plain
 from pages.ui.shell.present import folded
 from pages.ui.shell.results import cost_in_words, heavy, latest, need, need_all
 from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
-from pages.ui.shell.terms import answer, explained, heading, note, say
+from pages.ui.shell.terms import answer, explained, heading, note, say, small_print
 
 SHOWN = 6  # leading features whose pictures stand side by side
 FALLING = "Spearman of index and share kept"
@@ -69,7 +69,7 @@ first = next(iter(experiments.values()))
 task, night, figures = task_of(first), dark(), Figures()
 side = "x".join(map(str, task.image_shape[1:]))
 spec = agreement_of(experiments)
-note(
+small_print(
     f"Compared on {task.n} training images of {side} pixels; features are judged on {task.m} test images. "
     "In brackets: 95 % intervals."
 )

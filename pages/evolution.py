@@ -25,7 +25,7 @@ from pages.ui.sections.frozen import frozen_section
 from pages.ui.sections.motion import TOP, InMotion, measures
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
-from pages.ui.shell.present import folded, headline
+from pages.ui.shell.present import folded, headline, presenting
 from pages.ui.shell.results import latest
 from pages.ui.shell.show import Figures, dark, downloads, explain
 from pages.ui.shell.terms import heading, note, say
@@ -67,7 +67,7 @@ means = f", mean of {e.seeds} seeds" if e.seeds > 1 else ""
 
 def _show(title: str, draw: Callable[[InMotion], go.Figure], key: str, of: str = "") -> None:
     """A figure of both; of: what it depends on besides the trainings."""
-    moving.show(figures, title, draw, key, f"{of} {e} {moving.pinned is None}")
+    moving.show(figures, title, draw, key, f"{of} {e} {moving.pinned is None} {presenting()}")
 
 
 heading("Accuracy while training")

@@ -34,10 +34,10 @@ from pages.ui.sections.transfers import (
 )
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
-from pages.ui.shell.present import folded
+from pages.ui.shell.present import folded, presenting
 from pages.ui.shell.results import latest
 from pages.ui.shell.show import Figures, cached_figure, chart, dark, downloads, explain
-from pages.ui.shell.terms import answer, heading, note, say
+from pages.ui.shell.terms import answer, heading, note, say, small_print
 
 SHOWN = 48  # images of the gallery
 
@@ -47,10 +47,11 @@ experiment = page(
     words=lambda e: e.ntk().in_words(),
 )
 task, night, figures = task_of(experiment), dark(), Figures()
-head = st.container()
-with folded():
+head, controls = st.container(), folded()
+with controls:
     story = story_controls(experiment)
-head.caption(compared(story, experiment.data.n_test))
+with head:
+    small_print(compared(story, experiment.data.n_test))
 what = f"nets trained and attacked ({story.in_words()})"
 experiment, story = latest(
     "transfer",
@@ -75,7 +76,7 @@ if missing:
     note(f"What follows is said of what is there: {missing}.")
 
 choices = list(dict.fromkeys(radius_in_words(eps, story.norm) for eps in story.eps))
-words = st.select_slider(
+words = (controls if presenting() else st).select_slider(
     "Radius for the numbers below", choices, choices[-2:][0], key="at", bind="query-params", disabled=len(choices) < 2
 )
 at = choices.index(words)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ntkcore.figures.drawing.enlarge import SHIFTED, SMALLEST, TALLEST, TIMES, enlarge
+from ntkcore.figures.drawing.enlarge import SHIFTED, SMALLEST, TALLEST, TIMES, WIDER, enlarge
 
 FONTS = ("font", "tickfont", "textfont")
 
@@ -38,8 +38,10 @@ def test_every_text_is_read_from_the_back_row(figure_function, results):
 def test_a_figure_fits_the_screen_and_says_the_same(figure_function, results):
     fig = figure_function[1](results, False)
     large = enlarge(fig)
-    if fig.layout.width is None:
-        assert large.layout.height == pytest.approx(min(TIMES * fig.layout.height, TALLEST))
+    natural = fig.layout.width is not None
+    assert large.layout.height == pytest.approx(min((WIDER if natural else TIMES) * fig.layout.height, TALLEST))
+    if natural:  # a square stays one
+        assert large.layout.width / fig.layout.width == pytest.approx(large.layout.height / fig.layout.height)
     assert large.layout.meta == fig.layout.meta
     for one, other in zip(fig.data, large.data, strict=True):
         assert json.dumps(json.loads(one.to_json()).get("y")) == json.dumps(json.loads(other.to_json()).get("y"))

@@ -9,6 +9,7 @@ curve. All are sent together (26 frames of a 28x28 image: about 90 KB)::
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -27,10 +28,16 @@ Titles = tuple[str, str, str]
 
 
 def pictures_over_curve(*, height: int, dark: bool, share: float = 0.74) -> go.Figure:
-    """Room for three pictures side by side, a ``share`` of the height, and a curve below them (row 2, column 1)."""
-    specs = [[{"type": "image"}] * 3, [{"type": "xy", "colspan": 3}, None, None]]
-    heights = {"row_heights": [share, 1 - share], "vertical_spacing": 0.1}
-    fig = make_subplots(rows=2, cols=3, specs=specs, horizontal_spacing=0.015, **heights)
+    """Room for three pictures side by side, a ``share`` of the height, and a curve below them (row 2, column 1).
+
+    A share of 1 leaves no room for a curve.
+    """
+    specs: list[list[dict | None]] = [[{"type": "image"}] * 3]
+    heights: dict[str, Any] = {}
+    if share < 1:
+        specs.append([{"type": "xy", "colspan": 3}, None, None])
+        heights = {"row_heights": [share, 1 - share], "vertical_spacing": 0.1}
+    fig = make_subplots(rows=len(specs), cols=3, specs=specs, horizontal_spacing=0.015, **heights)
     return dress(fig, dark=dark, height=height, width=None)
 
 
@@ -51,7 +58,7 @@ def add_frames(
         image: ``[C, H, W]`` in [0, 1].
         images: ``[E, C, H, W]``, the perturbed image at each step.
         titles: words above the three pictures at each step.
-        dots: where the curve is at each step.
+        dots: where the curve is at each step; none where there is no curve.
         steps: their names.
         at: the number of the step at which it begins.
         noise: the value of a perturbed pixel at the ends of the colour scale.
@@ -60,7 +67,7 @@ def add_frames(
     shown = fitting([len(one) + len(other) for one, other in pixels], at)
 
     def parts(i: int) -> list[go.Image | go.Scatter]:
-        return [*(go.Image(source=source, hoverinfo="skip") for source in pixels[i]), dots[i]]
+        return [*(go.Image(source=source, hoverinfo="skip") for source in pixels[i]), *dots[i : i + 1]]
 
     middles = [sum(fig.layout[f"xaxis{number}"].domain) / 2 for number in ("", "2", "3")]
     place = {"y": 1.0, "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "bottom"}
@@ -70,11 +77,12 @@ def add_frames(
         return [{"text": text, "x": x, **place} for text, x in zip(titles[i], middles, strict=True)]
 
     moving = len(fig.data)
-    for trace, (row, col) in zip(parts(at), ((1, 2), (1, 3), (2, 1)), strict=True):
+    for trace, (row, col) in zip(parts(at), ((1, 2), (1, 3), (2, 1)), strict=False):
         fig.add_trace(trace, row=row, col=col)
+    moved = list(range(moving, len(fig.data)))
     fig.add_trace(go.Image(source=data_uri(to_rgb(image), 1), hoverinfo="skip"), row=1, col=1)
     fig.frames = [
-        go.Frame(name=str(k), data=parts(i), traces=[moving, moving + 1, moving + 2], layout={"annotations": words(i)})
+        go.Frame(name=str(k), data=parts(i), traces=moved, layout={"annotations": words(i)})
         for k, i in enumerate(shown)
     ]
     fig.layout.annotations = [*words(at), *fig.layout.annotations]
@@ -104,6 +112,7 @@ def attacked_image(
     at: int,
     factor: float = 1.0,
     norm: Norm = "linf",
+    curve: bool = True,
     dark: bool = False,
 ) -> go.Figure:
     """An image, what an attack adds and their sum, over the margin along the radius.
@@ -117,12 +126,16 @@ def attacked_image(
         margins: of further attacks, as ``margin_along_eps`` has them, and ``flips`` likewise.
         at: the number of the radius at which it begins.
         factor: how many times stronger than it is the perturbation is drawn.
+        curve: whether the margins are drawn; without them there is more room for the pictures.
     """
     eps, margin = vector(eps, "eps"), vector(margin, "margin", len(images))
-    fig = pictures_over_curve(height=590, dark=dark, share=0.66)
-    alt = add_margins(fig, eps, margins, flips, norm=norm, eps_mark=None, dark=dark, row=2, col=1)
-    fig.add_vline(x=BALLS[norm].unit * eps[at], line=guide(dark, "dash"), row=2, col=1)
-    fig.update_yaxes(title_text="margin", row=2, col=1)
+    fig = pictures_over_curve(height=590 if curve else 430, dark=dark, share=0.66 if curve else 1.0)
+    alt = ""
+    if curve:
+        alt = add_margins(fig, eps, margins, flips, norm=norm, eps_mark=None, dark=dark, row=2, col=1)
+        fig.add_vline(x=BALLS[norm].unit * eps[at], line=guide(dark, "dash"), row=2, col=1)
+        fig.update_xaxes(tickfont_size=SMALL, title_font_size=SMALL, row=2, col=1)
+        fig.update_yaxes(title_text="margin", tickfont_size=SMALL, title_font_size=SMALL, row=2, col=1)
     fig.update_annotations(font_size=SMALL)
     steps = [in_pixels(float(radius), norm) for radius in eps]
 
@@ -137,10 +150,10 @@ def attacked_image(
         )
         for i in range(len(eps))
     ]
-    meaning = next((MEANINGS[key] for key, line in margins.items() if np.allclose(line, margin)), TEXT)
-    dots = [moving_dot(BALLS[norm].unit * radius, m, meaning, dark) for radius, m in zip(eps, margin, strict=True)]
+    dots = []
+    if curve:
+        meaning = next((MEANINGS[key] for key, line in margins.items() if np.allclose(line, margin)), TEXT)
+        dots = [moving_dot(BALLS[norm].unit * radius, m, meaning, dark) for radius, m in zip(eps, margin, strict=True)]
     add_frames(fig, image, images, titles, dots, steps, at=at, noise=1 / factor)
-    fig.update_xaxes(tickfont_size=SMALL, title_font_size=SMALL, row=2, col=1)
-    fig.update_yaxes(tickfont_size=SMALL, title_font_size=SMALL, row=2, col=1)
     fig.update_layout(legend_font_size=SMALL)
     return describe(fig, f"The image is {says[0]}, and {says[at]} with noise of {steps[at]}. {alt}")

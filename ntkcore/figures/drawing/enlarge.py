@@ -13,7 +13,8 @@ TIMES = 1.6
 SMALLEST = 18.0  # pixels of the smallest text
 SHIFTED = 0.7  # what plotly makes of the size of a sub- or superscript
 LARGEST = 24.0  # text that is large already grows to here
-TALLEST = 720  # pixels of a figure that fits a screen of 900 below a page's head
+WIDER = 1.3  # times that a figure with a width of its own grows: two of them stand side by side
+TALLEST = 700  # pixels of a figure that fits a screen of 900 below a page's head
 _WORDS = ("font", "tickfont", "textfont", "insidetextfont", "outsidetextfont")
 _DRAWN = {"marker": "size", "line": "width"}
 
@@ -39,8 +40,12 @@ def enlarge(fig: go.Figure, times: float = TIMES) -> go.Figure:
     large.update_layout(margin={side: times * margin[side] for side in ("t", "b") if margin.get(side) is not None})
     if large.layout.sliders:
         large.update_layout(margin={"r": 32})  # for the half of the last step's label
-    if large.layout.height is not None and large.layout.width is None:
-        large.layout.height = min(times * large.layout.height, TALLEST)
+    if large.layout.height is not None:
+        natural = large.layout.width is not None
+        grows = min(WIDER if natural else times, TALLEST / large.layout.height)
+        large.layout.height *= grows
+        if natural:
+            large.layout.width *= grows
     return large
 
 

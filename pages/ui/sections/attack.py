@@ -65,10 +65,13 @@ class View:
         norm, mark = self.attack.norm, self.attack.eps
         return margin_along_eps(self.eps, self.margins, self.flips, norm=norm, eps_mark=mark, dark=dark)
 
-    def moving(self, factor: float, dark: bool) -> go.Figure:
-        """The pictures over the margins, from every radius a frame; the perturbation ``factor`` times as strong."""
+    def moving(self, factor: float, dark: bool, curve: bool = True) -> go.Figure:
+        """The pictures over the margins, from every radius a frame; the perturbation ``factor`` times as strong.
+
+        curve: whether the margins are there; the pictures are larger without.
+        """
         along = self.image, self.x_adv, self.eps, self.says, self.shown, self.margins, self.flips
-        return attacked_image(*along, at=self.at, factor=factor, norm=self.attack.norm, dark=dark)
+        return attacked_image(*along, at=self.at, factor=factor, norm=self.attack.norm, curve=curve, dark=dark)
 
 
 OF_VIEWS = {

@@ -27,6 +27,7 @@ from ntkcore.readings.differences import BySeed, Measured, RightBySeed
 from ntkcore.readings.evolution import median_seed
 from ntkcore.runs.specs import Evolution
 from ntkcore.runs.store import Artifact
+from pages.ui.shell.present import presenting
 from pages.ui.shell.services import NumpyArrays, load_task
 
 TOP = 20  # eigenvalues whose share is told
@@ -81,7 +82,8 @@ class InMotion:
     def accuracies(self) -> go.Figure:
         train = self.accuracy("train") if self.alone else None
         epochs, test = np.arange(self.e.epochs + 1), self.accuracy("test")
-        return accuracy_along_epochs(epochs, test, train=train, chance=self.chance, dark=self.night)
+        look = {"chance": self.chance, "columns": 3 if presenting() else 2, "dark": self.night}  # in a talk in one row
+        return accuracy_along_epochs(epochs, test, train=train, **look)
 
     def velocity(self, share: float) -> go.Figure:
         """share: of the first velocity, below which a kernel is lazy."""

@@ -60,6 +60,12 @@ def note(text: str) -> None:
     st.caption(text, help=explained(text))
 
 
+def small_print(text: str) -> None:
+    """A note in the head of a page, which a talk does without: the figure has its place."""
+    if not presenting():
+        note(text)
+
+
 def word_list() -> None:
     """Every term, folded."""
     with st.expander("Words", icon=":material/dictionary:"):
