@@ -6,6 +6,7 @@ eigenbasis: ``alpha = sum_i g_i v_i (v_i^T Y)``, ``g_i = (1 - exp(-t lam_i)) / (
     f = fit(k, x, y, time=float("inf"), ridge=0.0)     # x [n, C, H, W], y [n, c]
     f(x_test)                                          # [m, c], differentiable in x_test
     f.left_out                                         # numerically zero eigenvalues that were not inverted
+    fit(k, x, y, residual=1e-3)                        # by conjugate gradients, for kernels larger than memory
     fit_steps(k, x, y, lr=1.0, momentum=0.9, steps=100)  # the same after so many steps of gradient descent
 """
 
@@ -13,23 +14,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ntkcore import checks
+from ntkcore.analysis.solve import solve
 from ntkcore.analysis.spectrum import Spectrum, learned_fraction, projections, train_spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import frozen, untiled
-from ntkcore.kernels.protocols import CombiningKernel, KernelFunction
+from ntkcore.kernels.products import KernelMatrix, square
+from ntkcore.kernels.protocols import CombiningKernel, KernelFunction, Progress
 from ntkcore.modes import plain
 from ntkcore.training import Descent
+
+EARLY = 0.05  # of the largest mode that was left out, is learned by then; that share is known to a fortieth of itself
 
 
 @dataclass(frozen=True, eq=False)
 class KernelPredictor:
     """``f(x) = K(x, X) alpha``: x [m, C, H, W] -> [m, c]. Computes in alpha's dtype, float64 from ``fit``.
 
-    x_train [n, C, H, W], alpha [n, c]. left_out counts eigenvalues that are numerically zero and were left out. The
+    x_train [n, C, H, W], alpha [n, c]. left_out counts eigenvalues that are numerically zero and were left out;
+    residual is what conjugate gradients have left of the labels, ``|Y - K alpha| / |Y|`` of the worst column. The
     kernel of a net is kept as it is now (``kernels.blocks.frozen``): training the net does not change the predictor.
     """
 
@@ -37,6 +44,7 @@ class KernelPredictor:
     x_train: Tensor
     alpha: Tensor
     left_out: int = 0
+    residual: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", frozen(self.kernel))
@@ -74,21 +82,51 @@ def fit(
     time: float = float("inf"),
     ridge: float = 0.0,
     spectrum_of_train: Spectrum | None = None,
+    residual: float | None = None,
+    K: Tensor | np.memmap | None = None,
+    progress: Progress | None = None,
 ) -> KernelPredictor:
     """The kernel predictor after training time ``time`` (in units of 1/eigenvalue), exact.
 
     x [n, C, H, W]; y [n, c], labels (binary -1/+1 or one-hot) or any other finite numbers to be fitted. time = inf is
     the ridgeless interpolant, ridge rho replaces K by K + rho I in the inverse. spectrum_of_train: the spectrum of
     ``kernel(x)``, if at hand. The predictor keeps the images and, of a net's tangent kernel, the weights of now.
-    Raises SpecError for images, targets or numbers that are not such.
+
+    residual: instead by conjugate gradients (``solve``), at time = inf, until ``|Y - (K + ridge I) alpha|`` is at most
+    this share of |Y|: for kernels larger than memory. K: ``kernel(x)`` if at hand, also in a file (``kernel_to_file``);
+    without it the kernel is computed anew for each of tens or hundreds of products. A spectrum, or its leading part,
+    makes them fewer. Of the leading part alone, only early times are known.
+    Raises SpecError for images, targets or numbers that are not such, NTKError where the residual is not reached.
     """
     time, ridge = checks.number(time, "time", 0, inf=True), checks.number(ridge, "ridge", 0)
     kernel, x, y = _fitted(kernel, x, y)
+    if residual is not None:
+        residual = checks.number(residual, "residual", above=0, below=1)
+        if time < float("inf"):
+            raise SpecError("Conjugate gradients solve for time = inf alone; leave out time or residual.")
+        of = square(KernelMatrix(kernel, x) if K is None else K)
+        if len(of) != len(x):
+            raise SpecError(f"K is of {len(of)} images; there are {len(x)} in x.")
+        s = None if spectrum_of_train is None else train_spectrum(kernel, x, spectrum_of_train)
+        found = solve(of, y.double(), ridge, residual, s, checks.progress(progress))
+        return KernelPredictor(kernel, x, found.alpha, residual=found.residual)
     s = train_spectrum(kernel, x, spectrum_of_train)
     g = inverse_weights(s, time, ridge)
-    alpha = s.vectors @ (g[:, None] * projections(s, y))
+    rest = 0.0 if s.whole else _early_weight(s, time, ridge)
+    alpha = s.vectors @ ((g - rest)[:, None] * projections(s, y)) + rest * y.double()
     dropped = 0 if time < float("inf") and ridge == 0 else len(s.values) - s.rank
     return KernelPredictor(kernel, x, alpha, dropped)
+
+
+def _early_weight(s: Spectrum, time: float, ridge: float) -> float:
+    """``g`` of the modes that a leading part of a spectrum has left out, all alike: its limit t for small t lam."""
+    latest = EARLY / float(s.values[-1].clamp(min=1e-300))
+    if ridge > 0 or time > latest:
+        raise SpecError(
+            f"With the {len(s.values)} leading of {s.n} eigenpairs, only times up to {latest:.3g} without a ridge are "
+            "known. Choose an earlier time; all eigenpairs; or, for time = inf, residual=1e-3: conjugate gradients."
+        )
+    return time
 
 
 def descent_weights(s: Spectrum, lr: float, momentum: float, steps: int) -> Tensor:
