@@ -14,6 +14,7 @@ Gradients and adversarial kernels are float32; a prediction whose margin lies wi
 again in float64, so the verdicts are those of a float64 evaluation of the same images.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +36,7 @@ from ntkcore.modes import plain
 # (tests/analysis/features/test_eigenfeatures.py holds it).
 DOUBT = 4e-6
 ROWS = 100  # images attacked together where the predictors are attacked one by one
+Doubtful = list[tuple[Tensor, Tensor, Tensor]]  # test images, predictors, attacked images, whose verdicts are open
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +117,11 @@ def attack_bank(
     tolerance = (DOUBT * K_test.abs().max() * bank.size()).float()
     arguments = (inner, right_before, x_test, y_test, attack, tolerance, progress)
     found = sweep_by_signs(kernel, train, single, *arguments)
-    if found is not None:
-        _decide_in_double(kernel, exact_x, bank, y_test, found.doubtful, found.right_after)
-        return BankSweep(right_before, found.right_after, found.stuck)
     together = _BankPredictor(kernel, train, single)
+    if found is not None:
+        open_ = _decide_in_single(together, y_test, found.doubtful, tolerance, found.right_after)
+        _decide_in_double(kernel, exact_x, bank, y_test, open_, found.right_after)
+        return BankSweep(right_before, found.right_after, found.stuck)
     for i in range(len(x_test)):
         if progress is not None:
             progress(i, len(x_test), "attacking test images")
@@ -142,19 +145,32 @@ def attack_bank(
     return BankSweep(right_before, right_after, stuck)
 
 
+def _decide_in_single(
+    together: "_BankPredictor", y_test: Tensor, doubtful: Doubtful, tolerance: Tensor, verdicts: Tensor
+) -> Doubtful:
+    """By the kernel itself at the attacked images, what was left open; what is still open."""
+    left: Doubtful = []
+    for rows, predictors, images in _portions(doubtful):
+        outputs = replace(together, bank=together.bank[predictors])(images)
+        margin = margins(outputs, y_test[rows].float())
+        verdicts[rows, predictors] = margin > 0
+        open_ = ~(margin.abs() >= tolerance[predictors])  # not a number: open
+        if open_.any():
+            left.append((rows[open_], predictors[open_], images[open_]))
+    return left
+
+
+def _portions(doubtful: Doubtful) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    if doubtful:
+        every = (torch.cat(part) for part in zip(*doubtful, strict=True))
+        yield from zip(*(part.split(ROWS) for part in every), strict=True)
+
+
 def _decide_in_double(
-    kernel: KernelFunction,
-    x: Tensor,
-    bank: Bank,
-    y_test: Tensor,
-    doubtful: list[tuple[Tensor, Tensor, Tensor]],
-    verdicts: Tensor,
+    kernel: KernelFunction, x: Tensor, bank: Bank, y_test: Tensor, doubtful: Doubtful, verdicts: Tensor
 ) -> None:
     """In double precision, what single precision left open."""
-    if not doubtful:
-        return
-    every = (torch.cat(part) for part in zip(*doubtful, strict=True))
-    for rows, predictors, images in zip(*(part.split(ROWS) for part in every), strict=True):
+    for rows, predictors, images in _portions(doubtful):
         exact = bank[predictors].outputs(kernel(images.double(), x))
         verdicts[rows, predictors] = correct(exact, y_test[rows].double())
 
