@@ -22,4 +22,4 @@ USER ntk
 ENV NTK_DATA=/data
 EXPOSE 8501
 # The app listens on the loopback address by its settings; in a container the port is published by whoever starts it.
-CMD ["python", "-m", "streamlit", "run", "app.py", "--server.address", "0.0.0.0", "--server.port", "8501"]
+CMD ["python", "-m", "pages.ui.serve", "--server.address", "0.0.0.0", "--server.port", "8501"]

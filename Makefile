@@ -30,7 +30,7 @@ help: ## this list
 	@echo "The first call of each creates the environment $(VENV) and installs what is needed."
 
 run: $(VENV)/.app
-	@exec $(PY) -m streamlit run app.py --server.port $(PORT) $(ARGS)
+	@exec $(PY) -m pages.ui.serve --server.port $(PORT) $(ARGS)
 
 test: $(VENV)/.dev
 	@$(PY) -m pytest $(ARGS)

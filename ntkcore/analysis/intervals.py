@@ -104,7 +104,7 @@ class Resampling:
 
 def wilson(share: ArrayLike, m: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Wilson score interval of a share of m trials: (low, high), each shaped like ``share`` (Wilson 1927)."""
-    z = scipy.stats.norm.ppf(0.5 + confidence / 2)
+    z = scipy.special.ndtri(0.5 + confidence / 2)
     share = np.asarray(share, dtype=float)
     centre = (share + z * z / (2 * m)) / (1 + z * z / m)
     half = z / (1 + z * z / m) * np.sqrt(share * (1 - share) / m + z * z / (4 * m * m))
