@@ -12,6 +12,7 @@ from pages.ui.shell import keyboard, present, share
 from pages.ui.shell.links import follow_callback, hold_controls, judge_link, read_address
 from pages.ui.shell.navigation import ABOUT, ICON, keep_history, menu
 from pages.ui.shell.plain import complaint
+from pages.ui.shell.services import get_ready
 from pages.ui.shell.terms import word_list
 
 st.set_page_config(
@@ -44,3 +45,4 @@ except NTKError as error:  # a setting cannot be read, the cache cannot be used 
     st.error(complaint(error), icon=":material/error:")
 if judge_link(page_drawn=True):
     st.rerun()
+get_ready()

@@ -116,7 +116,7 @@ def execute(request: Mapping[str, Any], store: Store, progress: Progress | None)
 
 
 def _against(request: Mapping[str, Any], store: Store) -> str | None:
-    if setting() is None or "calibrate" in request:
+    if setting() is None:
         return None
     if "download" in request:
         return against_download()

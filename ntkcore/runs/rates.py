@@ -100,7 +100,13 @@ def _between(low: float, value: float, high: float) -> float:
 def _measure() -> Rates:
     """The best of some rounds, so that a busy moment does not meet all looks at one rate; single precision is never
     slower than double."""
-    rounds = [_round() for _ in range(ROUNDS)]
+    threads = torch.get_num_threads()
+    try:
+        if (wanted := os.environ.get("NTK_THREADS", "")).isdigit():
+            torch.set_num_threads(max(1, int(wanted)))
+        rounds = [_round() for _ in range(ROUNDS)]
+    finally:
+        torch.set_num_threads(threads)
     best = {name: min(rates[name] for rates in rounds) for name in rounds[0]}
     for name in ("flop", "relu", "box"):
         best[f"{name}32"] = min(best[f"{name}32"], best[f"{name}64"])

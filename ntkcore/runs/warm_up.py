@@ -4,7 +4,7 @@ A process of its own, which gives way to all others, computes on a few small ima
 processor. It ends with the app, and nothing depends on it. Where the loops lie beside their sources already it is not
 started, nor where NTK_WARM_UP is 0; where they cannot be kept it ends at once::
 
-    warm_up_beside(after=job.wait)           # returns at once; then: python -m ntkcore.runs.warm_up
+    warm_up()                                # in a thread of the app: python -m ntkcore.runs.warm_up, and wait for it
 """
 
 import os
@@ -13,17 +13,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def warm_up_beside(after: Callable[[], object]) -> None:
-    """Start the process once ``after`` has returned, unless it has nothing to do."""
-    if os.environ.get("NTK_WARM_UP") != "0" and not kept(PACKAGE):
-        threading.Thread(target=_attend, args=(after,), name="ntk-warm-up", daemon=True).start()
 
 
 def kept(package: Path) -> bool:
@@ -39,8 +32,10 @@ def kept(package: Path) -> bool:
     return False
 
 
-def _attend(after: Callable[[], object]) -> None:
-    after()
+def warm_up() -> None:
+    """Start the process and wait for its end, unless it has nothing to do."""
+    if os.environ.get("NTK_WARM_UP") == "0" or kept(PACKAGE):
+        return
     from ntkcore.runs.worker.process import worker_environment
 
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")

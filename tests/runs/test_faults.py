@@ -181,6 +181,7 @@ if sys.argv[2] != "idle":
     thread.start(); thread.join()
     while not job.total: time.sleep(0.01)
 else:
+    worker.warm()
     while not worker.ready: time.sleep(0.01)
 time.sleep(0.3)
 assert worker.job("job") is None or worker.job("job").state == "running"

@@ -87,6 +87,7 @@ def test_result_is_in_the_store(worker, root):
 
 
 def test_warm_worker_begins_at_once(worker):
+    worker.warm()
     until(lambda: worker.ready, START, "ready")
     job = worker.submit("warm", {"do": "save", "key": "warm", "n": 1})
     assert job.wait(1)
@@ -241,7 +242,10 @@ def test_retry_after_a_crash_is_a_new_job(worker):
 
 def test_killed_while_idle_the_next_job_does_not_notice(own_worker):
     for i in range(3):
-        until(lambda: own_worker.ready, START, "ready") if i == 0 else None
+        if i == 0:
+            assert own_worker.pid is None  # nothing is started before it is needed
+            own_worker.warm()
+            until(lambda: own_worker.ready, START, "ready")
         os.kill(own_worker.pid, signal.SIGKILL)
         assert works(own_worker, f"job-{i}")
 
@@ -355,6 +359,7 @@ def test_close_during_the_start(path, tmp_path):
     before = threading.active_count()
     for _ in range(3):
         worker = Worker(tmp_path, TARGET)
+        worker.warm()
         worker.close()
         assert worker.pid is None
     assert threading.active_count() <= before

@@ -18,7 +18,6 @@ from typing import Any
 from ntkcore import data
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.kernels.blocks import Progress
-from ntkcore.runs.rates import calibrate
 from ntkcore.runs.stages import claims, finite, kernel_side, motion
 from ntkcore.runs.stages.claims.flipped import FlippedSpec
 from ntkcore.runs.stages.claims.robust_features import RobustFeatures, RobustFeaturesSpec, read_robust_features
@@ -65,10 +64,8 @@ def parse(stage: str, fields: Mapping[str, Any]) -> StageSpec:
 def execute(request: Mapping[str, Any], store: Store, progress: Progress | None) -> None:
     """What the worker runs: ``{"stage": ..., "spec": {...}, "device": ..., "data_root": ...}``; or ``{"batch": [...],
     "weights": [...]}``, several of those one after the other; or ``{"download": {...}}`` with the fields of a
-    DataSpec, which only fetches its images; or ``{"calibrate": true}``, which measures this machine's rates."""
-    if "calibrate" in request:
-        calibrate(store.root)
-    elif "download" in request:
+    DataSpec, which only fetches its images."""
+    if "download" in request:
         data.load(data.DataSpec.model_validate(request["download"]), progress=progress)
     elif "batch" in request:
         _execute_all(request["batch"], request["weights"], store, progress)

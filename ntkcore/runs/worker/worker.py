@@ -1,7 +1,7 @@
-"""One warm worker process: long computations run beside the app, one at a time, watched and stoppable.
+"""One worker process: long computations run beside the app, one at a time, watched and stoppable.
 
-The process is a fresh interpreter (child.py) that has imported what it needs before the first job
-comes. It is fed over pipes, not by multiprocessing, which would import the app's main script again. A
+The process is a fresh interpreter (child.py), started when the first job comes or may come soon (``warm``), and stays
+warm for the next. It is fed over pipes, not by multiprocessing, which would import the app's main script again. A
 supervisor thread starts it, waits for its death and starts the next one; whatever happens to it, a job ends
 in a state with a reason::
 
@@ -47,7 +47,7 @@ class Worker:
     environment variable NTK_THREADS sets the number of compute threads (default: torch's own, all cores).
     ``memory_bytes`` is what the process may hold (default: NTK_MEMORY_GB, else most of what is free when a job starts);
     a job that goes over it fails in words.
-    The process starts at once and ends with :meth:`close`, with this process's exit, or with its death.
+    The process starts when it is needed and ends with :meth:`close`, with this process's exit, or with its death.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Worker:
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
         self._child: WorkerProcess | None = None
-        self._wanted = True
+        self._wanted = False
         self._failed_starts = 0
         self._submitted = 0
         self._closed = False
@@ -99,6 +99,12 @@ class Worker:
         """Whether the process is warm: a job submitted now to an idle worker starts at once."""
         child = self._child
         return child is not None and child.ready
+
+    def warm(self) -> None:
+        """Start the process, unless there is one: a job may come."""
+        with self._changed:
+            self._wanted = True
+            self._changed.notify_all()
 
     def submit(self, key: str, request: Mapping[str, Any]) -> Job:
         """Queue ``request`` (JSON), or give back the job of the same ``key`` that is queued or running.

@@ -173,6 +173,7 @@ class _Work:
         return consent.Demand.of(self.specs, shared.rates, shared.store, shared.worker.allowance)
 
     def draw(self) -> None:
+        services().worker.warm()
         job, under_way = seen_job(self.name), self._under_way()
         if under_way is not None:
             _watch(under_way, self.name, self.missing())

@@ -1,27 +1,30 @@
 """What all sessions of the app share: one store, one worker, this machine's rates, loaded results.
 
-The machine is measured while the first page is drawn; what waits for its rates is only what says how long a run takes.
+On a fresh machine the first page is drawn before anything else: then the machine is measured, and loops are compiled,
+in the background. What waits for its rates is only what says how long a run takes.
 
 Results are cached by their key and file, never by their arrays::
 
     services().store, services().worker
+    get_ready()                                  # at the end of app.py
     load_task(data_spec)                         # images and labels, the same object for every session
 """
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
 from ntkcore import data
 from ntkcore.runs import stages  # noqa: F401  they declare what the store keeps
-from ntkcore.runs.rates import Rates, calibrate
+from ntkcore.runs.rates import Rates, calibrate, read
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import SHIPPED, Artifact, Store, default_root
-from ntkcore.runs.warm_up import warm_up_beside
-from ntkcore.runs.worker import Job, Worker
+from ntkcore.runs.warm_up import warm_up
+from ntkcore.runs.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,21 @@ class Services:
 
     store: Store
     worker: Worker
-    measuring: Job  # where the work will run
 
-    @cached_property
+    @property
     def rates(self) -> Rates:
         """This machine's, once they are measured."""
-        if not self.measuring.finished:
-            with st.spinner("Measuring this machine, once"):
-                self.measuring.wait(30)
+        if (known := self.known_rates) is not None:
+            return known
+        with st.spinner("Measuring this machine, once"):
+            _measured(self.store.root).wait(30)
         return calibrate(self.store.root)
+
+    @property
+    def known_rates(self) -> Rates | None:
+        """This machine's; None while they are not measured."""
+        kept = read(self.store.root)
+        return None if kept is None else kept.rates
 
 
 def services() -> Services:
@@ -49,10 +58,28 @@ def services() -> Services:
 @st.cache_resource(show_spinner=False)
 def _services(root: str) -> Services:
     store = Store(root, shipped=SHIPPED)
-    worker = Worker(store.root, target="ntkcore.runs.demo:execute")
-    measuring = worker.submit("calibrate", {"calibrate": True, "what": "measuring this machine"})
-    warm_up_beside(after=measuring.wait)
-    return Services(store, worker, measuring)
+    return Services(store, Worker(store.root, target="ntkcore.runs.demo:execute"))
+
+
+def get_ready() -> None:
+    """Measure the machine and compile the loops, beside what visitors do, unless that was done before."""
+    _measured(services().store.root)
+
+
+@st.cache_resource(show_spinner=False)
+def _measured(root: Path) -> threading.Event:
+    """Set once the machine is measured, which begins now."""
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            calibrate(root)
+        finally:
+            done.set()
+        warm_up()
+
+    threading.Thread(target=work, name="ntk-get-ready", daemon=True).start()
+    return done
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
