@@ -24,8 +24,9 @@ def damage_by_class(parts: np.ndarray) -> Band:
     return draw.band(draw.ratio(each, np.broadcast_to(each.sum(1, keepdims=True), each.shape)))
 
 
-def judge_seen(parts: np.ndarray, counts: np.ndarray, attack: str) -> Judgement:
-    """parts [m, 4]: how the margins change, by the classes in GROUPS; counts [4] of features, by their codes.
+def judge_seen(parts: np.ndarray, counts: np.ndarray, attack: str, halved: bool = True) -> Judgement:
+    """parts [m, 4]: how the margins change, by the classes in GROUPS; counts [4] of features, by their codes. halved:
+    features were classed on the other half of the test images.
 
     Holds where brittle features do more than half of the damage; in part where all that are not robust do it together.
     """
@@ -43,7 +44,9 @@ def judge_seen(parts: np.ndarray, counts: np.ndarray, attack: str) -> Judgement:
     of_what = f"{of_what}: {told}"
     absent = [word for word, kind in (("robust", ROBUST), ("brittle", BRITTLE)) if not counts[kind]]
     if absent:
-        reason = f"No feature is found to be {' or '.join(absent)} here, so the two cannot be set against each other."
+        none = "On the half of the test images by which features are classed, none" if halved else "No feature"
+        found = f"{none} is found to be {' or '.join(absent)}"
+        reason = f"{found}, so robust and brittle ones cannot be set against each other."
         return Judgement(UNKNOWN, number, of_what, reason)
     alone, together = (by_bound(Band(*(side - HALF for side in (b.mean, b.low, b.high)))) for b in (brittle, others))
     if alone == HOLDS:
