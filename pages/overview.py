@@ -9,7 +9,7 @@ from pages.ui.controls.evolution import EVOLUTION
 from pages.ui.controls.transfer import STORY
 from pages.ui.sections import front
 from pages.ui.sections.beside import beside, need_both
-from pages.ui.sections.samples import task_of
+from pages.ui.sections.samples import task_if_there, task_of
 from pages.ui.sections.talk import prepare_my_talk
 from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
@@ -46,17 +46,10 @@ def _wanted(e: Experiment) -> dict[str, StageSpec]:
     return {"first": front.attacked(e) or e.predict()}
 
 
-first, between, below = st.container(), st.container(), st.container(key="glance")
-with between:
-    front.cards([PRESETS[name] for name in FRONT], _open)
-    with st.expander("More presets"):
-        front.cards([preset for name, preset in PRESETS.items() if name not in FRONT], _open, with_pictures=False)
-    prepare_my_talk(experiment)
-
-with first:
-    if experiment is not None:
-        task_of(experiment)
-        what = "the kernel's prediction, clean and under attack"
+chosen, found, what = experiment, None, "the kernel's prediction, clean and under attack"
+with st.container():
+    task = None if experiment is None else task_if_there(experiment)
+    if task is not None:
         experiment = latest("overview", experiment, _wanted, what, Experiment.in_words)
         task = task_of(experiment)
         picture = front.attacked(experiment)
@@ -66,7 +59,7 @@ with first:
             front.both_sums(experiments, task, found)
     words, figure = st.columns([2, 1], gap="large")
     with words:
-        if experiment is not None and found is not None:
+        if found is not None:
             with headline():
                 front.in_one_sentence(experiments, found)
         with st.container(horizontal=True):
@@ -87,12 +80,17 @@ with first:
             )
         st.markdown(PAPER)
         say(INTRODUCTION)
-    if experiment is not None:
+    if task is not None:
         with figure:
             front.features_in_small(experiments)
 
-if experiment is not None:
-    with below:
+front.cards([PRESETS[name] for name in FRONT], _open)
+with st.expander("More presets"):
+    front.cards([preset for name, preset in PRESETS.items() if name not in FRONT], _open, with_pictures=False)
+prepare_my_talk(chosen)
+
+if task is not None:
+    with st.container(key="glance"):
         heading("The current experiment at a glance")
         result = need_both(experiments, Experiment.predict, what)
         if result is not None:

@@ -1,4 +1,5 @@
-"""Makes the results that are shipped: those that the story shows of the bundled data, so that nobody waits for them.
+"""Makes the results that are shipped, so that nobody waits for them: the story of the first experiment, and what the
+Overview shows of it and of the presets in front.
 
 They are computed anew, in a cache of their own, and replace what was shipped before::
 
@@ -9,20 +10,21 @@ import argparse
 import shutil
 import sys
 import tempfile
+from itertools import chain
 from pathlib import Path
 
+from ntkcore.runs.presets import FRONT, PRESETS
 from ntkcore.runs.specs import Experiment, StageSpec, key
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import SHIPPED, Store
 from ntkcore.runs.store.folders import size_of
-from ntkcore.runs.talk import story_specs
-
-EXPERIMENTS = (Experiment(),)  # whose story is shipped
+from ntkcore.runs.talk import overview_specs, story_specs
 
 
 def shipped_specs() -> dict[str, StageSpec]:
-    """What is shipped, by key: all that the story's screens read."""
-    return {key(spec): spec for e in EXPERIMENTS for spec in story_specs(e)}
+    """What is shipped, by key."""
+    overviews = (overview_specs(e) for e in (Experiment(), *(PRESETS[name].experiment for name in FRONT)))
+    return {key(spec): spec for spec in chain(story_specs(Experiment()), *overviews)}
 
 
 def make(out: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ntkcore.runs.claims import CLAIMS
 from ntkcore.runs.presets import Preset
-from ntkcore.runs.specs import Experiment, StageSpec, key
+from ntkcore.runs.specs import Experiment, RobustFeaturesSpec, StageSpec, key
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -20,13 +20,18 @@ def story_specs(e: Experiment) -> tuple[StageSpec, ...]:
     return tuple(spec for claim in CLAIMS for spec in claim.specs(e).values())
 
 
+def overview_specs(e: Experiment) -> tuple[StageSpec, ...]:
+    """All that the Overview shows of an experiment under attack: one image, all test images, every feature as a dot."""
+    return (*CLAIMS[0].specs(e).values(), e.predict(), RobustFeaturesSpec(curves=e.curves()))
+
+
 def preset_specs(preset: Preset) -> tuple[StageSpec, ...]:
     """All that the page shows which a preset opens: of finite nets, Transfer; of nets in training, Evolution; of a
     kernel, Overview, and what Spectrum and Eigenfeatures show of it beside pictures of single features."""
     if preset.story is not None or preset.evolution is not None:
         return preset.specs
     e = preset.experiment
-    return (*CLAIMS[0].specs(e).values(), *e.stages())
+    return (*overview_specs(e), *e.stages())
 
 
 def talk_specs(story: Experiment | None, presets: Sequence[Preset]) -> tuple[StageSpec, ...]:

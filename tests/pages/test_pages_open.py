@@ -11,7 +11,11 @@ from streamlit.testing.v1 import AppTest
 
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.runs.claims import CLAIMS
-from ntkcore.runs.presets import PRESETS
+from ntkcore.runs.presets import FRONT, PRESETS
+from ntkcore.runs.specs import Experiment
+from pages.ui.controls.sidebar import EXPERIMENT
+from pages.ui.shell.links import in_address
+from pages.ui.shell.services import services
 from visits import (
     CHARTS,
     PAGES,
@@ -26,6 +30,7 @@ from visits import (
     select,
     stored,
     text,
+    working,
 )
 
 Open = Callable[..., AppTest]
@@ -140,6 +145,21 @@ def test_overview_begins_with_one_image(opened: Open) -> None:
     opened("eigenfeatures", query)
     at = opened("overview", query)
     assert [chart.proto.id.endswith("-in-small") for chart in at.get("plotly_chart")] == [True]
+
+
+def test_overview_of_what_is_in_front_computes_nothing(
+    app_test: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a fresh machine: pictures, scatter and numbers come with the project, and no worker is started for them."""
+    monkeypatch.setenv("NTK_CACHE", str(tmp_path))
+    links = [in_address(EXPERIMENT.values(e)) for e in (Experiment(), *(PRESETS[name].experiment for name in FRONT))]
+    for link in links:
+        at = app_test(link)
+        assert complaints(at) == []
+        assert not working(at)
+        assert [chart.proto.id.endswith("-in-small") for chart in at.get("plotly_chart")] == [True]
+        assert len(at.metric) == 3
+        assert services().worker.pid is None
 
 
 def test_overview_has_six_presets_in_front(opened: Open) -> None:

@@ -115,9 +115,10 @@ def test_what_is_shipped_is_ready(opened: Open) -> None:
     assert "Prepare my talk" not in [button.label for button in at.main.button]
 
 
-def test_one_job_that_every_session_finds(opened: Open) -> None:
+def test_one_job_that_every_session_finds(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started by its button alone; another session sees it run, and is not told that it was cancelled here."""
     title = PRESETS["toy"].title
+    monkeypatch.setattr(services().store, "shipped", None)
     at = prepared(opened("overview", wait=False), title)
     assert services().worker.job(JOB) is None
     press(at, "Prepare my talk")

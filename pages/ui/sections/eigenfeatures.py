@@ -32,7 +32,7 @@ from ntkcore.readings.words import percent
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_curves, read_null, read_sweep
 from ntkcore.runs.store import Artifact
-from pages.ui.sections.beside import Need, Pair, need_both, table
+from pages.ui.sections.beside import Pair, need_both, table
 from pages.ui.sections.pictures import feature_rows, perturbation_row
 from pages.ui.sections.samples import examples
 from pages.ui.shell.links import set_controls
@@ -196,24 +196,6 @@ class Features:
             on_click=self.choose,
         )
 
-    def in_small(self) -> None:
-        """The scatter without a page around it: what the colours mean, and no more."""
-
-        def draw(v: Features) -> go.Figure:
-            fig = usefulness_robustness(
-                v.sweep.usefulness.numpy(),
-                v.sweep.robustness.numpy(),
-                classes=v.classes,
-                colour="class",
-                **v.figure_words,
-            )
-            fig.update_xaxes(title_text="right")
-            fig.update_yaxes(title_text="right under attack")
-            fig.layout.annotations = ()
-            return fig.update_layout(height=225)
-
-        self._show("Features in small", draw, key="in-small")
-
     def over_null(self) -> None:
         self._show(
             "Usefulness over the null",
@@ -331,10 +313,10 @@ def _split(artifact: Artifact) -> go.Figure:
     return perturbation_split(parts, classes=of_class, quantity="change of the margin", dark=dark())
 
 
-def features_of(experiments: Pair[Experiment], what: str, get: Need = need) -> Features | None:
+def features_of(experiments: Pair[Experiment], what: str) -> Features | None:
     """The current experiment's features, the pinned one's beside them; None while the current ones are not there."""
-    swept = need_both(experiments, Experiment.sweep, what, get)
-    spectra = None if swept is None else need_both(experiments, Experiment.spectrum, "the spectrum", get)
+    swept = need_both(experiments, Experiment.sweep, what)
+    spectra = None if swept is None else need_both(experiments, Experiment.spectrum, "the spectrum")
     if swept is None or spectra is None:
         return None
     other = None

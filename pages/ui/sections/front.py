@@ -13,6 +13,7 @@ images; every feature as a dot in small, where that is known already; and the pr
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 import torch
 
@@ -22,21 +23,22 @@ from ntkcore.analysis.predict import margins
 from ntkcore.data import Task
 from ntkcore.errors import NTKError
 from ntkcore.figures.drawing.images import data_uri, montage, signed_rgb, symmetric_scale, to_rgb
+from ntkcore.figures.features.eigenfeatures import usefulness_robustness
 from ntkcore.readings.kernel import read_prediction
 from ntkcore.readings.words import percent
 from ntkcore.runs.claims import CLAIMS
 from ntkcore.runs.presets import Preset
-from ntkcore.runs.specs import Experiment, StageSpec
+from ntkcore.runs.specs import Experiment, RobustFeaturesSpec, StageSpec, key
+from ntkcore.runs.stages import read_robust_features
 from ntkcore.runs.store import Artifact
 from pages.ui.code import overview_lines
-from pages.ui.sections.beside import Pair, table
-from pages.ui.sections.eigenfeatures import features_of
+from pages.ui.sections.beside import Pair, need_both, table
 from pages.ui.sections.samples import class_pictures, predicted_classes
 from pages.ui.shell import present
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import cost_in_words, need
-from pages.ui.shell.services import load_task, stored
-from pages.ui.shell.show import cached_text, explain, pictures
+from pages.ui.shell.services import load_task, services, stored
+from pages.ui.shell.show import Figures, cached_text, dark, explain, pictures
 from pages.ui.shell.terms import note, say, with_terms
 
 SIDE = 264  # pixels of each of the three pictures, where the screen has them
@@ -144,12 +146,28 @@ def _right(experiment: Experiment, found: Artifact) -> list[str]:
     return [percent(round(float(right.double().mean()), 2)) for right in rights]
 
 
-def features_in_small(experiments: Pair[Experiment]) -> bool:
-    """Every feature as a dot, if their sweep is stored already; nothing is computed for it."""
-    view = features_of(experiments, "", lambda spec, _: stored(spec))
-    if view is not None:
-        view.in_small()
-    return view is not None
+def features_in_small(experiments: Pair[Experiment]) -> None:
+    """Every feature as a dot, where they are known; no feature is attacked for it."""
+    found = need_both(experiments, lambda e: RobustFeaturesSpec(curves=e.curves()), "features in small", _if_swept)
+    if found is not None:
+        found.joined(experiments).show(Figures(), "Features in small", _in_small, key="in-small")
+
+
+def _if_swept(spec: StageSpec, what: str) -> Artifact | None:
+    """The result; computed where all that it reads is there."""
+    store = services().store
+    return need(spec, what) if all(store.has(one.stage, key(one)) for one in spec.reads()) else stored(spec)
+
+
+def _in_small(both: tuple[Artifact, Experiment]) -> go.Figure:
+    """The scatter without a page around it: what the colours mean, and no more."""
+    a, attack = read_robust_features(both[0]), str(both[1].attack)
+    look = {"classes": a.codes, "colour": "class", "chance": a.chance, "attack": attack, "dark": dark()}
+    fig = usefulness_robustness(a.usefulness, a.robustness, **look)
+    fig.update_xaxes(title_text="right")
+    fig.update_yaxes(title_text="right under attack")
+    fig.layout.annotations = ()
+    return fig.update_layout(height=225)
 
 
 RIGHT = {
@@ -202,15 +220,16 @@ def glance(experiments: Pair[Experiment], task: Task, both: Pair[Mapping[str, to
 
 
 def cards(presets: Iterable[Preset], on_click: Callable[[Preset], None], with_pictures: bool = True) -> None:
-    """Presets in rows of cards: a picture of the data, the title, what to look for, what it costs."""
-    presets = list(presets)
+    """Presets in rows of cards: a picture of the data, the title, what to look for, what it costs where this machine is
+    measured."""
+    presets, measured = list(presets), services().known_rates is not None
     for start in range(0, len(presets), IN_A_ROW):
         for column, preset in zip(st.columns(IN_A_ROW), presets[start : start + IN_A_ROW], strict=False):
             with column.container(border=True, height="stretch"):
                 if with_pictures and (picture := _images_of(preset, presets.index(preset))):
                     st.image(picture, width="stretch", alt=f"Some images of {preset.title}")
                 st.markdown(f"**{preset.title}**")
-                note(f"{preset.look_for} *{cost_in_words(*preset.specs)}.*")
+                note(f"{preset.look_for} *{cost_in_words(*preset.specs)}.*" if measured else preset.look_for)
                 st.button(
                     "Open",
                     key=f"preset-{preset.name}",

@@ -20,14 +20,21 @@ from pages.ui.shell.services import load_task
 
 def task_of(experiment: Experiment) -> Task:
     """The experiment's images; stops the page with a sentence, or an offer to download, when they are not there."""
+    task = task_if_there(experiment)
+    if task is None:
+        st.stop()
+    return task
+
+
+def task_if_there(experiment: Experiment) -> Task | None:
+    """The experiment's images; None, with that sentence or offer, when they are not there."""
     try:
-        if not need_data(experiment.data):
-            st.stop()
-        with st.spinner("Loading the images"):
-            return load_task(experiment.data)
+        if need_data(experiment.data):
+            with st.spinner("Loading the images"):
+                return load_task(experiment.data)
     except NTKError as error:
         st.error(complaint(error))
-        st.stop()
+    return None
 
 
 def class_pictures(task: Task, per_class: int | None = None) -> list[Picture]:

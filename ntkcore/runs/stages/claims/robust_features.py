@@ -29,14 +29,17 @@ KINDS = ("bands", "time")  # of the curves, those that the claims show
 
 @dataclass(frozen=True, eq=False)
 class RobustFeatures:
-    """What the claims on features are judged by.
+    """What the claims on features are judged by, and every feature as a dot.
 
-    codes: class of each feature [F]. by_chance: how many are useful in each of P permutations of the test labels [P].
-    labels: of the test images [m], numbered from 0. smallest: the usefulness that it takes to be called useful, above 1
-    where none does. guesses: classes that there are to guess from. values: eigenvalues [U] of the features of
-    ``falling``. judged: "bands" and "time".
+    usefulness, robustness: shares of the test images that each feature gets right, clean and under attack [F]. codes:
+    its class [F]. by_chance: how many are useful in each of P permutations of the test labels [P]. labels: of the test
+    images [m], numbered from 0. smallest: the usefulness that it takes to be called useful, above 1 where none does.
+    guesses: classes that there are to guess from. values: eigenvalues [U] of the features of ``falling``. judged:
+    "bands" and "time".
     """
 
+    usefulness: np.ndarray
+    robustness: np.ndarray
     codes: np.ndarray
     by_chance: np.ndarray
     labels: np.ndarray
@@ -58,10 +61,10 @@ class RobustFeatures:
 
 
 class RobustFeaturesSpec(StageSpec):
-    """Counts of robust and brittle features, their order along the index, and accuracies of bands and along time."""
+    """Robust and brittle features, their counts and order along the index, accuracies of bands and along time."""
 
     stage: ClassVar[str] = "robust_features"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     curves: CurvesSpec = CurvesSpec()
 
     def reads(self) -> tuple[StageSpec, ...]:
@@ -74,6 +77,8 @@ class RobustFeaturesSpec(StageSpec):
         judged = read_curves(context.get(self.curves, (0.7, 0.95)))
         labels, order = sweep.labels.cpu().numpy(), falling(sweep, rule.fdr)
         arrays: Arrays = {
+            "usefulness": sweep.usefulness.cpu(),
+            "robustness": sweep.robustness.cpu(),
             "codes": classify(sweep, rule.fdr, rule.keep).astype(np.int8),
             "by_chance": read_null(swept).useful(rule.fdr),
             "labels": labels.astype(np.int16),
@@ -105,6 +110,5 @@ def read_robust_features(artifact: Artifact) -> RobustFeatures:
     judged = {kind: Judged(*(a[f"{kind}_{part}"] for part in ("k", "before", "after"))) for kind in KINDS}
     order = Falling(a["index"], a["kept"], Band(*a["spearman"]))
     labels, guesses = a["labels"].astype(int), int(a["guesses"])
-    return RobustFeatures(
-        a["codes"].astype(int), a["by_chance"], labels, float(a["smallest"]), guesses, order, a["values"], judged
-    )
+    shares, found = (a["usefulness"], a["robustness"]), (a["codes"].astype(int), a["by_chance"], labels)
+    return RobustFeatures(*shares, *found, float(a["smallest"]), guesses, order, a["values"], judged)
