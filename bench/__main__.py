@@ -13,7 +13,7 @@ from importlib import import_module
 from bench.measure import machine
 from ntkcore.runs.device import devices
 
-BENCHMARKS = ("sweep", "features", "kernels", "empirical", "costs", "estimates", "story", "claims", "pages")
+BENCHMARKS = ("sweep", "features", "kernels", "empirical", "costs", "estimates", "story", "claims", "pages", "many")
 
 
 def parse() -> argparse.Namespace:
