@@ -61,8 +61,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One profile; downloads allowed."""
-    profile = browser.new_context(viewport=WINDOW, color_scheme="light", accept_downloads=True)
+    """One profile; downloads allowed; no animations, whose every frame a processor has to draw here."""
+    profile = browser.new_context(viewport=WINDOW, color_scheme="light", accept_downloads=True, reduced_motion="reduce")
     profile.set_default_timeout(20_000)
     yield profile
     profile.close()
