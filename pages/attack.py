@@ -152,10 +152,11 @@ if view is not None:
 
 def _explain() -> None:
     explain(
+        "attack",
         r"x'=\mathrm{clip}\big(x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f(x),y),\,0,\,1\big),"
         r"\qquad \nabla_x f=\sum_j\alpha_j\,\partial K(x,x_j)/\partial x",
         experiment.predict(),
-        attack_lines(experiment, task, index, source, target, own, predictors_asked(experiment, target)),
+        lambda: attack_lines(experiment, task, index, source, target, own, predictors_asked(experiment, target)),
     )
     downloads("attack", figures, {"image": view.image, "x_adv": view.x_adv, "eps": view.eps, **view.margins})
 

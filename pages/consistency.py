@@ -177,9 +177,10 @@ if len(found) == 2:
     )
 
 explain(
+    "consistency",
     r"\mathrm{CKA}=\frac{\langle HAH,HBH\rangle}{\|HAH\|\,\|HBH\|},\qquad "
     r"\text{overlap}_k=\tfrac1k\,\|V_{A,k}^\top V_{B,k}\|_F^2",
     spec,
-    consistency_lines(experiments, names[one], names[two]),
+    lambda: consistency_lines(experiments, names[one], names[two]),
 )
 downloads("consistency", figures, a)

@@ -106,8 +106,9 @@ if curves is not None:
         view.training_time()
 
 explain(
+    "eigenfeatures",
     r"f^{(i)}(x)=\lambda_i^{-1}K(x,X)\,v_iv_i^\top Y,\qquad \sum_i f^{(i)}=f_\infty",
     experiment.sweep(),
-    eigenfeatures_lines(experiment, feature, chosen, at),
+    lambda: eigenfeatures_lines(experiment, feature, chosen, at),
 )
 downloads("eigenfeatures", view.figures, view.columns(), table="Features")

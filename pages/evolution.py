@@ -140,10 +140,11 @@ if complete:
     frozen_section(figures, e, history, moving.now.accuracy("test"), moving.now.chance, night)
 
 explain(
+    "evolution",
     r"\Theta_t(x,x')=\langle\nabla_w f_{w_t}(x),\nabla_w f_{w_t}(x')\rangle,\quad "
     r"s(A,B)=\frac{\langle A,B\rangle_F}{\|A\|\|B\|},\quad v_t=1-s(\Theta_t,\Theta_{t+1})",
     next(reversed(wanted.values())),
-    evolution_lines(e, share, asked),
+    lambda: evolution_lines(e, share, asked),
 )
 downloads(
     "evolution",

@@ -18,6 +18,7 @@ from pages.ui.sections.notes import edit, named_columns, orphans
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.services import services
+from pages.ui.shell.show import python_lines
 
 OF_EPOCHS = {spec.stage for spec in MOTION}  # one or more for every epoch of a run
 
@@ -112,8 +113,7 @@ if not rows:
     st.caption(
         "Select a row to open or export it." if refused else "Select a row to open, pin, name, export or delete it."
     )
-    with st.expander("The Python lines that list them"):
-        st.code(runs_lines(store.root, None), language="python")
+    python_lines("runs", "The Python lines that list them", lambda: runs_lines(store.root, None))
     st.stop()
 entry = entries[rows[0]]
 st.subheader(plain(entry.words or entry.stage), anchor=False)
@@ -166,5 +166,4 @@ if not refused:
     )
 if not refused:
     edit(entry)
-with st.expander("The Python lines that read it"):
-    st.code(runs_lines(store.root, entry), language="python")
+python_lines("runs", "The Python lines that read it", lambda: runs_lines(store.root, entry))

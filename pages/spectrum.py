@@ -109,9 +109,10 @@ with right:
 
 times, at = times_of_learning(values)
 explain(
+    "spectrum",
     r"K=\sum_i\lambda_i v_iv_i^\top,\qquad \text{energy}_i=\frac{|v_i^\top Y|^2}{|Y|^2},"
     r"\qquad f_t=\sum_i(1-e^{-t\lambda_i})\,f^{(i)}",
     experiment.kernel(),
-    spectrum_lines(experiment, float(times[at]), (i, j)),
+    lambda: spectrum_lines(experiment, float(times[at]), (i, j)),
 )
 downloads("spectrum", figures, {"values": values, "label_energy": energy, "vectors": vectors})

@@ -168,10 +168,11 @@ if verdict is not None:
 crossed, width = matrix(figures, experiment, story, at, words, night)
 
 explain(
+    "transfer",
     r"x'=x+\varepsilon\,\mathrm{sign}\,\nabla_x L(f_{\mathrm{NTK}}(x),y),\qquad \text{recovered}="
     r"\frac{\mathrm{acc}(x)-\mathrm{acc}(x'_{\mathrm{NTK}})}{\mathrm{acc}(x)-\mathrm{acc}(x'_{\mathrm{white\ box}})}",
     wanted[group, 0, "kernel_fgsm"],
-    transfer_lines(experiment, story, at, words, group, crossed, width),
+    lambda: transfer_lines(experiment, story, at, words, group, crossed, width),
 )
 downloads(
     "transfer",

@@ -46,7 +46,7 @@ def visit(
     script: Path = ROOT / "app.py",
     timeout: float = 60.0,
 ) -> "AppTest":
-    """The app after its first run; ``page``: "pages/attack.py"."""
+    """The app after its first run; ``page``: "pages/attack.py", with its Python lines unfolded."""
     from streamlit.testing.v1 import AppTest
 
     test = AppTest.from_file(str(script), default_timeout=timeout)
@@ -54,6 +54,7 @@ def visit(
         test.query_params[name] = value if isinstance(value, str) else list(value)
     if page is not None:
         test.switch_page(page)
+        test.session_state[f"{'lines' if 'runs' in page else 'explained'}-{Path(page).stem}"] = True
     return test.run()
 
 

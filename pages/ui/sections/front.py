@@ -213,9 +213,10 @@ def glance(experiments: Pair[Experiment], task: Task, both: Pair[Mapping[str, to
         st.page_link("pages/eigenfeatures.py", label="See which features survive", icon=":material/arrow_forward:")
     table(experiments, both, RIGHT)
     explain(
+        "overview",
         r"f(x)=K(x,X)\,(K+\rho I)^{-1}Y,\qquad \text{accuracy}=\tfrac1m\,\#\{j:\ f(x'_j)\ \text{is right}\}",
         e.predict(),
-        overview_lines(e),
+        lambda: overview_lines(e),
     )
 
 

@@ -4,7 +4,7 @@
 
     figures = Figures()
     figures.show("Usefulness", figure, key="scatter", on_click=opened)      # drawn, and kept for the downloads
-    explain(formula, spec, code)
+    explain("spectrum", formula, spec, lambda: spectrum_lines(experiment))
     downloads("eigenfeatures", figures, arrays)
 """
 
@@ -144,13 +144,25 @@ def pictures(row: Sequence[Picture], width: int = 150) -> None:
             st.image(data_uri(plane, -(-2 * width // plane.shape[1])), caption=plain(title), width=width, alt=title)
 
 
-def explain(formula: str, spec: StageSpec, code: str) -> None:
+@st.fragment
+def explain(page: str, formula: str, spec: StageSpec, lines: Callable[[], str]) -> None:
     """The expander below a result: what was computed, with which settings, and the Python lines that reproduce it."""
-    with st.expander("How this is computed, and the Python lines that reproduce it"):
-        st.latex(formula)
-        st.caption(plain(spec.in_words()))
-        st.code(code, language="python")
-        st.json(spec.model_dump(mode="json"), expanded=False)
+    label = "How this is computed, and the Python lines that reproduce it"
+    with st.expander(label, key=f"explained-{page}", on_change="rerun") as place:
+        if place.open:
+            st.latex(formula)
+            st.caption(plain(spec.in_words()))
+            st.code(lines(), language="python")
+            st.json(spec.model_dump(mode="json"), expanded=False)
+
+
+@st.fragment
+def python_lines(page: str, label: str, lines: Callable[[], str]) -> None:
+    """An expander of Python lines alone. Like the one above it is filled when it is unfolded: to colour Python takes a
+    browser half a second of every page's start, and few readers look."""
+    with st.expander(label, key=f"lines-{page}", on_change="rerun") as place:
+        if place.open:
+            st.code(lines(), language="python")
 
 
 def downloads(
