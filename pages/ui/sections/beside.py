@@ -23,7 +23,7 @@ import torch
 
 from ntkcore import data
 from ntkcore.errors import NTKError
-from ntkcore.readings.differences import Measured, read_difference
+from ntkcore.readings.differences import Estimate, Measured, read_difference
 from ntkcore.runs.specs import Experiment, StageSpec, shorten
 from ntkcore.runs.store import Artifact
 from pages.ui.controls import pinned
@@ -174,7 +174,9 @@ def table(
     elif all(isinstance(now, float | int) for now, _ in numbers.values()):
         st.caption("Numbers of the training images: no interval over test images is about them.")
     elif paired:
-        st.caption(f"Both on the same {m} test images: the intervals are paired.")
+        joined = any(isinstance(now, Estimate) for now, _ in numbers.values())
+        but = " Those of ratios and cosines are joined from the intervals of both, and wider." if joined else ""
+        st.caption(f"Both on the same {m} test images: the intervals are paired.{but}")
     else:
         st.caption(f"The test images are not the same ({m} now, {k} pinned): the intervals are not paired, and wider.")
 
