@@ -4,12 +4,13 @@ Run with ``make run``, or ``streamlit run app.py``.
 """
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import StopException
 
 from ntkcore.errors import NTKError
 from ntkcore.runs import demo
 from pages.ui.controls import pinned, sidebar
 from pages.ui.shell import keyboard, present, share
-from pages.ui.shell.links import follow_callback, hold_controls, judge_link, read_address
+from pages.ui.shell.links import draw_receipt, follow_callback, judge_link, keep_controls, read_address
 from pages.ui.shell.navigation import ABOUT, ICON, keep_history, menu
 from pages.ui.shell.plain import complaint
 from pages.ui.shell.services import get_ready
@@ -24,7 +25,7 @@ st.set_page_config(
 )
 page = menu()
 read_address(page.url_path)
-hold_controls()
+keep_controls()
 follow_callback()
 with st.sidebar:
     top = st.container()
@@ -43,6 +44,10 @@ try:
     page.run()
 except NTKError as error:  # a setting cannot be read, the cache cannot be used or holds something odd
     st.error(complaint(error), icon=":material/error:")
+except StopException:  # the page has no more to show
+    draw_receipt()
+    raise
+draw_receipt()
 if judge_link(page_drawn=True):
     st.rerun()
 get_ready()

@@ -30,10 +30,10 @@ def controls_alone() -> None:
     from pages.ui.controls.consistency import comparison_controls
     from pages.ui.controls.evolution import evolution_controls
     from pages.ui.controls.transfer import story_controls
-    from pages.ui.shell.links import hold_controls, judge_link, read_address, set_controls
+    from pages.ui.shell.links import draw_receipt, judge_link, keep_controls, read_address, set_controls
 
     read_address("transfer")
-    hold_controls()
+    keep_controls()
     with st.sidebar:
         sidebar.draw("transfer")
     st.button("Set", on_click=lambda: set_controls(st.session_state.wanted))
@@ -41,6 +41,7 @@ def controls_alone() -> None:
     made = experiment, story_controls(experiment), evolution_controls(experiment), comparison_controls(experiment)
     st.session_state.made = made
     judge_link(page_drawn=True)
+    draw_receipt()
 
 
 def opened_by(link: Mapping[str, str | list[str]]) -> AppTest:
@@ -158,21 +159,38 @@ HELD = {"n": 300, "m": 100, "ridge": 0.5}  # what a callback sets; n, m and ridg
 
 
 @pytest.mark.parametrize(
-    ("sent", "shown"),
+    ("knows", "sent", "shown"),
     [
-        ({"n": 1000, "m": 2000, "ridge": 0.0}, HELD),
-        ({"n": 77, "m": 2000, "ridge": 0.0}, HELD | {"n": 77}),
-        ({"n": 300, "m": 2000, "ridge": 0.5}, HELD | {"m": 2000}),
+        (False, {"n": 1000, "m": 2000, "ridge": 0.0}, HELD),
+        (False, {"n": 77, "m": 2000, "ridge": 0.0}, HELD | {"n": 77}),
+        (True, {"n": 300, "m": 2000, "ridge": 0.5}, HELD | {"m": 2000}),
+        (True, {"n": 1000, "m": 2000, "ridge": 0.0}, {"n": 1000, "m": 2000, "ridge": 0.0}),
     ],
-    ids=["asked for before it knew", "typed before it knew", "typed back"],
+    ids=["asked for before it knew", "typed before it knew", "typed back", "all typed back"],
 )
-def test_what_is_typed_after_a_click_stays(sent: dict[str, float], shown: dict[str, float]) -> None:
+def test_what_is_typed_after_a_click_stays(knows: bool, sent: dict[str, float], shown: dict[str, float]) -> None:
     """Requests of a browser that does not know yet, or that knows, what a button has set."""
     at = opened_by({})
+    before = at.text_input(key="receipt").value
     at.session_state.wanted = HELD
     at.main.button[0].click().run()
     for name, value in sent.items():
         at.number_input(key=name).set_value(value)
+    if not knows:
+        at.text_input(key="receipt").set_value(before)
     at.run()
     assert {name: at.number_input(key=name).value for name in HELD} == shown
-    assert all(at.number_input(key=name).proto.set_value for name in HELD if sent[name] != HELD[name])
+    assert all(at.number_input(key=name).proto.set_value for name in HELD if sent[name] != shown[name])
+
+
+def test_two_clicks_before_the_browser_knows_of_the_first() -> None:
+    """What it sends then, as it was before both, is not taken for something typed."""
+    at = opened_by({})
+    before = at.text_input(key="receipt").value
+    for wanted in ({"n": 300}, {"n": 400}):
+        at.session_state.wanted = wanted
+        at.main.button[0].click().run()
+        at.number_input(key="n").set_value(1000)
+        at.text_input(key="receipt").set_value(before)
+    at.run()
+    assert at.number_input(key="n").value == 400

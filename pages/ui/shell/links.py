@@ -3,15 +3,17 @@
 Streamlit keeps the value of a control in the parameter of the address that has the control's key. Here is the rest::
 
     read_address(page.url_path)              # in app.py, before any control is drawn
-    hold_controls()
+    keep_controls()
     follow_callback()
     go_to("pages/attack.py", image=3)        # in a button's callback: that page next, its controls set
     judge_link()                             # once controls are drawn: which values of the link were not taken
+    draw_receipt()                           # last of all
 """
 
 import math
-import time
+import secrets
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -21,52 +23,62 @@ from pages.ui.shell.vocabulary import in_words
 # Names that parameters of links had before, by the page's address: such links open as they did.
 OLD_NAMES = {"transfer": {"shown": "flipped"}}
 SWITCHES = ("present",)  # parameters of which a link may say 1
-HELD = 60.0  # seconds at most for which a control that a callback has set does not fall back
+
+
+class Sent(NamedTuple):
+    """What callbacks have set since the browser last knew of everything.
+
+    values: by key, all that a control has shown before, and what it has been set to. receipt: what the browser gives
+    back once it has got that.
+    """
+
+    receipt: str
+    values: dict[str, tuple[list[object], object]]
 
 
 def set_controls(values: Mapping[str, object]) -> None:
-    """From a callback: set controls, by their keys, and hold them until the browser knows; see ``hold_controls``."""
-    _, held = st.session_state.get("held", (0.0, {}))
-    new = {name: (st.session_state.get(name), value) for name, value in values.items()}
-    held = held | {name: (before, value) for name, (before, value) in new.items() if before != value}
+    """From a callback: set controls, by their keys, and see that they stay set; see ``keep_controls``."""
+    sent, state = st.session_state.get("sent"), st.session_state
+    waiting = {} if sent is None or _received(sent) else sent.values
     for name, value in values.items():
-        st.session_state[name] = value
-    st.session_state.held = time.monotonic() + HELD, held
+        if name in waiting or state.get(name) != value:
+            before, _ = waiting.get(name, ([], None))
+            waiting = waiting | {name: ([*before, state.get(name)], value)}
+        state[name] = value
+    state.sent = Sent(secrets.token_hex(4), waiting)
+    state.receipt = state.sent.receipt
 
 
-def hold_controls() -> None:
+def keep_controls() -> None:
     """Called by app.py before any control is drawn: what a callback has set stays until the browser knows of it.
 
     A part of the page that polls may have asked for its next run when the callback ran, or somebody typed before the
     browser had been told of it; with that request the browser sends all controls as they were, and Streamlit would take
-    them back. They are set again unless one of them shows that the browser knows. What has been typed since is told to
-    the browser once more, which may only now get what the callback had set there.
+    them back. The receipt tells: a control that nobody sees, set by the same callback and drawn last of all. While the
+    browser sends an older one, it said so before it knew: what the callback has set is set again, and told again; but
+    what has been typed since stays.
     """
-    until, held = st.session_state.get("held", (0.0, {}))
-    if time.monotonic() > until or get_script_run_ctx().is_history_navigation:  # Back: the address says what is wanted
-        st.session_state.pop("held", None)
+    sent, state = st.session_state.get("sent"), st.session_state
+    if sent is None or _received(sent):
         return
-    shown = {name: st.session_state[name] for name in held if name in st.session_state}
-    known = _known(held)
-    for name, (before, value) in held.items():
-        stale = name not in shown or (shown[name] == before != value and not known)
-        if stale or shown[name] != value:
-            st.session_state[name] = value if stale else shown[name]
+    if get_script_run_ctx().is_history_navigation:  # Back: the address says what is wanted
+        del st.session_state["sent"]
+        return
+    for name, (before, value) in sent.values.items():
+        state[name] = value if name not in state or state[name] in before else state[name]
+    state.receipt = sent.receipt
 
 
-def heed_browser() -> None:
-    """Called by parts of a page that poll: once the browser sends what a callback has set, nothing is held any more.
-
-    Only they can tell: in a run of the whole page, the value may be the one that the callback itself has left.
-    """
-    _, held = st.session_state.get("held", (0.0, {}))
-    if get_script_run_ctx().fragment_ids_this_run and _known(held):
-        st.session_state.pop("held", None)
+def draw_receipt() -> None:
+    """Called by app.py when everything else is drawn: the browser gets it after all other controls."""
+    with st.container(key="receipt-of-controls"):
+        st.html("<style>.st-key-receipt-of-controls { display: none; }</style>")
+        st.text_input("Receipt", key="receipt")
 
 
-def _known(held: Mapping[str, tuple[object, object]]) -> bool:
-    """Whether a control shows what it has been set to."""
-    return any(st.session_state.get(name, before) == value != before for name, (before, value) in held.items())
+def _received(sent: Sent) -> bool:
+    """Whether the browser has what callbacks have set, or one has just set it."""
+    return st.session_state.get("receipt") == sent.receipt
 
 
 def go_to(page: str, **choices: object) -> None:

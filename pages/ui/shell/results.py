@@ -32,7 +32,6 @@ from ntkcore.runs.consent import amount, duration
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact
 from ntkcore.runs.worker.jobs import Job
-from pages.ui.shell.links import heed_browser
 from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.services import services, stored
 
@@ -306,7 +305,6 @@ def _watch(name: str, place: str, missing: tuple[tuple[str, str], ...] = ()) -> 
 
     place: the name of the work that is drawn, since several may wait for one job.
     """
-    heed_browser()
     job = services().worker.job(name)
     if job is not None:
         st.session_state.setdefault("watched", set()).add(job.number)
