@@ -102,7 +102,7 @@ with right_side:
         along = moving.now.each(lambda r: history.lazy_along(r, THRESHOLDS))
         say(read_thresholds(_named(along), THRESHOLDS))
 note(f"{bands}A seed's lazy epoch is one number, read off one curve.")
-if complete and moving.pinned is not None:
+if complete and found.pinned is not None and len(found.pinned) == len(wanted):
     one, other = trainings.both
     same = {"same_seeds": (one.net, one.data) == (other.net, other.data), "first": lambda shown: shown.judging}
     table(experiments, moving, measures(e, share), page="evolution", **same)
