@@ -126,11 +126,11 @@ def query(page: Page) -> dict[str, list[str]]:
 
 
 def expect_query(page: Page, **wanted: str | list[str]) -> None:
-    """Wait until the address has these values, in words."""
-    wanted = {name: value if isinstance(value, list) else [in_words(name, value)] for name, value in wanted.items()}
+    """Wait until the address has these values, by their short names or in words."""
+    values = {name: value if isinstance(value, list) else [in_words(name, value)] for name, value in wanted.items()}
     until = time.monotonic() + 10
-    while {name: query(page).get(name) for name in wanted} != wanted:
-        assert time.monotonic() < until, f"the address is {page.url}; {wanted} are needed"
+    while {name: [in_words(name, one) for one in query(page).get(name, [])] for name in values} != values:
+        assert time.monotonic() < until, f"the address is {page.url}; {values} are needed"
         page.wait_for_timeout(50)
 
 

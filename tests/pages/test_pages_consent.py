@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from ntkcore.runs import consent, memory
 from ntkcore.runs.comparison import ARCHITECTURES
 from ntkcore.runs.rates import Rates
-from ntkcore.runs.specs import Experiment, NetSpec
+from ntkcore.runs.specs import Experiment, NetSpec, key
 from pages.ui.shell import results
 from pages.ui.shell.services import services
 from visits import charts, complaints, number, press, text, working
@@ -184,4 +184,24 @@ def test_a_run_of_another_visitor_cannot_be_stopped(opened: Open, told: Callable
     other = opened("spectrum", long, wait=False)
     assert ("Cancel" in labels(mine), "Cancel" in labels(other)) == (True, False)
     assert "Another visitor has started this run, and alone can cancel it." in text(other)
+    (job,) = (job for job in services().worker.jobs() if not job.finished)
     press(mine, "Cancel")
+    assert job.wait(10)
+    other.run()
+    press(other, "Run again")  # of the same name: now it is the other's
+    mine.run()
+    assert ("Cancel" in labels(mine), "Cancel" in labels(other)) == (False, True)
+
+
+def test_what_failed_for_another_visitor_is_not_shown(opened: Open, told: Callable[[str], None]) -> None:
+    """One's own failure is, with a way to try again."""
+    told("seconds=1e9")
+    at = opened("spectrum", {"n": "200", "m": "20", "net": "Myrtle", "depth": "5", "draw": "64"}, wait=False)
+    name, nonsense = key(at.session_state.experiment.spectrum()), {"stage": "none", "spec": {}, "what": "nonsense"}
+    for by, shown in (({}, "Run"), ({"by": "me"}, "Retry")):
+        at.session_state.visitor = "me"
+        job = services().worker.submit(name, nonsense | by)
+        assert job.wait(60)
+        assert job.state == "failed"
+        at.run()
+        assert {"Run", "Retry"} & set(labels(at)) == {shown}

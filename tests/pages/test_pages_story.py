@@ -140,6 +140,18 @@ def test_one_job_that_every_session_finds(opened: Open, monkeypatch: pytest.Monk
     assert "Prepare my talk" in [button.label for button in fresh.main.button]
 
 
+def test_on_a_shared_demo_each_visitor_prepares_a_talk_of_their_own(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What became of the others' is not shown."""
+    failed = services().worker.submit(JOB, {"stage": "none", "spec": {}, "what": "nonsense"})
+    assert failed.wait(60)
+    monkeypatch.setenv("NTK_DEMO", "seconds=1e9")
+    at = prepared(opened("overview", wait=False), PRESETS["toy"].title)
+    assert complaints(at) == []
+    assert "Prepare my talk" in [button.label for button in at.main.button]
+
+
 def test_the_pages_of_a_prepared_preset_compute_nothing(opened: Open) -> None:
     at = opened("runs", {"draw": "96"})
     e = at.session_state.experiment
