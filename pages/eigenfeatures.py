@@ -22,7 +22,7 @@ both = beside(experiment)
 view = features_of(both, what)
 if view is None:
     st.stop()
-count = view.count
+count = view.now.count
 
 left, right = st.columns([3, 2], gap="large")
 with left:
@@ -111,4 +111,4 @@ explain(
     experiment.sweep(),
     lambda: eigenfeatures_lines(experiment, feature, chosen, at),
 )
-downloads("eigenfeatures", view.figures, view.columns(), table="Features")
+downloads("eigenfeatures", view.figures, view.now.columns(), table="Features")

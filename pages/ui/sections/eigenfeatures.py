@@ -2,9 +2,9 @@
 
 ::
 
-    view = Features(experiment, swept, sweep, Figures(), pinned=Features(...), names=("FC(5)", "FC(1)"))
+    view = features_of(experiments, "every feature under attack")     # FeatureSections of a pair of Features, or None
     view.bands()                                    # drawn where it is called, both in one figure
-    downloads("eigenfeatures", view.figures, view.columns())
+    downloads("eigenfeatures", view.figures, view.now.columns())
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -58,20 +58,22 @@ FEATURE_BY_FEATURE = {
 
 @dataclass(frozen=True)
 class Features:
-    """Every feature of an experiment's kernel under its attack, and how they are shown; pinned: those beside them."""
+    """Every feature of one experiment's kernel under its attack, as the store has them."""
 
     experiment: Experiment
     swept: Artifact
     sweep: Sweep
-    figures: Figures
-    pinned: "Features | None" = None
-    names: tuple[str, str] = ("", "")  # of both
 
     @cached_property
     def judged(self) -> dict[str, Judged]:
         """Bands, kept features and training time; empty while they are not there."""
         curves = stored(self.experiment.curves())
         return {} if curves is None else read_curves(curves)
+
+    @property
+    def kept(self) -> dict[str, Judged]:
+        """The curves of features that are kept, by what is kept."""
+        return {kind: one for kind, one in self.judged.items() if kind in KEPT}
 
     @cached_property
     def null(self):
@@ -89,11 +91,6 @@ class Features:
     @property
     def rule(self):
         return self.experiment.rule
-
-    def choose(self, index: int) -> None:
-        """The feature of a dot that was clicked; the pinned experiment may have more of them."""
-        if index < self.count:
-            set_controls({"feature": index})
 
     @property
     def count(self) -> int:
@@ -120,25 +117,42 @@ class Features:
             "class": np.array(WORDS)[self.classes],
         }
 
+
+@dataclass(frozen=True)
+class FeatureSections:
+    """The sections of the page: figures show both, sentences are about the current experiment's features alone."""
+
+    both: Pair[Features]
+    figures: Figures
+
+    @property
+    def now(self) -> Features:
+        return self.both.now
+
+    def _choose(self, index: int) -> None:
+        """The feature of a dot that was clicked; the pinned experiment may have more of them."""
+        if index < self.now.count:
+            set_controls({"feature": index})
+
     def _show(
         self,
         title: str,
-        draw: Callable[["Features"], go.Figure],
+        draw: Callable[[Features], go.Figure],
         key: str,
         of: str = "",
         on_click: OnClick = None,
         judged: bool = False,
     ) -> None:
-        """Show a figure, with the pinned one's; of: what it depends on besides the sweep, the rule and the theme.
+        """Show a figure of both; of: what it depends on besides the sweep, the rule and the theme.
 
-        judged: it shows bands, kept features or training time.
+        judged: it shows bands, kept features or training time, which the pinned experiment may not have yet.
         """
-        other = self.pinned if self.pinned is not None and (self.pinned.judged or not judged) else None
-        stamps = ("" if one is None else f"{one.swept.key} {one.rule}" for one in (self, other))
-        Pair(self, other, self.names, tuple(stamps)).show(self.figures, title, draw, key, of, on_click)
+        pinned = self.both.pinned
+        shown = replace(self.both, pinned=None) if judged and pinned is not None and not pinned.judged else self.both
+        shown.show(self.figures, title, draw, key, of, on_click)
 
     def _write(self, name: str, tell: Callable[[], str]) -> None:
-        say(cached_text(f"{name} {self.swept.key} {self.rule}", tell))
+        say(cached_text(f"{name} {self.now.swept.key} {self.now.rule}", tell))
 
     # -- the answer ------------------------------------------------------------------------------------------------
 
@@ -151,28 +165,28 @@ class Features:
 
     def verdict(self) -> None:
         """The verdict, and the counts."""
-        if self.judged:
-            curve, attack = self.judged["bands"].curve(), str(self.experiment.attack)
-            answer(readings.read_bands(curve, self.count, self.sweep.majority, attack, self.sweep.m))
-        self._write("sweep", lambda: readings.read_sweep(self.sweep, self.classes, self.null, self.rule.fdr))
+        if self.now.judged:
+            curve, attack = self.now.judged["bands"].curve(), str(self.now.experiment.attack)
+            answer(readings.read_bands(curve, self.now.count, self.now.sweep.majority, attack, self.now.sweep.m))
+        self._write(
+            "sweep", lambda: readings.read_sweep(self.now.sweep, self.now.classes, self.now.null, self.now.rule.fdr)
+        )
 
     def compare(self, experiments: Pair[Experiment]) -> None:
         """What differs from the pinned experiment, in settings and numbers."""
-        of, measures = Pair(self, self.pinned, self.names), dict(FEATURE_BY_FEATURE)
-        if self.judged and self.pinned is not None and self.pinned.judged:
-            measures = TOGETHER | measures
-        table(experiments, of, measures)
+        judged = all(one.judged for one in self.both.both)
+        table(experiments, self.both, (TOGETHER if judged else {}) | FEATURE_BY_FEATURE)
 
     # -- one by one ------------------------------------------------------------------------------------------------
 
     def one_feature(self, feature: int) -> None:
         """What there is to say of one feature, and where none could be attacked."""
-        say(readings.read_feature(self.sweep, self.classes, feature))
-        if zero_gradients := cached_text(f"zero_gradients {self.swept.key}", self._zero_gradients):
+        say(readings.read_feature(self.now.sweep, self.now.classes, feature))
+        if zero_gradients := cached_text(f"zero_gradients {self.now.swept.key}", self._zero_gradients):
             note(zero_gradients)
 
     def _zero_gradients(self) -> str:
-        share = float(self.sweep.zero_gradient.sum() / self.sweep.right_before.sum().clamp(min=1))
+        share = float(self.now.sweep.zero_gradient.sum() / self.now.sweep.right_before.sum().clamp(min=1))
         where = f"For {percent(share)} of the right answers the gradient is exactly zero"
         return f"{where}: no attack was possible there." if share > 0 else ""
 
@@ -193,7 +207,7 @@ class Features:
             ),
             key="scatter",
             of=f"{feature} {colour}",
-            on_click=self.choose,
+            on_click=self._choose,
         )
 
     def over_null(self) -> None:
@@ -210,12 +224,12 @@ class Features:
             ),
             key="over-null",
         )
-        self._write("null", lambda: readings.read_null(self.sweep, self.null))
+        self._write("null", lambda: readings.read_null(self.now.sweep, self.now.null))
 
     def along_index_in_words(self) -> None:
         """What there is to say along the index."""
-        self._write("falling", lambda: readings.read_falling(falling(self.sweep, self.rule.fdr)))
-        self._write("tail", lambda: readings.read_tail(self.sweep, self.null))
+        self._write("falling", lambda: readings.read_falling(falling(self.now.sweep, self.now.rule.fdr)))
+        self._write("tail", lambda: readings.read_tail(self.now.sweep, self.now.null))
 
     def along_index(self, feature: int) -> None:
         def draw(v: Features) -> go.Figure:
@@ -236,13 +250,13 @@ class Features:
         def found(v: Features) -> dict[str, Artifact]:
             at, own = examples(load_task(v.experiment.data), nth), tuple(i for i in chosen if i < v.count)
             wanted = {label: v.experiment.pictures(index, own) for label, index in at.items() if label in shown}
-            whose = f" (pinned: {self.names[1]})" if v is self.pinned else ""
+            whose = f" (pinned: {self.both.names[1]})" if v is self.both.pinned else ""
             parts = {
                 label: need(spec, f"pictures of the features at a {label}{whose}") for label, spec in wanted.items()
             }
             return {label: artifact for label, artifact in parts.items() if artifact is not None}
 
-        return Pair(self, self.pinned, self.names).map(found)
+        return self.both.map(found)
 
     def feature_pictures(self, ready: Pair[dict[str, Artifact]], chosen: Sequence[int]) -> None:
         """Pictures of the chosen features at a test image of each class."""
@@ -271,17 +285,13 @@ class Features:
             row = perturbation_row(one.arrays, label)
             pictures(row, width=130)
             self.figures[f"Perturbation {name}".strip()] = partial(strip, row, dark=dark())
-        stamps = tuple("" if one is None else one.key for one in (both.now, both.pinned))
-        replace(both, stamps=stamps).show(self.figures, "Perturbation over features", _split, key="split")
+        both = both.stamped(lambda artifact: artifact.key)
+        both.show(self.figures, "Perturbation over features", _split, key="split")
         a = both.now.arrays
         parts, of_class = a["contributions"].numpy(), a["classes"].numpy()
         say(readings.read_split(parts, of_class, *a["margins"].tolist(), plain(label)))
 
     # -- chosen on one half, judged on the other -----------------------------------------------------------------------
-
-    @property
-    def kept(self) -> dict[str, Judged]:
-        return {kind: one for kind, one in self.judged.items() if kind in KEPT}
 
     def kept_features(self, k: int) -> None:
         def draw(v: Features) -> go.Figure:
@@ -289,22 +299,22 @@ class Features:
             return kept_subsets(drawn, k=k, **v.figure_words)
 
         self._show("Kept features", draw, key="kept", of=f"{k}", judged=True)
-        self._write("kept", lambda: readings.read_kept(self.kept, self.first, self.sweep.majority))
+        self._write("kept", lambda: readings.read_kept(self.now.kept, self.now.first, self.now.sweep.majority))
 
     def training_time(self) -> None:
         def draw(v: Features) -> go.Figure:
             judged = v.judged["time"]
             best = int(judged.after[v.first].mean(0).argmax())
             curve = reported({"time": judged}, v.first)["time"]
-            if self.pinned is not None:  # two of what moves cannot be laid over each other
+            if self.both.pinned is not None:  # two of what moves cannot be laid over each other
                 return along_time(curve, t=judged.k[best], **v.figure_words)
             order = falling(v.sweep, v.rule.fdr)
             values = v.sweep.spectrum.values[order.index].numpy()
             return features_along_time(curve, values, order.index, order.kept, at=best, **v.figure_words)
 
-        beside = "" if self.pinned is None else "beside"
+        beside = "" if self.both.pinned is None else "beside"
         self._show("Along training time", draw, key="time", of=beside, judged=True)
-        self._write("time", lambda: readings.read_time(self.judged["time"], self.first))
+        self._write("time", lambda: readings.read_time(self.now.judged["time"], self.now.first))
 
 
 def _split(artifact: Artifact) -> go.Figure:
@@ -313,15 +323,16 @@ def _split(artifact: Artifact) -> go.Figure:
     return perturbation_split(parts, classes=of_class, quantity="change of the margin", dark=dark())
 
 
-def features_of(experiments: Pair[Experiment], what: str) -> Features | None:
-    """The current experiment's features, the pinned one's beside them; None while the current ones are not there."""
+def features_of(experiments: Pair[Experiment], what: str) -> FeatureSections | None:
+    """The features of both; None while the current ones are not there."""
     swept = need_both(experiments, Experiment.sweep, what)
     spectra = None if swept is None else need_both(experiments, Experiment.spectrum, "the spectrum")
     if swept is None or spectra is None:
         return None
-    other = None
-    if swept.pinned is not None and spectra.pinned is not None:
-        e = experiments.pinned
-        other = Features(e, swept.pinned, read_sweep(swept.pinned, spectra.pinned, e.sweep()), Figures())
-    sweep = read_sweep(swept.now, spectra.now, experiments.now.sweep())
-    return Features(experiments.now, swept.now, sweep, Figures(), other, experiments.names)
+
+    def features(parts: tuple[tuple[Artifact, Artifact], Experiment]) -> Features:
+        (artifact, spectrum), e = parts
+        return Features(e, artifact, read_sweep(artifact, spectrum, e.sweep()))
+
+    both = swept.joined(spectra).joined(experiments).map(features)
+    return FeatureSections(both.stamped(lambda one: f"{one.swept.key} {one.rule}"), Figures())
