@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from ntkcore import data
 
 OPTIONS: Mapping[str, Mapping[str, str]] = {
-    "data": {**{name: source.title for name, source in data.SOURCES.items()}, "own": "Images of your own"},
+    "data": {**{name: source.title for name, source in data.SOURCES.items()}, "own": "Your own images"},
     "order": {"balanced": "as many of each class", "own": "the first of the set"},
     "act": {"relu": "ReLU"},
     "kind": {"ntk": "NTK", "nngp": "NNGP", "empirical": "of a trained net"},
