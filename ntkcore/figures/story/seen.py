@@ -55,7 +55,8 @@ def features_seen(
     add_picture(fig, pixels(noise, signed=True), 3, 1, title="the noise", below="damage:")
     for place, (kind, part) in enumerate(zip(PARTS, parts, strict=True)):
         meaning = FEATURES[kind]
-        look = {"title": meaning.words, "below": f"<b>{percent(float(damage[place]))}</b>"}
+        words = meaning.words if part.any() else f"{meaning.words}: none"
+        look = {"title": words, "below": f"<b>{percent(float(damage[place]))}</b>"}
         add_picture(fig, pixels(part, signed=True), 3, place + 2, frame=meaning.colour(dark), **look)
     fig.update_annotations(font=text)
     for axes in (fig.update_xaxes, fig.update_yaxes):

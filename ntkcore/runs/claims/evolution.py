@@ -79,8 +79,8 @@ def _controls(e: Experiment, found: Found) -> dict[str, object]:
 EVOLUTION = Claim(
     "evolution",
     "Trained on attacked images, a network's kernel settles earlier and concentrates.",
-    "Press play: the kernel is the network's own, taken after every epoch. A line that stays below the dots has "
-    "settled; a higher share means that fewer eigenvalues carry the kernel.",
+    "Press play: the kernel is the network's own, taken after every epoch. One that stays below the dotted "
+    "line has settled; a higher share means that fewer eigenvalues carry the kernel.",
     "The smaller of the paper's networks is trained on clean images (standard) and on images that FGSM perturbs at "
     "the radius of the sidebar, three seeds each, and its kernel is taken after every epoch on the same 128 training "
     "images (fewer where there are not so many). A kernel is lazy from the epoch on from which every step (1 - its "

@@ -65,7 +65,7 @@ ROBUST_IS_EARLY = Claim(
     "robust_is_early",
     "Robust features have the largest eigenvalues, and training learns them first.",
     "Press play: bars are useful features, and they fill as they are learned. The larger its eigenvalue, the sooner. "
-    "Watch the accuracy under attack as the brittle ones arrive.",
+    "Watch the accuracy under attack as the later ones arrive.",
     "Two things are judged. Of the features that are useful on one half of the test images, the share of right answers "
     "that each keeps under attack, on the other half, falls along the index: Spearman's rank correlation with its 95 % "
     "interval (bootstrap) below 0. And the time at which most is right under attack, chosen on one half, is before the "
