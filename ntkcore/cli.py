@@ -19,6 +19,7 @@ wants ``--yes``.
 
 import argparse
 import io
+import json
 import os
 import sys
 import time
@@ -394,4 +395,6 @@ def _tell(sentence: str) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     own = data.import_npz(options.file, root=options.data)
-    print(f'{brief(own, LONGEST_LINE)}\nUse it as: {{"data": {{"name": "own", "digest": "{own.digest}"}}}}')
+    fields: dict[str, Any] = {"name": "own", "digest": own.digest, "classes": own.classes}  # as the app has them
+    fields["n_train"], fields["n_test"] = data.info(data.DataSpec(**fields), options.data).usual(own.classes)
+    print(f"{brief(own, LONGEST_LINE)}\nUse it as: {json.dumps({'data': fields})}")

@@ -302,7 +302,8 @@ def test_own_images_are_taken_in_and_run(call, tmp_path):
     assert (status, err) == (0, "")
     assert out.startswith("24 training and 24 test images of 5x5 pixels and 3 channels, 2 classes: owl, wren")
     fields = json.loads(out.splitlines()[-1].removeprefix("Use it as: "))
-    fields["data"] |= {"n_train": 20, "n_test": 8}
+    spec = Experiment(**fields).data
+    assert (spec.classes, spec.n_train, spec.n_test) == (("owl", "wren"), 24, 24)  # as the app has it
     (tmp_path / "birds.json").write_text(json.dumps(fields))
     status, out, err = call("--data", data, "run", tmp_path / "birds.json")
     assert (status, err) == (0, "")
