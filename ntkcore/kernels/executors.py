@@ -17,7 +17,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
 from functools import lru_cache
@@ -113,14 +113,12 @@ class Workers:
                     for job in _done(list(asked)):
                         piece = asked.pop(job)
                         try:
-                            found = job.result()
-                        except Exception as error:
-                            why = brief(f"{type(error).__name__}: {reason(error)}", 200)
+                            found = _answer(job)
+                        except _LostError as error:
+                            why = str(error)
                             lost[piece.rows.start, piece.columns.start] += 1
                             again.append(piece)
                             continue
-                        if isinstance(found, NTKError):
-                            raise found
                         lost.clear()
                         yield piece, found
                     if max(lost.values(), default=0) >= TRIES:
@@ -189,6 +187,26 @@ def compute(kernel: bytes, images: str, piece: Piece, ticket: str) -> np.ndarray
 @lru_cache(maxsize=1)
 def _loaded(kernel: bytes) -> TiledKernel:
     return ForkingPickler.loads(kernel)
+
+
+class _LostError(Exception):
+    """Something happened to a worker, or on the way to it."""
+
+
+def _answer(job: Job) -> np.ndarray:
+    """What a worker found; raises NTKError for what its kernel said, and for an executor that has given up."""
+    try:
+        found = job.result()
+    except CancelledError as error:  # not by us: what it is asked for from now on it may keep for ever
+        raise NTKError(
+            "The executor cancelled a tile: it was closed, or lost its scheduler. What was finished is kept; call "
+            "again with another one."
+        ) from error
+    except Exception as error:
+        raise _LostError(brief(f"{type(error).__name__}: {reason(error)}", 200)) from error
+    if isinstance(found, NTKError):
+        raise found
+    return found
 
 
 def _done(jobs: list[Job]) -> list[Job]:

@@ -70,6 +70,16 @@ class Unreachable(Executor):
         return lost
 
 
+class Closing(Executor):
+    """Drops every call."""
+
+    def submit(self, fn, /, *args):
+        dropped = Future()
+        dropped.cancel()
+        dropped.set_running_or_notify_cancel()
+        return dropped
+
+
 def pool():
     return ProcessPoolExecutor(2, mp_context=SERVER)
 
@@ -173,11 +183,13 @@ def test_an_error_of_the_kernel_is_not_tried_again(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_executor_that_was_closed(tmp_path):
-    with ThreadPoolExecutor(1) as executor:
+def test_an_executor_that_is_closed(tmp_path):
+    """Before the call, or on the way, as Dask's client is by a scheduler that is gone."""
+    with ThreadPoolExecutor(1) as closed:
         pass
-    with pytest.raises(NTKError, match=r"The executor takes no tiles: RuntimeError: cannot schedule.*another one"):
-        kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images(), tmp_path / "k.npy", SMALL, executor=executor)
+    for executor, words in ((closed, "takes no tiles: RuntimeError: cannot schedule"), (Closing(), "cancelled a tile")):
+        with pytest.raises(NTKError, match=f"The executor {words}.*; call again with another one"):
+            kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images(), tmp_path / "k.npy", SMALL, executor=executor)
     assert list(tmp_path.iterdir()) == []
 
 
