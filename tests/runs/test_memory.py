@@ -48,7 +48,7 @@ def test_a_stage_over_the_limit_is_a_sentence_and_what_could_be_done_is_kept(tmp
         pid = worker.pid
         assert job.state == "failed"
         assert "1 of 3 parts failed" in job.error
-        assert "not enough memory for stage spectrum (toy: minus / plus, 5000 training" in job.error
+        assert "not enough memory for stage spectrum (Planted features (synthetic): minus / plus, 5000" in job.error
         assert "it may take 1.1 GB" in job.error
         assert "Choose fewer images" in job.error
         again = worker.submit("again", stages.request(toy(40).kernel()))

@@ -346,7 +346,7 @@ def test_out_of_memory_is_a_sentence_and_what_was_done_is_kept(tmp_path):
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    words = "There is not enough memory for stage kernel (toy: minus / plus, 5000 training"
+    words = "There is not enough memory for stage kernel (Planted features (synthetic): minus / plus, 5000 training"
     assert done.stdout.startswith(words)
     assert "Choose fewer images" in done.stdout
     store = Store(tmp_path)
