@@ -1,8 +1,8 @@
 """Compiles the loops that are kept on disk before anybody waits for them: on a fresh machine, beside the app.
 
-A process of its own, which gives way to all others, computes on a few small images what needs them, half a minute of a
-processor. It ends with the app, and nothing depends on it. Where the loops lie beside their sources already it is not
-started, nor where NTK_WARM_UP is 0; where they cannot be kept it ends at once::
+A process of its own, which gives way to all others, computes on a few small images what needs them, a minute of a
+processor at most. It ends with the app, and nothing depends on it. Where the loops lie beside their sources already it
+is not started, nor where NTK_WARM_UP is 0; where they cannot be kept it ends at once::
 
     warm_up()                                # in a thread of the app: python -m ntkcore.runs.warm_up, and wait for it
 """
@@ -86,7 +86,7 @@ def compile_all(folder: str) -> None:
     e = Experiment(data=some)
     conv, myrtle = (Experiment(data=few, net=NetSpec(family=name, depth=d)) for name, d in (("conv", 2), ("myrtle", 5)))
     trained = Evolution(data=some, epochs=1, seeds=1, probe=8, judged=8).tangent("standard", 0, 0)
-    for spec in (*e.stages(), conv.kernel(), conv.gradients(), myrtle.kernel(), trained):
+    for spec in (*e.stages(), conv.sweep(), conv.gradients(), myrtle.kernel(), trained):
         result(spec, Store(folder), device="cpu")
 
 
