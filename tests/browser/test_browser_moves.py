@@ -7,9 +7,11 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from driver import Server, no_exception, wait_idle
+from pages.ui.shell.vocabulary import in_words
 from steps import arrive, at_key, caption, click_point, enter, expect_query, field, press, query, ready
 
 TINY = {"n": "20", "m": "10"}
+TOY = in_words("data", "toy")
 OFFERED = {"trained": "Large CNN (6 convolutions)", "epochs": "30", "psteps": "200"}  # too long to begin by itself
 PAGES = ("Overview", "Spectrum", "Eigenfeatures", "Attack", "Transfer", "Evolution", "Consistency", "Runs")
 # A control of each page, and what is chosen there.
@@ -57,9 +59,9 @@ def is_at(page: Page, title: str) -> None:
 
 
 def test_every_pair_of_pages(page: Page, app: Server) -> None:
-    """From every page to every other by the menu, and from every one to every other by Back, selections kept."""
-    arrive(page, app, "evolution", **TINY, data="toy", epochs="1", eseeds="1", regimes="standard")  # listed on Runs
-    arrive(page, app, "evolution", **TINY, data="toy", **OFFERED)
+    """From every page to every other by the menu, and from and to every one by Back, selections kept."""
+    arrive(page, app, "evolution", **TINY, data=TOY, epochs="1", eseeds="1", regimes="standard")  # listed on Runs
+    arrive(page, app, "evolution", **TINY, data=TOY, **OFFERED)
     for title in ("Evolution", *(title for title in PAGES[1:] if title != "Evolution")):
         menu(page, title)
         expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
@@ -77,17 +79,21 @@ def test_every_pair_of_pages(page: Page, app: Server) -> None:
     pairs = set(pairwise(path))
     assert len(pairs) == len(path) - 1 == 56
     middle = len(path) // 2  # a browser remembers 50 entries
-    for part in (path[: middle + 1], path[middle:]):
-        before = entries(page)
-        for title in part[1:]:
-            menu(page, title)
-            is_at(page, title)
-        assert entries(page) == min(50, before + len(part) - 1)
-        for title in reversed(part[:-1]):
-            page.go_back()
-            is_at(page, title)
-        page.evaluate(f"history.go({len(part) - 1})")
-        is_at(page, part[-1])
+    before = entries(page)
+    for title in path[1 : middle + 1]:
+        menu(page, title)
+        is_at(page, title)
+    assert entries(page) == before + middle
+    assert {*path[:middle]} == {*path[1 : middle + 1]} == set(PAGES)
+    for title in reversed(path[:middle]):
+        page.go_back()
+        is_at(page, title)
+    page.evaluate(f"history.go({middle})")
+    is_at(page, path[middle])
+    for title in path[middle + 1 :]:
+        menu(page, title)
+        is_at(page, title)
+    assert entries(page) == 50
 
 
 def test_a_move_is_one_entry(page: Page, app: Server) -> None:
