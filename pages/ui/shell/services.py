@@ -10,6 +10,7 @@ Results are cached by their key and file, never by their arrays::
     load_task(data_spec)                         # images and labels, the same object for every session
 """
 
+import atexit
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from ntkcore.runs.store import SHIPPED, Artifact, Store, default_root
 from ntkcore.runs.warm_up import warm_up
 from ntkcore.runs.worker import Worker
 
+MOMENT = 3.0  # seconds
+
 
 @dataclass(frozen=True)
 class Services:
@@ -39,8 +42,10 @@ class Services:
         """This machine's, once they are measured."""
         if (known := self.known_rates) is not None:
             return known
+        wanted, measured = _measuring(self.store.root)
+        wanted.set()
         with st.spinner("Measuring this machine, once"):
-            _measured(self.store.root).wait(30)
+            measured.wait(30)
         return calibrate(self.store.root)
 
     @property
@@ -63,23 +68,32 @@ def _services(root: str) -> Services:
 
 def get_ready() -> None:
     """Measure the machine and compile the loops, beside what visitors do, unless that was done before."""
-    _measured(services().store.root)
+    _measuring(services().store.root)
 
 
 @st.cache_resource(show_spinner=False)
-def _measured(root: Path) -> threading.Event:
-    """Set once the machine is measured, which begins now."""
-    done = threading.Event()
+def _measuring(root: Path) -> tuple[threading.Event, threading.Event]:
+    """Two events: one to be set when its rates are wanted, one that is set once the machine is measured.
+
+    That begins by itself in a moment, in which the browser has the machine for itself.
+    """
+    wanted, done = threading.Event(), threading.Event()
 
     def work() -> None:
+        wanted.wait(MOMENT)
         try:
             calibrate(root)
         finally:
             done.set()
         warm_up()
 
+    def finish() -> None:  # torch bears no end of the process within its work
+        wanted.set()
+        done.wait(10)
+
+    atexit.register(finish)
     threading.Thread(target=work, name="ntk-get-ready", daemon=True).start()
-    return done
+    return wanted, done
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
