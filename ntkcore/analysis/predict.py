@@ -111,22 +111,29 @@ def fit(
         found = solve(of, y.double(), ridge, residual, s, checks.progress(progress))
         return KernelPredictor(kernel, x, found.alpha, residual=found.residual)
     s = train_spectrum(kernel, x, spectrum_of_train)
-    g = inverse_weights(s, time, ridge)
-    rest = 0.0 if s.whole else _early_weight(s, time, ridge)
-    alpha = s.vectors @ ((g - rest)[:, None] * projections(s, y)) + rest * y.double()
     dropped = 0 if time < float("inf") and ridge == 0 else len(s.values) - s.rank
-    return KernelPredictor(kernel, x, alpha, dropped)
+    return KernelPredictor(kernel, x, dual_weights(s, y, time, ridge), dropped)
 
 
-def _early_weight(s: Spectrum, time: float, ridge: float) -> float:
-    """``g`` of the modes that a leading part of a spectrum has left out, all alike: its limit t for small t lam."""
-    latest = EARLY / float(s.values[-1].clamp(min=1e-300))
-    if ridge > 0 or time > latest:
-        raise SpecError(
-            f"With the {len(s.values)} leading of {s.n} eigenpairs, only times up to {latest:.3g} without a ridge are "
-            "known. Choose an earlier time; all eigenpairs; or, for time = inf, residual=1e-3: conjugate gradients."
-        )
-    return time
+def dual_weights(s: Spectrum, y: Tensor, time: float, ridge: float = 0.0) -> Tensor:
+    """``alpha`` [n, c] at a time: y [n, c]. Of modes that a leading part of a spectrum has left out, g is its limit t
+    for small t lam; raises SpecError at times that are too late for that."""
+    g, rest = inverse_weights(s, time, ridge), 0.0
+    if not s.whole:
+        latest = latest_time(s)
+        if ridge > 0 or time > latest:
+            raise SpecError(
+                f"With the {len(s.values)} leading of {s.n} eigenpairs, only times up to {latest:.3g} without a ridge "
+                "are known. Choose an earlier time; all eigenpairs; or, for time = inf, residual=1e-3: conjugate gradients."
+            )
+        rest = time
+    found = s.vectors @ ((g - rest)[:, None] * projections(s, y))
+    return found + rest * y.to(found) if rest else found
+
+
+def latest_time(s: Spectrum) -> float:
+    """Up to which a predictor is known from a leading part of a spectrum: what was left out has learned EARLY then."""
+    return EARLY / float(s.values[-1].clamp(min=1e-300))
 
 
 def descent_weights(s: Spectrum, lr: float, momentum: float, steps: int) -> Tensor:

@@ -1,9 +1,11 @@
 """Conjugate gradients beside a direct solution, from memory and from a file, with leading eigenpairs and without."""
 
+import numpy as np
 import pytest
 import torch
 
 import ntkcore as ntk
+from ntkcore.analysis.features.tradeoff import trade_offs
 from ntkcore.analysis.solve import solve
 from ntkcore.kernels.products import square
 
@@ -63,3 +65,18 @@ def test_leading_eigenpairs_know_early_times_and_say_where_they_end() -> None:
     for late in ({"time": 100 * t}, {"time": t, "ridge": 1.0}, {}):
         with pytest.raises(ntk.SpecError, match="leading"):
             ntk.fit(k, X, Y, spectrum_of_train=s, **late)
+
+
+def test_a_leading_part_says_nothing_of_the_smallest_and_of_late_times() -> None:
+    y, y_test = 2 * Y[:, :1] - 1, 2 * Y[:20, :1] - 1
+    data = (X.clamp(0, 1), y, X_TEST.clamp(0, 1), y_test)
+    sweep = ntk.eigenfeatures(k, *data, k=12)
+    assert sweep.usefulness.shape == (12,)
+    assert 0 < sweep.spectrum.left_out < 1
+    part, whole = (
+        trade_offs(k, s, *data, ntk.fgsm(), np.zeros(s.rank, int))
+        for s in (sweep.spectrum, ntk.spectrum(k(X.clamp(0, 1).double())))
+    )
+    assert whole.keys() - part.keys() == {"bottom"}
+    assert (part["top"].before[:, :4] == whole["top"].before[:, :4]).all()
+    assert part["time"].k[-1] < 0.1 / float(sweep.spectrum.values[-1]) < whole["time"].k[-1]

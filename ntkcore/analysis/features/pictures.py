@@ -66,7 +66,8 @@ def feature_pictures(
 ) -> FeaturePictures:
     """Pictures of ``features`` at ``image`` [C, H, W] with true label ``label`` [c]; classes [F] from ``classify``.
 
-    x [n, C, H, W], y [n, c] are the training set of the spectrum s. Binary: a picture is the gradient of ``y f^(i)``,
+    x [n, C, H, W], y [n, c] are the training set of the spectrum s; of its leading part, the whole predictor is the sum
+    of the features that it has. Binary: a picture is the gradient of ``y f^(i)``,
     so red pixels, brightened, help the true class. Multi-class: of the feature's output for the true class.
     Raises SpecError for images, a label, features or classes that are not such.
     """

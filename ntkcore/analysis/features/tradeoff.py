@@ -23,8 +23,8 @@ from ntkcore.analysis.features.bank_attacks import Bank, attack_bank, checked_ar
 from ntkcore.analysis.features.classes import BRITTLE, CLASSES, ROBUST
 from ntkcore.analysis.features.eigenfeatures import subset_weights
 from ntkcore.analysis.intervals import Band, share_band
-from ntkcore.analysis.predict import inverse_weights
-from ntkcore.analysis.spectrum import Spectrum, projections
+from ntkcore.analysis.predict import dual_weights, latest_time
+from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.kernels.blocks import KernelFunction, Progress
 from ntkcore.modes import plain
 
@@ -82,10 +82,10 @@ def kept_features(
 ) -> dict[str, Judged]:
     """Verdicts when only k features are kept, for each way of choosing them.
 
-    "top": the k largest eigenvalues; "bottom": the k smallest; "robust" and "brittle": the k largest of that class
-    (classes [F] from ``classify``); "rest": the k largest of all but robust. k runs over round numbers up to all
-    features of the kind. Images in [0, 1]; labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others, and for
-    classes that are not such.
+    "top": the k largest eigenvalues; "bottom": the k smallest, where s has all; "robust" and "brittle": the k largest
+    of that class (classes [F] from ``classify``); "rest": the k largest of all but robust. k runs over round numbers up
+    to all features of the kind. Images in [0, 1]; labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others,
+    and for classes that are not such.
     """
     x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     classes = checks.codes(classes, s.rank, CLASSES, "classes")
@@ -106,7 +106,8 @@ def along_time(
     progress: Progress | None = None,
     points: int = TIMES,
 ) -> Judged:
-    """Verdicts of f_t; times from a thousandth of the fastest mode's 1/lam to ten times the slowest's.
+    """Verdicts of f_t; times from a thousandth of the fastest mode's 1/lam to ten times the slowest's; of the leading
+    part of a spectrum, to the last that it knows (``latest_time``).
 
     At the first of them ``f_t`` is ``t K(x, X) Y`` to within a thousandth: any earlier time gives the same answers.
     Images and labels as in ``kept_features``.
@@ -178,7 +179,7 @@ def _kept(s: Spectrum, y: Tensor, classes: np.ndarray) -> dict[str, Predictors]:
         "rest": np.flatnonzero(classes != ROBUST),
     }
     plan = {}
-    for kind in KEPT:
+    for kind in KEPT if s.whole else [kind for kind in KEPT if kind != "bottom"]:
         k = counts(len(order[kind]))
         chosen = [torch.from_numpy(order[kind][:one].copy()) for one in k]
         plan[kind] = np.array(k, dtype=int), [subset_weights(s, y, features) for features in chosen]
@@ -186,9 +187,9 @@ def _kept(s: Spectrum, y: Tensor, classes: np.ndarray) -> dict[str, Predictors]:
 
 
 def _times(s: Spectrum, y: Tensor, ridge: float = 0.0, points: int = TIMES) -> Predictors:
-    times = np.geomspace(1e-3 / float(s.values[0]), 10 / float(s.values[s.rank - 1]), points)
-    p = projections(s, y)
-    return times, [s.vectors @ (inverse_weights(s, float(t), ridge)[:, None] * p) for t in times]
+    last = 10 / float(s.values[s.rank - 1]) if s.whole else latest_time(s)
+    times = np.geomspace(1e-3 / float(s.values[0]), last, points)
+    return times, [dual_weights(s, y, float(t), ridge) for t in times]
 
 
 def _bands(s: Spectrum, y: Tensor) -> Predictors:
