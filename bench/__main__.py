@@ -13,7 +13,7 @@ from importlib import import_module
 from bench.measure import machine
 from ntkcore.runs.device import devices
 
-BENCHMARKS = ("sweep", "features", "kernels", "empirical", "costs", "estimates", "story", "claims", "pages", "many")
+BENCHMARKS = "sweep features kernels empirical costs large estimates story claims pages many".split()
 
 
 def parse() -> argparse.Namespace:
@@ -24,7 +24,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--features", type=int, default=10, help="features attacked one by one (10)")
     parser.add_argument("--rounds", type=int, default=5, help="repetitions, of which the median counts (5)")
     parser.add_argument("--device", default="cpu", choices=devices()[1:], help="of kernels and empirical (cpu)")
-    parser.add_argument("--docs", help="a folder into which costs writes costs.md and its picture")
+    parser.add_argument("--docs", help="a folder into which costs and large write costs.md and its picture")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 import ntkcore as ntk
-from bench.measure import machine, timed
+from bench.large import TITLE as LARGE
+from bench.measure import machine, section, timed
 from bench.stream import stream
 from ntkcore.architectures import build
 
@@ -186,4 +187,5 @@ def _write(folder: Path, measured: dict[str, tuple[Series, list[float], Law]], s
         f"`ntk.kernel_to_file`: {streamed}.",
         "",
     ]
-    (folder / "costs.md").write_text("\n".join(text))
+    kept = section(folder / "costs.md", LARGE)
+    (folder / "costs.md").write_text("\n".join([*text, *kept]))

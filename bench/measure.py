@@ -59,6 +59,24 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
+def section(path: Path, title: str) -> list[str]:
+    """Of a document in Markdown, the lines from a heading of the second level to the next one, or to the end."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    if f"## {title}" not in lines:
+        return []
+    start = lines.index(f"## {title}")
+    rest = [i for i, line in enumerate(lines) if i > start and line.startswith("## ")]
+    return [*lines[start : rest[0] if rest else len(lines)], *([] if rest else [""])]
+
+
+def put_section(path: Path, title: str, text: list[str]) -> None:
+    """In place of the one that is there, or at the end."""
+    old, new = section(path, title), [f"## {title}", "", *text, ""]
+    whole = path.read_text() if path.exists() else ""
+    whole = whole.replace("\n".join(old), "\n".join(new)) if old else f"{whole.rstrip()}\n\n" + "\n".join(new)
+    path.write_text(whole)
+
+
 def machine(device: str = "cpu") -> str:
     """Processor, cores, threads, load before the start, versions: what the numbers belong to."""
     where = torch.cuda.get_device_name() if device == "cuda" else "the CPU"

@@ -124,7 +124,7 @@ def dual_weights(s: Spectrum, y: Tensor, time: float, ridge: float = 0.0) -> Ten
         if ridge > 0 or time > latest:
             raise SpecError(
                 f"With the {len(s.values)} leading of {s.n} eigenpairs, only times up to {latest:.3g} without a ridge "
-                "are known. Choose an earlier time; all eigenpairs; or, for time = inf, residual=1e-3: conjugate gradients."
+                "are known. Choose an earlier time; all eigenpairs; or, for time = inf, residual=1e-3."
             )
         rest = time
     found = s.vectors @ ((g - rest)[:, None] * projections(s, y))

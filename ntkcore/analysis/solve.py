@@ -1,7 +1,9 @@
 """Dual weights by conjugate gradients: ``(K + ridge I) alpha = Y`` from products with K alone, to a stated residual.
 
-All columns of Y share each product. Leading eigenpairs take out the large eigenvalues, which are what makes kernels
-slow to solve (EigenPro's idea: Ma & Belkin 2017, arXiv 1703.10622; as a preconditioner: Avron et al. 2017)::
+All columns of Y share each product. Where products in single precision cost less, the recursion takes those, and the
+residual is computed anew in double precision each time that it has fallen to REFINED of what it was. Leading eigenpairs
+take out the large eigenvalues, which are what makes kernels slow to solve (EigenPro's idea: Ma & Belkin 2017, arXiv
+1703.10622; as a preconditioner: Avron et al. 2017)::
 
     P^-1 = V (1 / (lam + ridge)) V^T + (I - V V^T) / (lam_k + ridge)
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ntkcore.analysis.spectrum import Spectrum
 
 STEPS = 2000  # at most
+REFINED = 0.1
 NOTE = "conjugate gradients"
 
 
@@ -40,15 +43,18 @@ def solve(
     K: SquareKernel, y: Tensor, ridge: float, residual: float, s: "Spectrum | None", progress: Progress | None = None
 ) -> Solution:
     """y [n, c] float64; s: leading eigenpairs of K. Raises NTKError where STEPS do not lead to the residual."""
+    precision = torch.float32 if K.single else torch.float64
     sizes = y.norm(dim=0).clamp(min=1e-300)
     alpha, rest, products = torch.zeros_like(y), y, 0
     while True:
+        begun = _worst(rest, sizes)
         z = _preconditioned(rest, ridge, s)
         direction, along = z, (rest * z).sum(0)
-        while products < STEPS and _worst(rest, sizes) > 0.9 * residual:
+        enough = max(0.9 * residual, REFINED * begun if K.single else 0.0)
+        while products < STEPS and _worst(rest, sizes) > enough:
             if progress is not None:
                 progress(min(1.0, max(0.0, log(_worst(rest, sizes)) / log(residual))), 1.0, NOTE)
-            product = K.times(direction) + ridge * direction
+            product = K.times(direction.to(precision)).double() + ridge * direction
             step = along / (direction * product).sum(0).clamp(min=1e-300)
             alpha, rest = alpha + step * direction, rest - step * product
             z = _preconditioned(rest, ridge, s)
@@ -61,7 +67,7 @@ def solve(
         true = _worst(rest, sizes)
         if true <= residual:
             return Solution(alpha, true, products)
-        if products >= STEPS or true > 100 * max(reached, residual):
+        if products >= STEPS or true > max(10 * reached, begun):
             raise NTKError(
                 f"Conjugate gradients came to a residual of {true:.1g} in {products} products with the kernel; "
                 f"{residual:.1g} was asked for. Give more leading eigenpairs, a ridge, or a larger residual."

@@ -4,7 +4,7 @@ What needs no more than ``K v`` (leading eigenpairs, conjugate gradients) never 
 tiles are computed, a bounded number at a time, and each is forgotten when it has been multiplied::
 
     K = square(kernel_to_file(k, x, "kernel.npy"))    # or a tensor, or KernelMatrix(k, x)
-    K.times(v)                                        # v [n, p] float64 -> [n, p]
+    K.times(v)                                        # v [n, p] -> [n, p] in v's precision
     K.diagonal()                                      # [n] float64: its sum is that of all eigenvalues
 """
 
@@ -37,6 +37,11 @@ class SquareKernel(Protocol):
 
     def diagonal(self) -> Tensor: ...
 
+    @property
+    def single(self) -> bool:
+        """Whether products in single precision cost much less."""
+        ...
+
     def whole(self) -> Tensor: ...
 
     def times(self, v: Tensor, progress: Progress | None = None) -> Tensor: ...
@@ -60,7 +65,7 @@ def square(K: "Tensor | np.memmap | KernelMatrix") -> SquareKernel:
 
 @dataclass(frozen=True, eq=False)
 class StoredMatrix:
-    """K [n, n] in memory, or in a memory map that is read by blocks of rows at every product; sums in float64."""
+    """K [n, n] in memory, or in a memory map that is read by blocks of rows at every product."""
 
     K: Tensor | np.memmap
 
@@ -87,6 +92,10 @@ class StoredMatrix:
             if (rows - columns).abs().max() > SYMMETRIC * largest:
                 raise SpecError("The kernel matrix is not symmetric; compute it with k(x), not with k(x1, x2).")
 
+    @property
+    def single(self) -> bool:
+        return isinstance(self.K, np.memmap) and self.K.dtype == np.float32
+
     def whole(self) -> Tensor:
         return self.rows(slice(None))
 
@@ -104,7 +113,10 @@ class StoredMatrix:
         for part in self._parts():
             if progress is not None:
                 progress(part.start, len(self), READ)
-            out[part] = self.rows(part) @ v
+            if v.dtype == torch.float32 and self.single:
+                np.matmul(self.K[part], v.numpy(), out=out[part].numpy())  # as it lies in the file
+            else:
+                out[part] = (self.rows(part) @ v.double()).to(v)
         return out
 
     def _parts(self) -> list[slice]:
@@ -115,7 +127,7 @@ class StoredMatrix:
 class KernelMatrix:
     """``kernel(x)``, computed anew whenever it is multiplied, by tiles on and above the diagonal; x [n, C, H, W].
 
-    In x's dtype, sums in float64. Each product costs a kernel: what takes more than a few is better off with a file
+    Entries are in x's dtype. Each product costs a kernel: what takes more than a few is better off with a file
     (``kernel_to_file``). Raises SpecError for what are no images.
     """
 
@@ -136,7 +148,11 @@ class KernelMatrix:
     @plain
     def diagonal(self) -> Tensor:
         with torch.no_grad():
-            return torch.cat([self._tile(part, part).diagonal() for part in slices(len(self), SIDE)])
+            return torch.cat([self._tile(part, part).diagonal() for part in slices(len(self), SIDE)]).double()
+
+    @property
+    def single(self) -> bool:
+        return self.x.dtype == torch.float32
 
     @plain
     def whole(self) -> Tensor:
@@ -151,7 +167,7 @@ class KernelMatrix:
                 for columns in parts[a:]:
                     if progress is not None:
                         progress(done, len(self) ** 2, READ)
-                    tile = self._tile(rows, columns)
+                    tile = self._tile(rows, columns).to(v.dtype)
                     out[rows] += tile @ v[columns]
                     if rows != columns:
                         out[columns] += tile.T @ v[rows]
@@ -160,4 +176,4 @@ class KernelMatrix:
 
     def _tile(self, rows: slice, columns: slice) -> Tensor:
         quiet = self.kernel.with_progress(None) if isinstance(self.kernel, TiledKernel) else self.kernel
-        return (quiet(self.x[rows]) if rows == columns else quiet(self.x[rows], self.x[columns])).double()
+        return quiet(self.x[rows]) if rows == columns else quiet(self.x[rows], self.x[columns])
