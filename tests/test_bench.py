@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from bench import claims, costs, empirical, estimates, features, kernels, pages, peers, story, stream, sweep
-from bench.measure import Seconds, machine, timed
+from bench import claims, costs, empirical, estimates, features, kernels, large, pages, peers, story, stream, sweep
+from bench.measure import Seconds, machine, put_section, section, timed
 from ntkcore.runs.specs import Experiment, Story
 
 
@@ -180,3 +180,21 @@ def test_the_pages_that_are_measured_have_the_controls_that_are_moved(root):
         page = (root / f"pages/{visit.page}.py").read_text()
         parts = (file for file in root.glob("pages/ui/sections/*.py") if re.search(rf"\b{file.stem}\b", page))
         assert f'key="{visit.control}"' in page + "".join(part.read_text() for part in parts), visit
+
+
+def test_whole_data_sets_become_a_section_of_the_costs(monkeypatch, tmp_path):
+    pair, ten = ntk.DataSpec(n_train=40, n_test=20), ntk.DataSpec(classes=(), n_train=60, n_test=20)
+    for name, value in {"PAIR": pair, "TEN": ten, "LEADING": (5, 5), "CHECKED": 30}.items():
+        monkeypatch.setattr(large, name, value)
+    (tmp_path / "costs.md").write_text("# Costs\n\n## Before\n\nis kept\n")
+    for _ in range(2):
+        large.main(argparse.Namespace(docs=str(tmp_path)))
+    text = "\n".join(section(tmp_path / "costs.md", large.TITLE))
+    assert (
+        (tmp_path / "costs.md").read_text().startswith("# Costs\n\n## Before\n\nis kept\n\n## Whole data sets\n\nMeas")
+    )
+    assert (tmp_path / "costs.md").read_text().count(large.TITLE) == 1
+    assert re.search(r"fit to a residual of 0.001 \| \d+ s \| \d+ s \| residual [\d.]+e-\d\d", text)
+    assert text.count("of the trace left out") == 2
+    put_section(tmp_path / "costs.md", "Before", ["is new"])
+    assert "## Before\n\nis new\n\n## Whole" in (tmp_path / "costs.md").read_text()
