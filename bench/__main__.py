@@ -13,7 +13,8 @@ from importlib import import_module
 from bench.measure import machine
 from ntkcore.runs.device import devices
 
-BENCHMARKS = "sweep features kernels empirical costs large estimates story claims pages many".split()
+PEERS, COSTS = ("sweep", "features", "kernels", "empirical"), ("costs", "large", "estimates")
+BENCHMARKS = (*PEERS, *COSTS, "story", "claims", "pages", "many")
 
 
 def parse() -> argparse.Namespace:

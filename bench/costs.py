@@ -2,13 +2,20 @@
 
 Each series changes one thing; the law ``seconds = a size^b`` is fitted to its last three points, where what does not
 grow counts least. From the laws follows how many images fit into 10 s, 1 min and 10 min on this machine; what lies
-beyond the largest measured size is marked. The last part is ``bench.stream``::
+beyond the largest measured size is marked. The last part is a kernel larger than the memory it is
+allowed: written to a file by a process that is killed on the way, and another::
 
     python -m bench costs                 # print
     python -m bench costs --docs docs     # and write docs/costs.md and docs/images/costs.svg, which needs Chromium
 """
 
 import argparse
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +26,13 @@ import torch
 
 import ntkcore as ntk
 from bench.large import TITLE as LARGE
-from bench.measure import machine, section, timed
-from bench.stream import stream
+from bench.measure import forget_peak, machine, memory, section, timed
 from ntkcore.architectures import build
 
 TIMES = {"10 s": 10.0, "1 min": 60.0, "10 min": 600.0}
 STREAMED = 20_000
+MEMORY = 512e6
+SHAPE = (3, 32, 32)
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,46 @@ def table(measured: dict[str, tuple[Series, list[float], Law]]) -> list[str]:
     return [*lines, "", f"\\* beyond the largest size measured, {beyond}."]
 
 
+# -- more images than memory -------------------------------------------------------------------------------------------
+
+
+def stream(n: int) -> str:
+    """FC(1) of n images of noise; the first process is killed half-way."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.npy"
+        command = [sys.executable, "-m", "bench.costs", str(path), str(n)]
+        took, killed = timed(lambda: subprocess.run([*command, "0.5"], check=False, capture_output=True, text=True))
+        if killed.returncode != -signal.SIGKILL:
+            raise RuntimeError(
+                f"the first process was to be killed, and ended with {killed.returncode}: {killed.stderr}"
+            )
+        rest, went_on = timed(lambda: subprocess.run(command, check=True, capture_output=True, text=True))
+        begun, peak = map(float, went_on.stdout.split())
+        size = path.stat().st_size / 1e9
+    return (
+        f"FC(1) of {n:,} images of {'x'.join(map(str, SHAPE))} to a file of {size:.1f} GB: killed after {took:.0f} s, "
+        f"gone on with from {begun:.0%} and complete after {rest:.0f} s more, starts included; at most {peak:.0f} MB "
+        f"beside the images and the libraries ({MEMORY / 1e6:.0f} MB are asked for)"
+    )
+
+
+def streamed_part(path: str, n: int, kill_at: float) -> None:
+    """What the processes do: print the share that was there already, and the peak of memory in MB."""
+    x = torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(0))
+    kernel, shares = ntk.kernel_fn(ntk.fc(1)), []
+    kernel(x[:64])
+    forget_peak()
+    before = memory()
+
+    def report(done: float, total: float, note: str) -> None:
+        shares.append(done / total)
+        if done >= kill_at * total:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    ntk.kernel_to_file(kernel, x, path, memory=MEMORY, progress=report)
+    print(shares[0], memory("VmHWM") - before)
+
+
 # -- the documents -----------------------------------------------------------------------------------------------------
 
 
@@ -189,3 +237,7 @@ def _write(folder: Path, measured: dict[str, tuple[Series, list[float], Law]], s
     ]
     kept = section(folder / "costs.md", LARGE)
     (folder / "costs.md").write_text("\n".join([*text, *kept]))
+
+
+if __name__ == "__main__":
+    streamed_part(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else math.inf)

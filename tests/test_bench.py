@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from bench import claims, costs, empirical, estimates, features, kernels, large, pages, peers, story, stream, sweep
+from bench import claims, costs, empirical, estimates, features, kernels, large, pages, peers, story, sweep
 from bench.measure import Seconds, machine, put_section, section, timed
 from ntkcore.runs.specs import Experiment, Story
 
@@ -163,7 +163,7 @@ def test_a_law_reads_between_and_beyond_what_was_measured():
 
 
 def test_a_kernel_is_streamed_killed_and_gone_on_with(monkeypatch):
-    assert re.search(r"killed after \d+ s, gone on with from \d+% and complete", stream.stream(200))
+    assert re.search(r"killed after \d+ s, gone on with from \d+% and complete", costs.stream(200))
 
 
 def test_estimates_stand_beside_what_runs_take(capsys, monkeypatch):
