@@ -120,7 +120,7 @@ def measures(e: Evolution, share: float) -> dict[str, Callable[[InMotion], Measu
     quantities: dict[str, Callable[[InMotion, str], Measured]] = {
         "right": lambda one, r: RightBySeed(one.history.right(r, "test", "clean")),
         "right under PGD": lambda one, r: RightBySeed(one.history.right(r, "test", "pgd")),
-        "lazy from epoch (of seeds that ever are)": lambda one, r: BySeed(_ever(one.history.lazy(r, share)), ".1f"),
+        "seeds that become lazy": lambda one, r: int(np.isfinite(one.history.lazy(r, share)).sum()),
         "velocity over the second half": lambda one, r: BySeed(one.history.late(r), ".2g"),
         f"share of the trace in the top {TOP}": lambda one, r: BySeed(
             [np.nan if c is None else c.share for c in one.history.concentration(r, TOP)]
@@ -135,8 +135,3 @@ def measures(e: Evolution, share: float) -> dict[str, Callable[[InMotion], Measu
 
 def _of(measure: Callable[[InMotion, str], Measured], regime: str, one: InMotion) -> Measured:
     return measure(one, regime)
-
-
-def _ever(epochs: np.ndarray) -> np.ndarray:
-    """Without those that are never: nan."""
-    return np.where(np.isfinite(epochs), epochs, np.nan)
