@@ -121,10 +121,11 @@ class Store:
     def has(self, stage: str, key: str) -> bool:
         """Whether there is such an artifact, unverified: as cheap as a look at the folder."""
         folder = self._folder(stage, key)
-        with suppress(OSError):  # where one may not look: whoever then asks for it is told why
-            if folders.is_real(folder.parent) and folders.is_real(folder) and (folder / files.META).is_file():
-                return True
-        return self.shipped is not None and (self.shipped / stage / key / files.META).is_file()
+        if os.path.isfile(f"{folder}/{files.META}"):  # most often it is not: one look is enough
+            with suppress(OSError):  # where one may not look: whoever then asks for it is told why
+                if folders.is_real(folder.parent) and folders.is_real(folder):
+                    return True
+        return self.shipped is not None and os.path.isfile(f"{self.shipped}/{stage}/{key}/{files.META}")
 
     def put(
         self,
