@@ -32,6 +32,7 @@ def counted(robust: int, brittle: int, smallest: float = 0.55) -> Judgement:
     [
         pytest.param(2, 31, 0.55, HOLDS, id="both beyond chance"),
         pytest.param(2, 31, 0.65, HOLDS, id="seen although it is hard to see"),
+        pytest.param(31, 2, 0.55, IN_PART, id="robust ones are many"),
         pytest.param(1, 31, 0.55, IN_PART, id="brittle alone"),
         pytest.param(2, 1, 0.55, IN_PART, id="robust alone"),
         pytest.param(1, 1, 0.55, NOT_HERE, id="as many as chance gives"),

@@ -34,9 +34,10 @@ def judge_evolution(
             seeds = f"with none of {len(both[0])} seeds" if len(both[0]) > 1 else "with the one seed"
         of_what = f"of the two trainings, {name} and standard, within {epochs} epochs, {seeds}. {slow}."
     else:
-        number = f"lazy: epoch {_epoch(medians[0])} against {_epoch(medians[1])}"
+        first, second = map(_epoch, medians)
+        number = f"lazy: never against epoch {second}" if medians[0] == inf else f"lazy: epoch {first} against {second}"
         of_what = (
-            f"of {name} training, against standard training: medians over seeds, of {listed[0]} against {listed[1]}. "
+            f"in {name} training against standard training: medians over seeds, of {listed[0]} against {listed[1]}. "
             f"{slow}."
         )
     told = "; ".join(f"{part}: {verdict}" for part, (verdict, _) in calmed.parts.items())

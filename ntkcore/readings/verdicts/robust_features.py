@@ -22,8 +22,9 @@ def judge_robust_and_brittle(
     """Classes of features [F], and how many are useful in each of P permutations of the test labels, [P].
 
     Holds when there are more robust and more brittle features than 95 % of the permutations give useful ones of any
-    kind. smallest: the share of m images on which a feature has to be right to be called useful; a feature MODEST times
-    as often right as guessing between ``guesses`` classes has to pass, or there is nothing to be seen.
+    kind, and more brittle than robust ones. smallest: the share of m images on which a feature has to be right to be
+    called useful; a feature MODEST times as often right as guessing between ``guesses`` classes has to pass, or there
+    is nothing to be seen.
     """
     robust, brittle = int((codes == ROBUST).sum()), int((codes == BRITTLE).sum())
     high = int(np.quantile(by_chance, LEVEL, method="inverted_cdf"))
@@ -31,7 +32,8 @@ def judge_robust_and_brittle(
     chance = f"at most {high} {'is' if high == 1 else 'are'}" if high else "none is"
     of_what = f"of {len(codes)} features, under {attack}. In 95 % of shuffles of the test labels {chance} useful."
     if robust > high and brittle > high:
-        return Judgement(HOLDS, number, of_what, "Both are more than chance gives.")
+        few = "" if brittle > robust else ", but the robust ones are not the few"
+        return Judgement(IN_PART if few else HOLDS, number, of_what, f"Both are more than chance gives{few}.")
     if robust > high or brittle > high:
         words = ("robust", "brittle") if robust > high else ("brittle", "robust")
         reason = f"There are more {words[0]} features than chance gives, but not more {words[1]} ones."

@@ -52,9 +52,9 @@ ROBUST_AND_BRITTLE = Claim(
     "A feature is called useful when its answers know the test labels: an exact test of each, with a false discovery "
     "rate over all of them. Robust ones keep at least half of their right answers when they are attacked (or the share "
     "set in the sidebar), brittle ones at most 5 %. The claim holds when there are more robust and more brittle ones "
-    "than the same test finds useful ones of any kind in 95 % of 200 shuffles of the test labels, and in part when "
-    "that is so of one kind. It cannot be told with so few test images that a feature 1.2 times as often right as a "
-    "guess would not be found.",
+    "than the same test finds useful ones of any kind in 95 % of 200 shuffles of the test labels, and more brittle "
+    "than robust ones; in part when there are not, or when only one kind is more than chance gives. "
+    "It cannot be told with so few test images that a feature 1.2 times as often right as a guess would not be found.",
     ("pages/eigenfeatures.py", "Eigenfeatures"),
     _specs,
     _judge_counts,
