@@ -86,11 +86,15 @@ def _largest_beside(K: SquareKernel, values: Tensor, vectors: Tensor, block: Ten
     """The largest eigenvalue that some random vectors [n, p] find outside of the eigenpairs, from below."""
     space = vectors.T
     found: list[Tensor] = []
-    for _ in range(PROBED):
+    for i in range(PROBED):
         block = torch.linalg.qr(_outside(_outside(block, space), space))[0]
         space = torch.cat([space, block.T])
-        found.append(K.times(block, progress))
-        block = found[-1]
+
+        def part(done: float, of: float, note: str, before: int = i) -> None:
+            progress(before + done / of, 1, note)
+
+        block = K.times(block, part)
+        found.append(block)
     own, products = space[len(values) :], torch.cat(found, 1)
     H = own @ products
     return torch.linalg.eigvalsh((H + H.T) / 2)[-1]
