@@ -38,10 +38,12 @@ with st.sidebar:
     keyboard.draw()
 present.draw()
 share.draw()
+usable = False
 try:
     if words := demo.notice():
         st.sidebar.caption(words)
     page.run()
+    usable = True
 except NTKError as error:  # a setting cannot be read, the cache cannot be used or holds something odd
     st.error(complaint(error), icon=":material/error:")
 except StopException:  # the page has no more to show
@@ -50,4 +52,5 @@ except StopException:  # the page has no more to show
 draw_receipt()
 if judge_link(page_drawn=True):
     st.rerun()
-get_ready()
+if usable:
+    get_ready()
