@@ -71,7 +71,7 @@ def keep_controls() -> None:
 
 def draw_receipt() -> None:
     """Called by app.py when everything else is drawn: the browser gets it after all other controls."""
-    with st.container(key="receipt-of-controls"):
+    with st.sidebar, st.container(key="receipt-of-controls"):
         st.html("<style>.st-key-receipt-of-controls { display: none; }</style>")
         st.text_input("Receipt", key="receipt")
 
