@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ntkcore import checks
+from ntkcore.errors import SpecError
 from ntkcore.kernels.protocols import (
     FreezableKernel,
     Images,
@@ -205,9 +206,17 @@ def prepared(kernel: KernelFunction, x: Images) -> Images:
 
 
 def of_prepared(kernel: KernelFunction, one: Images, two: Images | None = None) -> Tensor:
-    """The kernel of images that may be ``prepared``: what a kernel has prepared it takes in their place."""
-    call: Callable[[Any, Any], Tensor] = kernel
-    return call(one, two)
+    """The kernel of images that may be ``prepared``: what a kernel has prepared it takes in their place.
+
+    Raises SpecError for an answer that is no [n1, n2]: a kernel may be anybody's.
+    """
+    call: Callable[[Any, Any], Any] = kernel
+    found, shape = call(one, two), (len(one), len(one if two is None else two))
+    if checks.tensor(found, "What the kernel gives").shape != shape:
+        raise SpecError(
+            f"The kernel gives shape {tuple(found.shape)} for {shape[0]} and {shape[1]} images, not {shape}."
+        )
+    return found
 
 
 def frozen(kernel: KernelFunction) -> KernelFunction:

@@ -16,7 +16,7 @@ import io
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
@@ -52,6 +52,7 @@ class Piece(NamedTuple):
         return size if self.rows == self.columns else 2 * size
 
 
+@runtime_checkable
 class Job(Protocol):
     """A piece that was asked for: a future, or what submitit has in its place."""
 
@@ -106,14 +107,20 @@ class Workers:
             try:
                 while True:
                     while len(asked) < most and (piece := next(pieces, None) or (again.pop(0) if again else None)):
-                        asked[self._submit(compute, self.kernel, str(images), piece, uuid4().hex)] = piece
+                        job = self._submit(compute, self.kernel, str(images), piece, uuid4().hex)
+                        if not isinstance(job, Job) or not isinstance(job, Hashable) or job in asked:
+                            raise SpecError(
+                                f"The executor gives {type(job).__name__} for a tile; a future of its own is needed "
+                                "for each, with done, result and cancel. Those of concurrent.futures give such."
+                            )
+                        asked[job] = piece
                     if not asked:
                         return
                     why = ""
                     for job in _done(list(asked)):
                         piece = asked.pop(job)
                         try:
-                            found = _answer(job)
+                            found = _answer(job, piece)
                         except _LostError as error:
                             why = str(error)
                             lost[piece.rows.start, piece.columns.start] += 1
@@ -180,7 +187,7 @@ def compute(kernel: bytes, images: str, piece: Piece, ticket: str) -> np.ndarray
         raise
     except NTKError as error:
         return error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return NTKError(f"A worker cannot compute this kernel: {type(error).__name__}: {error}")
 
 
@@ -193,8 +200,9 @@ class _LostError(Exception):
     """Something happened to a worker, or on the way to it."""
 
 
-def _answer(job: Job) -> np.ndarray:
-    """What a worker found; raises NTKError for what its kernel said, and for an executor that has given up."""
+def _answer(job: Job, piece: Piece) -> np.ndarray:
+    """What a worker found; raises NTKError for what its kernel said, for an executor that has given up, and for one
+    that gives back something else than the tile."""
     try:
         found = job.result()
     except CancelledError as error:  # not by us: what it is asked for from now on it may keep for ever
@@ -206,6 +214,10 @@ def _answer(job: Job) -> np.ndarray:
         raise _LostError(brief(f"{type(error).__name__}: {reason(error)}", 200)) from error
     if isinstance(found, NTKError):
         raise found
+    shape = piece.rows.stop - piece.rows.start, piece.columns.stop - piece.columns.start
+    if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype.kind not in "fiu":
+        got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+        raise NTKError(f"The executor gave back {brief(got, 100)} for a tile, where its numbers {shape} are needed.")
     return found
 
 
@@ -214,8 +226,14 @@ def _done(jobs: list[Job]) -> list[Job]:
     futures = [job for job in jobs if isinstance(job, Future)]
     if len(futures) == len(jobs):
         wait(futures, WAKE, FIRST_COMPLETED)
-        return [job for job in jobs if job.done()]
-    found = [job for job in jobs if job.done()]
-    if not found:
+    elif not any(map(_ended, jobs)):
         time.sleep(WAKE)
-    return found
+    return [job for job in jobs if _ended(job)]
+
+
+def _ended(job: Job) -> bool:
+    """Also where it cannot say so: its result will not come either, and raises why."""
+    try:
+        return bool(job.done())
+    except Exception:
+        return True

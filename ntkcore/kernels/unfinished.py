@@ -4,7 +4,7 @@
 
     kernel.npy.begun           the .npy to be; what is not finished is zeros
     kernel.npy.begun.json      a line of JSON: of what kernel; then one for each finished tile; each before its checksum
-    kernel.npy.begun.images    the images as an .npy, while workers compute tiles of them
+    kernel.npy.begun.images    the images as an .npy, while workers compute tiles of them; its head says whose it is
 
 A tile is written to both its places and flushed, and only then listed, with the checksum of its numbers as they lie
 there. Lines are only added, so a kill costs at most the last one. Who writes holds the lock on the list.
@@ -27,7 +27,9 @@ from ntkcore.writing import Taken, held, in_the_way, is_file, opened, sync_folde
 
 SINGLE, DOUBLE = 1e-4, 1e-8  # relative: two devices' numbers of one kernel differ by less
 MARK = b'{"kernel": '  # how a list begins
-NPY = b"\x93NUMPY"  # and an .npy
+# And the images: an .npy in whose head a comment comes first, so that nobody else's is taken for one and removed.
+HEAD = 246
+IMAGES = b"\x93NUMPY\x01\x00" + HEAD.to_bytes(2, "little") + b"# images of an unfinished kernel of ntkcore\n"
 ENDINGS = ("", ".json", ".images")
 Tile = tuple[int, int]
 
@@ -67,7 +69,7 @@ class UnfinishedKernel:
             with suppress(OSError):
                 file.unlink()
         with suppress(OSError, NTKError):  # a killed call's, too
-            if _beginning(self.images, len(NPY)) == NPY:
+            if _beginning(self.images, len(IMAGES)) == IMAGES:
                 self.images.unlink()
         self._open.close()
 
@@ -110,11 +112,13 @@ class UnfinishedKernel:
 
     def lay_out(self, x: np.ndarray) -> Path:
         """Images x in a file of their own, which is there until this block is left. Raises OSError from the disk."""
-        if _beginning(self.images, len(NPY)) not in (None, NPY):
+        if _beginning(self.images, len(IMAGES)) not in (None, IMAGES):
             raise in_the_way(self.images)
         self.images.unlink(missing_ok=True)  # of a killed call: one of its workers may be reading it still
         with opened(self.images) as file:
-            np.save(file, x)
+            fields = {"descr": np.lib.format.dtype_to_descr(x.dtype), "fortran_order": False, "shape": x.shape}
+            file.write((IMAGES + repr(fields).encode()).ljust(9 + HEAD) + b"\n")
+            file.write(np.ascontiguousarray(x).data)
         return self.images.absolute()
 
     def check(self, progress: Callable[[Tile], None]) -> None:

@@ -121,8 +121,10 @@ def test_input_maps():
         (lambda k: k(torch.rand(3, 1, 4, 4), torch.rand(3, 1, 5, 5)), "one shape"),
         (lambda k: k(torch.rand(3, 1, 4, 4), torch.rand(3, 1, 4, 4).double()), "share dtype"),
         (lambda k: kernel_fn(fc(1), kind="rbf"), "'ntk' or 'nngp'"),
+        (lambda k: tiled(lambda x1, x2=None: 5)(torch.rand(3, 1, 4, 4)), "must be a torch tensor; got int"),
+        (lambda k: tiled(lambda x1, x2=None: torch.ones(1, 1))(torch.rand(3, 1, 4, 4)), r"gives shape \(1, 1\) for 3"),
     ],
-    ids=["flat images", "integers", "shapes differ", "dtypes differ", "kind"],
+    ids=["flat images", "integers", "shapes differ", "dtypes differ", "kind", "no matrix", "another matrix"],
 )
 def test_wrong_input_is_refused_in_words(call, words):
     with pytest.raises(SpecError, match=words):

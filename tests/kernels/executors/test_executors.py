@@ -8,6 +8,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -209,10 +210,49 @@ def test_what_cannot_be_sent_is_refused_before_anything_starts(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_somebody_elses_file_is_left_alone(tmp_path):
-    mine = tmp_path / "k.npy.begun.images"
-    mine.write_text("my own")
+@pytest.mark.parametrize("kind", ["text", "array"])
+def test_somebody_elses_file_is_left_alone(tmp_path, kind):
+    mine, path, kernel = tmp_path / "k.npy.begun.images", tmp_path / "k.npy", ntk.kernel_fn(ntk.fc(1))
+    with mine.open("wb") as file:
+        np.save(file, np.arange(7.0)) if kind == "array" else file.write(b"my own")
+    before = mine.read_bytes()
     with ThreadPoolExecutor(1) as executor, pytest.raises(NTKError, match="in the way"):
-        kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images(), tmp_path / "k.npy", SMALL, executor=executor)
-    assert mine.read_text() == "my own"
+        kernel_to_file(kernel, images(), path, SMALL, executor=executor)
     assert list(tmp_path.iterdir()) == [mine]
+    kernel_to_file(kernel, images(), path, SMALL)
+    assert mine.read_bytes() == before
+
+
+class Untrue(Executor):
+    """Has each tile computed, and gives back something made of it."""
+
+    def __init__(self, made):
+        self.made = made
+
+    def submit(self, fn, /, *args):
+        return self.made(ended(fn(*args)))
+
+
+def ended(found) -> Future:
+    future: Future = Future()
+    future.set_result(found)
+    return future
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda job: ended(job.result()[:, :2]), r"gave back float64 \(7, 2\) for a tile"),
+        (lambda job: ended(None), "gave back NoneType"),
+        (lambda job: ended(job.result().astype(str)), "gave back <U"),
+        (lambda job: job.result(), "gives ndarray for a tile; a future of its own"),
+        (lambda job, first=[]: (first.append(job), first[0])[1], "gives Future for a tile; a future of its own"),
+    ],
+)
+def test_an_executor_whose_answers_are_no_tiles(tmp_path, undisturbed, made, said):
+    path, kernel = tmp_path / "k.npy", ntk.kernel_fn(ntk.conv(1))
+    with pytest.raises(NTKError, match=said):
+        kernel_to_file(kernel, images(), path, SMALL, executor=Untrue(made))
+    assert not path.exists()
+    kernel_to_file(kernel, images(), path, SMALL)
+    assert path.read_bytes() == undisturbed
