@@ -36,6 +36,7 @@ from ntkcore.runs.consent import duration
 N, SHAPE = 512, (3, 16, 16)
 SWITCH, NET = "ntkbench", "10.213.77"
 H200 = 19e-6  # seconds per entry, docs/performance.md
+IDLE = 15  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -161,6 +162,7 @@ def main(options: argparse.Namespace) -> None:
         }
         wall: dict[str, list[float]] = {name: [] for name in ways}
         used: dict[str, list[float]] = {name: [] for name in ways}
+        idle = dict.fromkeys(ways, 0.0)  # seconds of the processor a second, when there is nothing to do
         files = set()
         for turn in range(options.rounds + 1):
             for name, where in ways.items():
@@ -172,10 +174,20 @@ def main(options: argparse.Namespace) -> None:
                     used[name].append(time.process_time() + (where.seconds() if where else 0) - before)
                     files.add(digest(path))
                 path.unlink()
-        print(f"\n  | {'':<28} | CPU seconds | wall seconds | CPU beside threads |\n  |---|---|---|---|")
+                if where and not turn:
+                    before = where.seconds()
+                    time.sleep(IDLE)
+                    idle[name] = (where.seconds() - before) / IDLE
+        print(
+            f"\n  | {'':<28} | CPU seconds | wall seconds | more CPU than threads | without idling |\n  |{'---|' * 5}"
+        )
         for name in ways:
-            ratio = median(a / b for a, b in zip(used[name], used["threads"], strict=True)) - 1
-            print(f"  | {name:<28} | {median(used[name]):.1f} | {median(wall[name]):.1f} | {ratio:+.1%} |")
+            more = [median(u / t for u, t in zip(used[name], used["threads"], strict=True)) - 1]
+            busy = [u - idle[name] * w for u, w in zip(used[name], wall[name], strict=True)]
+            more.append(median(u / t for u, t in zip(busy, used["threads"], strict=True)) - 1)
+            numbers = f"{median(used[name]):.1f} | {median(wall[name]):.1f} | {more[0]:+.1%} | {more[1]:+.1%}"
+            print(f"  | {name:<28} | {numbers} |")
+        print("\n  idle: " + ", ".join(f"{name} {rate:.1%} of a core" for name, rate in idle.items() if rate))
         print(f"\n  one file: {len(files) == 1}, sha256 {' '.join(files)}...", flush=True)
         path = Path(folder) / "k.npy"
         print(f"  {worker_killed(several, path)}; the same file: {digest(path) in files}", flush=True)
