@@ -8,8 +8,6 @@ it declares the pages and starts over, with the link's values intact.
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from pages.ui.shell.links import read_address
-
 ABOUT = (
     "What the neural tangent kernel says about adversarial robustness, after N. Tsilivis and J. Kempe, "
     "*What Can the Neural Tangent Kernel Tell Us About Adversarial Robustness?*, NeurIPS 2022."
@@ -79,5 +77,5 @@ def enter() -> None:
     """First line of every page; see the module's text."""
     if "arrival" not in st.session_state:
         st.set_page_config(page_icon=ICON)
-        read_address(st.navigation(pages(), position="hidden").url_path)
+        st.navigation(pages(), position="hidden")
         st.rerun()
