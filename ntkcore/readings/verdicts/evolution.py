@@ -35,9 +35,9 @@ def judge_evolution(
         of_what = f"of the two trainings, {name} and standard, within {epochs} epochs, {seeds}. {slow}."
     else:
         first, second = map(_epoch, medians)
-        number = f"lazy: never against epoch {second}" if medians[0] == inf else f"lazy: epoch {first} against {second}"
+        number = f"lazy: never against {second}" if medians[0] == inf else f"lazy: epoch {first} against {second}"
         of_what = (
-            f"in {name} training against standard training: medians over seeds, of {listed[0]} against {listed[1]}. "
+            f"in {name} training against standard training: median epochs of seeds, {listed[0]} against {listed[1]}. "
             f"{slow}."
         )
     told = "; ".join(f"{part}: {verdict}" for part, (verdict, _) in calmed.parts.items())
