@@ -5,13 +5,11 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from plotly import basedatatypes
 
 from ntkcore import figures
 from ntkcore.errors import DataError
 from ntkcore.figures.drawing.palette import PAPER
 from ntkcore.figures.export import columns_csv
-from pages.ui.shell.plotly_names import remember
 
 HOSTILE = "</script><script>alert(1)</script>"
 
@@ -122,15 +120,3 @@ def test_camera_button_saves_under_the_charts_name():
     assert options == {"format": "svg", "filename": "usefulness-robustness", "scale": 1}
     options = figures.chart_config("Usefulness & robustness", "png")["toImageButtonOptions"]
     assert options == {"format": "png", "filename": "usefulness-robustness", "scale": 3}
-
-
-def test_what_the_app_remembers_of_plotly_changes_no_figure(draw, monkeypatch):
-    """And the plotly that is pinned has what is remembered."""
-    remember()
-    names, kept = ("cumulative", "polar-paths", "attacked-image"), basedatatypes._str_to_dict_path_full
-    made = [draw(name).to_json() for name in names]
-    assert kept.cache_info().hits > 100
-    monkeypatch.setattr(basedatatypes, "_str_to_dict_path_full", kept.__wrapped__)
-    kind = basedatatypes.BasePlotlyType
-    monkeypatch.setattr(kind, "_get_validator", kind._get_validator.__wrapped__)
-    assert [draw(name).to_json() for name in names] == made

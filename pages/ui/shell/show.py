@@ -25,10 +25,7 @@ from ntkcore.figures.drawing.strip import Picture
 from ntkcore.readings.verdicts import Judgement
 from ntkcore.runs.specs import StageSpec
 from pages.ui.shell.plain import plain
-from pages.ui.shell.plotly_names import remember
 from pages.ui.shell.present import SIDE, presenting
-
-remember()
 
 Drawn = go.Figure | Callable[[], go.Figure]
 OnClick = Callable[[int], None] | None  # called with the index of the point
