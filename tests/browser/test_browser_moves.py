@@ -59,7 +59,7 @@ def is_at(page: Page, title: str) -> None:
 
 
 def test_every_pair_of_pages(page: Page, app: Server) -> None:
-    """From every page to every other by the menu, and from and to every one by Back, selections kept."""
+    """From every page to every other by the menu, and from every one to every other by Back, selections kept."""
     arrive(page, app, "evolution", **TINY, data=TOY, epochs="1", eseeds="1", regimes="standard")  # listed on Runs
     arrive(page, app, "evolution", **TINY, data=TOY, **OFFERED)
     for title in ("Evolution", *(title for title in PAGES[1:] if title != "Evolution")):
@@ -79,21 +79,17 @@ def test_every_pair_of_pages(page: Page, app: Server) -> None:
     pairs = set(pairwise(path))
     assert len(pairs) == len(path) - 1 == 56
     middle = len(path) // 2  # a browser remembers 50 entries
-    before = entries(page)
-    for title in path[1 : middle + 1]:
-        menu(page, title)
-        is_at(page, title)
-    assert entries(page) == before + middle
-    assert {*path[:middle]} == {*path[1 : middle + 1]} == set(PAGES)
-    for title in reversed(path[:middle]):
-        page.go_back()
-        is_at(page, title)
-    page.evaluate(f"history.go({middle})")
-    is_at(page, path[middle])
-    for title in path[middle + 1 :]:
-        menu(page, title)
-        is_at(page, title)
-    assert entries(page) == 50
+    for part in (path[: middle + 1], path[middle:]):
+        before = entries(page)
+        for title in part[1:]:
+            menu(page, title)
+            is_at(page, title)
+        assert entries(page) == min(50, before + len(part) - 1)
+        for title in reversed(part[:-1]):
+            page.go_back()
+            is_at(page, title)
+        page.evaluate(f"history.go({len(part) - 1})")
+        is_at(page, part[-1])
 
 
 def test_a_move_is_one_entry(page: Page, app: Server) -> None:
