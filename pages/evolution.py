@@ -43,7 +43,7 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     return {NAMES[regime]: value for regime, value in values.items()}
 
 
-question = "How does a net's own tangent kernel move in training, and does attacking it calm it?"
+question = "How does a net's own tangent kernel move in training, and does adversarial training slow it?"
 task_of(experiment := page("Evolution", question, True, words=lambda e: e.in_words(kernel=False)))
 with folded():
     e = evolution_controls(experiment)

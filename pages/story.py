@@ -60,6 +60,11 @@ def _badge(verdict: str) -> None:
     st.markdown(f"### :{COLOURS[verdict]}-badge[{verdict}]")
 
 
+def _unbroken(number: str) -> str:
+    """As Markdown; a line never begins with the percent sign."""
+    return plain(number).replace(" %", "\u00a0%")
+
+
 def _screen(number: int, claim: Claim) -> None:
     """One claim: the figure at the left; at the right the claim, the number, the verdict and where to see more."""
     found = _results(claim)
@@ -70,7 +75,7 @@ def _screen(number: int, claim: Claim) -> None:
         say(f"### {number}. {claim.title}")
         if found is not None:
             judged = _judged(claim, found)
-            st.markdown(f"# {plain(judged.number)}")
+            st.markdown(f"# {_unbroken(judged.number)}")
             say(plain(judged.of_what))
             _badge(judged.verdict)
             say(plain(judged.reason))
@@ -92,7 +97,7 @@ def _screen(number: int, claim: Claim) -> None:
 
 def _end() -> None:
     """All verdicts side by side, for the data and the architecture of the sidebar; the pinned experiment's below."""
-    st.markdown("### What holds of the paper here")
+    st.markdown("### Which of the paper's claims hold here")
     both = beside(experiment, story_specs)
     if both.pinned is not None:
         note(f"Below each verdict that of the pinned experiment: {plain(both.names[1])}.")
@@ -125,13 +130,13 @@ def _card(number: int, claim: Claim, other: Experiment | None) -> None:
         note("Not computed yet.")
     else:
         judged = _judged(claim, found)
-        st.markdown(f"### {plain(judged.number)}")
+        st.markdown(f"### {_unbroken(judged.number)}")
         note(plain(judged.of_what))
         _badge(judged.verdict)
         note(plain(judged.reason))
     if other is not None and (before := _results(claim, other)) is not None:
         judged = _judged(claim, before, other)
-        note(f"Pinned: {plain(judged.number)}, {plain(judged.of_what)}")
+        note(f"Pinned: **{plain(judged.number)}** {plain(judged.of_what)}")
         st.markdown(f":{COLOURS[judged.verdict]}-badge[{judged.verdict}]")
 
 

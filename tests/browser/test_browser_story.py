@@ -67,7 +67,7 @@ def test_told_as_a_talk(page: Page, app: Server) -> None:
             assert box["y"] + box["height"] <= 900, (claim.name, what, box)
             assert box["x"] + box["width"] <= 1440, (claim.name, what, box)
         page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("heading", name="What holds of the paper here")).to_be_visible()
+    expect(page.get_by_role("heading", name="Which of the paper's claims hold here")).to_be_visible()
     ready(page)
     for claim in CLAIMS:
         expect(page.get_by_test_id("stMain").get_by_text(claim.title)).to_be_visible()

@@ -144,7 +144,7 @@ def test_wrong_input(page: Page, app: Server) -> None:
     choose(page, "widths", "16")
     drawn(page, "along-eps")
     expect_query(page, widths=["16"])
-    page.get_by_text("Training of the twins").click()
+    page.get_by_text("How the nets are trained").click()
     enter(page, "lr", "100")
     expect_words(page, re.compile("learning rate of 100 n/λmax diverges; choose one below"))
     ready(page)

@@ -139,7 +139,7 @@ def test_overview_begins_with_one_image(opened: Open) -> None:
     assert [image, seen] == [f"**{name}**, margin {m:+.2f}" for name, m in zip(names, margins, strict=True)]
     assert "≤ 8/255, drawn 16 times stronger" in noise
     clean, attacked = (100 * one.double().mean() for one in (a["right_before"], a["right_after"][at_eps]))
-    assert f"## {clean:.0f} % right, {attacked:.0f} % under an attack that no network was trained for" in text(at)
+    assert f"## {clean:.0f} % right, {attacked:.0f} % under an attack made without training a network" in text(at)
     assert link in text(at)
     assert not at.get("plotly_chart")
     opened("eigenfeatures", query)

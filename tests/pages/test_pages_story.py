@@ -32,7 +32,7 @@ def test_claim(number: int, opened: Open) -> None:
     judged = claim.judge(e, {name: stored(spec) for name, spec in claim.specs(e).items()})
     words = text(at)
     assert f"{number}. {claim.title}" in words
-    assert plain(judged.number) in words
+    assert plain(judged.number).replace(" %", "\u00a0%") in words
     assert judged.verdict in VERDICTS
     assert f"badge[{judged.verdict}]" in words
     assert claim.rule in words
@@ -51,7 +51,7 @@ def test_the_screen_of_all_verdicts_is_a_link(opened: Open) -> None:
     at = opened("story", {"claim": "All verdicts"})
     assert complaints(at) == []
     assert not at.exception
-    assert "What holds of the paper here" in text(at)
+    assert "Which of the paper's claims hold here" in text(at)
     assert all(claim.title in text(at) for claim in CLAIMS)
     at.button(key="story-back").click().run()
     assert at.session_state.claim == str(len(CLAIMS))
@@ -69,7 +69,7 @@ def test_the_story_of_another_data_set_is_one_click_away(opened: Open) -> None:
     assert lengthen(at.session_state.pin) == before
     for claim in CLAIMS:
         judged = claim.judge(before, {name: stored(spec) for name, spec in claim.specs(before).items()})
-        assert f"Pinned: {plain(judged.number)}, {plain(judged.of_what)}" in text(at), claim.name
+        assert f"Pinned: **{plain(judged.number)}** {plain(judged.of_what)}" in text(at), claim.name
 
 
 # -- prepare my talk -------------------------------------------------------------------------------------------------

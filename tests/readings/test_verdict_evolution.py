@@ -21,7 +21,7 @@ SLOW, FAST = [0.001, 0.0011, 0.0009], [0.01, 0.011, 0.009]
         pytest.param((LATE, EARLY), (FAST, SLOW), (LOOSE, TIGHT), NOT_HERE, "lazy: epoch 12 against 4", id="none"),
         pytest.param((EARLY, NEVER), (FAST, FAST), (TIGHT, LOOSE), IN_PART, "lazy: epoch 4 against never", id="some"),
         pytest.param((NEVER, EARLY), (FAST, FAST), (LOOSE, TIGHT), NOT_HERE, "lazy: never against 4", id="never"),
-        pytest.param((NEVER, NEVER), (FAST, FAST), (LOOSE, LOOSE), UNKNOWN, "lazy: in neither", id="nothing differs"),
+        pytest.param((NEVER, NEVER), (FAST, FAST), (LOOSE, LOOSE), UNKNOWN, "neither is lazy", id="nothing differs"),
         pytest.param(
             (EARLY[:2], LATE[:2]),
             (SLOW[:2], FAST[:2]),

@@ -28,7 +28,7 @@ def judge_evolution(
     medians, listed = [median_seed(seeds) for seeds in both], [", ".join(map(_epoch, seeds)) for seeds in both]
     slow = f"Lazy: slower than {percent(share)} of its first step"
     if set(medians) == {inf}:
-        number = "lazy: in neither"
+        number = "neither is lazy"
         seeds = f"by seed: {name} {listed[0]}, standard {listed[1]}"
         if min(min(one) for one in both) == inf:
             seeds = f"with none of {len(both[0])} seeds" if len(both[0]) > 1 else "with the one seed"

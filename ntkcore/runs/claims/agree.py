@@ -43,8 +43,8 @@ def _controls(e: Experiment, found: Found) -> dict[str, object]:
 AGREE = Claim(
     "agree",
     "Architectures agree on the leading features.",
-    "Above, one test image through features no. 0 to 4 (eigenvectors of the kernel) of three nets: do red and blue lie "
-    "in the same places? Below, how much of the space of the k first ones pairs of nets share.",
+    "Above, one test image through features no. 0 to 4 (eigenvectors of the kernel) of three nets of the four: do red "
+    "and blue lie in the same places? Below, how much of the space of their k leading eigenvectors two nets share.",
     "Kernels of four architectures are compared on the same images, fewer and smaller ones, since the deep ones cost "
     "much. Of each pair, the overlap of the spaces of the 20 leading eigenvectors (1: the same space) is set against "
     "what it would be on average with the images of one in random order. The 95 % interval comes from leaving out a "

@@ -90,7 +90,7 @@ STORY = Controls(
 def story_controls(experiment: Experiment) -> Story:
     """Widths, seeds, radii and the nets beside them, as one validated Story."""
     chosen = STORY.row((4, 1, 2, 3), "widths", "seeds", "radius", "beside", of=experiment)
-    with st.expander("Training of the twins, and the strong attack"):
+    with st.expander("How the nets are trained, and the strong attack"):
         keys = "lr", "momentum", "descent", "images", "strong"
         chosen |= STORY.row(5, *keys, of=experiment, align="bottom")
     if not chosen["widths"] and not chosen["beside"]:
