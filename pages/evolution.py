@@ -71,12 +71,15 @@ def _show(title: str, draw: Callable[[InMotion], go.Figure], key: str, of: str =
 
 
 heading("Accuracy while training")
-_show("Accuracy along training", InMotion.accuracies, key="accuracies")
-if complete:
-    right = {NAMES[r]: tuple(history.right(r, "test", kind) for kind in ("clean", "pgd")) for r in e.regimes}
-    say(read_accuracy(right, str(e.pgd).split(",")[0]))
-behind = f"; dotted: on the first {min(e.judged, task.n)} training images" if moving.pinned is None else ""
-note(f"{bands}On the first {e.judging} of {task.m} test images{behind}. Attacks: {e.fgsm}; {e.pgd}.")
+if found.pinned is None and not any(part == "score" for *_, part in history.found):
+    note("Not computed yet: the figure comes with the first epoch's accuracy.")
+else:
+    _show("Accuracy along training", InMotion.accuracies, key="accuracies")
+    if complete:
+        right = {NAMES[r]: tuple(history.right(r, "test", kind) for kind in ("clean", "pgd")) for r in e.regimes}
+        say(read_accuracy(right, str(e.pgd).split(",")[0]))
+    behind = f"; dotted: on the first {min(e.judged, task.n)} training images" if moving.pinned is None else ""
+    note(f"{bands}On the first {e.judging} of {task.m} test images{behind}. Attacks: {e.fgsm}; {e.pgd}.")
 
 heading("How fast the kernel moves, and when it becomes lazy")
 share = st.slider(

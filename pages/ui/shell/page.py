@@ -25,8 +25,10 @@ from pages.ui.shell.services import services
 from pages.ui.shell.share import copy_link
 
 # What Streamlit says of a number outside its control's range, for screen readers and on hover alone, stands below it.
+# The scroll bar's place is kept, so that nothing moves when a page, or a claim of the story, is longer than the last.
 # The chosen one of several segments is filled: Streamlit's tint of it cannot be read on dark.
 CONTROLS = """<style>
+[data-testid="stMain"] { scrollbar-gutter: stable; }
 button[data-variant="segmented_control"][data-selected="true"],
 button[data-variant="segmented_control"][data-selected="true"] * {
   background: #0072B2 !important; color: #FFFFFF !important;

@@ -19,7 +19,8 @@ from pages.ui.shell.links import set_controls
 SIDE = 300  # pixels that a picture has at least
 _LOOKS = """<style>
 [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], [data-testid="stHeader"] { display: none !important; }
-[data-testid="stMainBlockContainer"] { padding: 0.75rem 2rem 1rem !important; max-width: none !important; }
+[data-testid="stMainBlockContainer"] { padding: 0.75rem 2rem 0 !important; max-width: none !important; }
+.modebar-container { display: none; }
 [data-testid="stMain"] h1 { font-size: 2.6rem; }
 [data-testid="stMain"] :is(h2, h3) { font-size: 1.75rem; line-height: 1.2; }
 [data-testid="stMain"] [data-testid="stHeading"] h1 { font-size: 1.3rem; padding: 0; }
