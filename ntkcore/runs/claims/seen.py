@@ -40,8 +40,8 @@ def _controls(e: Experiment, found: Found) -> dict[str, object]:
 SEEN = Claim(
     "seen",
     "Features can be seen, and noise goes through those that are not robust.",
-    "Above, what robust features (blue frames) look at; in the middle, brittle ones (orange), if any: which shapes can "
-    "you tell? Below, the noise and its parts. Red pixels, made brighter, help the true class; blue ones hurt it.",
+    "Above, robust features (blue frames); in the middle, brittle ones (orange), if any: which shapes can you tell? "
+    "Red pixels, made brighter, help the true class. Below, the noise and its parts: red made brighter, blue darker.",
     "The prediction is a sum of features, one for each eigenvector of the kernel. Robust: right more often than "
     "chance, and under attack still on half (the sidebar's share) of the images on which it was right. Brittle: right "
     "more often than chance, and almost never under attack. Weak alone: not to be told from chance one by one. "
