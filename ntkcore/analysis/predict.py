@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ntkcore import checks
 from ntkcore.analysis.solve import solve
-from ntkcore.analysis.spectrum import Spectrum, learned_fraction, projections, train_spectrum
+from ntkcore.analysis.spectrum import Spectrum, alike, learned_fraction, projections, spectrum, train_spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import frozen, untiled
 from ntkcore.kernels.products import KernelMatrix, square
@@ -107,9 +107,13 @@ def fit(
         of = square(KernelMatrix(kernel, x) if K is None else K)
         if len(of) != len(x):
             raise SpecError(f"K is of {len(of)} images; there are {len(x)} in x.")
+        if K is not None and not alike(of.rows(slice(0, 2)).cpu(), KernelMatrix(kernel, x).rows(slice(0, 2)).cpu()):
+            raise SpecError("K is not this kernel on these images. Compute it anew: kernel(x), or kernel_to_file.")
         s = None if spectrum_of_train is None else train_spectrum(kernel, x, spectrum_of_train)
         found = solve(of, y.double(), ridge, residual, s, checks.progress(progress))
         return KernelPredictor(kernel, x, found.alpha, residual=found.residual)
+    if spectrum_of_train is None and K is not None:
+        spectrum_of_train = spectrum(K, progress=progress)
     s = train_spectrum(kernel, x, spectrum_of_train)
     dropped = 0 if time < float("inf") and ridge == 0 else len(s.values) - s.rank
     return KernelPredictor(kernel, x, dual_weights(s, y, time, ridge), dropped)
@@ -189,6 +193,8 @@ def fit_steps(
     _descent(lr, momentum, steps)
     kernel, x, y = _fitted(kernel, x, y)
     s = train_spectrum(kernel, x, spectrum_of_train)
+    if not s.whole:
+        raise SpecError(f"{len(s.values)} of {s.n} eigenpairs are at hand; steps of gradient descent need all of them.")
     g = descent_weights(s, lr, momentum, steps)
     return KernelPredictor(kernel, x, s.vectors @ (g[:, None] * projections(s, y)))
 

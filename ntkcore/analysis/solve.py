@@ -44,10 +44,13 @@ def solve(
 ) -> Solution:
     """y [n, c] float64; s: leading eigenpairs of K. Raises NTKError where STEPS do not lead to the residual."""
     precision = torch.float32 if K.single else torch.float64
+    largest = y.abs().amax(0)
+    scale = torch.where(largest > 0, largest, 1.0)  # squares of large and of small numbers are no numbers
+    y = y / scale
     sizes = y.norm(dim=0).clamp(min=1e-300)
     alpha, rest, products = torch.zeros_like(y), y, 0
     while True:
-        begun = _worst(rest, sizes)
+        begun, before_these = _worst(rest, sizes), products
         z = _preconditioned(rest, ridge, s)
         direction, along = z, (rest * z).sum(0)
         enough = max(0.9 * residual, REFINED * begun if K.single else 0.0)
@@ -55,7 +58,10 @@ def solve(
             if progress is not None:
                 progress(min(1.0, max(0.0, log(_worst(rest, sizes)) / log(residual))), 1.0, NOTE)
             product = K.times(direction.to(precision)).double() + ridge * direction
-            step = along / (direction * product).sum(0).clamp(min=1e-300)
+            curvature = (direction * product).sum(0)
+            if not (curvature > 0)[along > 0].all():
+                break  # not a positive definite kernel, at least to rounding
+            step = along / curvature.clamp(min=1e-300)
             alpha, rest = alpha + step * direction, rest - step * product
             z = _preconditioned(rest, ridge, s)
             before, along = along, (rest * z).sum(0)
@@ -66,8 +72,9 @@ def solve(
         products += 1
         true = _worst(rest, sizes)
         if true <= residual:
-            return Solution(alpha, true, products)
-        if products >= STEPS or true > max(10 * reached, begun):
+            return Solution(alpha * scale, true, products)
+        stuck = products == before_these + 1
+        if products >= STEPS or stuck or not true <= max(10 * reached, begun):
             raise NTKError(
                 f"Conjugate gradients came to a residual of {true:.1g} in {products} products with the kernel; "
                 f"{residual:.1g} was asked for. Give more leading eigenpairs, a ridge, or a larger residual."
@@ -75,7 +82,7 @@ def solve(
 
 
 def _preconditioned(rest: Tensor, ridge: float, s: "Spectrum | None") -> Tensor:
-    if s is None:
+    if s is None or s.rank == 0:
         return rest
     values = s.values[: s.rank] + ridge
     vectors = s.vectors[:, : s.rank]

@@ -18,7 +18,7 @@ from torch import Tensor
 from ntkcore import checks
 from ntkcore.analysis.leading import leading, most_leading, worthwhile
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import KernelFunction, TiledKernel
+from ntkcore.kernels.blocks import KernelFunction, TiledKernel, of_prepared
 from ntkcore.kernels.products import KernelMatrix, SquareKernel, square
 from ntkcore.kernels.protocols import Progress
 from ntkcore.modes import plain
@@ -110,14 +110,16 @@ def _symmetric(K: SquareKernel) -> Tensor:
 def train_spectrum(
     kernel: KernelFunction, x: Tensor, at_hand: Spectrum | None = None, k: int | None = None
 ) -> Spectrum:
-    """The spectrum of ``kernel(x)``, x [n, C, H, W] float64, or its k leading pairs; ``at_hand`` where it is that.
+    """The spectrum of ``kernel(x)``, x [n, C, H, W] float64, or its k leading pairs; of ``at_hand`` where it is that.
 
     A kernel of more than HELD bytes is not held for it, but computed anew for each product. Raises SpecError for one at
     hand that is of other images or of another kernel, such as a net's before training: what it says of the first two
     images is compared with the kernel.
     """
     if at_hand is None:
-        return spectrum(kernel(x) if k is None or 8.0 * len(x) ** 2 <= HELD else KernelMatrix(kernel, x), k)
+        return spectrum(
+            of_prepared(kernel, x) if k is None or 8.0 * len(x) ** 2 <= HELD else KernelMatrix(kernel, x), k
+        )
     if checks.instance(at_hand, Spectrum, "The spectrum at hand", "spectrum(kernel(x)) makes one.").n != len(x):
         raise SpecError(f"The spectrum at hand is of {at_hand.n} training images; there are {len(x)}.")
     inside = kernel.with_progress(None) if isinstance(kernel, TiledKernel) else kernel
@@ -126,13 +128,21 @@ def train_spectrum(
         claimed, true = claimed @ at_hand.vectors[:2].T.cpu(), inside(x[:2]).double().cpu()
     else:
         true = (inside(x[:2], x).double() @ at_hand.vectors).cpu()
-    if not (claimed - true).abs().max() <= SAME * true.abs().max():
+    if not alike(claimed, true):
         raise SpecError(
             f"The spectrum at hand is not that of this kernel on these images: of the first image it says "
             f"{float(claimed[0, 0]):.4g}, the kernel {float(true[0, 0]):.4g}. Compute it anew, "
             "spectrum(kernel(x.double())); the tangent kernel of a net is another one after training."
         )
-    return at_hand
+    if k is None or checks.whole(k, "k", 1, len(at_hand.values)) == len(at_hand.values):
+        return at_hand
+    trace = float(at_hand.values.sum()) if at_hand.whole else at_hand.trace
+    return Spectrum(at_hand.values[: int(k)], at_hand.vectors[:, : int(k)], trace)
+
+
+def alike(claimed: Tensor, true: Tensor) -> bool:
+    """Whether some entries may be of the same kernel, in another precision."""
+    return bool((claimed - true).abs().max() <= SAME * true.abs().max())
 
 
 def projections(s: Spectrum, y: Tensor) -> Tensor:

@@ -8,16 +8,17 @@ tiles are computed, a bounded number at a time, and each is forgotten when it ha
     K.diagonal()                                      # [n] float64: its sum is that of all eigenvalues
 """
 
+import mmap
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import TiledKernel, slices
+from ntkcore.errors import DataError, SpecError
+from ntkcore.kernels.blocks import TiledKernel, of_prepared, slices
 from ntkcore.kernels.protocols import KernelFunction, Progress
 from ntkcore.modes import plain
 
@@ -44,20 +45,28 @@ class SquareKernel(Protocol):
 
     def whole(self) -> Tensor: ...
 
+    def rows(self, part: slice) -> Tensor: ...
+
     def times(self, v: Tensor, progress: Progress | None = None) -> Tensor: ...
 
 
 def square(K: "Tensor | np.memmap | KernelMatrix") -> SquareKernel:
     """A tensor [n, n], a memory map of one (``kernel_to_file``, ``np.load(path, mmap_mode="r")``) or a KernelMatrix.
 
-    Raises SpecError for what is not square, not symmetric or not finite; of a file some rows are looked at.
+    Raises SpecError for what is not square, not symmetric or not finite; of a file some rows are looked at, of a
+    KernelMatrix the first ones. The rest is looked at as it is used.
     """
     if isinstance(K, KernelMatrix):
+        first = K._tile(*[slice(0, SIDE)] * 2).double()
+        _check(first, first.T)
         return K
     if not isinstance(K, np.memmap):
         checks.tensor(K, "K")
+    elif K.dtype.kind not in "fiub":
+        raise SpecError(f"K must be a file of real numbers; got {K.dtype}.")
     if K.ndim != 2 or K.shape[0] != K.shape[1] or len(K) == 0:
         raise SpecError(f"A spectrum needs a square kernel matrix [n, n]; got shape {tuple(K.shape)}.")
+    _still_there(K)
     found = StoredMatrix(K)
     found.check()
     return found
@@ -85,22 +94,21 @@ class StoredMatrix:
             corner = torch.from_numpy(np.stack([np.array(self.K[i], np.float64)[some] for i in some]))
             pairs = [(corner, corner.T)]
         for rows, columns in pairs:
-            largest = rows.abs().max()
-            if not torch.isfinite(largest):
-                words = "The kernel matrix has entries that are not finite. Check W_std, b_std and the images' range."
-                raise SpecError(words)
-            if (rows - columns).abs().max() > SYMMETRIC * largest:
-                raise SpecError("The kernel matrix is not symmetric; compute it with k(x), not with k(x1, x2).")
+            _check(rows, columns)
 
     @property
     def single(self) -> bool:
         return isinstance(self.K, np.memmap) and self.K.dtype == np.float32
 
     def whole(self) -> Tensor:
-        return self.rows(slice(None))
+        found = self.rows(slice(None))
+        if not isinstance(self.K, Tensor):
+            StoredMatrix(found).check()
+        return found
 
     def rows(self, part: slice) -> Tensor:
         """[*, n] float64."""
+        _still_there(self.K)
         block = self.K[part]
         return block.detach().double() if isinstance(block, Tensor) else torch.from_numpy(np.array(block, np.float64))
 
@@ -113,11 +121,12 @@ class StoredMatrix:
         for part in self._parts():
             if progress is not None:
                 progress(part.start, len(self), READ)
+            _still_there(self.K)
             if v.dtype == torch.float32 and self.single:
                 np.matmul(self.K[part], v.numpy(), out=out[part].numpy())  # as it lies in the file
             else:
                 out[part] = (self.rows(part) @ v.double()).to(v)
-        return out
+        return _finite(out)
 
     def _parts(self) -> list[slice]:
         return list(slices(len(self), max(1, int(BLOCK / (8 * len(self))))))
@@ -156,7 +165,15 @@ class KernelMatrix:
 
     @plain
     def whole(self) -> Tensor:
-        return self.kernel(self.x).detach().double()
+        found = of_prepared(self.kernel, self.x).detach().double()
+        StoredMatrix(found).check()
+        return found
+
+    @plain
+    def rows(self, part: slice) -> Tensor:
+        """[*, n] float64."""
+        with torch.no_grad():
+            return self._tile(part, slice(0, len(self))).double()
 
     @plain
     def times(self, v: Tensor, progress: Progress | None = None) -> Tensor:
@@ -172,8 +189,31 @@ class KernelMatrix:
                     if rows != columns:
                         out[columns] += tile.T @ v[rows]
                     done += tile.numel() * (1 if rows == columns else 2)
-        return out
+        return _finite(out)
 
     def _tile(self, rows: slice, columns: slice) -> Tensor:
         quiet = self.kernel.with_progress(None) if isinstance(self.kernel, TiledKernel) else self.kernel
-        return quiet(self.x[rows]) if rows == columns else quiet(self.x[rows], self.x[columns])
+        return of_prepared(quiet, self.x[rows], None if rows == columns else self.x[columns])
+
+
+def _check(rows: Tensor, columns: Tensor) -> None:
+    """Raise SpecError where some of K and the same of its transpose are not finite, or not alike."""
+    largest = _finite(rows).abs().max()
+    if (rows - columns).abs().max() > SYMMETRIC * largest:
+        raise SpecError("The kernel matrix is not symmetric; compute it with k(x), not with k(x1, x2).")
+
+
+def _finite(found: Tensor) -> Tensor:
+    """Part of K, or a product with it, which is finite where K is."""
+    if not torch.isfinite(found).all():
+        raise SpecError("The kernel matrix has entries that are not finite. Check W_std, b_std and the images' range.")
+    return found
+
+
+def _still_there(K: "Tensor | np.memmap") -> None:
+    """Raises DataError for a map whose file has become shorter: to read beyond its end would end the process."""
+    below: Any = K
+    while isinstance(below, np.ndarray):
+        below = below.base
+    if isinstance(below, mmap.mmap) and below.size() < len(below):
+        raise DataError("The file of the kernel matrix has become shorter since it was opened. Compute it again.")

@@ -1,5 +1,6 @@
 """Leading eigenpairs, from products alone, beside full decompositions by LAPACK."""
 
+import os
 from functools import cache
 
 import numpy as np
@@ -91,3 +92,23 @@ def test_a_spectrum_of_another_kernel_is_refused_when_it_is_a_part(tmp_path) -> 
     with pytest.raises(ntk.SpecError, match="not that of this kernel"):
         ntk.subset_predictor(ntk.kernel_fn(ntk.fc(3)), s, x, y, [0])
     assert ntk.subset_predictor(ntk.kernel_fn(ntk.fc(1)), s, x, y, [0])(x[:3]).shape == (3, 1)
+
+
+def test_entries_that_no_probe_of_a_file_sees_are_still_refused(tmp_path) -> None:
+    K = np.eye(900)
+    K[1, 2] = K[2, 1] = np.nan
+    for n in (300, 900):  # as a whole, and by products
+        np.save(tmp_path / f"{n}.npy", K[:n, :n])
+        with pytest.raises(ntk.SpecError, match="not finite"):
+            ntk.spectrum(np.load(tmp_path / f"{n}.npy", mmap_mode="r"), 3)
+    file = np.load(tmp_path / "900.npy", mmap_mode="r")
+    os.truncate(tmp_path / "900.npy", 100_000)
+    with pytest.raises(ntk.DataError, match="shorter"):
+        ntk.spectrum(file, 3)
+
+
+@pytest.mark.parametrize("given", [torch.rand, lambda n, m: torch.full((n, m), torch.nan), lambda n, m: torch.ones(m)])
+def test_a_kernel_that_is_none_is_refused(given) -> None:
+    x = torch.rand(70, 1, 2, 2)
+    with pytest.raises(ntk.SpecError, match=r"symmetric|not finite|gives shape"):
+        ntk.spectrum(KernelMatrix(lambda x1, x2=None: given(len(x1), len(x1 if x2 is None else x2)), x), 3)

@@ -81,3 +81,20 @@ def test_a_leading_part_says_nothing_of_the_smallest_and_of_late_times() -> None
     assert whole.keys() - part.keys() == {"bottom"}
     assert (part["top"].before[:, :4] == whole["top"].before[:, :4]).all()
     assert part["time"].k[-1] < 0.1 / float(sweep.spectrum.values[-1]) < whole["time"].k[-1]
+
+
+def test_what_is_no_kernel_of_these_images_is_refused() -> None:
+    x, y, none = X[:40], Y[:40], ntk.tiled(lambda x1, x2=None: torch.zeros(len(x1), len(x1 if x2 is None else x2)))
+    part = ntk.spectrum(K[:40, :40], 5)
+    for call, said in (
+        (lambda: ntk.fit(k, x, y, residual=1e-3, K=K[40:80, 40:80]), "K is not this kernel"),
+        (lambda: ntk.fit(k, x, y, K=K[40:80, 40:80]), "not that of this kernel"),
+        (lambda: ntk.fit(none, x, y, residual=1e-3), "in 1 products"),
+        (lambda: ntk.fit(none, x, y, residual=1e-3, spectrum_of_train=ntk.spectrum(K[:5, :5] * 0, 1)), "of 5 training"),
+        (lambda: ntk.fit_steps(k, x, y, spectrum_of_train=part), "need all of them"),
+        (lambda: ntk.eigenfeatures(k, x, y, x, y, spectrum_of_train=part, k=6), "k is 6"),
+    ):
+        with pytest.raises(ntk.NTKError, match=said):
+            call()
+    large = ntk.fit(k, x, 1e200 * y.double(), residual=1e-6)
+    torch.testing.assert_close(large.alpha / 1e200, ntk.fit(k, x, y, residual=1e-6).alpha)

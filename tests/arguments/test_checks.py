@@ -571,6 +571,9 @@ DOORS = {
     "spectrum": Door(
         lambda a: ntk.spectrum(a["K"], a.get("k", 2)), {"K": "matrix", "k": "number-or-none"}, {"k": (0, 9, 1.5)}
     ),
+    "KernelMatrix": Door(
+        lambda a: ntk.spectrum(ntk.KernelMatrix(a["kernel"], a["x"]), 2), {"kernel": "thing", "x": "images"}
+    ),
     "tangent_kernel": Door(lambda a: ntk.tangent_kernel(a["net"]), {"net": "thing"}, {"net": (nn.Linear(9, 1),)}),
     "DataSpec": Door(
         lambda a: ntk.DataSpec(n_train=a.get("n_train", 8), n_test=a.get("n_test", 8), seed=a.get("seed", 0)),
