@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import signal
+import sys
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -21,6 +23,12 @@ from tests.fake_gpu import fake_gpu
 SMALL = COPIES * 8 * 7**2  # bytes: tiles of 7 images in double precision
 SERVER = multiprocessing.get_context("forkserver")  # which imports the library once for all
 SERVER.set_forkserver_preload(["ntkcore.kernels.streamed", "ntkcore.kernels.infinite.kernel"])
+
+
+@pytest.fixture(autouse=True)
+def main(monkeypatch):
+    """Processes that are started import the main module's file again; a page that was tested may have left its own."""
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
 
 
 def images() -> torch.Tensor:
