@@ -53,7 +53,7 @@ def _pick(index: int) -> None:
 
 left, middle, right, factors, last = folded().columns([6, 6, 4, 5, 4], vertical_alignment="bottom")
 target = left.selectbox(
-    "Who is to be fooled",
+    "Predictor to be fooled",
     predictors(),
     key="target",
     bind="query-params",

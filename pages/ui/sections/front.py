@@ -164,8 +164,8 @@ def _in_small(both: tuple[Artifact, Experiment]) -> go.Figure:
     a, attack = read_robust_features(both[0]), str(both[1].attack)
     look = {"classes": a.codes, "colour": "class", "chance": a.chance, "attack": attack, "dark": dark()}
     fig = usefulness_robustness(a.usefulness, a.robustness, **look)
-    fig.update_xaxes(title_text="right")
-    fig.update_yaxes(title_text="right under attack")
+    fig.update_xaxes(title_text="how often a feature is right")
+    fig.update_yaxes(title_text="under attack")
     fig.layout.annotations = ()
     return fig.update_layout(height=225)
 

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import streamlit as st
 
@@ -61,7 +61,8 @@ def page(
     results.begin()
     terms.begin()
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.title(title, anchor=False, width="stretch")
+        st.title(title, anchor=False, width="content" if presenting() else "stretch")
+        of_what = st.container(key="of-what") if presenting() else None
         if not presenting():
             copy_link()
     st.markdown(f"#### {question}", help=terms.explained(title, question))
@@ -74,7 +75,8 @@ def page(
     _follow_theme(st.context.theme.type)
     experiment = sidebar.experiment(any_kernel)
     if isinstance(experiment, Experiment):
-        terms.small_print(plain(words(experiment) + _balance(experiment.data)))
+        with of_what or nullcontext():
+            terms.note(plain(words(experiment) + _balance(experiment.data)))
     else:
         st.error(complaint(experiment))
         sidebar.offer_example()

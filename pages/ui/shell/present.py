@@ -1,7 +1,7 @@
 """Presenter mode: what is read from the back row, on every page until it is left.
 
-The sidebar and the head's small print are gone, text and figures are larger. It is a switch in the sidebar and
-``?present=1`` in a link; a small button, or Escape, leaves it::
+The sidebar is gone, text and figures are larger. It is a switch in the sidebar and ``?present=1`` in a link; a small
+button, or Escape, leaves it::
 
     with st.sidebar:
         present.switch()
@@ -31,6 +31,8 @@ _LOOKS = """<style>
 }
 [data-testid="stMain"] [data-testid="stMetricValue"] { font-size: 2.6rem; }
 [data-testid="stMain"] .stMarkdownBadge { font-size: 1.5rem !important; }
+.st-key-of-what { padding-right: 17rem; }
+.st-key-of-what p { font-size: 1rem !important; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .st-key-leave-presenting { position: fixed; top: 0.5rem; right: 1rem; width: auto !important; z-index: 100; }
 .st-key-leave-presenting p { font-size: 0.9rem !important; }
 </style>"""
