@@ -14,8 +14,9 @@ Gradients and adversarial kernels are float32; a prediction whose margin lies wi
 again in float64, so the verdicts are those of a float64 evaluation of the same images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -98,9 +99,9 @@ def attack_bank(
     kernel that is not finite, of which no prediction is right or wrong.
     """
     outputs = bank.weights.shape[-1] if bank.readout is None else bank.readout.shape[-1]
-    exact_x = x_train.double()
+    exact_x = cache(x_train.double)  # of 50,000 images more than a gigabyte, and often nothing is so close
     if K_test is None:
-        K_test = kernel(x_test.double(), exact_x)
+        K_test = kernel(x_test.double(), exact_x())
     if not torch.isfinite(K_test).all():
         raise SpecError(
             "The kernel of test and training images is not finite. Look at the net's weights and its scales."
@@ -167,11 +168,16 @@ def _portions(doubtful: Doubtful) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
 
 
 def _decide_in_double(
-    kernel: KernelFunction, x: Tensor, bank: Bank, y_test: Tensor, doubtful: Doubtful, verdicts: Tensor
+    kernel: KernelFunction,
+    exact_x: Callable[[], Tensor],
+    bank: Bank,
+    y_test: Tensor,
+    doubtful: Doubtful,
+    verdicts: Tensor,
 ) -> None:
     """In double precision, what single precision left open."""
     for rows, predictors, images in _portions(doubtful):
-        exact = bank[predictors].outputs(kernel(images.double(), x))
+        exact = bank[predictors].outputs(kernel(images.double(), exact_x()))
         verdicts[rows, predictors] = correct(exact, y_test[rows].double())
 
 
