@@ -1,28 +1,31 @@
-"""Pieces of a kernel computed by the workers of an executor: threads, processes, other machines.
+"""Pieces of a matrix computed by the workers of an executor: threads, processes, other machines.
 
 ::
 
     with ProcessPoolExecutor(4) as pool:
         kernel_to_file(k, x, "kernel.npy", executor=pool)      # or Dask's client.get_executor(), or submitit's
+        eigenfeatures(k, x, y, x_test, y_test, executor=pool)
 
-A worker gets the kernel, the name of a file with all images, and which of them; it maps that file, so that it reads
-only those, and gives back the numbers of one piece. An error of the kernel itself is such an answer, too: whatever a
-future raises was therefore met on the way, and the piece is asked for again. When nobody waits for its numbers any
-more the file of the images is gone, and a worker stops at the next thing that it would report.
+A worker gets the work (a kernel, an attack), the names of files with all images, and which of them; it maps those
+files, so that it reads only what it needs, and gives back the numbers of one piece. An error of the work itself is such
+an answer, too: whatever a future raises was therefore met on the way, and the piece is asked for again. When nobody
+waits for its numbers any more the files are gone, and a worker stops at the next thing that it would report.
 """
 
 import copyreg
 import io
 import os
+import socket
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
-from functools import lru_cache
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import uuid4
 
@@ -32,14 +35,18 @@ from torch import Tensor
 
 from ntkcore import checks
 from ntkcore.errors import Cancelled, NTKError, SpecError, brief, reason
-from ntkcore.kernels.blocks import TiledKernel
+from ntkcore.kernels.protocols import Progress
+from ntkcore.writing import refused_in_words
 
 TRIES = 3  # times that a piece is asked for while none comes back
 WAKE = 0.2  # seconds after which a caller who may want to stop is heard
 
 
+Arrays = Mapping[str, Tensor | np.ndarray]
+
+
 class Piece(NamedTuple):
-    """Part of a tile: which images stand on both sides."""
+    """Part of a tile of a matrix: which images, or predictors, stand on both sides."""
 
     tile: tuple[int, int]
     rows: slice
@@ -70,36 +77,62 @@ class Executor(Protocol):
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Any: ...
 
 
-def numbers(kernel: TiledKernel, x: Tensor | np.ndarray, piece: Piece) -> np.ndarray:
-    """The kernel of a piece, [h, w]; of x [n, C, H, W] only its images are looked at."""
-    sides = [torch.as_tensor(x[s] if isinstance(x, Tensor) else np.array(x[s])) for s in (piece.rows, piece.columns)]
-    with torch.no_grad():
-        found = kernel(sides[0]) if piece.rows == piece.columns else kernel(*sides)
-    return found.numpy(force=True)
+class Work(Protocol):
+    """What is done with a piece; it is sent to workers, so what is large lies in arrays beside it.
+
+    A worker's thread keeps it from one piece to the next. leading: the first axes of its numbers.
+    """
+
+    @property
+    def leading(self) -> tuple[int, ...]: ...
+
+    def __call__(self, arrays: Arrays, piece: Piece, progress: Progress | None) -> np.ndarray:
+        """The numbers of a piece, [*leading, h, w]; of the arrays only what it needs is looked at."""
+        ...
+
+
+class Answer(NamedTuple):
+    """What a worker gives back: numbers, or what the work said; and who it is."""
+
+    found: np.ndarray | NTKError
+    worker: str
+
+
+def part(array: Tensor | np.ndarray, *rows: slice) -> Tensor:
+    """Some of an array that may be a memory map, as a tensor."""
+    return array[rows] if isinstance(array, Tensor) else torch.from_numpy(np.array(array[rows]))
 
 
 class Workers:
-    """An executor that computes pieces of a kernel on images x.
+    """An executor that computes pieces.
 
-    tell: told of workers that were lost. Raises SpecError for what cannot be sent to them.
+    tell: told of workers that were lost. after: what is said of an executor that has given up, or was given up. Raises
+    SpecError for what cannot be sent to them.
     """
 
-    def __init__(self, kernel: TiledKernel, x: Tensor, executor: Executor, tell: Callable[[str], object]):
+    def __init__(
+        self,
+        work: Work,
+        executor: Executor,
+        tell: Callable[[str], object],
+        after: str = "What was finished is kept; call again with another one.",
+    ):
         how = "Those of concurrent.futures are such, and client.get_executor() of Dask."
         checks.instance(executor, Executor, "executor", how)
-        if x.device.type != "cpu":
-            raise SpecError(f"The images are on {x.device}; workers have processors alone. Give x.cpu().")
-        self.kernel, self.executor, self.tell = _message(kernel), executor, tell
+        self.work, self.executor, self.tell, self.after = _message(work), executor, tell, after
+        self._leading = work.leading
+        self._token = uuid4().hex  # by which a worker knows that this is the work of before
         self._own = ExitStack()
 
     def computed(
-        self, images: Path, most: int, wake: Callable[[], None], pieces: Iterator[Piece]
+        self, files: Mapping[str, Path], most: int, wake: Callable[[], None], pieces: Iterator[Piece]
     ) -> Generator[tuple[Piece, np.ndarray]]:
-        """Pieces with their numbers [h, w] as they come; at most so many are asked for at once.
+        """Pieces with their numbers [..., h, w] as they come; at most so many are asked for at once.
 
-        images: the file of x. wake: called now and then; it may raise. Raises what the kernel said, NTKError where a
-        piece was lost TRIES times while none came back.
+        files: the arrays, .npy of absolute names. wake: called now and then; it may raise. Raises what the work said,
+        NTKError where a piece was lost TRIES times while none came back.
         """
+        names = {name: str(file) for name, file in files.items()}
         asked: dict[Job, Piece] = {}
         again: list[Piece] = []
         lost: Counter[tuple[int, int]] = Counter()  # by the first images of pieces
@@ -107,7 +140,7 @@ class Workers:
             try:
                 while True:
                     while len(asked) < most and (piece := next(pieces, None) or (again.pop(0) if again else None)):
-                        job = self._submit(compute, self.kernel, str(images), piece, uuid4().hex)
+                        job = self._submit(compute, self.work, self._token, names, piece, uuid4().hex)
                         if not isinstance(job, Job) or not isinstance(job, Hashable) or job in asked:
                             raise SpecError(
                                 f"The executor gives {type(job).__name__} for a tile; a future of its own is needed "
@@ -120,7 +153,7 @@ class Workers:
                     for job in _done(list(asked)):
                         piece = asked.pop(job)
                         try:
-                            found = _answer(job, piece)
+                            found = self._answer(job, piece)
                         except _LostError as error:
                             why = str(error)
                             lost[piece.rows.start, piece.columns.start] += 1
@@ -131,7 +164,7 @@ class Workers:
                     if max(lost.values(), default=0) >= TRIES:
                         raise NTKError(
                             f"Workers were lost {TRIES} times with a tile, at last by {why}. Each needs this library, "
-                            f"memory for a tile, and the folder {images.parent}. What was finished is kept."
+                            f"memory for a tile, and the folder {next(iter(files.values())).parent}. {self.after}"
                         )
                     if why:
                         self.tell(f"Lost with a worker, and asked for again: {len(again)} tiles on their way ({why}).")
@@ -153,18 +186,64 @@ class Workers:
             return pool.submit(*call)
         except Exception as error:  # closed, or out of reach
             raise NTKError(
-                f"The executor takes no tiles: {type(error).__name__}: {reason(error)}. What was finished is kept; "
-                "call again with another one."
+                f"The executor takes no tiles: {type(error).__name__}: {reason(error)}. {self.after}"
             ) from error
 
+    def _answer(self, job: Job, piece: Piece) -> np.ndarray:
+        """What a worker found; raises NTKError for what its work said, for an executor that has given up, and for one
+        that gives back something else than the tile."""
+        try:
+            answer = job.result()
+        except CancelledError as error:  # not by us: what it is asked for from now on it may keep for ever
+            raise NTKError(
+                f"The executor cancelled a tile: it was closed, or lost its scheduler. {self.after}"
+            ) from error
+        except Exception as error:
+            raise _LostError(brief(f"{type(error).__name__}: {reason(error)}", 200)) from error
+        found = answer.found if isinstance(answer, Answer) else answer
+        if isinstance(found, NTKError):
+            raise found
+        shape = *self._leading, piece.rows.stop - piece.rows.start, piece.columns.stop - piece.columns.start
+        if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype.kind not in "bfiu":
+            got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+            raise NTKError(
+                f"The executor gave back {brief(got, 100)} for a tile, where its numbers {shape} are needed."
+            )
+        return found
 
-def _message(kernel: TiledKernel) -> bytes:
-    """The kernel, weights and all; raises SpecError for one that cannot be sent."""
+
+def spread(
+    work: Work,
+    arrays: Mapping[str, Tensor],
+    pieces: Iterator[Piece],
+    executor: Executor,
+    wake: Callable[[], None],
+    tell: Callable[[str], object],
+    folder: Path | None = None,
+    at_once: int = 256,
+) -> Generator[tuple[Piece, np.ndarray]]:
+    """Pieces with their numbers as workers find them, where nothing is kept of a call that ends before its time.
+
+    arrays: of which workers read their parts, from files in a folder of their own in ``folder``; None: in this
+    machine's folder for temporary files.
+    """
+    workers = Workers(work, executor, tell, "Call again, with another one or with none.")
+    with ExitStack() as stack:
+        with refused_in_words(folder or Path(gettempdir()), "Make room, or choose another folder."):
+            own = Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix="ntk-"))).absolute()
+            files = {name: own / f"{name}.npy" for name in arrays}
+            for name, file in files.items():
+                np.save(file, arrays[name].numpy(force=True))
+        yield from workers.computed(files, at_once, wake, pieces)
+
+
+def _message(work: Work) -> bytes:
+    """The work, weights of nets and all; raises SpecError for one that cannot be sent."""
     message = io.BytesIO()
     pickler = ForkingPickler(message)
     pickler.dispatch_table = copyreg.dispatch_table  # by value: torch's own hands over open files
     try:
-        pickler.dump(kernel.with_progress(None))
+        pickler.dump(work)
     except Exception as error:  # whatever objects of others say to it
         raise SpecError(
             f"This kernel cannot be sent to workers: {brief(reason(error), 200)}. Give one of kernel_fn or "
@@ -173,52 +252,49 @@ def _message(kernel: TiledKernel) -> bytes:
     return message.getvalue()
 
 
-def compute(kernel: bytes, images: str, piece: Piece, ticket: str) -> np.ndarray | NTKError:
-    """What a worker does. ticket: another one for each call, so that no scheduler takes two of them for the same."""
-    x = np.load(images, mmap_mode="r")
+def compute(work: bytes, token: str, files: Mapping[str, str], piece: Piece, ticket: str) -> Answer:
+    """What a worker does. token: of the work; ticket: another one for each call, so that no scheduler takes two of
+    them for the same."""
+    arrays = {name: np.load(file, mmap_mode="r") for name, file in files.items()}
+    any_of_them = next(iter(files.values()))
 
     def wanted(done: float, total: float, note: str) -> None:
-        if not os.path.exists(images):
+        if not os.path.exists(any_of_them):
             raise Cancelled("Nobody waits for this tile any more.")
 
     try:
-        return numbers(_loaded(kernel).with_progress(wanted), x, piece)
+        return Answer(_loaded(work, token)(arrays, piece, wanted), _name())
     except Cancelled:
         raise
     except NTKError as error:
-        return error
+        return Answer(error, _name())
     except (Exception, SystemExit) as error:
-        return NTKError(f"A worker cannot compute this kernel: {type(error).__name__}: {error}")
+        return Answer(NTKError(f"A worker cannot compute this kernel: {type(error).__name__}: {error}"), _name())
 
 
-@lru_cache(maxsize=1)
-def _loaded(kernel: bytes) -> TiledKernel:
-    return ForkingPickler.loads(kernel)
+class _Kept(threading.local):
+    """The work that a thread was last asked for: no two of them share what it keeps."""
+
+    token: str = ""
+    work: Work
+
+
+_kept = _Kept()
+
+
+def _loaded(message: bytes, token: str) -> Work:
+    if _kept.token != token:
+        _kept.token, _kept.work = token, ForkingPickler.loads(message)
+    return _kept.work
+
+
+def _name() -> str:
+    """This process among all."""
+    return f"{socket.gethostname()}, process {os.getpid()}"
 
 
 class _LostError(Exception):
     """Something happened to a worker, or on the way to it."""
-
-
-def _answer(job: Job, piece: Piece) -> np.ndarray:
-    """What a worker found; raises NTKError for what its kernel said, for an executor that has given up, and for one
-    that gives back something else than the tile."""
-    try:
-        found = job.result()
-    except CancelledError as error:  # not by us: what it is asked for from now on it may keep for ever
-        raise NTKError(
-            "The executor cancelled a tile: it was closed, or lost its scheduler. What was finished is kept; call "
-            "again with another one."
-        ) from error
-    except Exception as error:
-        raise _LostError(brief(f"{type(error).__name__}: {reason(error)}", 200)) from error
-    if isinstance(found, NTKError):
-        raise found
-    shape = piece.rows.stop - piece.rows.start, piece.columns.stop - piece.columns.start
-    if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype.kind not in "fiu":
-        got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
-        raise NTKError(f"The executor gave back {brief(got, 100)} for a tile, where its numbers {shape} are needed.")
-    return found
 
 
 def _done(jobs: list[Job]) -> list[Job]:

@@ -15,17 +15,20 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ntkcore import checks
+from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, untiled
-from ntkcore.kernels.executors import Executor, Piece, Workers, numbers
+from ntkcore.kernels.executors import Arrays, Executor, Piece, Workers, part
 from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.kernels.protocols import SizedKernel
 from ntkcore.kernels.unfinished import UnfinishedKernel
@@ -72,7 +75,10 @@ def kernel_to_file(
     checks.progress(progress)
     path, n = Path(path), len(checks.images(x))
     memory, at_once = checks.number(memory, "memory", above=0, inf=True), checks.whole(at_once, "at_once", 1)
-    workers = None if executor is None else Workers(kernel, x, executor, tell)
+    if executor is not None and x.device.type != "cpu":
+        raise SpecError(f"The images are on {x.device}; workers have processors alone. Give x.cpu().")
+    work = Tiles(kernel)
+    workers = None if executor is None else Workers(work, executor, tell)
     most = max(1, int(min(memory / (COPIES * x.element_size()), n * n) ** 0.5))  # images of a tile that memory allows
     mend = "Mend that or choose another name; what was finished is kept."
     with refused_in_words(path, mend), torch.no_grad():
@@ -84,15 +90,35 @@ def kernel_to_file(
             if not file.complete:
                 report = _Report(progress, n * n)
                 if workers is None:
-                    source = partial(_here, kernel, x, report)
+                    source = partial(_here, work, x, report)
                 else:
                     ahead = int(min(at_once, memory / (min(most, file.side) ** 2 * x.element_size())))
-                    source = partial(workers.computed, file.lay_out(x.numpy(force=True)), ahead, report)
+                    images = {"images": file.lay_out(x.numpy(force=True))}
+                    source = partial(workers.computed, images, ahead, report)
                 _fill(file, n, most, report, source)
                 file.finish()
     if progress is not None:
         progress(n * n, n * n, PAIRS)
     return np.load(path, mmap_mode="r")
+
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """Work: the kernel of a piece's images with each other."""
+
+    leading: ClassVar[tuple[int, ...]] = ()
+    kernel: TiledKernel
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel", self.kernel.with_progress(None))
+
+    def __call__(self, arrays: Arrays, piece: Piece, progress: Progress | None) -> np.ndarray:
+        """[h, w] of "images" [n, C, H, W]."""
+        rows, columns = (part(arrays["images"], side) for side in (piece.rows, piece.columns))
+        kernel = self.kernel.with_progress(progress)
+        with torch.no_grad():
+            found = kernel(rows) if piece.rows == piece.columns else kernel(rows, columns)
+        return found.numpy(force=True)
 
 
 class _Report:
@@ -143,10 +169,10 @@ def _fill(
             report.add(piece.pairs)
 
 
-def _here(kernel: TiledKernel, x: Tensor, report: _Report, pieces: Iterator[Piece]) -> Found:
+def _here(work: Tiles, x: Tensor, report: _Report, pieces: Iterator[Piece]) -> Found:
     """Pieces computed by this process."""
     for piece in pieces:
-        yield piece, numbers(kernel.with_progress(report.within(piece.pairs)), x, piece)
+        yield piece, work({"images": x}, piece, report.within(piece.pairs))
 
 
 def _side(kernel: TiledKernel, x: Tensor) -> int:

@@ -14,22 +14,28 @@ Gradients and adversarial kernels are float32; a prediction whose margin lies wi
 again in float64, so the verdicts are those of a float64 evaluation of the same images.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ntkcore import checks
 from ntkcore.analysis.attacks.attack import MAKERS, Attack, Predictor, loss_gradient
+from ntkcore.analysis.features import bank_fgsm
 from ntkcore.analysis.features.bank import Bank
-from ntkcore.analysis.features.bank_fgsm import sweep_by_signs
+from ntkcore.analysis.features.bank_fgsm import NOTE, covers, sweep_by_signs
+from ntkcore.analysis.features.fgsm_expansion import Expansion
 from ntkcore.analysis.predict import correct, margins
 from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import of_prepared, prepared, untiled
+from ntkcore.kernels.blocks import of_prepared, prepared, slices, untiled
+from ntkcore.kernels.executors import Arrays, Executor, Piece, part, spread
 from ntkcore.kernels.protocols import CombiningKernel, DifferentiatingKernel, Images, KernelFunction, Progress
 from ntkcore.modes import plain
 
@@ -37,6 +43,8 @@ from ntkcore.modes import plain
 # (tests/analysis/features/test_eigenfeatures.py holds it).
 DOUBT = 4e-6
 ROWS = 100  # images attacked together where the predictors are attacked one by one
+ROWS_AT_ONCE, ONE_BY_ONE = 8, 32  # images of a piece, each with its own gradients; predictors that are attacked alone
+Verdicts = tuple[Tensor, Tensor]  # right after the attack, nothing to follow: [m, B] bool each
 Doubtful = list[tuple[Tensor, Tensor, Tensor]]  # test images, predictors, attacked images, whose verdicts are open
 
 
@@ -91,59 +99,149 @@ def attack_bank(
     attack: Attack,
     progress: Progress | None = None,
     K_test: Tensor | None = None,
+    executor: Executor | None = None,
+    folder: Path | None = None,
+    tell: Callable[[str], object] = warnings.warn,
 ) -> BankSweep:
     """Attack every predictor of the bank at every test image, each with its own perturbation.
 
     x_train [n, C, H, W], x_test [m, C, H, W], y_test [m, c]; K_test: ``kernel(x_test, x_train)`` [m, n] float64 if
-    at hand. progress counts test images. Trusts what ``checked_arguments`` has checked. Raises SpecError for a
-    kernel that is not finite, of which no prediction is right or wrong.
+    at hand. progress counts pairs of a predictor and an image that it gets right. executor, folder, tell: who computes
+    the pieces, and where its workers find the arrays (``kernels.executors``); by default this process, the same pieces.
+    Trusts what ``checked_arguments`` has checked. Raises SpecError for a kernel that is not finite, of which no
+    prediction is right or wrong.
     """
-    outputs = bank.weights.shape[-1] if bank.readout is None else bank.readout.shape[-1]
-    exact_x = cache(x_train.double)  # of 50,000 images more than a gigabyte, and often nothing is so close
     if K_test is None:
-        K_test = kernel(x_test.double(), exact_x())
+        K_test = kernel(x_test.double(), x_train.double())
     if not torch.isfinite(K_test).all():
         raise SpecError(
             "The kernel of test and training images is not finite. Look at the net's weights and its scales."
         )
     inner = bank.inner(K_test)
-    right_before = correct(bank.read(inner).flatten(0, 1), _spread(y_test.double(), len(bank)))
-    right_before = right_before.view(len(x_test), len(bank))
-    right_after, stuck = torch.zeros_like(right_before), torch.zeros_like(right_before)
-    inside = untiled(kernel)
-    if isinstance(inside, CombiningKernel):
-        return _one_by_one(inside, x_train, bank, x_test, y_test, attack, progress, right_before)
-    single = bank.to(torch.float32)
-    train = prepared(kernel, x_train.float())
-    tolerance = (DOUBT * K_test.abs().max() * bank.size()).float()
-    arguments = (inner, right_before, x_test, y_test, attack, tolerance, progress)
-    found = sweep_by_signs(kernel, train, single, *arguments)
-    together = _BankPredictor(kernel, train, single)
-    if found is not None:
-        open_ = _decide_in_single(together, y_test, found.doubtful, tolerance, found.right_after)
-        _decide_in_double(kernel, exact_x, bank, y_test, open_, found.right_after)
-        return BankSweep(right_before, found.right_after, found.stuck)
-    for i in range(len(x_test)):
+    right = correct(bank.read(inner).flatten(0, 1), _spread(y_test.double(), len(bank))).view(len(x_test), len(bank))
+    arrays = {"x_train": x_train, "x_test": x_test, "y_test": y_test, "K_test": K_test, "inner": inner, "right": right}
+    arrays |= {"weights": bank.weights} | ({} if bank.readout is None else {"readout": bank.readout})
+    work, verdicts = BankAttack(kernel, attack, float(K_test.abs().max())), right.new_zeros(2, *right.shape)
+    pieces, done, here, total = _pieces(kernel, x_train, bank, x_test, attack), 0, 0, max(1, int(right.sum()))
+
+    def report(share: float = 0.0, of: float = 1.0, _: str = "") -> None:
         if progress is not None:
-            progress(i, len(x_test), "attacking test images")
-        right = right_before[i].nonzero().squeeze(1)
-        if len(right) == 0:
-            continue
-        f = replace(together, bank=single[right])
-        x = x_test[i].float()
-        copies = x.expand(len(right), *x.shape)
-        y = y_test[i].float().expand(len(right), outputs)
-        first = f.at(x, K_test[i]) if not attack.random_start else None
-        z, stuck[i, right] = attack.perturb(f, copies, y, attack.eps, first)
+            progress(done + here * share / max(of, 1), total, NOTE)
+
+    if executor is None:
+        for piece in pieces:
+            here = int(right[piece.rows, piece.columns].sum())
+            verdicts[:, piece.rows, piece.columns] = torch.from_numpy(work(arrays, piece, report)).to(right.device)
+            done += here
+    else:
+        with closing(spread(work, arrays, pieces, executor, report, tell, folder)) as found:
+            for piece, values in found:
+                verdicts[:, piece.rows, piece.columns] = torch.from_numpy(values)
+                done += int(right[piece.rows, piece.columns].sum())
+    here = 0
+    report()
+    return BankSweep(right, verdicts[0], verdicts[1])
+
+
+def _pieces(kernel: KernelFunction, x_train: Tensor, bank: Bank, x_test: Tensor, attack: Attack) -> Iterator[Piece]:
+    """What is attacked at a time, here or by workers: the same everywhere, so that rounding is, too."""
+    high, wide = ROWS_AT_ONCE, max(1, len(bank))
+    if isinstance(untiled(kernel), CombiningKernel):
+        high, wide = max(1, len(x_test)), ONE_BY_ONE
+    elif covers(bank, attack) and Expansion.fits(kernel, x_train):
+        high, wide = bank_fgsm.IMAGES, bank_fgsm.PREDICTORS
+    for i, rows in enumerate(slices(len(x_test), high)):
+        for j, columns in enumerate(slices(len(bank), wide)):
+            yield Piece((i, j), rows, columns)
+
+
+@dataclass(frozen=True, eq=False)
+class BankAttack:
+    """Work: some predictors attacked at some test images; right after the attack, nothing to follow: [2, h, w] bool.
+
+    scale: the largest entry of the kernel between test and training images. kept: what the next piece may need again.
+    """
+
+    leading: ClassVar[tuple[int, ...]] = (2,)
+    kernel: KernelFunction
+    attack: Attack
+    scale: float
+    kept: dict[str, tuple[slice | None, Any]] = field(default_factory=dict)
+
+    def __call__(self, arrays: Arrays, piece: Piece, progress: Progress | None) -> np.ndarray:
+        """arrays as ``attack_bank`` lays them out."""
+        rows, columns = piece.rows, piece.columns
+        bank = self._once(
+            "bank",
+            columns,
+            lambda: Bank(*(part(arrays[name], columns) for name in ("weights", "readout") if name in arrays)),
+        )
+        x, y, K = (part(arrays[name], rows) for name in ("x_test", "y_test", "K_test"))
+        inner, right = (part(arrays[name], rows, columns) for name in ("inner", "right"))
+        train = self._once("train", None, lambda: part(arrays["x_train"], slice(None)))
+        inside = untiled(self.kernel)
         with torch.no_grad():
+            if isinstance(inside, CombiningKernel):
+                found = _one_by_one(inside, train, bank, x, y, self.attack, progress, right)
+            else:
+                found = self._by_gradients(piece, train, bank, x, y, K, inner, right, progress)
+        return torch.stack(found).numpy(force=True)
+
+    def _by_gradients(
+        self,
+        piece: Piece,
+        x_train: Tensor,
+        bank: Bank,
+        x: Tensor,
+        y: Tensor,
+        K: Tensor,
+        inner: Tensor,
+        right: Tensor,
+        progress: Progress | None,
+    ) -> Verdicts:
+        """By steps of signs where the kernel tells what these do, else by each image's own gradients."""
+        train = self._once("prepared", None, lambda: prepared(self.kernel, x_train.float()))
+        single = self._once("single", piece.columns, lambda: bank.to(torch.float32))
+        tolerance = (DOUBT * self.scale * bank.size()).float()
+        together, attack, around = _BankPredictor(self.kernel, train, single), self.attack, None
+
+        def exact_x() -> Tensor:  # of 50,000 images more than a gigabyte, and often nothing is so close
+            return self._once("exact", None, x_train.double)
+
+        if covers(bank, attack):
+            weights = single.weights[:, :, 0]
+            around = self._once("around", piece.rows, lambda: Expansion.of(self.kernel, train, x, weights))
+        if around is not None:
+            around = around.with_predictors(weights)
+            found = sweep_by_signs(around, single, inner, right, y, attack, tolerance, progress)
+            open_ = _decide_in_single(together, y, found.doubtful, tolerance, found.right_after)
+            _decide_in_double(self.kernel, exact_x, bank, y, open_, found.right_after)
+            return found.right_after, found.stuck
+        right_after, stuck = torch.zeros_like(right), torch.zeros_like(right)
+        for i in range(len(x)):
+            if progress is not None:
+                progress(i, len(x), NOTE)
+            b = right[i].nonzero().squeeze(1)
+            if len(b) == 0:
+                continue
+            f = replace(together, bank=single[b])
+            copies = x[i].float().expand(len(b), *x[i].shape)
+            labels = y[i].float().expand(len(b), y.shape[1])
+            first = f.at(x[i].float(), K[i]) if not attack.random_start else None
+            z, stuck[i, b] = attack.perturb(f, copies, labels, attack.eps, first)
             attacked = f(z)
-        right_after[i, right] = correct(attacked, y)
-        open_ = (~(margins(attacked, y).abs() >= tolerance[right])).nonzero().squeeze(1)  # not a number: open
-        doubtful = [(torch.full_like(open_, i), right[open_], z[open_])] if len(open_) else []
-        _decide_in_double(kernel, exact_x, bank, y_test, doubtful, right_after)
-    if progress is not None:
-        progress(len(x_test), len(x_test), "attacking test images")
-    return BankSweep(right_before, right_after, stuck)
+            right_after[i, b] = correct(attacked, labels)
+            open_ = (~(margins(attacked, labels).abs() >= tolerance[b])).nonzero().squeeze(1)  # not a number: open
+            doubtful = [(torch.full_like(open_, i), b[open_], z[open_])] if len(open_) else []
+            _decide_in_double(self.kernel, exact_x, bank, y, doubtful, right_after)
+        return right_after, stuck
+
+    def _once(self, name: str, of: slice | None, make: Callable[[], Any]) -> Any:
+        """What was made for the same images or predictors before, or is made now."""
+        if name not in self.kept or self.kept[name][0] != of:
+            self.kept.pop(name, None)  # two of them would need twice the memory
+            self.kept[name] = of, make()
+        return self.kept[name][1]
 
 
 def _decide_in_single(
@@ -190,24 +288,21 @@ def _one_by_one(
     attack: Attack,
     progress: Progress | None,
     right_before: Tensor,
-) -> BankSweep:
+) -> Verdicts:
     """The bank's predictors in turn, each at all images it has right: for kernels of finite nets, whose predictors are
     cheap and whose kernel blocks are not. All of it in float32."""
     right_after, stuck = torch.zeros_like(right_before), torch.zeros_like(right_before)
     x, y = x_test.float(), y_test.float()
     for b in range(len(bank)):
         if progress is not None:
-            progress(b, len(bank), "attacking features")
+            progress(b, len(bank), NOTE)
         one = bank[b : b + 1].to(torch.float32)
         right = right_before[:, b].nonzero().squeeze(1)
         f = _read(one, kernel.combine(x_train.float(), one.weights[0]))
         for rows in right.split(ROWS) if len(right) else ():
             z, stuck[rows, b] = attack.perturb(f, x[rows], y[rows], attack.eps)
-            with torch.no_grad():
-                right_after[rows, b] = correct(f(z), y[rows])
-    if progress is not None:
-        progress(len(bank), len(bank), "attacking features")
-    return BankSweep(right_before, right_after, stuck)
+            right_after[rows, b] = correct(f(z), y[rows])
+    return right_after, stuck
 
 
 def _read(one: Bank, combined: Predictor) -> Predictor:

@@ -5,7 +5,7 @@ each pair's own gradient, still with a bound for its value after the step; the k
 in double precision. The first decides nearly all, so a sweep costs a few matrix products in place of two for each
 test image::
 
-    found = sweep_by_signs(together, bank, inner, right, x_test, y_test, attack, tolerance, progress)
+    found = sweep_by_signs(around, bank, inner, right, y_test, attack, tolerance, progress)
     found.right_after, found.stuck                       # [m, B] bool
     found.doubtful                          # test images, predictors, attacked images: for double precision
 """
@@ -21,9 +21,10 @@ from ntkcore.analysis.features.bank import Bank
 from ntkcore.analysis.features.fgsm_expansion import Expansion, SignSteps
 from ntkcore.analysis.predict import correct, margins
 from ntkcore.kernels.blocks import slices
-from ntkcore.kernels.protocols import Images, KernelFunction, Progress
+from ntkcore.kernels.protocols import Progress
 
 IMAGES = 512  # test images that are expanded together
+PREDICTORS = 1024  # that are attacked at these before others are
 ROUGH_PAIRS, ROUGH_PREDICTORS = 16384, 256  # that are taken together at most, with gradients as mixtures
 BLOCK_BYTES = 48e6  # gradients and weights of the pairs that are taken together, each with its own
 NOTE = "attacking features"
@@ -45,50 +46,39 @@ def covers(bank: Bank, attack: Attack) -> bool:
 
 
 def sweep_by_signs(
-    kernel: KernelFunction,
-    train: Images,
+    around: Expansion,
     bank: Bank,
     inner: Tensor,
     right: Tensor,
-    x: Tensor,
     y: Tensor,
     attack: Attack,
     tolerance: Tensor,
     progress: Progress | None = None,
-) -> SignSweep | None:
+) -> SignSweep:
     """Attack the predictors of ``bank`` (float32) at the test images that they have right, [m, B] bool.
 
-    train: what the kernel's ``prepare`` made of the training images; inner [m, B, 1]: values before the readout; x
-    [m, C, H, W], y [m, c]; tolerance [B]: what single precision may change of an output. None where the attack or the
-    kernel is another one.
+    around: of the bank's weights, at the test images; inner [m, B, 1]: values before the readout; y [m, c]; tolerance
+    [B]: what single precision may change of an output.
     """
-    if not covers(bank, attack):
-        return None
     found = SignSweep(torch.zeros_like(right), torch.zeros_like(right))
-    weights, total, done = bank.weights[:, :, 0], max(1, int(right.sum())), 0
-    for part in slices(len(x), IMAGES):
-        around = Expansion.of(kernel, train, x[part], weights)
-        if around is None:
-            return None
-        attacked = _AttackedPairs(around, bank, inner[part, :, 0], y[part].float(), attack)
-        open_ = torch.nonzero(right[part].T)[:, [1, 0]]  # (image, predictor), one predictor after the other
-        for rough in (True, False) if around.worthwhile else (False,):
-            left = []
-            for pairs in _by_predictors(open_) if rough else _by_size(open_, x[0].numel() + 2 * weights.shape[1]):
-                if progress is not None:
-                    progress(done, total, NOTE)
-                steps, outputs = attacked.step(pairs, rough)
-                i, b = pairs[:, 0], pairs[:, 1]
-                verdict, sure = attacked.judge(steps, outputs, pairs, tolerance)
-                found.right_after[part][i, b], found.stuck[part][i, b] = verdict, steps.stuck
-                still = (~sure).nonzero().squeeze(1)
-                left.append(pairs[still])
-                if not rough and len(still):
-                    found.doubtful.append((i[still] + part.start, b[still], steps.images(still)))
-                done += len(pairs) if not rough or not around.worthwhile else int(sure.sum())
-            open_ = torch.cat(left) if left else open_[:0]
-    if progress is not None:
-        progress(total, total, NOTE)
+    attacked = _AttackedPairs(around, bank, inner[:, :, 0], y.float(), attack)
+    total, done, numbers = max(1, int(right.sum())), 0, around.x[0].numel() + 2 * bank.weights.shape[1]
+    open_ = torch.nonzero(right.T)[:, [1, 0]]  # (image, predictor), one predictor after the other
+    for rough in (True, False) if around.worthwhile else (False,):
+        left = []
+        for pairs in _by_predictors(open_) if rough else _by_size(open_, numbers):
+            if progress is not None:
+                progress(done, total, NOTE)
+            steps, outputs = attacked.step(pairs, rough)
+            i, b = pairs[:, 0], pairs[:, 1]
+            verdict, sure = attacked.judge(steps, outputs, pairs, tolerance)
+            found.right_after[i, b], found.stuck[i, b] = verdict, steps.stuck
+            still = (~sure).nonzero().squeeze(1)
+            left.append(pairs[still])
+            if not rough and len(still):
+                found.doubtful.append((i[still], b[still], steps.images(still)))
+            done += len(pairs) if not rough or not around.worthwhile else int(sure.sum())
+        open_ = torch.cat(left) if left else open_[:0]
     return found
 
 

@@ -12,6 +12,7 @@ itself (an upper bound of the worst case: always say which attack and eps)::
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from ntkcore.analysis.features.label_test import PERMUTATIONS, Null, null_of, p_
 from ntkcore.analysis.predict import KernelPredictor, class_numbers
 from ntkcore.analysis.spectrum import Spectrum, projections, train_spectrum
 from ntkcore.kernels.blocks import KernelFunction, Progress, frozen
+from ntkcore.kernels.executors import Executor
 from ntkcore.modes import plain
 
 Selection = Sequence[int] | Sequence[bool] | np.ndarray | Tensor  # indices, or a mask
@@ -119,21 +121,28 @@ def eigenfeatures(
     K_test: Tensor | None = None,
     progress: Progress | None = None,
     k: int | None = None,
+    executor: Executor | None = None,
+    folder: str | Path | None = None,
 ) -> Sweep:
     """Usefulness and robustness of every eigenfeature of ``kernel`` on the training set x [n, C, H, W], y [n, c].
 
     k: only those of the k largest eigenvalues, for which the kernel needs not be in memory.
 
     attack: on each feature separately, true labels (default FGSM, eps 8/255). spectrum_of_train and K_test (the
-    kernel between test and training images, [m, n]) are computed unless handed in. progress counts test images.
-    Images in [0, 1]; labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for others.
+    kernel between test and training images, [m, n]) are computed unless handed in. progress counts pairs of a feature
+    and an image that it gets right. Images in [0, 1]; labels [n, 1] of -1 and +1, or one-hot. Raises SpecError for
+    others.
+
+    executor: who computes the attacks, as in ``kernel_to_file``; by default this process. Its workers find the arrays
+    in ``folder``, which all of them see; by default that of this machine's temporary files. The result is the same.
     """
     attack = fgsm() if attack is None else attack
     x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, None, K_test, progress)
     kernel = frozen(kernel)
     s = train_spectrum(kernel, x.double(), spectrum_of_train, k)
     K_test = kernel(x_test.double(), x.double()) if K_test is None else K_test
-    result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test)
+    place = None if folder is None else Path(folder)
+    result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test, executor, place)
     labels = class_numbers(y_test)
     answers = feature_answers(s, y, K_test)
     return Sweep(s, attack, answers, labels, result.right_before, result.right_after, result.zero_gradient)

@@ -27,7 +27,7 @@ with the gradient ``G = sum_j w_bj K'(c_j) u_j / d + ...`` that the step was mad
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -97,12 +97,19 @@ class Expansion:
     reach: np.ndarray  # [r, n filled up to whole tiles]: the training images along the directions, over d
     missed: float  # its largest singular value
     around: np.ndarray  # [3, m, n]: covariances, kernel, slopes of each test image with each training image
-    tilts: np.ndarray  # [F, m]: slope of each predictor in the variance of each test image, twice, over d
+    twists: Tensor  # [m, n]: slopes of each test image's kernel in its variance, twice, over d
+    tilts: np.ndarray  # [F, m]: of each predictor
     shares: np.ndarray  # [m, R]: a
     mixture: np.ndarray  # [R, n]: b
     rest: np.ndarray  # [m, n]: slopes less a b
     levels: integers.Integers | None  # the training images, where that is faster
     space: dict[str, np.ndarray] = field(default_factory=dict)  # large arrays, used again by every call
+
+    @staticmethod
+    def fits(kernel: KernelFunction, images: Tensor) -> bool:
+        """Whether the kernel may have one on such training images."""
+        bare = untiled(kernel)
+        return isinstance(bare, InfiniteKernel) and dense.covers(bare.net, images)
 
     @classmethod
     def of(cls, kernel: KernelFunction, train: Images, x: Tensor, weights: Tensor) -> "Expansion | None":
@@ -113,7 +120,7 @@ class Expansion:
         bare = untiled(kernel)
         if not isinstance(bare, InfiniteKernel) or not isinstance(train, Prepared) or min(len(train), len(x)) == 0:
             return None
-        if train.dtype != torch.float32 or not dense.covers(bare.net, train.images):
+        if train.dtype != torch.float32 or not cls.fits(kernel, train.images):
             return None
         u, x = train.images.detach().flatten(1), x.float()
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -152,12 +159,17 @@ class Expansion:
             filled(along.T / d, COLUMNS),
             missed,
             around,
-            (2 / d * weights @ tilts.T).numpy(),
+            2 / d * tilts,
+            (weights @ (2 / d * tilts).T).numpy(),
             shares.contiguous().numpy(),
             filled(mixture),
             filled(rest),
             integers.integers(u),
         )
+
+    def with_predictors(self, weights: Tensor) -> "Expansion":
+        """Other predictors around the same images, weights [F, n] float32; in the same room for large arrays."""
+        return replace(self, weights=filled(weights), tilts=(weights @ self.twists.T).numpy())
 
     @property
     def worthwhile(self) -> bool:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis.features import bank_attacks, bank_fgsm
+from ntkcore.analysis.features import bank_fgsm
+from ntkcore.analysis.features.fgsm_expansion import Expansion
 from ntkcore.errors import Cancelled
 
 CASES = {
@@ -28,13 +29,13 @@ def task_of(classes: int) -> ntk.Task:
 def test_verdicts_are_those_of_the_plain_way(net, classes, attack, monkeypatch):
     task, kernel = task_of(classes), ntk.kernel_fn(net)
     monkeypatch.setattr(bank_fgsm, "IMAGES", 50)  # two portions, one smaller
+    monkeypatch.setattr(bank_fgsm, "PREDICTORS", 80)
     monkeypatch.setattr(bank_fgsm, "BLOCK_BYTES", 1e6)
     monkeypatch.setattr(bank_fgsm, "ROUGH_PAIRS", 700)
     arguments = (kernel, task.x_train, task.y_train, task.x_test, task.y_test, attack)
     found = ntk.eigenfeatures(*arguments)
-    taken = []
-    plain = bank_fgsm.sweep_by_signs
-    monkeypatch.setattr(bank_attacks, "sweep_by_signs", lambda *rest: taken.append(plain(*rest)) or None)
+    taken, plain = [], Expansion.of
+    monkeypatch.setattr(Expansion, "of", lambda *rest: taken.append(plain(*rest)))
     expected = ntk.eigenfeatures(*arguments)
     assert taken[0] is not None  # this case is one of those
     assert torch.equal(found.right_before, expected.right_before)

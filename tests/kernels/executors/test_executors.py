@@ -1,4 +1,4 @@
-"""Kernels written to a file by the workers of an executor: the same bytes, whoever computes them."""
+"""Kernels and sweeps by the workers of an executor: the same bytes and verdicts, whoever computes them."""
 
 import multiprocessing
 import os
@@ -15,9 +15,12 @@ import pytest
 import torch
 
 import ntkcore as ntk
+from ntkcore.analysis.features import bank_fgsm
+from ntkcore.analysis.tangent import tangent_kernel
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.kernels.executors import TRIES
 from ntkcore.kernels.streamed import COPIES, kernel_to_file
+from ntkcore.training import finite_net
 from tests.fake_gpu import fake_gpu
 
 SMALL = COPIES * 8 * 7**2  # bytes: tiles of 7 images in double precision
@@ -129,9 +132,9 @@ def test_workers_get_slices_and_a_path_and_few_at_once(tmp_path):
     with Watched() as one_by_one:
         kernel_to_file(ntk.kernel_fn(ntk.fc(1)), images(), tmp_path / "k.npy", SMALL, executor=one_by_one, at_once=1)
     assert one_by_one.most == 1
-    kernel, path, *_ = executor.calls[0]
-    assert len(kernel) < images().numpy().nbytes / 4
-    assert path == str(tmp_path / "k.npy.begun.images")
+    work, _, files, *_ = executor.calls[0]
+    assert len(work) < images().numpy().nbytes / 4
+    assert files == {"images": str(tmp_path / "k.npy.begun.images")}
 
 
 def test_a_worker_that_dies_costs_its_tiles(tmp_path):
@@ -238,7 +241,8 @@ class Untrue(Executor):
         self.made = made
 
     def submit(self, fn, /, *args):
-        return self.made(ended(fn(*args)))
+        answer = fn(*args)
+        return self.made(ended(answer.found))
 
 
 def ended(found) -> Future:
@@ -264,3 +268,54 @@ def test_an_executor_whose_answers_are_no_tiles(tmp_path, undisturbed, made, sai
     assert not path.exists()
     kernel_to_file(kernel, images(), path, SMALL)
     assert path.read_bytes() == undisturbed
+
+
+SWEEPS = {
+    "steps of signs": (ntk.kernel_fn(ntk.fc(1)), ntk.fgsm(8 / 255)),
+    "many steps": (ntk.kernel_fn(ntk.fc(1)), ntk.pgd(8 / 255, steps=2, random_start=True)),
+    "a finite net": (tangent_kernel(finite_net(ntk.fc(1).module((1, 28, 28), width=16))), ntk.fgsm(8 / 255)),
+}
+
+
+@pytest.mark.parametrize(("kernel", "attack"), SWEEPS.values(), ids=list(SWEEPS))
+def test_a_sweep_is_the_same(kernel, attack, tmp_path, monkeypatch):
+    monkeypatch.setattr(bank_fgsm, "IMAGES", 20)
+    monkeypatch.setattr(bank_fgsm, "PREDICTORS", 16)
+    arguments, shares = (kernel, *sweep_data(), attack), []
+    here = ntk.eigenfeatures(*arguments)
+    with Watched() as executor:
+        told = {"progress": lambda done, total, _: shares.append(done / total)}
+        there = ntk.eigenfeatures(*arguments, **told, executor=executor, folder=tmp_path)
+    assert verdicts(here) == verdicts(there)
+    assert len(executor.calls) >= 2
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    work, _, files, *_ = executor.calls[0]
+    assert {Path(file).parent.parent for file in files.values()} == {tmp_path}
+    assert len(work) < 150_000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_dies_costs_its_piece_of_a_sweep(tmp_path):
+    kernel = ntk.tiled(Linear(tmp_path, "dies once"))
+    with pool() as executor, pytest.warns(UserWarning, match="Lost with a worker, and asked for again"):
+        there = ntk.eigenfeatures(kernel, *sweep_data(), executor=executor, folder=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["died"]
+    assert verdicts(there) == verdicts(ntk.eigenfeatures(kernel, *sweep_data()))
+
+
+def test_workers_that_do_not_see_the_folder(tmp_path):
+    lost = pytest.warns(UserWarning, match="the machine is gone")
+    with lost, pytest.raises(NTKError, match=r"lost 3 times .*Call again, with another one or"):
+        ntk.eigenfeatures(SWEEPS["many steps"][0], *sweep_data(), executor=Unreachable(), folder=tmp_path)
+    with pytest.raises(NTKError, match=r"Cannot write .*no such folder.* choose another folder"):
+        ntk.eigenfeatures(SWEEPS["many steps"][0], *sweep_data(), executor=Unreachable(), folder=tmp_path / "none")
+
+
+def sweep_data():
+    task = ntk.load(ntk.DataSpec(n_train=40, n_test=30))
+    return task.x_train, task.y_train, task.x_test, task.y_test
+
+
+def verdicts(sweep):
+    return [getattr(sweep, name).tolist() for name in ("right_before", "right_after", "zero_gradient")]
