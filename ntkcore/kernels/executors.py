@@ -40,6 +40,7 @@ from ntkcore.writing import refused_in_words
 
 TRIES = 3  # times that a piece is asked for while none comes back
 WAKE = 0.2  # seconds after which a caller who may want to stop is heard
+IN_USE = 60.0  # seconds after which a folder's time says again that it is in use
 
 
 Arrays = Mapping[str, Tensor | np.ndarray]
@@ -228,13 +229,22 @@ def spread(
     machine's folder for temporary files.
     """
     workers = Workers(work, executor, tell, "Call again, with another one or with none.")
+    used = time.monotonic()
+
+    def awake() -> None:
+        nonlocal used
+        if time.monotonic() - used > IN_USE:
+            used = time.monotonic()
+            os.utime(own.parent)
+        wake()
+
     with ExitStack() as stack:
         with refused_in_words(folder or Path(gettempdir()), "Make room, or choose another folder."):
             own = Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix="ntk-"))).absolute()
             files = {name: own / f"{name}.npy" for name in arrays}
             for name, file in files.items():
                 np.save(file, arrays[name].numpy(force=True))
-        yield from workers.computed(files, at_once, wake, pieces)
+        yield from workers.computed(files, at_once, awake, pieces)
 
 
 def _message(work: Work) -> bytes:

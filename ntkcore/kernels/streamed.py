@@ -28,7 +28,7 @@ from torch import Tensor
 from ntkcore import checks
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, untiled
-from ntkcore.kernels.executors import Arrays, Executor, Piece, Workers, part
+from ntkcore.kernels.executors import Arrays, Executor, Piece, Workers, part, spread
 from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.kernels.protocols import SizedKernel
 from ntkcore.kernels.unfinished import UnfinishedKernel
@@ -100,6 +100,37 @@ def kernel_to_file(
     if progress is not None:
         progress(n * n, n * n, PAIRS)
     return np.load(path, mmap_mode="r")
+
+
+def kernel_among(
+    kernel: TiledKernel,
+    x: Tensor,
+    x_test: Tensor,
+    executor: Executor,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+    tell: Callable[[str], object] = warnings.warn,
+) -> tuple[Tensor, Tensor]:
+    """``k(x)`` [n, n] and ``k(x_test, x)`` [m, n] in memory, by the workers of an executor alone.
+
+    They read the images from a file in ``folder``, which all of them see (None: of this machine's temporary files).
+    Raises as ``kernel_to_file`` does; nothing is kept of a call that is stopped.
+    """
+    n, images, side = len(x), torch.cat([x, x_test]), _side(kernel, x)
+    columns = list(slices(n, side))
+    rows = columns + [_shifted(part, n) for part in slices(len(x_test), side)]
+    places = ((i, j) for i in range(len(rows)) for j in range(len(columns)) if j >= i or i >= len(columns))
+    pieces = (Piece((i, j), rows[i], columns[j]) for i, j in places)
+    K = images.new_empty(len(images), n)
+    report = _Report(progress, K.numel())
+    with closing(spread(Tiles(kernel), {"images": images}, pieces, executor, report, tell, folder)) as found:
+        for piece, values in found:
+            K[piece.rows, piece.columns] = torch.from_numpy(values)
+            mirrored = piece.rows.start < n and piece.rows != piece.columns
+            if mirrored:
+                K[piece.columns, piece.rows] = K[piece.rows, piece.columns].T
+            report.add((1 + mirrored) * values.size)
+    return K[:n], K[n:]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,16 +5,27 @@
     with workers("tcp://10.0.0.1:8786") as executor:
         kernel_to_file(k, x, "kernel.npy", executor=executor)
 
+    with at_hand() as executor:          # those of NTK_SCHEDULER; None where there are none, which is then said
+        eigenfeatures(k, x, y, x_test, y_test, executor=executor)
+
 Needs ``distributed`` here and there (docs/many-machines.md).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 from ntkcore.errors import NTKError, brief, optional, reason
-from ntkcore.kernels.executors import Executor
+from ntkcore.kernels.executors import Answer, Executor
+from ntkcore.runs.worker import team
+from ntkcore.runs.worker.team import Team
 
-PATIENCE = 10  # seconds that a scheduler has to answer, and to have a worker
+SETTING = "NTK_SCHEDULER"
+PATIENCE = 5  # seconds that a scheduler has to answer, and to have a worker
+COUNTED = 2.0  # seconds between two looks at how many workers there are
 
 
 @contextmanager
@@ -36,4 +47,57 @@ def workers(address: str) -> Iterator[Executor]:
             raise NTKError(
                 f"The scheduler at {address} has no workers. Start some: `dask worker {address} --nthreads 1`."
             ) from None
-        yield client.get_executor(pure=False)
+        team.present = Team(address)
+        over = threading.Event()
+        threading.Thread(target=_count, args=(client, team.present, over), daemon=True).start()
+        try:
+            yield _Counted(client.get_executor(pure=False), team.present)
+        finally:
+            over.set()
+
+
+def setting() -> str | None:
+    """The address that NTK_SCHEDULER names; None where it names none."""
+    return os.environ.get(SETTING, "").strip() or None
+
+
+@contextmanager
+def at_hand() -> Iterator[Executor | None]:
+    """The workers of NTK_SCHEDULER; None where it names none, or where they cannot be reached: then it is said, and
+    whoever asks computes alone."""
+    with ExitStack() as stack:
+        executor, address = None, setting()
+        if address is not None:
+            try:
+                executor = stack.enter_context(workers(address))
+            except NTKError as error:
+                team.present = Team(address, problem=str(error))
+                print(team.present.in_words(), file=sys.stderr, flush=True)
+        yield executor
+
+
+class _Counted:
+    """An executor that counts what it is asked for, and who answers."""
+
+    def __init__(self, executor: Executor, its_team: Team):
+        self._executor, self._team = executor, its_team
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Any:
+        future = self._executor.submit(fn, *args)
+        self._team.asked += 1
+        future.add_done_callback(self._count)
+        return future
+
+    def _count(self, future: Any) -> None:
+        self._team.ended += 1
+        if not future.cancelled() and future.exception() is None and isinstance(future.result(), Answer):
+            self._team.done[future.result().worker] += 1
+
+
+def _count(client: Any, its_team: Team, over: threading.Event) -> None:
+    """How many workers there are, as long as they are asked."""
+    while True:
+        with suppress(Exception):  # a scheduler that is gone is met elsewhere
+            its_team.workers = len(client.nthreads())
+        if over.wait(COUNTED):
+            return

@@ -19,11 +19,13 @@ A key covers all fields, defaults too, and the stage's name and integer version.
 
 import hashlib
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,14 +34,16 @@ from torch import Tensor
 from ntkcore import data
 from ntkcore.errors import NTKError
 from ntkcore.kernels.blocks import Progress
-from ntkcore.runs import experience, memory
+from ntkcore.kernels.executors import Executor
+from ntkcore.runs import experience, memory, scheduler
 from ntkcore.runs.device import choose_device
-from ntkcore.runs.rates import Rates
+from ntkcore.runs.rates import Rates, calibrate
 from ntkcore.runs.stages.sizes import Estimate
 from ntkcore.runs.store import Artifact, Store, declare
 from ntkcore.validation import Spec
 
 Arrays = dict[str, Tensor | np.ndarray]
+WORTHWHILE = 10.0  # seconds of this machine, from which on the workers of a scheduler are asked
 STAGES: dict[str, type["StageSpec"]] = {}  # every stage by its name
 
 
@@ -122,6 +126,25 @@ class Context:
     def put(self, x: Tensor) -> Tensor:
         """x on the device of this run."""
         return x.to(choose_device(self.device))
+
+    @contextmanager
+    def workers(self, divisible: bool = True) -> Iterator[tuple[Executor | None, Path | None]]:
+        """Who computes pieces for the stage that works, and a folder that they see, for this block; (None, None) where
+        this process does: without NTK_SCHEDULER, for what is short or not divisible, and on a GPU."""
+        with ExitStack() as stack:
+            executor = None
+            if divisible and self._worthwhile():
+                executor = stack.enter_context(scheduler.at_hand())
+            if executor is None:
+                yield None, None
+                return
+            self.waits.append(math.inf)  # how long others take says nothing of this machine
+            yield executor, stack.enter_context(self.store.scratch())
+
+    def _worthwhile(self) -> bool:
+        if scheduler.setting() is None or self.reader is None or choose_device(self.device).type != "cpu":
+            return False
+        return self.reader.cost(calibrate(self.store.root)).seconds >= WORTHWHILE
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:

@@ -32,7 +32,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,8 +145,7 @@ class Store:
             return present
         self._check()
         try:
-            with folders.scratch(self._scratch) as scratch:
-                cachedir.mark(self.root, scratch)
+            with self.scratch() as scratch:
                 new = scratch / "artifact"
                 new.mkdir()
                 files.write(new, stage, key, arrays, meta)
@@ -227,6 +226,13 @@ class Store:
             return zip_of(found, extra_files or {})
         except OSError as error:
             raise StoreError(folders.refusal(f"{stage}/{key} cannot be read", error)) from error
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder below the root for what is gone after this block."""
+        with folders.scratch(self._scratch) as scratch:
+            cachedir.mark(self.root, scratch)
+            yield scratch
 
     def _check(self) -> None:
         """Raise StoreError unless the root may be a cache: at the start, and before anything new is written."""

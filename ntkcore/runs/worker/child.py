@@ -7,7 +7,7 @@ Started by process.py as ``python -m ntkcore.runs.worker.child SETTINGS``, where
           {"op": "cancel", "job": 3}
     out   {"op": "ready"} or {"op": "unfit", "error": "a sentence"}
           {"op": "started", "job": 3}
-          {"op": "progress", "job": 3, "done": 1.0, "total": 9.0, "note": "tile 1 of 9"}
+          {"op": "progress", "job": 3, "done": 1.0, "total": 9.0, "note": "tile 1 of 9"}     and "team", where one helps
           {"op": "done", "job": 3}, {"op": "cancelled", "job": 3} or
           {"op": "failed", "job": 3, "error": "a sentence", "details": "the traceback"}
 
@@ -38,6 +38,7 @@ from typing import Any
 
 from ntkcore.errors import Cancelled, NTKError, WorkerError
 from ntkcore.runs import memory
+from ntkcore.runs.worker import team
 
 PERIOD = 0.1  # seconds between two progress messages at least
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -109,6 +110,8 @@ class Reporter:
                 "total": float(total),
                 "note": str(note),
             }
+            if team.present is not None:
+                self._message["team"] = team.present.as_json()
             if time.monotonic() - self._sent >= PERIOD:
                 self._flush()
             else:
@@ -117,6 +120,7 @@ class Reporter:
     def begin(self, job: int) -> None:
         with self._lock:
             self._job, self._sent = job, 0.0
+            team.present = None
 
     def end(self) -> None:
         """Send what is still unsent; nothing of this job is sent afterwards."""

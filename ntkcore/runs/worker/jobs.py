@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
+from ntkcore.runs.worker.team import Team
+
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 _MEMORY = 15.0  # seconds over which the speed is averaged
@@ -66,7 +68,7 @@ class Job:
     ``state`` is queued, running, done, failed or cancelled; ``cancelling`` says that the last is on its way.
     ``done`` of ``total`` and ``note`` are the latest progress. ``submitted``, ``started`` and ``ended`` are
     seconds since the epoch (None until then). A failed job has ``error``, a sentence for the user, and
-    ``details``, the traceback or the last output of the process.
+    ``details``, the traceback or the last output of the process. ``team`` is who computes beside the process.
     """
 
     def __init__(self, owner: Owner, key: str, request: Mapping[str, Any], number: int):
@@ -77,6 +79,7 @@ class Job:
         self.done = 0.0
         self.total = 0.0
         self.note = ""
+        self.team: Team | None = None
         self.submitted = time.time()
         self.started: float | None = None
         self.ended: float | None = None
@@ -117,9 +120,10 @@ class Job:
         """Wait until it is finished, at most ``timeout`` seconds; whether it is."""
         return self._owner.wait(self, timeout)
 
-    def report(self, done: float, total: float, note: str) -> None:
+    def report(self, done: float, total: float, note: str, team: Mapping[str, Any] | None = None) -> None:
         """Take one progress report (called by the worker)."""
         self.done, self.total, self.note = done, total, note
+        self.team = None if team is None else Team.from_json(team)
         self._eta.update(done, total)
 
     def __repr__(self) -> str:

@@ -232,7 +232,7 @@ class Worker:
             elif message["op"] == "started":
                 job.accepted = True
             elif message["op"] == "progress":
-                job.report(message["done"], message["total"], message["note"])
+                job.report(message["done"], message["total"], message["note"], message.get("team"))
             else:
                 self._running = None
                 self._watched().close()

@@ -1,4 +1,4 @@
-"""The workers of a Dask scheduler, through the command line, and what is said where there are none."""
+"""The workers of a Dask scheduler, through command line and stages, and what is said where there are none."""
 
 import json
 import sys
@@ -6,7 +6,10 @@ import sys
 import pytest
 
 from ntkcore import cli
-from ntkcore.runs import scheduler
+from ntkcore.runs import scheduler, stages
+from ntkcore.runs.specs import Experiment
+from ntkcore.runs.store import Store
+from ntkcore.runs.worker import team
 
 TINY = {"data": {"n_train": 150, "n_test": 10, "size": 7}, "net": {"family": "conv", "depth": 1}}
 
@@ -53,3 +56,34 @@ def test_without_the_package_or_with_an_npz(kernel, monkeypatch, tmp_path):
     for file, words in {"k.npy": "--scheduler needs distributed, which is not", "k.npz": "Name an .npy"}.items():
         status, err = kernel("--out", str(tmp_path / file), "--scheduler", "tcp://127.0.0.1:9")
         assert (status, words in err) == (1, True)
+
+
+@pytest.fixture
+def swept(tmp_path, monkeypatch):
+    """The arrays of a kernel and its sweep, computed anew: by the workers of an address, or by this process."""
+    monkeypatch.setattr(stages.stage, "WORTHWHILE", 0.0)
+
+    def run(name: str, address: str = "") -> list[dict[str, list]]:
+        monkeypatch.setenv("NTK_SCHEDULER", address)
+        sweep, store = Experiment.model_validate(TINY).sweep(), Store(tmp_path / name)
+        found = [stages.result(spec, store).arrays for spec in (sweep.kernel, sweep)]
+        assert list((store.root / ".tmp").iterdir()) == []
+        return [{key: value.tolist() for key, value in arrays.items()} for arrays in found]
+
+    return run
+
+
+def test_stages_by_the_workers_of_a_scheduler(address, swept):
+    address.scale(2)
+    there = swept("there", address.scheduler_address)
+    assert team.present.address == address.scheduler_address
+    assert team.present.asked == team.present.ended == team.present.done.total() > 1
+    assert there == swept("here")
+
+
+def test_a_run_goes_on_alone_where_no_scheduler_answers(address, swept, capsys):
+    alone = swept("alone", "tcp://127.0.0.1:9")
+    assert "No scheduler answers at tcp://127.0.0.1:9: " in (said := capsys.readouterr().err)
+    assert said.count("This machine computes alone.") == 2  # kernel, sweep
+    assert "This machine computes alone." in team.present.in_words()
+    assert alone == swept("here")

@@ -17,6 +17,7 @@ from ntkcore.data import DataSpec
 from ntkcore.errors import SpecError
 from ntkcore.kernels import TiledKernel, input_map, kernel_fn
 from ntkcore.kernels.inputs import InputMapName
+from ntkcore.kernels.streamed import kernel_among
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.motion.epoch import EpochSpec, load_checkpoint
 from ntkcore.runs.stages.nets import NetSpec
@@ -80,8 +81,13 @@ class KernelSpec(StageSpec):
         n, m = task.n, task.m
         square = n * (n + 1) / 2
         split = square / (square + n * m)
-        K = kernel.with_progress(context.report((0.0, split)))(x)
-        K_test = kernel.with_progress(context.report((split, 1.0)))(x_test, x)
+        divisible = self.checkpoint is None  # by tiles, the gradients of a net would be taken again and again
+        with context.workers(divisible) as (executor, folder):
+            if executor is not None:
+                K, K_test = kernel_among(kernel, x, x_test, executor, folder, context.report())
+            else:
+                K = kernel.with_progress(context.report((0.0, split)))(x)
+                K_test = kernel.with_progress(context.report((split, 1.0)))(x_test, x)
         if not (torch.isfinite(K).all() and torch.isfinite(K_test).all()):
             raise SpecError("The kernel overflows with these settings. Choose a smaller W_std, b_std or depth.")
         return {"K": K.double().cpu(), "K_test": K_test.double().cpu()}

@@ -34,17 +34,20 @@ class SweepSpec(StageSpec):
 
     def compute(self, context: Context) -> Arrays:
         p = parts_of(self.kernel, context, (0.0, 0.2))
-        sweep = eigenfeatures(
-            p.kernel,
-            p.x,
-            context.put(p.task.y_train),
-            p.x_test,
-            context.put(p.task.y_test),
-            self.attack,
-            p.s,
-            p.K_test,
-            context.report((0.2, 1.0)),
-        )
+        with context.workers() as (executor, folder):
+            sweep = eigenfeatures(
+                p.kernel,
+                p.x,
+                context.put(p.task.y_train),
+                p.x_test,
+                context.put(p.task.y_test),
+                self.attack,
+                p.s,
+                p.K_test,
+                context.report((0.2, 1.0)),
+                executor=executor,
+                folder=folder,
+            )
         null = sweep.permuted()
         return {
             **{name: getattr(sweep, name).cpu() for name in SWEPT},
