@@ -15,6 +15,7 @@ from ntkcore.runs.store import Artifact
 from pages.ui.code import runs_lines
 from pages.ui.sections.exports import net_in_words, open_run, pin_run, run_zip, spec_of
 from pages.ui.sections.notes import edit, named_columns, orphans
+from pages.ui.shell.computing import who_computes
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.services import services
@@ -40,6 +41,7 @@ page(
     needed=False,
     words=lambda e: e.in_words(kernel=False),
 )
+who_computes()
 store = services().store
 if "not_deleted" in st.session_state:
     st.error(plain(st.session_state.pop("not_deleted")))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ntkcore.runs.store import Store
 from ntkcore.runs.worker import Worker
 from ntkcore.runs.worker.child import Reporter, explain, load_target
 from ntkcore.runs.worker.process import death
+from ntkcore.runs.worker.team import Team
 from tests.runs.processes import alive, until
 from tests.runs.worker_targets import named
 
@@ -133,6 +135,16 @@ def test_reports_are_throttled_and_the_last_one_arrives():
     reporter.cancel(8)
     with pytest.raises(Cancelled):
         reporter(1, 2, "no more")
+
+
+def test_who_computes_beside_the_process_is_told_and_forgotten_by_the_next_job(worker):
+    job = worker.submit("helped", {"do": "helped"})
+    assert job.wait(START)
+    assert job.team == Team("tcp://10.0.0.1:8786", workers=2, asked=5, ended=2, done=Counter({"one, process 1": 2}))
+    assert job.team.in_words() == "Computed by 2 workers of tcp://10.0.0.1:8786: 2 tiles done, 3 on the way."
+    alone = worker.submit("alone", {"do": "steps", "n": 1, "seconds": 0.0})
+    assert alone.wait(START)
+    assert (alone.note, alone.team) == ("last step", None)
 
 
 def test_same_key_from_many_threads_runs_once(worker, tmp_path):

@@ -17,6 +17,7 @@ import numpy as np
 
 from ntkcore.errors import Cancelled, SpecError
 from ntkcore.runs.store import declare
+from ntkcore.runs.worker import team
 
 declare("test")
 
@@ -62,6 +63,15 @@ def steps(request, store, progress):
         progress(i, request["n"], f"step {i}")
         time.sleep(request["seconds"])
     progress(request["n"], request["n"], "last step")
+
+
+def helped(request, store, progress):
+    """Two workers of a scheduler compute, as runs.scheduler tells it."""
+    team.present = team.Team("tcp://10.0.0.1:8786", workers=2, asked=5)
+    progress(0, 3, "asked")
+    team.present.done["one, process 1"] += 2
+    team.present.ended += 2
+    progress(2, 3, "two tiles")
 
 
 def quiet_after_two(request, store, progress):

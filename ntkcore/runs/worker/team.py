@@ -30,7 +30,8 @@ class Team:
         if self.problem:
             return f"{self.problem} This machine computes alone."
         who = f"{self.workers} worker{'' if self.workers == 1 else 's'} of {self.address}"
-        return f"Computed by {who}: {self.done.total()} tiles are done, {self.asked - self.ended} on their way."
+        done, open_ = self.done.total(), self.asked - self.ended
+        return f"Computed by {who}: {done} tile{'' if done == 1 else 's'} done, {open_ or 'none'} on the way."
 
     def as_json(self) -> dict[str, Any]:
         return vars(self) | {"done": dict(self.done)}

@@ -325,6 +325,8 @@ def _watch(name: str, place: str, missing: tuple[tuple[str, str], ...] = ()) -> 
         text = f"{what} · {job.note or 'starting'}{left}"
     bar, stop = st.columns([6, 1], vertical_alignment="center")
     bar.progress(share, text=plain(text))
+    if job.team is not None:
+        st.caption(plain(job.team.in_words()))
     if refused := demo.against_stop(own=_own(job)):
         st.caption(refused)
     else:
