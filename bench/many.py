@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +37,12 @@ N, SHAPE = 512, (3, 16, 16)
 SWITCH, NET = "ntkbench", "10.213.77"
 H200 = 19e-6  # seconds per entry, docs/performance.md
 IDLE = 15  # seconds
+QUIET = {  # of Dask, as docs/many-machines.md sets it: how often its processes look at themselves
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__MONITOR_INTERVAL": "1s",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "10s",
+}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -60,12 +66,18 @@ def cpu(pid: int) -> float:
 
 
 @contextmanager
-def cluster(workers: int, threads: int, host: str = "127.0.0.1", machines: Sequence[str] = ()) -> Iterator[Cluster]:
+def cluster(
+    workers: int,
+    threads: int,
+    host: str = "127.0.0.1",
+    machines: Sequence[str] = (),
+    settings: Mapping[str, str] = QUIET,
+) -> Iterator[Cluster]:
     """A scheduler of its own on this machine, with so many workers of so many threads each; machines: namespaces of the
-    network that they live in."""
+    network that they live in; settings: environment variables."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         file = Path(folder) / "scheduler.json"
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | dict(settings)
 
         def started(command: str, *options: str, machine: str = "") -> subprocess.Popen:
             where = ["ip", "netns", "exec", machine] if machine else []
@@ -154,11 +166,14 @@ def main(options: argparse.Namespace) -> None:
     print(
         f"  Myrtle-5, {N} images of {'x'.join(map(str, SHAPE))}; {cores} threads; distributed {distributed.__version__}"
     )
-    with tempfile.TemporaryDirectory() as folder, cluster(1, cores) as one, cluster(cores, 1) as several:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        one, several = (stack.enter_context(cluster(*shape)) for shape in ((1, cores), (cores, 1)))
         ways = {
             "threads": None,
             f"Dask, 1 worker of {cores} threads": one,
             f"Dask, {cores} workers of 1 thread": several,
+            "the same, as Dask comes": stack.enter_context(cluster(cores, 1, settings={})),
         }
         wall: dict[str, list[float]] = {name: [] for name in ways}
         used: dict[str, list[float]] = {name: [] for name in ways}
