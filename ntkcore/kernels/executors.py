@@ -81,22 +81,29 @@ class Executor(Protocol):
 class Work(Protocol):
     """What is done with a piece; it is sent to workers, so what is large lies in arrays beside it.
 
-    A worker's thread keeps it from one piece to the next. leading: the first axes of its numbers.
+    A worker's thread keeps it from one piece to the next.
     """
 
-    @property
-    def leading(self) -> tuple[int, ...]: ...
+    def __call__(self, arrays: Arrays, piece: Piece, progress: Progress | None) -> Any:
+        """What is found of a piece; of the arrays only what it needs is looked at."""
+        ...
 
-    def __call__(self, arrays: Arrays, piece: Piece, progress: Progress | None) -> np.ndarray:
-        """The numbers of a piece, [*leading, h, w]; of the arrays only what it needs is looked at."""
+    def fits(self, found: Any, piece: Piece) -> bool:
+        """Whether that can be what was found: an executor may be anybody's."""
         ...
 
 
 class Answer(NamedTuple):
-    """What a worker gives back: numbers, or what the work said; and who it is."""
+    """What a worker gives back: what it found, or what the work said; and who it is."""
 
-    found: np.ndarray | NTKError
+    found: Any
     worker: str
+
+
+def is_block(found: Any, piece: Piece, *leading: int) -> bool:
+    """Whether these are numbers of a piece, [*leading, h, w]."""
+    shape = *leading, piece.rows.stop - piece.rows.start, piece.columns.stop - piece.columns.start
+    return isinstance(found, np.ndarray) and found.shape == shape and found.dtype.kind in "bfiu"
 
 
 def part(array: Tensor | np.ndarray, *rows: slice) -> Tensor:
@@ -120,15 +127,14 @@ class Workers:
     ):
         how = "Those of concurrent.futures are such, and client.get_executor() of Dask."
         checks.instance(executor, Executor, "executor", how)
-        self.work, self.executor, self.tell, self.after = _message(work), executor, tell, after
-        self._leading = work.leading
+        self.work, self.fits, self.executor, self.tell, self.after = _message(work), work.fits, executor, tell, after
         self._token = uuid4().hex  # by which a worker knows that this is the work of before
         self._own = ExitStack()
 
     def computed(
         self, files: Mapping[str, Path], most: int, wake: Callable[[], None], pieces: Iterator[Piece]
-    ) -> Generator[tuple[Piece, np.ndarray]]:
-        """Pieces with their numbers [..., h, w] as they come; at most so many are asked for at once.
+    ) -> Generator[tuple[Piece, Any]]:
+        """Pieces with what was found of them as they come; at most so many are asked for at once.
 
         files: the arrays, .npy of absolute names. wake: called now and then; it may raise. Raises what the work said,
         NTKError where a piece was lost TRIES times while none came back.
@@ -190,7 +196,7 @@ class Workers:
                 f"The executor takes no tiles: {type(error).__name__}: {reason(error)}. {self.after}"
             ) from error
 
-    def _answer(self, job: Job, piece: Piece) -> np.ndarray:
+    def _answer(self, job: Job, piece: Piece) -> Any:
         """What a worker found; raises NTKError for what its work said, for an executor that has given up, and for one
         that gives back something else than the tile."""
         try:
@@ -204,12 +210,9 @@ class Workers:
         found = answer.found if isinstance(answer, Answer) else answer
         if isinstance(found, NTKError):
             raise found
-        shape = *self._leading, piece.rows.stop - piece.rows.start, piece.columns.stop - piece.columns.start
-        if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype.kind not in "bfiu":
+        if not self.fits(found, piece):
             got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
-            raise NTKError(
-                f"The executor gave back {brief(got, 100)} for a tile, where its numbers {shape} are needed."
-            )
+            raise NTKError(f"The executor gave back {brief(got, 100)} for a tile, which is not what that was to give.")
         return found
 
 
@@ -222,8 +225,8 @@ def spread(
     tell: Callable[[str], object],
     folder: Path | None = None,
     at_once: int = 256,
-) -> Generator[tuple[Piece, np.ndarray]]:
-    """Pieces with their numbers as workers find them, where nothing is kept of a call that ends before its time.
+) -> Generator[tuple[Piece, Any]]:
+    """Pieces with what workers found of them, where nothing is kept of a call that ends before its time.
 
     arrays: of which workers read their parts, from files in a folder of their own in ``folder``; None: in this
     machine's folder for temporary files.

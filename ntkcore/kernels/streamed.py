@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from torch import Tensor
 from ntkcore import checks
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import PAIRS, Progress, TiledKernel, slices, untiled
-from ntkcore.kernels.executors import Arrays, Executor, Piece, Workers, part, spread
+from ntkcore.kernels.executors import Arrays, Executor, Piece, Workers, is_block, part, spread
 from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.kernels.protocols import SizedKernel
 from ntkcore.kernels.unfinished import UnfinishedKernel
@@ -137,7 +136,6 @@ def kernel_among(
 class Tiles:
     """Work: the kernel of a piece's images with each other."""
 
-    leading: ClassVar[tuple[int, ...]] = ()
     kernel: TiledKernel
 
     def __post_init__(self) -> None:
@@ -150,6 +148,9 @@ class Tiles:
         with torch.no_grad():
             found = kernel(rows) if piece.rows == piece.columns else kernel(rows, columns)
         return found.numpy(force=True)
+
+    def fits(self, found: object, piece: Piece) -> bool:
+        return is_block(found, piece)
 
 
 class _Report:

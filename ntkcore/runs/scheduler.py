@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 from ntkcore.errors import NTKError, brief, optional, reason
@@ -26,6 +27,7 @@ from ntkcore.runs.worker.team import Team
 SETTING = "NTK_SCHEDULER"
 PATIENCE = 5  # seconds that a scheduler has to answer, and to have a worker
 COUNTED = 2.0  # seconds between two looks at how many workers there are
+_held: ContextVar[Executor | None] = ContextVar("held", default=None)
 
 
 @contextmanager
@@ -64,15 +66,16 @@ def setting() -> str | None:
 @contextmanager
 def at_hand() -> Iterator[Executor | None]:
     """The workers of NTK_SCHEDULER; None where it names none, or where they cannot be reached: then it is said, and
-    whoever asks computes alone."""
+    whoever asks computes alone. Inside such a block they are those of the block."""
     with ExitStack() as stack:
-        executor, address = None, setting()
-        if address is not None:
+        executor, address = _held.get(), setting()
+        if executor is None and address is not None:
             try:
                 executor = stack.enter_context(workers(address))
             except NTKError as error:
                 team.present = Team(address, problem=str(error))
                 print(team.present.in_words(), file=sys.stderr, flush=True)
+            stack.callback(_held.reset, _held.set(executor))
         yield executor
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from ntkcore.analysis.predict import correct, margins
 from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import of_prepared, prepared, slices, untiled
-from ntkcore.kernels.executors import Arrays, Executor, Piece, part, spread
+from ntkcore.kernels.executors import Arrays, Executor, Piece, is_block, part, spread
 from ntkcore.kernels.protocols import CombiningKernel, DifferentiatingKernel, Images, KernelFunction, Progress
 from ntkcore.modes import plain
 
@@ -162,7 +162,6 @@ class BankAttack:
     scale: the largest entry of the kernel between test and training images. kept: what the next piece may need again.
     """
 
-    leading: ClassVar[tuple[int, ...]] = (2,)
     kernel: KernelFunction
     attack: Attack
     scale: float
@@ -186,6 +185,9 @@ class BankAttack:
             else:
                 found = self._by_gradients(piece, train, bank, x, y, K, inner, right, progress)
         return torch.stack(found).numpy(force=True)
+
+    def fits(self, found: object, piece: Piece) -> bool:
+        return is_block(found, piece, 2)
 
     def _by_gradients(
         self,

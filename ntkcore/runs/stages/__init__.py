@@ -1,9 +1,9 @@
 """Stages: each result that a page shows is one class, in one file. The only composers of data, kernels, nets, attacks.
 
-Begin with ``stage``, which says what a stage is and runs it. The rooms: ``kernel_side`` (a kernel, its spectrum, its
-features), ``finite`` (nets trained at once, and transfer), ``motion`` (nets trained epoch by epoch), ``claims`` (what
-the story shows of them). Beside them ``nets`` (how nets are described), ``sizes`` (how much work they are), ``phrases``
-(descriptions in words)::
+Begin with ``stage``, which says what a stage is and runs it; ``together`` runs several. The rooms: ``kernel_side`` (a
+kernel, its spectrum, its features), ``finite`` (nets trained at once, and transfer), ``motion`` (nets trained epoch by
+epoch), ``claims`` (what the story shows of them). Beside them ``nets`` (how nets are described), ``sizes`` (how much
+work they are), ``phrases`` (descriptions in words)::
 
     store = Store("cache")
     artifact = result(experiment.sweep(), store)         # computes what is missing, then reads it
@@ -15,9 +15,6 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from ntkcore import data
-from ntkcore.errors import Cancelled, NTKError, SpecError
-from ntkcore.kernels.blocks import Progress
 from ntkcore.runs.stages import claims, finite, kernel_side, motion
 from ntkcore.runs.stages.claims.flipped import FlippedSpec
 from ntkcore.runs.stages.claims.robust_features import RobustFeatures, RobustFeaturesSpec, read_robust_features
@@ -45,55 +42,13 @@ from ntkcore.runs.stages.motion.tangent import TangentSpec
 from ntkcore.runs.stages.motion.tangent_features import TangentFeaturesSpec
 from ntkcore.runs.stages.nets import NamedNet, NetSpec, Regime, RunSpec, TwinNet
 from ntkcore.runs.stages.stage import STAGES, Context, StageSpec, canonical, forward_only, key, portion, result
-from ntkcore.runs.store import Store
+from ntkcore.runs.stages.together import execute, missing, parse
 
 for _room in (kernel_side, finite, motion, claims):
     for _module in iter_modules(_room.__path__, f"{_room.__name__}."):
         import_module(_module.name)  # a stage is known once its class is made
 
 MOTION = (EpochSpec, ScoreSpec, TangentSpec, MomentSpec, FrozenSpec, TangentFeaturesSpec)
-
-
-def parse(stage: str, fields: Mapping[str, Any]) -> StageSpec:
-    """A stage's spec from its JSON fields. Raises SpecError in words for anything that does not fit."""
-    if stage not in STAGES:
-        raise SpecError(f"There is no stage {stage!r}; choose one of {', '.join(sorted(STAGES))}.")
-    return STAGES[stage].model_validate(fields)
-
-
-def execute(request: Mapping[str, Any], store: Store, progress: Progress | None) -> None:
-    """What the worker runs: ``{"stage": ..., "spec": {...}, "device": ..., "data_root": ...}``; or ``{"batch": [...],
-    "weights": [...]}``, several of those one after the other; or ``{"download": {...}}`` with the fields of a
-    DataSpec, which only fetches its images."""
-    if "download" in request:
-        data.load(data.DataSpec.model_validate(request["download"]), progress=progress)
-    elif "batch" in request:
-        _execute_all(request["batch"], request["weights"], store, progress)
-    else:
-        spec = parse(request["stage"], request["spec"])
-        result(spec, store, progress, request.get("data_root"), request.get("device", "auto"))
-
-
-def _execute_all(
-    parts: Sequence[Mapping[str, Any]], weights: Sequence[float], store: Store, progress: Progress | None
-) -> None:
-    """Every part in turn; weights: how long each takes, in any unit, for the progress of the whole.
-
-    A part that cannot be done does not keep the others from being done; what was wrong with the first is raised at
-    the end.
-    """
-    total, done = sum(weights) or 1.0, 0.0
-    problems: list[NTKError] = []
-    for part, weight in zip(parts, weights, strict=True):
-        try:
-            execute(part, store, portion(progress, done / total, min(1.0, (done + weight) / total)))
-        except Cancelled:
-            raise
-        except NTKError as error:
-            problems.append(error)
-        done += weight
-    if problems:
-        raise NTKError(f"{len(problems)} of {len(parts)} parts failed. The first: {problems[0]}") from problems[0]
 
 
 def request(spec: StageSpec, device: str = "auto", data_root: str | None = None) -> dict[str, Any]:
@@ -158,6 +113,7 @@ __all__ = [
     "keep_image",
     "kernel_of",
     "key",
+    "missing",
     "parse",
     "portion",
     "read_agreement",

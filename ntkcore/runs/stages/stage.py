@@ -22,7 +22,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,7 @@ class StageSpec(Spec):
 
     stage: ClassVar[str]
     version: ClassVar[int]
+    of_nets: ClassVar[bool] = False  # the workers of a scheduler may compute it as a whole, beside others
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
@@ -179,7 +180,7 @@ def result(
     found = store.get(spec.stage, name)
     if found is not None:
         return found
-    context = Context(store, forward_only(progress), data_root, device, spec, _Declared(spec.reads()))
+    context = context_of(spec, store, progress, data_root, device)
     start, begun = time.perf_counter(), experience.clock()
     try:
         arrays = spec.compute(context)
@@ -190,16 +191,28 @@ def result(
         raise NTKError(f"{words} Nothing that was computed before is lost.") from error
     seconds = time.perf_counter() - start
     experience.learn(store.root, spec, experience.clock() - begun - sum(context.waits))
+    artifact = keep(spec, store, arrays, seconds)
+    if context.progress is not None:
+        context.progress(1.0, 1.0, f"{spec.stage} done")
+    return artifact
+
+
+def context_of(
+    spec: StageSpec, store: Store, progress: Progress | None = None, data_root: str | None = None, device: str = "auto"
+) -> Context:
+    """What ``spec.compute`` works with."""
+    return Context(store, forward_only(progress), data_root, device, spec, _Declared(spec.reads()))
+
+
+def keep(spec: StageSpec, store: Store, arrays: Mapping[str, Tensor | np.ndarray], seconds: float) -> Artifact:
+    """Store what was computed of a spec, in so many seconds."""
     meta = {
         "spec": spec.model_dump(mode="json"),
         "version": spec.version,
         "words": spec.in_words(),
         "seconds": seconds,
     }
-    artifact = store.put(spec.stage, name, arrays, meta)
-    if context.progress is not None:
-        context.progress(1.0, 1.0, f"{spec.stage} done")
-    return artifact
+    return store.put(spec.stage, key(spec), arrays, meta)
 
 
 def portion(progress: Progress | None, low: float, high: float) -> Progress | None:

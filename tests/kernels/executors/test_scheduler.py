@@ -7,7 +7,7 @@ import pytest
 
 from ntkcore import cli
 from ntkcore.runs import scheduler, stages
-from ntkcore.runs.specs import Experiment
+from ntkcore.runs.specs import Experiment, Story
 from ntkcore.runs.store import Store
 from ntkcore.runs.worker import team
 
@@ -87,3 +87,23 @@ def test_a_run_goes_on_alone_where_no_scheduler_answers(address, swept, capsys):
     assert said.count("This machine computes alone.") == 2  # kernel, sweep
     assert "This machine computes alone." in team.present.in_words()
     assert alone == swept("here")
+
+
+def test_nets_of_several_seeds_by_the_workers_of_a_scheduler(address, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages.stage, "WORTHWHILE", 0.0)
+    kernel = Experiment.model_validate(TINY).kernel()
+    story = Story(kernel=kernel, widths=(4,), outside=("cnn-small",), seeds=2, strong=False)
+    wanted = [spec for name, spec in story.transfers().items() if name[2] in ("kernel_fgsm", "other_seed")]
+    batch = stages.batch([stages.request(spec, "cpu") for spec in wanted], [1.0] * len(wanted))
+    address.scale(2)
+    found = []
+    for name, where in {"there": address.scheduler_address, "here": ""}.items():
+        monkeypatch.setenv("NTK_SCHEDULER", where)
+        team.present, store, shares = None, Store(tmp_path / name), []
+        stages.execute(batch, store, lambda done, total, _, to=shares: to.append(done / total))
+        found.append({entry.key: {a: v.tolist() for a, v in entry.arrays.items()} for entry in store.entries()})
+        assert shares == sorted(shares)
+        if where:
+            nets = [spec for spec in stages.missing(wanted, Store(tmp_path / "empty")).values() if spec.of_nets]
+            assert team.present.done.total() > len(nets) > len(wanted)  # beside them tiles of the kernel
+    assert found[0] == found[1]

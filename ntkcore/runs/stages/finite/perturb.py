@@ -31,6 +31,7 @@ class PerturbSpec(StageSpec):
 
     stage: ClassVar[str] = "perturb"
     version: ClassVar[int] = 1
+    of_nets: ClassVar[bool] = True
     source: KernelModel | TwinSpec | NetworkSpec | Noise = KernelModel()
     eps: tuple[float, ...] = Field((8 / 255,), min_length=1, max_length=40)
     method: Literal["gradient", "autoattack"] = "gradient"

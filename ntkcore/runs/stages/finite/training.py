@@ -36,6 +36,7 @@ from ntkcore.training import LAZY, PLAIN, Checkpoint, Descent, FiniteNet, Traini
 class TrainedSpec(StageSpec):
     """What every net in training has: the kernel it is compared with, a seed and a recipe."""
 
+    of_nets: ClassVar[bool] = True
     kernel: KernelSpec
     seed: int
     training: Training

@@ -25,6 +25,7 @@ class TransferSpec(StageSpec):
 
     stage: ClassVar[str] = "transfer"
     version: ClassVar[int] = 1
+    of_nets: ClassVar[bool] = True
     perturb: PerturbSpec = PerturbSpec()
     target: KernelModel | TwinSpec | NetworkSpec = TwinSpec()
 

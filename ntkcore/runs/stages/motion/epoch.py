@@ -34,6 +34,7 @@ class EpochSpec(StageSpec):
 
     stage: ClassVar[str] = "epoch"
     version: ClassVar[int] = 2  # 2: an image that is left over joins the batch before it
+    of_nets: ClassVar[bool] = True
     run: RunSpec = RunSpec()
     epoch: int = Field(0, ge=0, le=100_000)
 

@@ -21,6 +21,7 @@ class FrozenSpec(StageSpec):
 
     stage: ClassVar[str] = "frozen"
     version: ClassVar[int] = 3  # 3: on the first test images
+    of_nets: ClassVar[bool] = True
     checkpoint: EpochSpec = EpochSpec()
     n: int = Field(500, ge=2, le=20_000)
     n_test: int = Field(200, ge=1)

@@ -26,6 +26,7 @@ class MomentSpec(StageSpec):
 
     stage: ClassVar[str] = "moment"
     version: ClassVar[int] = 2
+    of_nets: ClassVar[bool] = True
     tangent: TangentSpec = TangentSpec()
     every: int = Field(1, ge=1)
     top: int = Field(20, ge=1, le=1000)

@@ -23,6 +23,7 @@ class ScoreSpec(StageSpec):
 
     stage: ClassVar[str] = "score"
     version: ClassVar[int] = 3  # 3: on the first test images
+    of_nets: ClassVar[bool] = True
     checkpoint: EpochSpec = EpochSpec()
     fgsm: Attack = fgsm()
     pgd: Attack = pgd()

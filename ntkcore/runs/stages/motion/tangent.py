@@ -24,6 +24,7 @@ class TangentSpec(StageSpec):
 
     stage: ClassVar[str] = "tangent"
     version: ClassVar[int] = 2
+    of_nets: ClassVar[bool] = True
     checkpoint: EpochSpec = EpochSpec()
     n: int = Field(128, ge=2, le=20_000)
     attack: Attack | None = None
