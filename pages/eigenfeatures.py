@@ -15,7 +15,8 @@ from pages.ui.shell.terms import heading, note
 
 experiment = page("Eigenfeatures", "Which features of the kernel are useful, and which of them survive an attack?")
 task_of(experiment)
-what = f"every feature under {experiment.attack}"
+which = "every feature" if experiment.eigenpairs is None else f"the {experiment.eigenpairs} leading features"
+what = f"{which} under {experiment.attack}"
 experiment = latest("eigenfeatures", experiment, lambda e: {1: e.sweep(), 2: e.spectrum()}, what, Experiment.in_words)
 task = task_of(experiment)
 both = beside(experiment)

@@ -1,28 +1,37 @@
 """The kernel's spectrum: eigenvalues, label energy, learning times, the kernel itself, two eigenvectors."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import streamlit as st
+import torch
 
-from ntkcore.analysis.spectrum import effective_rank, top_mass
+from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.figures.drawing.strip import Picture
-from ntkcore.figures.kernel import kernel_heatmap
 from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, modes_along_time, times_of_learning
 from ntkcore.readings.kernel import read_spectrum
+from ntkcore.runs import stages
 from ntkcore.runs.specs import Experiment
 from pages.ui.code import spectrum_lines
 from pages.ui.sections.beside import beside, need_both, table
+from pages.ui.sections.run_figures import kernel_picture, picture_spec
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
 from pages.ui.shell.results import latest
 from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
 from pages.ui.shell.terms import answer, heading, note
 
+RANK = {"Effective rank": lambda a: effective_rank(a["values"])}
 MEASURES = {  # of the training images: no interval over test images
-    "Effective rank": lambda a: effective_rank(a["values"]),
-    "Share of the eigenvalues' sum in the 10 largest": lambda a: top_mass(a["values"], 10, power=1),
+    "Share of the eigenvalues' sum in the 10 largest": lambda a: float(a["values"][:10].sum() / _sum(a)),
     "Share of the label energy on the 10 largest": lambda a: float(a["label_energy"][:10].sum()),
 }
+
+
+def _sum(a: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Of all eigenvalues."""
+    return a["trace"] if "trace" in a else a["values"].clamp(min=0).sum()
+
 
 experiment = page(
     "Spectrum",
@@ -53,11 +62,17 @@ with right:
     both.show(
         figures,
         "Cumulative mass",
-        lambda a: cumulative(a["values"], a["label_energy"], effective_rank=effective_rank(a["values"]), dark=night),
+        lambda a: cumulative(
+            a["values"],
+            a["label_energy"],
+            effective_rank=None if "trace" in a else effective_rank(a["values"]),
+            trace=float(_sum(a)),
+            dark=night,
+        ),
         key="cumulative",
     )
-answer(read_spectrum(both.now["values"], energy))
-table(experiments, both, MEASURES)
+answer(read_spectrum(stages.read_spectrum(found.now), energy))
+table(experiments, both, MEASURES | ({} if any("trace" in a for a in both.both) else RANK))
 
 heading("What has been learned by time t")
 both.show(figures, "Learned modes", lambda a: modes_along_time(a["values"], dark=night), key="learned")
@@ -66,13 +81,10 @@ note("Below the dashed line are the modes of which more than 63 % is learned at 
 left, right = st.columns(2, gap="large")
 with left:
     heading("The kernel between training images")
-    kernels = need_both(experiments, Experiment.kernel, "the kernel")
+    kernels = need_both(experiments, picture_spec, "the kernel")
     if kernels is not None:
         kernels.joined(experiments.map(task_of)).show(
-            figures,
-            "Kernel",
-            lambda k: kernel_heatmap(k[0].arrays["K"], k[1].labels_train, k[1].classes, dark=night),
-            key="heatmap",
+            figures, "Kernel", lambda k: kernel_picture(*k, dark=night), key="heatmap"
         )
 with right:
     heading("Two eigenvectors against each other")

@@ -42,6 +42,10 @@ class Band:
         """The value at a place, a Band of one number."""
         return Band(*(np.asarray(values)[at].reshape(1) for values in (self.mean, self.low, self.high)))
 
+    def part(self, rows: slice | np.ndarray) -> "Band":
+        """Some of the values: rows a slice or [n] bool."""
+        return Band(*(np.asarray(values)[rows] for values in (self.mean, self.low, self.high)))
+
 
 UNKNOWN = Band(*(np.full(1, np.nan),) * 3)  # one number that is not known
 

@@ -163,6 +163,21 @@ def effective_rank(values: Tensor) -> float:
     return float(torch.exp(-torch.special.xlogy(p, p).sum()))
 
 
+def effective_rank_within(values: Tensor, trace: float, n: int) -> tuple[float, float]:
+    """What ``effective_rank`` of n eigenvalues lies between when only the leading ones, [k], and their sum are known.
+
+    The rest adds least to the entropy where as many as can be are as large as the smallest that is known, and most
+    where all are equal.
+    """
+    p = values.double().clamp(min=0) / trace
+    rest, known = max(0.0, 1 - float(p.sum())), -torch.special.xlogy(p, p).sum()
+    whole = int(rest / float(p[-1])) if p[-1] > 0 else 0
+    parts = torch.tensor([rest - whole * float(p[-1])], dtype=torch.float64).clamp(min=0)
+    least = known - whole * torch.special.xlogy(p[-1], p[-1]) - torch.special.xlogy(parts, parts).sum()
+    most = known - (rest * np.log(rest / (n - len(p))) if rest > 0 and n > len(p) else 0.0)
+    return float(torch.exp(least)), float(torch.exp(most))
+
+
 def top_mass(values: Tensor, k: int, power: int = 2) -> float:
     """Share of the k largest eigenvalues in ``sum lam^power``: power 2 as in the paper, 1 for the linear share."""
     weight = values.double().clamp(min=0) ** power

@@ -1,11 +1,9 @@
 """The kernel matrix as a heat map, ordered by class.
 
-A matrix of thousands of rows is averaged down to at most ``max_pixels`` a side. Blocks never cross the border
-of two classes: the pixel edges of a class of ``n_c`` images are ``round(linspace(0, n_c, pixels_c + 1))``::
+A matrix of thousands of rows is averaged down to at most ``max_pixels`` a side (``analysis.block_means``)::
 
     fig = kernel_heatmap(K, labels, ["airplane", "automobile"])       # K [n, n], labels [n] in {0, 1}
-    edges = class_edges([1000, 1000], max_pixels=300)                 # [0, 7, 13, ..., 2000]
-    block_mean(K, edges)                                              # [n, n] -> [300, 300]
+    fig = block_heatmap(means, ["airplane", "automobile"])            # the same from means at hand
 """
 
 from collections.abc import Sequence
@@ -13,30 +11,15 @@ from itertools import pairwise
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 
+from ntkcore.analysis.block_means import PIXELS, BlockMeans, block_means
 from ntkcore.checks import codes
 from ntkcore.errors import DataError
 from ntkcore.figures.drawing.checks import float32
 from ntkcore.figures.drawing.palette import SEQUENTIAL
 from ntkcore.figures.drawing.template import colorbar_above, describe, new_figure, short
-
-
-def class_edges(counts: Sequence[int], max_pixels: int = 300) -> np.ndarray:
-    """Block edges ``[pixels + 1]`` of rows grouped by class: at most ``max_pixels``, but one a class."""
-    total = sum(counts)
-    edges = [0]
-    for count in (int(c) for c in counts if c > 0):
-        pixels = max(1, count * max_pixels // total) if total > max_pixels else count
-        steps = np.rint(np.linspace(0, count, pixels + 1)[1:]).astype(int)
-        edges += (edges[-1] + steps).tolist()
-    return np.asarray(edges)
-
-
-def block_mean(matrix: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Mean of ``matrix`` ``[n, n]`` over each block between ``edges``, both ways; ``[pixels, pixels]``."""
-    sums = np.add.reduceat(np.add.reduceat(matrix, edges[:-1], axis=0), edges[:-1], axis=1)
-    sizes = np.diff(edges)
-    return sums / np.outer(sizes, sizes)
+from ntkcore.kernels.products import StoredMatrix
 
 
 def kernel_heatmap(
@@ -44,7 +27,7 @@ def kernel_heatmap(
     labels: np.ndarray,
     class_names: Sequence[str],
     *,
-    max_pixels: int = 300,
+    max_pixels: int = PIXELS,
     dark: bool = False,
 ) -> go.Figure:
     """Heat map of a kernel matrix whose rows are put in the order of their classes.
@@ -59,15 +42,17 @@ def kernel_heatmap(
     if kernel.shape != (n, n):
         raise DataError(f"The kernel has shape {kernel.shape}; a square [n, n] is needed.")
     labels = codes(labels, n, range(len(class_names)), "labels")
-    order = np.argsort(labels, kind="stable")
-    counts = np.bincount(labels, minlength=len(class_names))
-    edges = class_edges(counts.tolist(), max_pixels)
-    pixels = block_mean(kernel[np.ix_(order, order)], edges)
+    found = block_means(StoredMatrix(torch.from_numpy(kernel)), labels, len(class_names), max_pixels)
+    return block_heatmap(found, class_names, dark=dark)
 
+
+def block_heatmap(means: BlockMeans, class_names: Sequence[str], *, dark: bool = False) -> go.Figure:
+    """The same of a kernel that is known by its means over blocks."""
+    n, counts = means.n, means.counts
     fig = new_figure(dark=dark, height=560, width=560)
-    block = "<br>mean over a block of image pairs" if n > len(pixels) else ""
-    trace = go.Heatmap(z=float32(pixels), x=float32(edges), y=float32(edges), colorscale=SEQUENTIAL, name="kernel")
-    trace.update(colorbar=colorbar_above("kernel value Θ(x, x′)"))
+    block = "<br>mean over a block of image pairs" if n > len(means.pixels) else ""
+    trace = go.Heatmap(z=float32(means.pixels), x=float32(means.edges), y=float32(means.edges), colorscale=SEQUENTIAL)
+    trace.update(colorbar=colorbar_above("kernel value Θ(x, x′)"), name="kernel")
     fig.add_trace(trace.update(hovertemplate=f"kernel value %{{z:.4g}}{block}<extra></extra>"))
 
     borders = np.concatenate([[0], counts.cumsum()])
@@ -83,10 +68,7 @@ def kernel_heatmap(
     fig.update_yaxes(frame | {"range": [n, 0], "constrain": "domain", "constraintoward": "top", "scaleanchor": "x"})
     fig.update_yaxes(tickangle=-90 if len(names) <= 3 else 0)
 
-    same = labels[:, None] == labels[None, :]
-    within = same & ~np.eye(n, dtype=bool)
-    alt = f"Kernel of {n} training images by class, values from {kernel.min():.3g} to {kernel.max():.3g}"
-    if within.any() and not same.all():
-        means = f"{kernel[within].mean():.3g} within a class, {kernel[~same].mean():.3g} between classes"
-        alt += f"; mean {means}"
+    alt = f"Kernel of {n} training images by class, values from {means.low:.3g} to {means.high:.3g}"
+    if np.isfinite(means.within) and np.isfinite(means.between):
+        alt += f"; mean {means.within:.3g} within a class, {means.between:.3g} between classes"
     return describe(fig, alt + ".")

@@ -152,7 +152,12 @@ def _now(values: np.ndarray, t: float, dark: bool) -> go.Scatter:
 
 
 def cumulative(
-    values: np.ndarray, label_energy: np.ndarray, *, effective_rank: float | None = None, dark: bool = False
+    values: np.ndarray,
+    label_energy: np.ndarray,
+    *,
+    effective_rank: float | None = None,
+    trace: float | None = None,
+    dark: bool = False,
 ) -> go.Figure:
     """Share of the sum of eigenvalues ``sum_{j<k} lam_j / sum lam`` and of the label energy in the k largest, along k.
 
@@ -160,10 +165,11 @@ def cumulative(
         values: ``[r]`` eigenvalues, descending, with a positive sum.
         label_energy: ``[r]`` shares ``(v_i . y)^2 / |y|^2``.
         effective_rank: ``exp(entropy of lam / sum lam)``, a number of eigenvalues too, marked by a vertical line.
+        trace: the sum of all eigenvalues, where those in ``values`` are not all.
     """
     values = vector(values, "values")
     count = values.size
-    mass = values.cumsum() / values.sum()
+    mass = values.cumsum() / (values.sum() if trace is None else trace)
     energy = vector(label_energy, "label_energy", count).cumsum()
     fig = new_figure(dark=dark, height=340)
     for words, share, colour, dash in (

@@ -18,6 +18,8 @@ from ntkcore.analysis.features.eigenfeatures import Sweep
 from ntkcore.analysis.features.label_test import MODEST, Null, cutoff, images_needed, smallest_passing
 from ntkcore.analysis.features.tradeoff import Curve, Judged, bands
 from ntkcore.analysis.intervals import Band, Resampling, share_band
+from ntkcore.analysis.spectrum import Spectrum
+from ntkcore.readings.kernel import features_left
 from ntkcore.readings.words import p_words, percent, percent_within, span, within
 
 
@@ -85,6 +87,13 @@ def _share(band: Band, k: int) -> str:
     return percent_within(band.mean[k], band.low[k], band.high[k])
 
 
+def features_in_words(s: Spectrum) -> str:
+    """ "1000 features", or "the 500 leading of 10,000 features, which hold 97.3 % of the trace,"."""
+    if s.whole:
+        return f"{s.rank} features"
+    return f"the {features_left(s, 'features')},"
+
+
 # -- one by one ----------------------------------------------------------------------------------------------------
 
 
@@ -102,8 +111,9 @@ def read_sweep(sweep: Sweep, classes: np.ndarray, null: Null, fdr: float) -> str
     fewer = "fewer, " if useful > high else ""
     verdict = ", so that the useful ones may all be chance" if 0 < useful <= high else ""
     return (
-        f"Of {len(classes)} features {useful or 'none'} {be} useful at a false discovery rate of {percent(fdr)}{told}. "
-        f"With permuted test labels the same test finds {fewer}{mean}{verdict}.{_too_few(sweep, fdr)}"
+        f"Of {features_in_words(sweep.spectrum)} {useful or 'none'} {be} useful at a false discovery rate of "
+        f"{percent(fdr)}{told}. With permuted test labels the same test finds {fewer}{mean}{verdict}."
+        f"{_too_few(sweep, fdr)}"
     )
 
 
@@ -205,19 +215,29 @@ def _mean_within(values: np.ndarray) -> tuple[float, float, float]:
     return float(band.mean[0]), float(band.low[0]), float(band.high[0])
 
 
-def read_split(parts: np.ndarray, classes: np.ndarray, before: float, after: float, label: str, top: int = 20) -> str:
-    """Which features an attack on the whole kernel works through: the change of one image's margin, split two ways."""
-    whole, weak = parts.sum(), parts[classes == WEAK].sum()
+def read_split(
+    parts: np.ndarray,
+    classes: np.ndarray,
+    before: float,
+    after: float,
+    label: str,
+    top: int = 20,
+    whole: bool = True,
+) -> str:
+    """Which features an attack on the whole kernel works through: the change of one image's margin, split two ways;
+    whole: the features are all that there are, not the leading ones alone."""
+    change, weak = parts.sum(), parts[classes == WEAK].sum()
     robust, between, brittle = (parts[classes == kind].sum() for kind in (ROBUST, BETWEEN, BRITTLE))
     other = (
         ""
-        if np.isclose(whole, after - before, rtol=1e-4, atol=1e-6)
-        else f" (against the class that competes with it after the attack, by {whole:+.2f})"
+        if np.isclose(change, after - before, rtol=1e-4, atol=1e-6)
+        else f" (against the class that competes with it after the attack, by {change:+.2f})"
     )
-    most = ", the larger part" if weak * whole > whole * whole / 2 else ""
+    what = "the whole kernel" if whole else "the sum of the leading features"
+    most = ", the larger part" if weak * change > change * change / 2 else ""
     return (
-        f"The attack on the whole kernel moves the margin of this {label} from {before:+.2f} to {after:+.2f}{other}: "
-        f"the sum of what each feature's own output changes by. The first {top} features sum to "
+        f"The attack on {what} moves the margin of this {label} from {before:+.2f} to {after:+.2f}{other}: the sum "
+        f"of what each feature's own output changes by. The first {top} features sum to "
         f"{parts[:top].sum():+.2f}, the {len(parts) - top} behind them to {parts[top:].sum():+.2f}. By class: robust "
         f"{robust:+.2f}, in between {between:+.2f}, brittle {brittle:+.2f}; those weak alone, none of which can be "
         f"told from guessing by itself, together {weak:+.2f}{most}."
@@ -227,10 +247,12 @@ def read_split(parts: np.ndarray, classes: np.ndarray, before: float, after: flo
 # -- chosen on one half, reported on the other -----------------------------------------------------------------------
 
 
-def read_kept(judged: Mapping[str, Judged], first: np.ndarray, chance: float) -> str:
-    """Accuracy of the robust, of the brittle, and of other features together; first [m]: the half that chose them."""
+def read_kept(judged: Mapping[str, Judged], first: np.ndarray, chance: float, whole: bool = True) -> str:
+    """Accuracy of the robust, of the brittle, and of other features together; first [m]: the half that chose them;
+    whole: they are all that there are, not the leading ones alone."""
     if first.all():
         return _no_half(first)
+    every = "All features" if whole else "All leading features"
     other = {kind: one.curve(~first) for kind, one in judged.items()}
     words = [f"Classes and k were chosen on {_half(first)}; what follows is told of the other {(~first).sum()}"]
     for kind in ("robust", "brittle"):
@@ -240,13 +262,13 @@ def read_kept(judged: Mapping[str, Judged], first: np.ndarray, chance: float) ->
             words.append(f"No feature was {kind} there")
     if len(other["robust"].k) and len(other["rest"].k):
         words.append(f"All but the robust ones {_last(other['rest'], chance)}")
-    words.append(f"All features {_last(other['top'], chance)}")
+    words.append(f"{every} {_last(other['top'], chance)}")
     best = int(judged["top"].after[first].mean(0).argmax())
     k, attacked = int(other["top"].k[best]), other["top"].attacked
     if best == len(attacked.mean) - 1:
         words.append("No smaller number of the largest ones did better under attack")
     else:
-        gain = _gain(judged["top"].after[~first], best, "what all features keep")
+        gain = _gain(judged["top"].after[~first], best, f"what {every.lower()} keep")
         many = f"Of the k largest, k = {k} did best under attack"
         words.append(f"{many}; it keeps {_share(attacked, best)}, {gain}")
     return ". ".join(words) + "."
@@ -257,14 +279,17 @@ def read_time(judged: Judged, first: np.ndarray) -> str:
     if first.all():
         return _no_half(first)
     best, other = int(judged.after[first].mean(0).argmax()), judged.curve(~first)
-    at = f"t = {judged.k[best]:.3g}"
+    at = f"t = {judged.k[best]:.3g}" if np.isfinite(judged.k[best]) else "the end"
     if best == 0:
         at = f"{at}, the earliest of all that were tried (any earlier time gives the same answers)"
     gain = "" if best == len(other.k) - 1 else f", {_gain(judged.after[~first], best, 'what is left at the end')}"
+    beyond = ""
+    if not np.isfinite(judged.k[-1]):
+        beyond = f" Between t = {judged.k[-2]:.3g} and the end lie times that the leading features do not tell."
     return (
         f"On {_half(first)} the prediction was best under attack at {at}. On the other {(~first).sum()} it is right on "
         f"{_share(other.clean, best)} there, on {_share(other.attacked, best)} under attack{gain}. At the end it is "
-        f"right on {_share(other.clean, -1)}, on {_share(other.attacked, -1)} under attack."
+        f"right on {_share(other.clean, -1)}, on {_share(other.attacked, -1)} under attack.{beyond}"
     )
 
 

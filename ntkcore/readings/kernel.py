@@ -2,35 +2,49 @@
 
 Shares of test images have their 95 % interval in brackets, and what is said is what the interval allows::
 
-    read_spectrum(values, energy)               # "Of the kernel on the 1000 training images the largest eigenvalue ..."
+    read_spectrum(s, energy)                    # "Of the kernel on the 1000 training images the largest eigenvalue ..."
     read_prediction(right, attacked, pgd, chance=0.5, attack="FGSM eps 8/255")
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from ntkcore.analysis.attacks.balls import Norm
 from ntkcore.analysis.attacks.margin_path import BISECTIONS
 from ntkcore.analysis.intervals import Resampling, share_band
-from ntkcore.analysis.spectrum import effective_rank, top_mass
+from ntkcore.analysis.spectrum import Spectrum, effective_rank, effective_rank_within
 from ntkcore.readings.words import percent, percent_within, points, points_within, radius, radius_found
 
+HALF = 0.5  # of the label energy
 MOST = 0.5  # an attack works that takes more than this share of what a prediction has over guessing
 
 
-def read_spectrum(values: Tensor, energy: ArrayLike) -> str:
-    """Concentration of the spectrum and of the training labels: values, energy [n], of all n training images."""
-    n, k = len(values), min(10, len(values))
-    total = np.cumsum(np.asarray(energy))
-    half = int(np.argmax(total >= 0.5 * total[-1])) + 1
+def read_spectrum(s: Spectrum, energy: ArrayLike) -> str:
+    """Concentration of the spectrum and of the training labels; energy [r] of its eigenvectors."""
+    k, total = min(10, len(s.values)), np.cumsum(np.asarray(energy))
+    largest = s.values.double().clamp(min=0)
+    trace = float(largest.sum()) if s.whole or s.trace is None else s.trace
+    first, several = float(largest[0]) / trace, float(largest[:k].sum()) / trace
+    half = int(np.argmax(total >= HALF * (total[-1] if s.whole else 1.0))) + 1
     holds = "first eigenvector holds" if half == 1 else f"first {half} eigenvectors together hold"
-    first, several, rank = top_mass(values, 1, 1), top_mass(values, k, 1), effective_rank(values)
+    told = f"The {holds} at least half of the energy of the training labels."
+    rank, known = f"is {effective_rank(s.values):.1f}", ""
+    if not s.whole:
+        low, high = effective_rank_within(s.values, trace, s.n)
+        rank = f"lies between {low:.1f} and {high:.1f}"
+        known = f" Known are the {features_left(s)}."
+        if total[-1] < HALF:
+            told = f"All of them together hold {percent(float(total[-1]))} of the energy of the training labels."
     return (
-        f"Of the kernel on the {n} training images, the largest eigenvalue is {percent(first)} of the sum of all "
-        f"eigenvalues (the trace), the {k} largest together are {percent(several)}; the effective rank is {rank:.1f}. "
-        f"The {holds} at least half of the energy of the training labels."
+        f"Of the kernel on the {s.n} training images, the largest eigenvalue is {percent(first)} of the sum of all "
+        f"eigenvalues (the trace), the {k} largest together are {percent(several)}; the effective rank {rank}.{known} "
+        f"{told}"
     )
+
+
+def features_left(s: Spectrum, what: str = "eigenvalues") -> str:
+    """Of a leading part of a spectrum: "500 leading of 10,000 eigenvalues, which hold 97.3 % of the trace"."""
+    return f"{s.rank:,} leading of {s.n:,} {what}, which hold {percent(1 - s.left_out)} of the trace"
 
 
 def read_prediction(

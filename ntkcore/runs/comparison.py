@@ -68,4 +68,5 @@ def few(experiment: Experiment) -> Experiment:
 
 def agreement_of(experiments: Mapping[str, Experiment]) -> ConsistencySpec:
     """The comparison of the kernels of some experiments."""
-    return ConsistencySpec(kernels=tuple(few(e).kernel() for e in experiments.values()))
+    first = next(iter(experiments.values()))
+    return ConsistencySpec(kernels=tuple(few(e).kernel() for e in experiments.values()), leading=first.eigenpairs)

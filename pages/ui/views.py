@@ -118,6 +118,7 @@ CONSISTENCY, STORY_PAGE = "pages/consistency.py", "pages/story.py"
 VIEWS: dict[str, View] = {
     "kernel": View(SPECTRUM, run_figures.of_kernel, label=_kernel),
     "spectrum": View(SPECTRUM, run_figures.of_spectrum, label=_kernel),
+    "solution": View(OVERVIEW, label=_kernel),
     "predict": View(OVERVIEW),
     "sweep": View(FEATURES, run_figures.of_sweep),
     "curves": View(FEATURES, run_figures.of_curves),

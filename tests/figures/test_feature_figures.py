@@ -259,7 +259,7 @@ def test_accuracy_along_time_draws_both_lines_their_bands_and_a_mark():
     assert "at most 0.40, at t = 0.1" in figures.alt_text(fig)
 
 
-@pytest.mark.parametrize("times", [(0.0, 1.0, 2.0), (1.0, 2.0, np.inf)], ids=["zero", "infinite"])
+@pytest.mark.parametrize("times", [(0.0, 1.0, 2.0), (1.0, np.inf, 2.0)], ids=["zero", "infinite"])
 def test_times_without_a_place_on_the_axis_are_refused(times):
     with pytest.raises(DataError, match="log axis"):
         figures.along_time(curve(k=times))

@@ -1,13 +1,17 @@
 """Spectrum and kernel figures: what is drawn is what was computed, at the right place, in the right colour."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+import torch
 
 from ntkcore import figures
+from ntkcore.analysis.block_means import block_means, class_edges, read_block_means
 from ntkcore.analysis.features.classes import BETWEEN, BRITTLE, ROBUST, WEAK
 from ntkcore.errors import DataError, SpecError
 from ntkcore.figures.drawing.palette import FEATURES, class_colours
-from ntkcore.figures.kernel import block_mean, class_edges
+from ntkcore.kernels.products import StoredMatrix
 
 
 def drawn(fig, panel: str = "y") -> dict[int, float]:
@@ -147,28 +151,13 @@ def test_labels_beyond_the_class_names_are_refused():
 # ------------------------------------------------------------------------------------------------ kernel heat map
 
 
-def test_block_mean_is_the_mean_of_each_block():
-    matrix = np.random.default_rng(1).normal(size=(60, 60))
-    edges = np.arange(0, 61, 5)
-    np.testing.assert_allclose(block_mean(matrix, edges), matrix.reshape(12, 5, 12, 5).mean(axis=(1, 3)))
-
-
-def test_block_mean_of_uneven_blocks():
-    matrix = np.arange(25.0).reshape(5, 5)
-    expected = [
-        [matrix[:2, :2].mean(), matrix[:2, 2:].mean()],
-        [matrix[2:, :2].mean(), matrix[2:, 2:].mean()],
-    ]
-    np.testing.assert_allclose(block_mean(matrix, np.array([0, 2, 5])), expected)
-
-
 @pytest.mark.parametrize(
     "counts",
     [[1000, 1000], [1999, 1], [200] * 10, [7, 0, 500], [3, 4]],
     ids=lambda c: "-".join(map(str, c[:3])),
 )
 def test_blocks_never_cross_classes_and_stay_few(counts):
-    edges = class_edges(counts, max_pixels=300)
+    edges = class_edges(counts, most=300)
     assert edges[0] == 0
     assert edges[-1] == sum(counts)
     assert (np.diff(edges) > 0).all()
@@ -195,6 +184,18 @@ def test_heat_map_shrinks_a_large_kernel_to_block_means():
     kernel = np.random.default_rng(2).normal(size=(600, 600))
     fig = figures.kernel_heatmap(kernel, np.repeat([0, 1], 300), ["a", "b"], max_pixels=200)
     np.testing.assert_allclose(fig.data[0].z, kernel.reshape(200, 3, 200, 3).mean(axis=(1, 3)), atol=1e-6)
+
+
+def test_heat_map_takes_means_over_blocks_of_uneven_classes():
+    kernel, labels = np.random.default_rng(3).normal(size=(50, 50)), np.repeat([0, 1, 0], [9, 20, 21])
+    means = block_means(StoredMatrix(torch.from_numpy(kernel)), labels, 2, most=7)
+    order = np.argsort(labels, kind="stable")
+    blocks = [order[low:high] for low, high in pairwise(means.edges)]
+    assert len(blocks) == 6
+    np.testing.assert_allclose(means.pixels, [[kernel[np.ix_(a, b)].mean() for b in blocks] for a in blocks])
+    np.testing.assert_allclose(means.between, kernel[labels[:, None] != labels].mean())
+    back = read_block_means(means.arrays())
+    assert all(np.array_equal(getattr(back, name), value) for name, value in means.arrays().items())
 
 
 def test_heat_map_alt_gives_the_class_means():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import binomtest, entropy
 
+from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.readings.kernel import read_flip, read_prediction, read_spectrum
 
 INF = float("inf")
@@ -22,12 +23,31 @@ def right(share: float, m: int) -> np.ndarray:
 def test_spectrum_is_told_of_the_training_images():
     values = np.array([60.0, 20, 10, 5, *[0.5] * 10])
     energy = np.array([0.2, 0.29, 0.02, 0.49, *[0.0] * 10])
-    assert read_spectrum(torch.tensor(values), energy) == (
+    s = Spectrum(torch.tensor(values), torch.eye(14, dtype=torch.float64))
+    assert read_spectrum(s, energy) == (
         "Of the kernel on the 14 training images, the largest eigenvalue is 60 % of the sum of all eigenvalues (the "
         f"trace), the 10 largest together are 98 %; the effective rank is {np.exp(entropy(values)):.1f}. The first 3 "
         "eigenvectors together hold at least half of the energy of the training labels."
     )
-    assert "The first eigenvector holds at least half" in read_spectrum(torch.tensor(values), energy[::-1] + values)
+    assert "The first eigenvector holds at least half" in read_spectrum(s, energy[::-1] + values)
+
+
+def test_a_leading_part_of_a_spectrum_is_told_as_such():
+    """What is said of all holds of all: sums are shares of the trace, and the rank lies within what is said."""
+    values = np.array([60.0, 20, 10, 5, *[0.5] * 10])
+    part = Spectrum(torch.tensor(values[:4]), torch.eye(14, dtype=torch.float64)[:, :4], trace=100.0)
+    words = read_spectrum(part, [0.1, 0.1, 0.1, 0.1])
+    assert (
+        "largest eigenvalue is 60 % of the sum of all eigenvalues (the trace), the 4 largest together are 95 %" in words
+    )
+    assert (
+        "Known are the 4 leading of 14 eigenvalues, which hold 95 % of the trace. All of them together hold 40 %"
+        in words
+    )
+    low, high = map(float, re.search(r"lies between (\S+) and (\S+)\. Known", words).groups())
+    assert low < np.exp(entropy(values)) == pytest.approx(high, abs=0.05)
+    assert low == pytest.approx(np.exp(entropy([60, 20, 10, 5, 5])), abs=0.05)
+    assert "The first 3 eigenvectors together hold at least half" in read_spectrum(part, [0.2, 0.2, 0.2, 0.2])
 
 
 # -- prediction ------------------------------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ NET_SIDE: dict[str, StageSpec] = {
         specs.PathSpec(kernel=TINY.ntk(), steps=(1, 3)),
         specs.ConsistencySpec(kernels=(TINY.kernel(), TINY.replace(net=NetSpec(depth=2)).kernel()), top=3),
         TINY.gradients().replace(top=3, images=2),
+        specs.SolutionSpec(kernel=TINY.kernel(), leading=5),
         specs.TrainingFreeSpec(kernel=TINY.kernel(), eps=0.1),
         specs.FlippedSpec(transfer=specs.TransferSpec(perturb=PERTURB.replace(eps=(0.1, 0.5)), target=TWIN), at=1),
         specs.RobustFeaturesSpec(curves=TINY.curves()),
@@ -114,6 +115,14 @@ CHECKPOINT = specs.EpochSpec(run=specs.RunSpec(data=TINY.data), epoch=1)
 BASES = KERNEL_SIDE | NET_SIDE
 DIGESTS = ("0" * 63 + "1", "0" * 63 + "2")
 
+ON_EIGENPAIRS = (
+    specs.SpectrumSpec,
+    specs.SweepSpec,
+    specs.PredictSpec,
+    specs.UploadSpec,
+    specs.TrainingFreeSpec,
+)
+
 # Another value for every field, with what has to change along. By the model that owns the field, and its name.
 CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (DataSpec, "name"): {"name": "toy", "classes": ("minus", "plus"), "size": None},
@@ -141,6 +150,13 @@ CHANGES: dict[tuple[type[Spec], str], dict[str, object]] = {
     (specs.KernelSpec, "inputs"): {"inputs": "centre"},
     (specs.KernelSpec, "precision"): {"precision": "float32"},
     (specs.KernelSpec, "checkpoint"): {"kind": "empirical", "checkpoint": CHECKPOINT},
+    **{(stage, "leading"): {"leading": 5} for stage in ON_EIGENPAIRS},
+    (specs.FlipSpec, "leading"): {"leading": 5, "time": None},  # late times need all
+    (specs.SolutionSpec, "leading"): {"leading": 12},
+    (specs.SolutionSpec, "ridge"): {"ridge": 0.5},
+    (specs.SolutionSpec, "residual"): {"residual": 0.1},
+    (specs.GradientsSpec, "leading"): {"leading": 2},
+    (specs.ConsistencySpec, "leading"): {"leading": 5},
     (specs.PredictSpec, "time"): {"time": 30.0},
     (specs.TrainingFreeSpec, "eps"): {"eps": 0.05},
     (specs.TrainingFreeSpec, "norm"): {"norm": "l2"},
@@ -313,6 +329,7 @@ def test_the_same_in_other_words_has_the_same_key(fields):
 def test_every_field_of_the_experiment_reaches_a_stage(path):
     changes = {("ridge",): {"ridge": 0.5}, ("kind",): {"kind": "nngp"}, ("inputs",): {"inputs": "centre"}}
     changes[("precision",)] = {"precision": "float32"}
+    changes[("leading",)] = {"leading": 5}
     changes[("checkpoint",)] = {"kind": "empirical", "checkpoint": CHECKPOINT}
     other = TINY.replace(**changes[path]) if path in changes else changed(TINY, path)
     before, after = ({key(stage) for stage in e.stages()} for e in (TINY, other))

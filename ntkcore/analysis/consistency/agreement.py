@@ -25,7 +25,7 @@ from ntkcore import checks
 from ntkcore.analysis.consistency.similarity import Match, alignment_matrix, name_pairs, subspace_overlap
 from ntkcore.analysis.features.tradeoff import counts
 from ntkcore.analysis.intervals import Band, jackknife, mean_band
-from ntkcore.analysis.spectrum import centred_kernel, spectrum
+from ntkcore.analysis.spectrum import Spectrum, centred_kernel, spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.modes import plain
@@ -74,11 +74,12 @@ def leading(ks: Sequence[int] | np.ndarray) -> int:
 
 
 @plain
-def agreement(kernels: Sequence[Tensor], progress: Progress | None = None) -> Agreement:
+def agreement(kernels: Sequence[Tensor], progress: Progress | None = None, vectors: int | None = None) -> Agreement:
     """Compare kernel matrices [n, n] of the same images, in the order of the draw, each with each other.
 
     Groups to be left out are neighbours in that order, which a balanced draw makes balanced, too. progress counts
-    groups. Raises SpecError for kernels that have no alignment or fewer than 4 images.
+    groups. vectors: overlaps of so many leading ones at most, for which not all are computed. Raises SpecError for
+    kernels that have no alignment or fewer than 4 images.
     """
     checks.progress(progress)
     alignment_matrix(kernels, centred=True)  # says what does not fit
@@ -86,7 +87,7 @@ def agreement(kernels: Sequence[Tensor], progress: Progress | None = None) -> Ag
     if n < 4:
         raise SpecError(f"The kernels are of {n} images; comparing them takes 4 at least.")
     pairs, groups = list(combinations(range(len(kernels)), 2)), min(GROUPS, n)
-    measured, spectra = [_measured(kernels)], [[spectrum(K) for K in kernels]]
+    measured, spectra = [_measured(kernels)], [[_pairs(K, vectors) for K in kernels]]
     for group, out in enumerate(torch.arange(n, device="cpu").tensor_split(groups)):
         if progress is not None:
             progress(group, groups, "kernels without some of the images")
@@ -94,7 +95,7 @@ def agreement(kernels: Sequence[Tensor], progress: Progress | None = None) -> Ag
         kept[out] = False
         smaller = [K[kept][:, kept] for K in kernels]
         measured.append(_measured(smaller))
-        spectra.append([spectrum(K) for K in smaller])
+        spectra.append([_pairs(K, vectors) for K in smaller])
     ks = counts(min(s.rank for part in spectra for s in part))  # those that are there without some of the images, too
     overlaps = np.stack(
         [[subspace_overlap(part[a].vectors, part[b].vectors, ks).cpu().numpy() for a, b in pairs] for part in spectra]
@@ -137,6 +138,10 @@ def chance_alignment(kernels: Sequence[Tensor], centred: bool) -> np.ndarray:
     """
     one = [_trace_and_sum(K.detach().double(), centred) for K in kernels]
     return np.array([[_at_random(*a, *b, len(kernels[0])) for b in one] for a in one])
+
+
+def _pairs(K: Tensor, k: int | None) -> Spectrum:
+    return spectrum(K, None if k is None else min(k, len(K)))
 
 
 def _trace_and_sum(K: Tensor, centred: bool) -> tuple[float, float]:

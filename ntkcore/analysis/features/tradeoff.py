@@ -37,6 +37,11 @@ class Curve:
     clean: Band
     attacked: Band
 
+    def finite(self) -> "Curve":
+        """Without the point at t = infinity, which has no place on an axis."""
+        rows = np.isfinite(self.k)
+        return Curve(self.k[rows], self.clean.part(rows), self.attacked.part(rows))
+
 
 @dataclass(frozen=True, eq=False)
 class Judged:
@@ -105,16 +110,18 @@ def along_time(
     K_test: Tensor | None = None,
     progress: Progress | None = None,
     points: int = TIMES,
+    end: Tensor | None = None,
 ) -> Judged:
     """Verdicts of f_t; times from a thousandth of the fastest mode's 1/lam to ten times the slowest's; of the leading
-    part of a spectrum, to the last that it knows (``latest_time``).
+    part of a spectrum, to the last that it knows (``latest_time``). end: dual weights [n, c] of the prediction at
+    infinity (``fit(residual=)``), which is the last time then.
 
     At the first of them ``f_t`` is ``t K(x, X) Y`` to within a thousandth: any earlier time gives the same answers.
     Images and labels as in ``kept_features``.
     """
     x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     ridge, points = checks.number(ridge, "ridge", 0), checks.whole(points, "points", 2, 10_000)
-    plan = {"time": _times(s, y, ridge, points)}
+    plan = {"time": _times(s, y, ridge, points, end)}
     return _judged(kernel, x, plan, x_test, y_test, attack, K_test, progress)["time"]
 
 
@@ -150,11 +157,12 @@ def trade_offs(
     classes: np.ndarray,
     K_test: Tensor | None = None,
     progress: Progress | None = None,
+    end: Tensor | None = None,
 ) -> dict[str, Judged]:
     """``kept_features``, with ``along_time`` as "time" and ``band_sums`` as "bands": in one pass over the images."""
     x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     classes = checks.codes(classes, s.rank, CLASSES, "classes")
-    plan = {**_kept(s, y, classes), "time": _times(s, y), "bands": _bands(s, y)}
+    plan = {**_kept(s, y, classes), "time": _times(s, y, end=end), "bands": _bands(s, y)}
     return _judged(kernel, x, plan, x_test, y_test, attack, K_test, progress)
 
 
@@ -186,10 +194,11 @@ def _kept(s: Spectrum, y: Tensor, classes: np.ndarray) -> dict[str, Predictors]:
     return plan
 
 
-def _times(s: Spectrum, y: Tensor, ridge: float = 0.0, points: int = TIMES) -> Predictors:
+def _times(s: Spectrum, y: Tensor, ridge: float = 0.0, points: int = TIMES, end: Tensor | None = None) -> Predictors:
     last = 10 / float(s.values[s.rank - 1]) if s.whole else latest_time(s)
     times = np.geomspace(1e-3 / float(s.values[0]), last, points)
-    return times, [dual_weights(s, y, float(t), ridge) for t in times]
+    weights = [dual_weights(s, y, float(t), ridge) for t in times]
+    return (times, weights) if end is None else (np.append(times, np.inf), [*weights, end.to(weights[0])])
 
 
 def _bands(s: Spectrum, y: Tensor) -> Predictors:

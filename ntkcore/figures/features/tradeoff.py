@@ -98,13 +98,14 @@ def along_time(
     """Clean and attacked accuracy of ``f_t`` along training time ``t`` on a log axis.
 
     Args:
-        curve: over times above zero, ascending.
+        curve: over times above zero, ascending; the last may be infinite, which is told but not drawn.
         t: a time to mark by a vertical line.
         chance: accuracy of a blind guess, a horizontal guide.
         attack: the attack and its radius in words.
     """
+    last, curve = curve, curve.finite()
     times = vector(curve.k, "times")
-    if not ((times > 0) & np.isfinite(times)).all():
+    if not ((times > 0).all() and np.isfinite(last.k[:-1]).all()):
         raise DataError("times must be finite and above zero to have a place on a log axis.")
     clean = known_band(curve.clean, "clean accuracy", times.size)
     attacked = known_band(curve.attacked, "accuracy under attack", times.size)
@@ -113,7 +114,7 @@ def along_time(
         add_band(fig, times, band, meaning, dark, hover=f"t = %{{x:.3g}}<br>%{{y:.1%}} right, {meaning.words}")
         line = {"color": meaning.colour(dark), "dash": meaning.dash}
         legend_entry(fig, meaning.words, group=meaning.words, line=line)
-    if t is not None:
+    if t is not None and np.isfinite(t):
         _mark(fig, t, f"t = {t:.3g}", dark)
     _finish(fig, chance, dark, {None: "test accuracy"})
     decades = np.log10(times[-1] / times[0])
@@ -121,7 +122,7 @@ def along_time(
     best = int(attacked.mean.argmax())
     alt = f"Accuracy along training time: clean up to {clean.mean.max():.2f}; under {attack} "
     alt += f"at most {attacked.mean[best]:.2f}, at t = {times[best]:.3g}; "
-    alt += f"at the end {clean.mean[-1]:.2f} and {attacked.mean[-1]:.2f}."
+    alt += f"at the end {last.clean.mean[-1]:.2f} and {last.attacked.mean[-1]:.2f}."
     return describe(fig, alt)
 
 

@@ -11,7 +11,6 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ntkcore.analysis.features.tradeoff import Curve
-from ntkcore.analysis.intervals import Band
 from ntkcore.figures.drawing.bands import add_band, known_band
 from ntkcore.figures.drawing.checks import float32, vector
 from ntkcore.figures.drawing.palette import BETWEEN, BRITTLE, GRID, ROBUST, TEXT, WEAK
@@ -50,13 +49,14 @@ def features_along_time(
 
     Times are left out before the first and after the last at which something is being learned, or accuracy changes.
     """
+    last, curve = curve, curve.finite()
     times = vector(curve.k, "times")
     clean = known_band(curve.clean, "clean accuracy", times.size)
     attacked = known_band(curve.attacked, "accuracy under attack", times.size)
     values = vector(values, "eigenvalues", len(index)) if len(index) else np.zeros(0)
     shown = _range(values, times, at, np.stack([clean.mean, attacked.mean]))
-    times, clean, attacked = times[shown], _part(clean, shown), _part(attacked, shown)
-    at = at - shown.start
+    times, clean, attacked = times[shown], clean.part(shown), attacked.part(shown)
+    at = min(at, len(curve.k) - 1) - shown.start
     fig = make_subplots(rows=2, cols=1, row_heights=[0.5, 0.5], vertical_spacing=0.28)
     dress(fig, dark=dark, height=560, width=None)
     place = np.arange(len(index))
@@ -99,7 +99,8 @@ def features_along_time(
     best = int(attacked.mean.argmax())
     words = f"{len(index)} useful features fill as they are learned, those of large eigenvalues first. Under {attack} "
     words += f"{attacked.mean[best]:.0%} are right at best, at training time {times[best]:.2g}, and "
-    return describe(fig, f"{words}{attacked.mean[-1]:.0%} at the end, where {clean.mean[-1]:.0%} are right clean.")
+    left, right = last.attacked.mean[-1], last.clean.mean[-1]
+    return describe(fig, f"{words}{left:.0%} at the end, where {right:.0%} are right clean.")
 
 
 def robustness_scale(dark: bool) -> list[list]:
@@ -117,10 +118,6 @@ def _range(values: np.ndarray, times: np.ndarray, at: int, accuracies: np.ndarra
     far = np.flatnonzero((np.abs(accuracies - accuracies[:, -1:]) > 0.005).any(0))
     end = max(int(open_.sum()), int(far[-1]) + 1 if len(far) else 0)
     return slice(max(0, min(at, int((~begun).sum()) - 1)), max(at, min(len(times) - 1, end)) + 1)
-
-
-def _part(band: Band, rows: slice) -> Band:
-    return Band(band.mean[rows], band.low[rows], band.high[rows])
 
 
 def _learned(values: np.ndarray, index: np.ndarray, kept: np.ndarray, time: float, dark: bool) -> go.Bar:

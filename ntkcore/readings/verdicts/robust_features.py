@@ -17,20 +17,26 @@ from ntkcore.readings.words import percent, percent_within, points_lost, within
 
 
 def judge_robust_and_brittle(
-    codes: np.ndarray, by_chance: np.ndarray, smallest: float, guesses: int, m: int, attack: str
+    codes: np.ndarray,
+    by_chance: np.ndarray,
+    smallest: float,
+    guesses: int,
+    m: int,
+    attack: str,
+    of: str = "features",
 ) -> Judgement:
     """Classes of features [F], and how many are useful in each of P permutations of the test labels, [P].
 
     Holds when there are more robust and more brittle features than 95 % of the permutations give useful ones of any
     kind, and more brittle than robust ones. smallest: the share of m images on which a feature has to be right to be
     called useful; a feature MODEST times as often right as guessing between ``guesses`` classes has to pass, or there
-    is nothing to be seen.
+    is nothing to be seen. of: what they are, where that is not all features.
     """
     robust, brittle = int((codes == ROBUST).sum()), int((codes == BRITTLE).sum())
     high = int(np.quantile(by_chance, LEVEL, method="inverted_cdf"))
     number = f"{robust} robust, {brittle} brittle"
     chance = f"at most {high} {'is' if high == 1 else 'are'}" if high else "none is"
-    of_what = f"of {len(codes)} features, under {attack}. In 95 % of shuffles of the test labels {chance} useful."
+    of_what = f"of {len(codes)} {of}, under {attack}. In 95 % of shuffles of the test labels {chance} useful."
     if robust > high and brittle > high:
         few = "" if brittle > robust else ", but the robust ones are not the few"
         return Judgement(IN_PART if few else HOLDS, number, of_what, f"Both are more than chance gives{few}.")

@@ -20,7 +20,8 @@ def _read(found: Found) -> RobustFeatures:
 
 def _judge_counts(e: Experiment, found: Found) -> Judgement:
     a = _read(found)
-    return judge_robust_and_brittle(a.codes, a.by_chance, a.smallest, a.guesses, len(a.labels), str(e.attack))
+    of = "features" if e.eigenpairs is None else "leading features"
+    return judge_robust_and_brittle(a.codes, a.by_chance, a.smallest, a.guesses, len(a.labels), str(e.attack), of)
 
 
 def _draw_bands(e: Experiment, found: Found, dark: bool) -> go.Figure:

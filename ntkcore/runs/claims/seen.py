@@ -14,7 +14,8 @@ def _seen(e: Experiment) -> dict[str, StageSpec]:
 
 def _judge(e: Experiment, found: Found) -> Judgement:
     a = arrays_of(found["seen"])
-    return judge_seen(a["parts"], a["counts"], str(e.attack), bool(a["halved"]))
+    on = "" if e.eigenpairs is None else f", on the sum of the {e.eigenpairs} leading features,"
+    return judge_seen(a["parts"], a["counts"], f"{e.attack}{on}", bool(a["halved"]))
 
 
 def _draw(e: Experiment, found: Found, dark: bool) -> go.Figure:

@@ -14,7 +14,9 @@ from ntkcore.runs.stages.claims.training_free import STEPS
 
 
 def _training_free(e: Experiment) -> dict[str, StageSpec]:
-    return {"all": TrainingFreeSpec(kernel=e.infinite().kernel(), eps=e.attack.eps, norm=e.attack.norm)}
+    e = e.infinite()
+    attack = {"eps": e.attack.eps, "norm": e.attack.norm}
+    return {"all": TrainingFreeSpec(kernel=e.kernel(), leading=e.eigenpairs, **attack)}
 
 
 def _judge_training_free(e: Experiment, found: Found) -> Judgement:

@@ -7,6 +7,8 @@
     experiment_from_json(text)                  # SpecError in words
 """
 
+from typing import Any, Literal
+
 from pydantic import Field, model_validator
 
 from ntkcore.analysis.attacks.attack import Attack, fgsm
@@ -31,6 +33,7 @@ from ntkcore.runs.stages import (
     SweepSpec,
     TwinSpec,
     UploadSpec,
+    usual_leading,
 )
 from ntkcore.runs.stages.phrases import attack_in_words, data_in_words
 from ntkcore.training import LAZY, Descent, Training
@@ -41,6 +44,8 @@ class Experiment(Spec):
     """Everything the sidebar says: what all pages look at. Each page's result is one of the stages below.
 
     checkpoint: of kind "empirical", the net in training whose tangent kernel is looked at instead of ``net``'s.
+    leading: of how many eigenpairs of the kernel, those of the largest eigenvalues, everything is made; "all"; left
+    out, all of them up to ALL_UP_TO training images, then LEADING.
     """
 
     data: DataSpec = DataSpec()
@@ -52,11 +57,21 @@ class Experiment(Spec):
     ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
     rule: Rule = Rule()
     checkpoint: EpochSpec | None = None
+    leading: int | Literal["all"] | None = None
 
     @model_validator(mode="after")
     def _kernel_fits(self) -> "Experiment":
         self.kernel()  # says what does not fit
+        if isinstance(self.leading, int) and self.leading < 1:
+            raise ValueError(f"leading is {self.leading}; at least 1 is needed, or all.")
         return self
+
+    @property
+    def eigenpairs(self) -> int | None:
+        """How many eigenpairs everything is made of; None: of all."""
+        n = self.data.n_train
+        k = usual_leading(n) if self.leading is None else self.leading
+        return None if k is None or k == "all" or k >= n else k
 
     def kernel(self) -> KernelSpec:
         if self.kind != "empirical":
@@ -68,14 +83,17 @@ class Experiment(Spec):
             data=self.data, kind=self.kind, inputs=inputs, precision=self.precision, checkpoint=self.checkpoint
         )
 
+    def _on_eigenpairs(self) -> dict[str, Any]:
+        return {"kernel": self.kernel(), "leading": self.eigenpairs}
+
     def spectrum(self) -> SpectrumSpec:
-        return SpectrumSpec(kernel=self.kernel())
+        return SpectrumSpec(**self._on_eigenpairs())
 
     def predict(self) -> PredictSpec:
-        return PredictSpec(kernel=self.kernel(), attack=self.attack, ridge=self.ridge)
+        return PredictSpec(**self._on_eigenpairs(), attack=self.attack, ridge=self.ridge)
 
     def sweep(self) -> SweepSpec:
-        return SweepSpec(kernel=self.kernel(), attack=self.attack)
+        return SweepSpec(**self._on_eigenpairs(), attack=self.attack)
 
     def curves(self) -> CurvesSpec:
         return CurvesSpec(sweep=self.sweep(), rule=self.rule)
@@ -84,11 +102,11 @@ class Experiment(Spec):
         return PicturesSpec(sweep=self.sweep(), rule=self.rule, index=index, features=features)
 
     def gradients(self) -> GradientsSpec:
-        return GradientsSpec(kernel=self.kernel())
+        return GradientsSpec(**self._on_eigenpairs())
 
     def flip(self, index: int, time: float | None = None, eps_max: float = 0.2) -> FlipSpec:
         return FlipSpec(
-            kernel=self.kernel(),
+            **self._on_eigenpairs(),
             attack=self.attack,
             ridge=self.ridge,
             time=time,
@@ -99,7 +117,12 @@ class Experiment(Spec):
     def upload(self, image: str, label: int, eps_max: float = 0.2) -> UploadSpec:
         """An image of the reader's own, by its name in the store, with its class number."""
         return UploadSpec(
-            kernel=self.kernel(), attack=self.attack, ridge=self.ridge, image=image, label=label, eps_max=eps_max
+            **self._on_eigenpairs(),
+            attack=self.attack,
+            ridge=self.ridge,
+            image=image,
+            label=label,
+            eps_max=eps_max,
         )
 
     def ntk(self) -> KernelSpec:

@@ -32,7 +32,8 @@ from ntkcore.runs.stages.kernel_side.gradients import GradientsSpec
 from ntkcore.runs.stages.kernel_side.kernel import KernelSpec, Kind, Precision, kernel_of
 from ntkcore.runs.stages.kernel_side.pictures import PicturesSpec
 from ntkcore.runs.stages.kernel_side.predict import PredictSpec
-from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum
+from ntkcore.runs.stages.kernel_side.solution import SolutionSpec
+from ntkcore.runs.stages.kernel_side.spectrum import ALL_UP_TO, LEADING, SpectrumSpec, read_spectrum, usual_leading
 from ntkcore.runs.stages.kernel_side.sweep import SweepSpec, read_null, read_sweep
 from ntkcore.runs.stages.motion.epoch import EpochSpec
 from ntkcore.runs.stages.motion.frozen import FrozenSpec
@@ -62,7 +63,9 @@ def batch(requests: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> di
 
 
 __all__ = [
+    "ALL_UP_TO",
     "IMAGE",
+    "LEADING",
     "MOTION",
     "STAGES",
     "ConsistencySpec",
@@ -95,6 +98,7 @@ __all__ = [
     "RunSpec",
     "ScoreSpec",
     "SeenSpec",
+    "SolutionSpec",
     "SpectrumSpec",
     "StageSpec",
     "SweepSpec",
@@ -124,4 +128,5 @@ __all__ = [
     "read_sweep",
     "request",
     "result",
+    "usual_leading",
 ]

@@ -6,7 +6,7 @@ from ntkcore.analysis.attacks.attack import pgd
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages.kernel_side.parts import PGD_STEPS
 from ntkcore.runs.stages.kernel_side.predict import ROWS
-from pages.ui.code.pieces import attack, begin, eigenpairs, fitted, images
+from pages.ui.code.pieces import attack, begin, eigenpairs, fitted, images, leading
 from pages.ui.code.script import Script, literal
 
 
@@ -60,9 +60,9 @@ def spectrum_lines(experiment: Experiment, time: float, pair: tuple[int, int]) -
     script.add(
         f"""
         K = k({images("x_train", experiment)})
-        s = ntk.spectrum(K)
+        s = ntk.spectrum(K{leading(experiment)})
         energy = label_energy(s, task.y_train)
-        print(read_spectrum(s.values, energy))
+        print(read_spectrum(s, energy))
         print("eigenvalues", s.values[:5].tolist())
         print("label energy", energy[:5].tolist())
         learned = learned_fraction(s.values, {time!r})
@@ -86,6 +86,7 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
     script.add(f"attack = {attack(experiment.attack)}")
     script.add("data = task.x_train, task.y_train, task.x_test, task.y_test")
     script.add(f"s = {eigenpairs(experiment)}")
+    end = "" if experiment.eigenpairs is None else f", end={fitted(experiment.replace(ridge=0.0))}.alpha"
     double = ".double()" if experiment.precision == "float32" else ""
     script.add(f"K_test = k({images('x_test', experiment)}, {images('x_train', experiment)}){double}")
     script.add(
@@ -107,8 +108,8 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
 
         first = halves(sweep.labels)  # what is chosen is chosen here, and told of the other images
         chosen = ntk.classify(sweep.part(first), {by_rule})
-        print(read_kept(kept_features(k, s, *data, attack, chosen, K_test), first, chance))
-        print(read_time(along_time(k, s, *data, attack, K_test=K_test), first))
+        print(read_kept(kept_features(k, s, *data, attack, chosen, K_test), first, chance, s.whole))
+        print(read_time(along_time(k, s, *data, attack, K_test=K_test{end}), first))
         """
     )
     if at:
@@ -121,7 +122,7 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
                 p = feature_pictures(k, s, *data[:2], image, label, attack, {literal(tuple(features))}, classes)
                 # p.pictures [{len(features)}, C, H, W]
                 name, parts = task.classes[int(task.labels_test[i])], p.contributions.numpy()
-                print(read_split(parts, classes, p.margin_before, p.margin_after, name))
+                print(read_split(parts, classes, p.margin_before, p.margin_after, name, whole=s.whole))
             """
         )
     return str(script)

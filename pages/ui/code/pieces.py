@@ -9,6 +9,7 @@
 from ntkcore.analysis.attacks.attack import Attack, fgsm, pgd
 from ntkcore.data import DataSpec
 from ntkcore.runs.specs import EpochSpec, Experiment, NamedNet, NetSpec, RunSpec, TwinNet
+from ntkcore.runs.stages.kernel_side.solution import RESIDUAL
 from ntkcore.training import PLAIN, Schedule, Training
 from pages.ui.code.script import Raw, Script, call, pixels
 
@@ -65,13 +66,20 @@ def images(which: str, experiment: Experiment) -> str:
 
 
 def eigenpairs(experiment: Experiment, kernel: str = "k") -> str:
-    return f"ntk.spectrum({kernel}({images('x_train', experiment)}))"
+    return f"ntk.spectrum({kernel}({images('x_train', experiment)}){leading(experiment)})"
+
+
+def leading(experiment: Experiment) -> str:
+    """The number of eigenpairs that are asked for, where that is not all."""
+    return "" if experiment.eigenpairs is None else f", {experiment.eigenpairs}"
 
 
 def fitted(experiment: Experiment) -> str:
     """The kernel's prediction at t = infinity."""
     rest = {"ridge": experiment.ridge} if experiment.ridge else {}
-    if experiment.precision == "float32":
+    if experiment.eigenpairs is not None:
+        rest |= {"residual": RESIDUAL, "K": Raw(f"k({images('x_train', experiment)})")}
+    if experiment.eigenpairs is not None or experiment.precision == "float32":
         rest["spectrum_of_train"] = Raw(eigenpairs(experiment))
     return call("ntk.fit", Raw("k"), Raw("task.x_train"), Raw("task.y_train"), **rest)
 

@@ -185,6 +185,15 @@ EXPERIMENT = Controls(
         ["float64", "float32"],
         help="Double: about 16 digits. Single: about 7, in less time and memory.",
     ),
+    Choice(
+        "leading",
+        "Features that are computed",
+        "leading",
+        ["usual", "all", 100, 200, 500, 1000, 2000],
+        absent="usual",
+        help="The leading ones have the largest eigenvalues, and take seconds where all take minutes or hours. Pages "
+        "say what is left out.",
+    ),
     Choice("attack", "Attack", "", ["FGSM", "PGD"], "stretch", read=lambda e: "FGSM" if e.attack.one_step else "PGD"),
     Choice("norm", "How the radius is measured", "attack.norm", list(BALLS), on_change=_norm_changed),
     Number(
@@ -267,7 +276,7 @@ def draw(page: str) -> None:
                 name = EXPERIMENT.draw("checkpoint", disabled=not empirical)["checkpoint"]
                 checkpoint = find_checkpoint(name) if empirical else None
                 chosen |= EXPERIMENT.draw("inputs", disabled=no_effect and empirical)
-                chosen |= EXPERIMENT.draw("ridge", "precision")
+                chosen |= EXPERIMENT.draw("ridge", "precision", "leading")
                 if len(devices()) > 2:
                     st.selectbox("Device", devices(), key="device", persist_state="session", help="Changes no result.")
             with _group("Features"):

@@ -19,7 +19,7 @@ GROUPS = {
     "settings-more-attack": {"norm"},
     "settings-more-images": {"size", "order", "draw"},
     "settings-more-network": {"w", "b", "act"},
-    "settings-more-kernel": {"kind", "checkpoint", "inputs", "ridge", "precision", "device"},
+    "settings-more-kernel": {"kind", "checkpoint", "inputs", "ridge", "precision", "leading", "device"},
     "settings-more-features": {"fdr", "keep"},
 }
 ALL = frozenset[str]().union(*GROUPS.values())
@@ -31,8 +31,8 @@ UNUSED = {
     "spectrum": {*GROUPS["settings-attack"], "norm", "ridge", *_RULE},
     "eigenfeatures": {"ridge"},
     "attack": _RULE,
-    "transfer": {*GROUPS["settings-attack"], "kind", "checkpoint", "ridge", *_RULE},
-    "evolution": {*_KIND_OF_ATTACK, "kind", "checkpoint", "ridge", "precision", *_RULE},
+    "transfer": {*GROUPS["settings-attack"], "kind", "checkpoint", "ridge", "leading", *_RULE},
+    "evolution": {*_KIND_OF_ATTACK, "kind", "checkpoint", "ridge", "precision", "leading", *_RULE},
     "consistency": {"net", "depth", "checkpoint", "ridge"},
     "runs": ALL,
 }

@@ -97,6 +97,11 @@ class Features:
         return len(self.sweep.p_values)
 
     @property
+    def whole(self) -> bool:
+        """Whether these are all features that there are."""
+        return self.sweep.spectrum.whole
+
+    @property
     def figure_words(self) -> dict:
         """What every figure of accuracies says of chance, the attack and the theme."""
         return {"chance": self.sweep.majority, "attack": str(self.experiment.attack), "dark": dark()}
@@ -289,7 +294,7 @@ class FeatureSections:
         both.show(self.figures, "Perturbation over features", _split, key="split")
         a = both.now.arrays
         parts, of_class = a["contributions"].numpy(), a["classes"].numpy()
-        say(readings.read_split(parts, of_class, *a["margins"].tolist(), plain(label)))
+        say(readings.read_split(parts, of_class, *a["margins"].tolist(), plain(label), whole=self.now.whole))
 
     # -- chosen on one half, judged on the other -----------------------------------------------------------------------
 
@@ -299,7 +304,8 @@ class FeatureSections:
             return kept_subsets(drawn, k=k, **v.figure_words)
 
         self._show("Kept features", draw, key="kept", of=f"{k}", judged=True)
-        self._write("kept", lambda: readings.read_kept(self.now.kept, self.now.first, self.now.sweep.majority))
+        v = self.now
+        self._write("kept", lambda: readings.read_kept(v.kept, v.first, v.sweep.majority, v.whole))
 
     def training_time(self) -> None:
         def draw(v: Features) -> go.Figure:

@@ -30,6 +30,7 @@ from ntkcore.runs.claims import CLAIMS
 from ntkcore.runs.presets import Preset
 from ntkcore.runs.specs import Experiment, RobustFeaturesSpec, StageSpec, key
 from ntkcore.runs.stages import read_robust_features
+from ntkcore.runs.stages.kernel_side.solution import RESIDUAL
 from ntkcore.runs.store import Artifact
 from pages.ui.code import overview_lines
 from pages.ui.sections.beside import Pair, need_both, table
@@ -208,6 +209,8 @@ def glance(experiments: Pair[Experiment], task: Task, both: Pair[Mapping[str, to
             st.info(
                 "The prediction is zero up to rounding: the same images carry opposite labels, or the ridge is huge."
             )
+        if e.eigenpairs is not None:
+            note(f"The prediction is solved for by conjugate gradients, up to {percent(RESIDUAL)} of the labels' norm.")
         if int(a["left_out"]):
             note(f"{int(a['left_out'])} eigenvalues are zero up to rounding (duplicate images?) and were left out.")
         st.page_link("pages/eigenfeatures.py", label="See which features survive", icon=":material/arrow_forward:")

@@ -10,7 +10,9 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from ntkcore import data
 from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics, mean_cosines
+from ntkcore.analysis.block_means import read_block_means
 from ntkcore.analysis.features.halves import halves
 from ntkcore.analysis.features.tradeoff import KEPT, reported
 from ntkcore.analysis.spectrum import effective_rank
@@ -24,10 +26,10 @@ from ntkcore.figures.features.along_index import shares_along_index
 from ntkcore.figures.features.band_sums import feature_bands
 from ntkcore.figures.features.eigenfeatures import usefulness_robustness
 from ntkcore.figures.features.tradeoff import along_time, kept_subsets
-from ntkcore.figures.kernel import kernel_heatmap
+from ntkcore.figures.kernel import block_heatmap, kernel_heatmap
 from ntkcore.figures.spectrum import cumulative, eigenvalues
 from ntkcore.runs import specs
-from ntkcore.runs.stages import read_agreement, read_curves
+from ntkcore.runs.stages import read_agreement, read_curves, read_spectrum
 from ntkcore.runs.store import Artifact
 from pages.ui.sections.pictures import feature_rows, perturbation_row
 from pages.ui.shell.services import NumpyArrays, load_task
@@ -40,16 +42,29 @@ def none_of(spec: specs.StageSpec, artifact: Artifact) -> Figures:
     return {}
 
 
+def picture_spec(experiment: specs.Experiment) -> specs.StageSpec:
+    """The stage whose result has the kernel as a picture: of leading eigenpairs the kernel itself is not looked at."""
+    return experiment.kernel() if experiment.eigenpairs is None else experiment.spectrum()
+
+
+def kernel_picture(artifact: Artifact, task: data.Task, dark: bool = False) -> go.Figure:
+    """The kernel between training images, of the result of ``picture_spec``."""
+    a = NumpyArrays(artifact)
+    if "K" in a:
+        return kernel_heatmap(a["K"], task.labels_train.numpy(), task.classes, dark=dark)
+    return block_heatmap(read_block_means(a), task.classes, dark=dark)
+
+
 def of_kernel(spec: specs.KernelSpec, artifact: Artifact) -> Figures:
-    task = load_task(spec.data)
-    return {"Kernel": kernel_heatmap(artifact.arrays["K"].numpy(), task.labels_train.numpy(), task.classes)}
+    return {"Kernel": kernel_picture(artifact, load_task(spec.data))}
 
 
 def of_spectrum(spec: specs.SpectrumSpec, artifact: Artifact) -> Figures:
-    a, rank = NumpyArrays(artifact), effective_rank(artifact.arrays["values"])
+    a, s = NumpyArrays(artifact), read_spectrum(artifact)
+    rank = effective_rank(s.values) if s.whole else None
     return {
         "Eigenvalues": eigenvalues(a["values"], a["label_energy"]),
-        "Cumulative mass": cumulative(a["values"], a["label_energy"], effective_rank=rank),
+        "Cumulative mass": cumulative(a["values"], a["label_energy"], effective_rank=rank, trace=s.trace),
     }
 
 

@@ -10,6 +10,7 @@ the short name, too::
 from collections.abc import Mapping
 
 from ntkcore import data
+from ntkcore.runs.specs import ALL_UP_TO, LEADING
 
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "data": {**{name: source.title for name, source in data.SOURCES.items()}, "own": "Your own images"},
@@ -18,6 +19,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "kind": {"ntk": "NTK", "nngp": "NNGP", "empirical": "of a trained net"},
     "inputs": {"raw": "as they are", "centre": "centred", "standardise": "standardised"},
     "precision": {"float64": "double", "float32": "single"},
+    "leading": {"usual": f"all up to {ALL_UP_TO:,} images, then {LEADING}"},
     "norm": {"linf": "ℓ∞ of each pixel", "l2": "ℓ2 of all pixels"},
     "form": {"ntk": "NTK"},
     "init": {"he": "He et al. 2015", "torch": "PyTorch's own"},

@@ -18,7 +18,6 @@ from ntkcore.analysis.features.tradeoff import Judged
 from ntkcore.analysis.intervals import Band
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.kernel_side.curves import CurvesSpec, read_curves
-from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec
 from ntkcore.runs.stages.kernel_side.sweep import read_null, read_sweep
 from ntkcore.runs.stages.sizes import Estimate
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
@@ -68,12 +67,12 @@ class RobustFeaturesSpec(StageSpec):
     curves: CurvesSpec = CurvesSpec()
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return (self.curves, self.curves.sweep, SpectrumSpec(kernel=self.curves.sweep.kernel))
+        return (self.curves, self.curves.sweep, self.curves.sweep.eigenpairs)
 
     def compute(self, context: Context) -> Arrays:
         rule, spec = self.curves.rule, self.curves.sweep
         swept = context.get(spec, (0.0, 0.7))
-        sweep = read_sweep(swept, context.get(SpectrumSpec(kernel=spec.kernel)), spec)
+        sweep = read_sweep(swept, context.get(spec.eigenpairs), spec)
         judged = read_curves(context.get(self.curves, (0.7, 0.95)))
         labels, order = sweep.labels.cpu().numpy(), falling(sweep, rule.fdr)
         arrays: Arrays = {
@@ -95,8 +94,9 @@ class RobustFeaturesSpec(StageSpec):
         return arrays
 
     def cost(self, rates: Rates) -> Estimate:
-        n, m = self.curves.sweep.kernel.data.n_train, self.curves.sweep.kernel.data.n_test
-        return Estimate(1.0 + 1e-7 * n * m, 8.0 * n * n + 16.0 * n * m)
+        sweep = self.curves.sweep
+        n, m, features = sweep.kernel.data.n_train, sweep.kernel.data.n_test, sweep.features
+        return Estimate(1.0 + 1e-7 * features * m, 8.0 * n * features + 16.0 * features * m)
 
     def in_words(self) -> str:
         return f"{self.curves.in_words()}, what is robust and when it is learned"

@@ -41,11 +41,11 @@ class SeenSpec(StageSpec):
     rule: Rule = Rule()
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return (self.sweep, *read_by_parts(self.sweep.kernel))
+        return (self.sweep, *read_by_parts(self.sweep.eigenpairs))
 
     def compute(self, context: Context) -> Arrays:
         sweep = swept(self.sweep, context, (0.0, 0.6))
-        p = parts_of(self.sweep.kernel, context, (0.6, 0.7))
+        p = parts_of(self.sweep.eigenpairs, context, (0.6, 0.7))
         labels = np.asarray(p.task.labels_test)
         first = halves(labels)
         classes = classify(sweep.part(first), self.rule.fdr, self.rule.keep)
@@ -78,7 +78,7 @@ class SeenSpec(StageSpec):
         kernel, m = self.sweep.kernel, self.sweep.kernel.data.n_test
         if kernel.checkpoint is not None:
             return kernel.attack_cost(rates, 1, m, self.sweep.attack.steps)
-        return cost_of_passes(kernel, rates, m * (1 + self.sweep.attack.steps))
+        return cost_of_passes(self.sweep.eigenpairs, rates, m * (1 + self.sweep.attack.steps))
 
     def in_words(self) -> str:
         return ", ".join([self.sweep.in_words(), *unusual(self.rule), "one image seen through its features"])

@@ -2,7 +2,7 @@
 
 ::
 
-    a = result(TrainingFreeSpec(kernel=e.kernel()), store).arrays
+    a = result(TrainingFreeSpec(kernel=e.kernel(), leading=e.eigenpairs), store).arrays
     a["right_before"], a["right_after"]                  # [m], [E, m] bool, at the radii a["eps"] [E]
 """
 
@@ -18,8 +18,8 @@ from ntkcore.analysis.attacks.transfer import judge, perturb_along
 from ntkcore.analysis.features.eigenfeatures import majority_share
 from ntkcore.analysis.predict import margins
 from ntkcore.runs.rates import Rates
-from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
-from ntkcore.runs.stages.kernel_side.parts import cost_of_passes, parts_of, predictor, read_by_parts
+from ntkcore.runs.stages.kernel_side.parts import cost_of_passes, parts_of, predictor, read_by_predictor
+from ntkcore.runs.stages.kernel_side.spectrum import EigenpairsSpec
 from ntkcore.runs.stages.sizes import Estimate
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
 
@@ -27,7 +27,7 @@ STEPS = 8  # radii up to the one that is judged, and as many beyond it
 ROWS = 100  # test images attacked together: bounds the memory
 
 
-class TrainingFreeSpec(StageSpec):
+class TrainingFreeSpec(EigenpairsSpec):
     """FGSM on the kernel's prediction at t = infinity, at radii up to twice ``eps``, on all test images.
 
     One image is followed: of those that the kernel gets right and the attack turns, the one that the kernel is most
@@ -36,7 +36,6 @@ class TrainingFreeSpec(StageSpec):
 
     stage: ClassVar[str] = "training_free"
     version: ClassVar[int] = 1
-    kernel: KernelSpec = KernelSpec()
     eps: float = Field(8 / 255, gt=0, le=1e6, allow_inf_nan=False)
     norm: Norm = "linf"
 
@@ -51,10 +50,10 @@ class TrainingFreeSpec(StageSpec):
         return tuple(min(self.eps * i / STEPS, most) for i in range(1, 2 * STEPS + 1))
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return read_by_parts(self.kernel)
+        return read_by_predictor(self.eigenpairs, None, 0.0)
 
     def compute(self, context: Context) -> Arrays:
-        p = parts_of(self.kernel, context, (0.0, 0.5))
+        p = parts_of(self.eigenpairs, context, (0.0, 0.5))
         f, y = predictor(p, None, 0.0, context), context.put(p.task.y_test)
         attack, report = fgsm(max(self.radii), self.norm), context.report((0.5, 1.0))
         before, after, clean, outputs = [], [], [], []
@@ -92,10 +91,10 @@ class TrainingFreeSpec(StageSpec):
         m = self.kernel.data.n_test
         if self.kernel.checkpoint is not None:
             return self.kernel.attack_cost(rates, 1, m, 2 + len(self.radii))
-        return cost_of_passes(self.kernel, rates, m * (1 + len(self.radii) // 3))
+        return cost_of_passes(self.eigenpairs, rates, m * (1 + len(self.radii) // 3))
 
     def in_words(self) -> str:
-        return f"{self.kernel.in_words()}, its prediction under {self.attack}, and along the radius"
+        return f"{super().in_words()}, its prediction under {self.attack}, and along the radius"
 
     def experiment_fields(self) -> dict[str, Any]:
-        return self.kernel.experiment_fields() | {"attack": self.attack}
+        return super().experiment_fields() | {"attack": self.attack}

@@ -76,7 +76,7 @@ class KernelModel(Spec):
         return KernelPredictor(kernel, f.x_train, context.put(f.alpha), f.left_out)
 
     def needs(self) -> tuple[StageSpec, ...]:
-        return read_by_parts(self.kernel)
+        return read_by_parts(SpectrumSpec(kernel=self.kernel))
 
     def cost_of_passes(self, rates: Rates, count: float) -> Estimate:
         size = KernelSize.of(self.data, self.kernel.net)

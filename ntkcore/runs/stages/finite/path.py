@@ -38,7 +38,7 @@ class PathSpec(StageSpec):
         return cls(kernel=kernel, lr=descent.lr, momentum=descent.momentum, steps=steps)
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return read_by_parts(self.kernel)
+        return read_by_parts(SpectrumSpec(kernel=self.kernel))
 
     def compute(self, context: Context) -> Arrays:
         """One pass over the test images: the gradients after all steps share the kernel's own gradient."""

@@ -21,7 +21,7 @@ from ntkcore.analysis.consistency.similarity import match_features, vector_overl
 from ntkcore.analysis.intervals import Band
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
-from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum
+from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, leading_in_words, read_spectrum
 from ntkcore.runs.stages.nets import NetSpec
 from ntkcore.runs.stages.phrases import data_in_words, unusual
 from ntkcore.runs.stages.sizes import Estimate
@@ -38,6 +38,7 @@ class ConsistencySpec(StageSpec):
     version: ClassVar[int] = 2
     kernels: tuple[KernelSpec, ...] = Field((KernelSpec(), _DEEPER), min_length=2, max_length=5)
     top: int = Field(20, ge=1, le=100)
+    leading: int | None = Field(None, ge=1, exclude_if=lambda k: k is None)  # as in ``EigenpairsSpec``
 
     @model_validator(mode="after")
     def _same_images(self) -> "ConsistencySpec":
@@ -45,19 +46,26 @@ class ConsistencySpec(StageSpec):
             raise ValueError("The architectures see different images; choose the same for all.")
         if len(set(self.kernels)) < len(self.kernels):
             raise ValueError("An architecture is chosen twice; choose different ones.")
+        _ = self.spectra  # says what does not fit
         return self
 
+    @property
+    def spectra(self) -> tuple[SpectrumSpec, ...]:
+        """The eigenpairs of each."""
+        return tuple(SpectrumSpec(kernel=kernel, leading=self.leading) for kernel in self.kernels)
+
     def reads(self) -> tuple[StageSpec, ...]:
-        return tuple(SpectrumSpec(kernel=kernel) for kernel in self.kernels)
+        return self.spectra
 
     def compute(self, context: Context) -> Arrays:
         """``Agreement``'s arrays; of each pair |<v_i, v_j>| [pairs, top, top], partners and products [pairs, top]."""
         many = len(self.kernels)
         shares = np.linspace(0.0, 0.8, many + 1).tolist()
-        for kernel, low, high in zip(self.kernels, shares, shares[1:], strict=False):
-            context.get(SpectrumSpec(kernel=kernel), (low, high))
-        agreed = agreement([context.get(kernel).arrays["K"] for kernel in self.kernels], context.report((0.8, 1.0)))
-        spectra = [read_spectrum(context.get(SpectrumSpec(kernel=kernel))) for kernel in self.kernels]
+        for one, low, high in zip(self.spectra, shares, shares[1:], strict=False):
+            context.get(one, (low, high))
+        kernels = [context.get(kernel).arrays["K"] for kernel in self.kernels]
+        agreed = agreement(kernels, context.report((0.8, 1.0)), self.leading)
+        spectra = [read_spectrum(context.get(one)) for one in self.spectra]
         top, pairs = min(self.top, *(s.rank for s in spectra)), list(combinations([s.vectors for s in spectra], 2))
         matches = [match_features(*pair, top) for pair in pairs]
         return _arrays_of(agreed) | {
@@ -68,14 +76,17 @@ class ConsistencySpec(StageSpec):
 
     def cost(self, rates: Rates) -> Estimate:
         n, many = self.kernels[0].data.n_train, len(self.kernels)
-        return Estimate(many * (1 + GROUPS) * rates.eigh * n**3, 16.0 * many * n**2)
+        each = self.spectra[0].cost(rates)
+        return Estimate(many * (1 + GROUPS) * each.seconds, 16.0 * many * n**2 + (each.bytes if self.leading else 0))
 
     def in_words(self) -> str:
         first, nets = self.kernels[0], [str(kernel.net.build()) for kernel in self.kernels]
-        return ", ".join([data_in_words(first.data, first.inputs), *nets, *unusual(self, "top")])
+        return ", ".join(
+            [data_in_words(first.data, first.inputs), *nets, *unusual(self, "top"), *leading_in_words(self.leading)]
+        )
 
     def experiment_fields(self) -> dict[str, Any]:
-        return self.kernels[0].experiment_fields()
+        return self.spectra[0].experiment_fields()
 
 
 def _arrays_of(agreed: Agreement) -> Arrays:

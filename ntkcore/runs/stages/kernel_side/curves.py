@@ -14,13 +14,15 @@ from ntkcore.analysis.features.classes import classify
 from ntkcore.analysis.features.halves import halves
 from ntkcore.analysis.features.tradeoff import Judged, trade_offs
 from ntkcore.runs.rates import Rates
-from ntkcore.runs.stages.kernel_side.parts import parts_of, read_by_parts
+from ntkcore.runs.stages.kernel_side.parts import parts_of, predictor, read_by_predictor, room
 from ntkcore.runs.stages.kernel_side.sweep import SweepSpec, swept
 from ntkcore.runs.stages.phrases import unusual
 from ntkcore.runs.stages.sizes import OVERHEAD, Estimate, KernelSize, outputs_of
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
 from ntkcore.runs.store import Artifact
 from ntkcore.validation import Spec
+
+PREDICTORS = 105  # kept features, training time and bands
 
 
 class Rule(Spec):
@@ -42,15 +44,16 @@ class CurvesSpec(StageSpec):
     rule: Rule = Rule()
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return (self.sweep, *read_by_parts(self.sweep.kernel))
+        return (self.sweep, *read_by_predictor(self.sweep.eigenpairs, None, 0.0))
 
     def compute(self, context: Context) -> Arrays:
         sweep = swept(self.sweep, context, (0.0, 0.6))
         classes = classify(sweep.part(halves(np.asarray(sweep.labels))), self.rule.fdr, self.rule.keep)
-        p = parts_of(self.sweep.kernel, context, (0.6, 0.6))
+        p = parts_of(self.sweep.eigenpairs, context, (0.6, 0.6))
         y, y_test = context.put(p.task.y_train), context.put(p.task.y_test)
         images, attack = (p.x, y, p.x_test, y_test), self.sweep.attack
-        judged = trade_offs(p.kernel, p.s, *images, attack, classes, p.K_test, context.report((0.6, 1.0)))
+        end = None if p.s.whole else predictor(p, None, 0.0, context).alpha
+        judged = trade_offs(p.kernel, p.s, *images, attack, classes, p.K_test, context.report((0.6, 1.0)), end)
         arrays: Arrays = {"classes": classes.astype(np.int64)}
         for name, one in judged.items():
             arrays |= {f"{name}_k": one.k, f"{name}_before": one.before, f"{name}_after": one.after}
@@ -61,9 +64,10 @@ class CurvesSpec(StageSpec):
         if kernel.checkpoint is not None:
             return kernel.attack_cost(rates, 85 * c, kernel.data.n_test / 2, attack.steps)
         size = KernelSize.of(kernel.data, kernel.net)
-        each = size.attack(105, attack, rates, c)  # kept features, training time and bands
+        each = size.attack(PREDICTORS, attack, rates, c)
         each += 0 if size.by_signs(attack, c) else OVERHEAD
-        return Estimate(size.m * each, 32.0 * size.n**2 + size.gradient_bytes())
+        held = room(self.sweep.eigenpairs, size) + PREDICTORS * 12.0 * size.n * c + size.gradient_bytes()
+        return Estimate(size.m * each, held)
 
     def in_words(self) -> str:
         return ", ".join([self.sweep.in_words(), *unusual(self.rule)])

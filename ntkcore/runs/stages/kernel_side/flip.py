@@ -22,15 +22,15 @@ from ntkcore.analysis.predict import KernelPredictor
 from ntkcore.data.task import targets
 from ntkcore.errors import SpecError
 from ntkcore.runs.rates import Rates
-from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
 from ntkcore.runs.stages.kernel_side.parts import (
     check_index,
     cost_of_passes,
     parts_of,
     predictor,
-    read_by_parts,
+    read_by_predictor,
     strong,
 )
+from ntkcore.runs.stages.kernel_side.spectrum import EigenpairsSpec
 from ntkcore.runs.stages.phrases import unusual
 from ntkcore.runs.stages.sizes import Estimate, outputs_of
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
@@ -40,29 +40,33 @@ IMAGE = "image"  # where uploaded images are kept in the store
 declare(IMAGE)
 
 
-class MarginSpec(StageSpec):
+class MarginSpec(EigenpairsSpec):
     """What both have: a kernel's prediction of one image, attacked at radii up to eps_max.
 
     Margins under FGSM and PGD, and the images and outputs of the spec's own attack, at the same radii, of which number
     ``at`` is its own.
     """
 
-    kernel: KernelSpec = KernelSpec()
     attack: Attack = fgsm()
     ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
     eps_max: float = Field(0.2, gt=0, le=1e6, allow_inf_nan=False)
 
+    @property
+    def moment(self) -> float | None:
+        """The training time of the prediction; None: infinity."""
+        return None
+
     def reads(self) -> tuple[StageSpec, ...]:
-        return read_by_parts(self.kernel)
+        return read_by_predictor(self.eigenpairs, self.moment, self.ridge)
 
     def cost(self, rates: Rates) -> Estimate:
         steps = sum(attack.steps for attack in _attacks_along(self.attack)[0].values())
         if self.kernel.checkpoint is not None:
             return self.kernel.attack_cost(rates, outputs_of(self.kernel.data), 40, steps)
-        return cost_of_passes(self.kernel, rates, 40 * steps)
+        return cost_of_passes(self.eigenpairs, rates, 40 * steps)
 
     def experiment_fields(self) -> dict[str, Any]:
-        return self.kernel.experiment_fields() | {"attack": self.attack, "ridge": self.ridge}
+        return super().experiment_fields() | {"attack": self.attack, "ridge": self.ridge}
 
 
 class FlipSpec(MarginSpec):
@@ -73,14 +77,18 @@ class FlipSpec(MarginSpec):
     time: float | None = Field(None, ge=0, allow_inf_nan=False)
     index: int = Field(0, ge=0)
 
+    @property
+    def moment(self) -> float | None:
+        return self.time
+
     def compute(self, context: Context) -> Arrays:
-        p = parts_of(self.kernel, context, (0.0, 0.6))
+        p = parts_of(self.eigenpairs, context, (0.0, 0.6))
         check_index(self.index, p.task)
-        f = predictor(p, self.time, self.ridge, context)
+        f = predictor(p, self.moment, self.ridge, context)
         return _margins(f, p.task.x_test[self.index], p.task.y_test[self.index], self, context)
 
     def in_words(self) -> str:
-        words = [self.kernel.in_words(), str(self.attack), *unusual(self, "time", "ridge", "eps_max")]
+        words = [super().in_words(), str(self.attack), *unusual(self, "time", "ridge", "eps_max")]
         return ", ".join([*words, f"test image {self.index}"])
 
 
@@ -93,7 +101,7 @@ class UploadSpec(MarginSpec):
     label: int = Field(0, ge=0)
 
     def compute(self, context: Context) -> Arrays:
-        p = parts_of(self.kernel, context, (0.0, 0.6))
+        p = parts_of(self.eigenpairs, context, (0.0, 0.6))
         kept = context.store.get(IMAGE, self.image)
         if kept is None:
             raise SpecError("The image that was uploaded is no longer in the cache. Upload it again.")
@@ -104,11 +112,11 @@ class UploadSpec(MarginSpec):
             )
         if self.label >= classes:
             raise SpecError(f"Class {self.label} does not exist: there are {classes}. Choose 0 to {classes - 1}.")
-        f = predictor(p, None, self.ridge, context)
+        f = predictor(p, self.moment, self.ridge, context)
         return _margins(f, image, targets(torch.tensor([self.label]), classes)[0], self, context)
 
     def in_words(self) -> str:
-        words = [self.kernel.in_words(), str(self.attack), *unusual(self, "ridge", "eps_max")]
+        words = [super().in_words(), str(self.attack), *unusual(self, "ridge", "eps_max")]
         return ", ".join([*words, f"own image {self.image[:8]} as class {self.label}"])
 
 

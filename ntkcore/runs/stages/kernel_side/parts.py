@@ -2,7 +2,7 @@
 
 ::
 
-    p = parts_of(spec.kernel, context, (0.0, 0.5))      # Parts; what is missing of it is computed
+    p = parts_of(spec.eigenpairs, context, (0.0, 0.5))      # Parts; what is missing of it is computed
     f = predictor(p, time=None, ridge=0.0, context=context)
 """
 
@@ -16,8 +16,10 @@ from ntkcore.analysis.predict import KernelPredictor, fit
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels import TiledKernel
+from ntkcore.runs.device import choose_device
 from ntkcore.runs.rates import Rates
-from ntkcore.runs.stages.kernel_side.kernel import KernelSpec, kernel_of
+from ntkcore.runs.stages.kernel_side.kernel import kernel_of
+from ntkcore.runs.stages.kernel_side.solution import SolutionSpec
 from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum
 from ntkcore.runs.stages.sizes import DENSE_GRADIENT, OVERHEAD, Estimate, KernelSize
 from ntkcore.runs.stages.stage import Context, StageSpec
@@ -27,8 +29,9 @@ PGD_STEPS = 10  # at least, of the attack that stands beside every other
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What the stages after the spectrum share."""
+    """What the stages after the spectrum share. of: whose it is."""
 
+    of: SpectrumSpec
     task: data.Task
     kernel: TiledKernel
     s: Spectrum
@@ -37,19 +40,19 @@ class Parts:
     x_test: Tensor
 
 
-def read_by_parts(kernel: KernelSpec) -> tuple[StageSpec, ...]:
+def read_by_parts(spec: SpectrumSpec) -> tuple[StageSpec, ...]:
     """The results that ``parts_of`` reads."""
-    return (SpectrumSpec(kernel=kernel), kernel, *kernel.reads())
+    return (spec, spec.kernel, *spec.kernel.reads())
 
 
-def parts_of(spec: KernelSpec, context: Context, share: tuple[float, float]) -> Parts:
-    task = context.task(spec.data)
-    s = read_spectrum(context.get(SpectrumSpec(kernel=spec), share))
-    K_test = context.get(spec, share).arrays["K_test"]
-    s = Spectrum(context.put(s.values), context.put(s.vectors))
+def parts_of(spec: SpectrumSpec, context: Context, share: tuple[float, float]) -> Parts:
+    task = context.task(spec.kernel.data)
+    s = read_spectrum(context.get(spec, share)).to(choose_device(context.device))
+    K_test = context.get(spec.kernel, share).arrays["K_test"]
     return Parts(
+        spec,
         task,
-        kernel_of(spec, task, context),
+        kernel_of(spec.kernel, task, context),
         s,
         context.put(K_test),
         context.put(task.x_train),
@@ -57,9 +60,24 @@ def parts_of(spec: KernelSpec, context: Context, share: tuple[float, float]) -> 
     )
 
 
+def read_by_predictor(spec: SpectrumSpec, time: float | None, ridge: float) -> tuple[StageSpec, ...]:
+    """The results that ``parts_of`` and ``predictor`` read."""
+    return (*read_by_parts(spec), *_solution(spec, time, ridge))
+
+
 def predictor(p: Parts, time: float | None, ridge: float, context: Context) -> KernelPredictor:
+    """The prediction at a time (None: infinity). Of leading eigenpairs the last one is that of conjugate gradients."""
+    for solution in _solution(p.of, time, ridge):
+        found = context.get(solution).arrays
+        alpha = context.put(found["alpha"])
+        return KernelPredictor(p.kernel, p.x.double(), alpha, residual=float(found["residual"]))
     moment = float("inf") if time is None else time
     return fit(p.kernel, p.x, context.put(p.task.y_train), moment, ridge, p.s)
+
+
+def _solution(spec: SpectrumSpec, time: float | None, ridge: float) -> tuple[SolutionSpec, ...]:
+    whole = spec.leading is None or time is not None
+    return () if whole else (SolutionSpec(kernel=spec.kernel, leading=spec.leading, ridge=ridge),)
 
 
 def strong(attack: Attack) -> Attack:
@@ -68,11 +86,18 @@ def strong(attack: Attack) -> Attack:
     return attack.model_copy(update={"steps": steps, "step_size": 2.5 * attack.eps / steps, "random_start": False})
 
 
-def cost_of_passes(kernel: KernelSpec, rates: Rates, count: int) -> Estimate:
+def cost_of_passes(spec: SpectrumSpec, rates: Rates, count: int) -> Estimate:
     """So many gradients of a kernel predictor in one image."""
-    size = KernelSize.of(kernel.data, kernel.net)
+    size = KernelSize.of(spec.kernel.data, spec.kernel.net)
     each = 15 * size.n * size.recursion(rates, True) * (DENSE_GRADIENT if size.loops and size.dense else 1)
-    return Estimate(count * each + 20 * OVERHEAD, 32.0 * size.n**2 + size.gradient_bytes())
+    return Estimate(count * each + 20 * OVERHEAD, room(spec, size) + size.gradient_bytes())
+
+
+def room(spec: SpectrumSpec, size: KernelSize) -> float:
+    """Bytes of eigenpairs and kernel rows at hand, of the images in double precision, and of what is made of them."""
+    if spec.leading is None:
+        return 32.0 * size.n**2
+    return 16.0 * size.n * (size.m + 2 * spec.leading + size.pixels)
 
 
 def check_index(index: int, task: data.Task) -> None:

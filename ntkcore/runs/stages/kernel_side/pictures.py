@@ -27,11 +27,11 @@ class PicturesSpec(StageSpec):
     features: tuple[int, ...] = Field((0, 1, 2, 3), min_length=1)
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return (self.sweep, *read_by_parts(self.sweep.kernel))
+        return (self.sweep, *read_by_parts(self.sweep.eigenpairs))
 
     def compute(self, context: Context) -> Arrays:
         classes = classify(swept(self.sweep, context, (0.0, 0.9)), self.rule.fdr, self.rule.keep)
-        p = parts_of(self.sweep.kernel, context, (0.9, 0.95))
+        p = parts_of(self.sweep.eigenpairs, context, (0.9, 0.95))
         check_index(self.index, p.task)
         r = feature_pictures(
             p.kernel,
@@ -59,8 +59,8 @@ class PicturesSpec(StageSpec):
     def cost(self, rates: Rates) -> Estimate:
         kernel = self.sweep.kernel
         if kernel.checkpoint is not None:
-            return kernel.attack_cost(rates, kernel.data.n_train, 3, 1)
-        return cost_of_passes(kernel, rates, 4)
+            return kernel.attack_cost(rates, self.sweep.features, 3, 1)
+        return cost_of_passes(self.sweep.eigenpairs, rates, 4)
 
     def in_words(self) -> str:
         words = [self.sweep.in_words(), *unusual(self.rule), *unusual(self, "features")]

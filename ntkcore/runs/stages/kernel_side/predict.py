@@ -11,8 +11,8 @@ from ntkcore.analysis.attacks.attack import Attack, fgsm
 from ntkcore.analysis.features.eigenfeatures import majority_share
 from ntkcore.analysis.predict import correct, margins
 from ntkcore.runs.rates import Rates
-from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
-from ntkcore.runs.stages.kernel_side.parts import cost_of_passes, parts_of, predictor, read_by_parts, strong
+from ntkcore.runs.stages.kernel_side.parts import cost_of_passes, parts_of, predictor, read_by_predictor, strong
+from ntkcore.runs.stages.kernel_side.spectrum import EigenpairsSpec
 from ntkcore.runs.stages.phrases import unusual
 from ntkcore.runs.stages.sizes import Estimate, outputs_of
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
@@ -20,7 +20,7 @@ from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
 ROWS = 100  # test images attacked together: bounds the memory of a gradient
 
 
-class PredictSpec(StageSpec):
+class PredictSpec(EigenpairsSpec):
     """The kernel predictor at ``time`` (None: infinity) with a ridge, clean and under attack, on the test images.
 
     Outputs are kept, the attacked images are not: small enough to be shipped.
@@ -28,17 +28,16 @@ class PredictSpec(StageSpec):
 
     stage: ClassVar[str] = "predict"
     version: ClassVar[int] = 2
-    kernel: KernelSpec = KernelSpec()
     attack: Attack = fgsm()
     time: float | None = Field(None, ge=0, allow_inf_nan=False)
     ridge: float = Field(0.0, ge=0, allow_inf_nan=False)
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return read_by_parts(self.kernel)
+        return read_by_predictor(self.eigenpairs, self.time, self.ridge)
 
     def compute(self, context: Context) -> Arrays:
         """Clean outputs, the spec's attack, and PGD of the same radius beside it."""
-        p = parts_of(self.kernel, context, (0.0, 0.5))
+        p = parts_of(self.eigenpairs, context, (0.0, 0.5))
         f = predictor(p, self.time, self.ridge, context)
         y, report = context.put(p.task.y_test), context.report((0.5, 1.0))
         beside = strong(self.attack)
@@ -71,10 +70,11 @@ class PredictSpec(StageSpec):
         m, steps = self.kernel.data.n_test, self.attack.steps
         if self.kernel.checkpoint is not None:
             return self.kernel.attack_cost(rates, outputs_of(self.kernel.data), m, steps + 11)
-        return cost_of_passes(self.kernel, rates, m * (steps + max(steps, 10) + 1))  # PGD stands beside every attack
+        beside = max(steps, 10)  # PGD, beside every attack
+        return cost_of_passes(self.eigenpairs, rates, m * (steps + beside + 1))
 
     def in_words(self) -> str:
-        return ", ".join([self.kernel.in_words(), str(self.attack), *unusual(self, "time", "ridge")])
+        return ", ".join([super().in_words(), str(self.attack), *unusual(self, "time", "ridge")])
 
     def experiment_fields(self) -> dict[str, Any]:
-        return self.kernel.experiment_fields() | {"attack": self.attack, "ridge": self.ridge}
+        return super().experiment_fields() | {"attack": self.attack, "ridge": self.ridge}

@@ -2,7 +2,7 @@
 
 ::
 
-    sweep = read_sweep(result(spec, store), result(SpectrumSpec(kernel=spec.kernel), store), spec)     # Sweep
+    sweep = read_sweep(result(spec, store), result(spec.eigenpairs, store), spec)     # Sweep
 """
 
 from typing import Any, ClassVar
@@ -11,9 +11,8 @@ from ntkcore.analysis.attacks.attack import Attack, fgsm
 from ntkcore.analysis.features.eigenfeatures import Sweep, eigenfeatures
 from ntkcore.analysis.features.label_test import Null
 from ntkcore.runs.rates import Rates
-from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
-from ntkcore.runs.stages.kernel_side.parts import parts_of, read_by_parts
-from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum
+from ntkcore.runs.stages.kernel_side.parts import parts_of, read_by_parts, room
+from ntkcore.runs.stages.kernel_side.spectrum import EigenpairsSpec, read_spectrum
 from ntkcore.runs.stages.sizes import Estimate, KernelSize
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
 from ntkcore.runs.store import Artifact
@@ -21,19 +20,18 @@ from ntkcore.runs.store import Artifact
 SWEPT = ("answers", "labels", "right_before", "right_after", "zero_gradient")  # what the artifact keeps of a Sweep
 
 
-class SweepSpec(StageSpec):
+class SweepSpec(EigenpairsSpec):
     """Usefulness and robustness of every eigenfeature under one attack."""
 
     stage: ClassVar[str] = "sweep"
     version: ClassVar[int] = 3
-    kernel: KernelSpec = KernelSpec()
     attack: Attack = fgsm()
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return read_by_parts(self.kernel)
+        return read_by_parts(self.eigenpairs)
 
     def compute(self, context: Context) -> Arrays:
-        p = parts_of(self.kernel, context, (0.0, 0.2))
+        p = parts_of(self.eigenpairs, context, (0.0, 0.2))
         with context.workers() as (executor, folder):
             sweep = eigenfeatures(
                 p.kernel,
@@ -61,16 +59,16 @@ class SweepSpec(StageSpec):
     def cost(self, rates: Rates) -> Estimate:
         kernel, n, m = self.kernel, self.kernel.data.n_train, self.kernel.data.n_test
         if kernel.checkpoint is not None:
-            return kernel.attack_cost(rates, n, m / 2, self.attack.steps)
+            return kernel.attack_cost(rates, self.features, m / 2, self.attack.steps)
         size = KernelSize.of(kernel.data, kernel.net)
-        room = 32.0 * n * n + 12.0 * n * size.pixels + size.gradient_bytes()
-        return Estimate(m * size.attack(n, self.attack, rates), room)
+        held = room(self.eigenpairs, size) + 12.0 * n * size.pixels + size.gradient_bytes()
+        return Estimate(m * size.attack(self.features, self.attack, rates), held)
 
     def in_words(self) -> str:
-        return f"{self.kernel.in_words()}, {self.attack}"
+        return f"{super().in_words()}, {self.attack}"
 
     def experiment_fields(self) -> dict[str, Any]:
-        return self.kernel.experiment_fields() | {"attack": self.attack}
+        return super().experiment_fields() | {"attack": self.attack}
 
 
 def read_sweep(artifact: Artifact, spectrum_artifact: Artifact, spec: SweepSpec) -> Sweep:
@@ -87,4 +85,4 @@ def read_null(artifact: Artifact) -> Null:
 
 
 def swept(spec: SweepSpec, context: Context, share: tuple[float, float]) -> Sweep:
-    return read_sweep(context.get(spec, share), context.get(SpectrumSpec(kernel=spec.kernel)), spec)
+    return read_sweep(context.get(spec, share), context.get(spec.eigenpairs), spec)
