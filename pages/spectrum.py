@@ -8,7 +8,14 @@ import torch
 
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.figures.drawing.strip import Picture
-from ntkcore.figures.spectrum import cumulative, eigenvalues, eigenvectors, modes_along_time, times_of_learning
+from ntkcore.figures.spectrum import (
+    MOST_DOTS,
+    cumulative,
+    eigenvalues,
+    eigenvectors,
+    modes_along_time,
+    times_of_learning,
+)
 from ntkcore.readings.kernel import read_spectrum
 from ntkcore.runs import stages
 from ntkcore.runs.specs import Experiment
@@ -36,13 +43,13 @@ def _sum(a: Mapping[str, torch.Tensor]) -> torch.Tensor:
 experiment = page(
     "Spectrum",
     "Which directions does the kernel learn first, and where do the labels lie?",
-    words=lambda e: e.kernel().in_words(),
+    words=lambda e: e.spectrum().in_words(),
 )
 task_of(experiment)
 what = "kernel, eigenvalues and eigenvectors"
 experiment = latest("spectrum", experiment, lambda e: {"spectrum": e.spectrum()}, what, Experiment.in_words)
 task = task_of(experiment)
-experiments = beside(experiment, Experiment.kernel)
+experiments = beside(experiment, Experiment.spectrum)
 found = need_both(experiments, Experiment.spectrum, what)
 if found is None:
     st.stop()
@@ -114,7 +121,8 @@ with right:
         apart=True,
     )
     if picked is None:
-        note("Click a dot to see its image.")
+        few = f" Of {task.n:,} images, one in {-(-task.n // MOST_DOTS)} is drawn." if task.n > MOST_DOTS else ""
+        note(f"Click a dot to see its image.{few}")
     else:
         title = f"training image {picked}: {task.classes[int(task.labels_train[picked])]}"
         pictures([Picture(task.x_train[picked].numpy(), title)])
@@ -124,7 +132,7 @@ explain(
     "spectrum",
     r"K=\sum_i\lambda_i v_iv_i^\top,\qquad \text{energy}_i=\frac{|v_i^\top Y|^2}{|Y|^2},"
     r"\qquad f_t=\sum_i(1-e^{-t\lambda_i})\,f^{(i)}",
-    experiment.kernel(),
+    experiment.spectrum(),
     lambda: spectrum_lines(experiment, float(times[at]), (i, j)),
 )
 downloads("spectrum", figures, {"values": values, "label_energy": energy, "vectors": vectors})

@@ -40,6 +40,8 @@ from ntkcore.figures.drawing.template import (
 )
 from ntkcore.readings.words import percent
 
+MOST_DOTS = 5000  # that a browser draws at once
+
 
 def eigenvalues(
     values: np.ndarray,
@@ -209,7 +211,8 @@ def eigenvectors(
     selected: int | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """Each training image as a dot at its entries in two eigenvectors, coloured by its class.
+    """Each training image as a dot at its entries in two eigenvectors, coloured by its class; of more than MOST_DOTS
+    some of each class.
 
     A dot's ``customdata`` is the index of its training image, so that a click can be read.
 
@@ -223,9 +226,11 @@ def eigenvectors(
     labels = codes(labels, v_i.size, range(len(class_names)), "labels")
     fig = new_figure(dark=dark, height=430)
     counts = []
+    each = -(-v_i.size // MOST_DOTS)
     for number, (name, colour) in enumerate(zip(class_names, class_colours(len(class_names), dark), strict=True)):
         members = np.flatnonzero(labels == number).astype(np.int32)
         counts.append(f"{members.size} {name}")
+        members = members[::each]
         trace = go.Scatter(x=float32(v_i[members]), y=float32(v_j[members]), mode="markers", name=short(name))
         marker = {"color": colour, "symbol": CLASS_SYMBOLS[number], "size": 7, "opacity": 0.75}
         entries = f"v<sub>{i}</sub> %{{x:.3f}}, v<sub>{j}</sub> %{{y:.3f}}"
@@ -236,8 +241,8 @@ def eigenvectors(
         add_ring(fig, v_i[selected], v_j[selected], dark=dark)
     fig.update_xaxes(title_text=f"entry in eigenvector {i}", zeroline=True)
     fig.update_yaxes(title_text=f"entry in eigenvector {j}", zeroline=True)
-    alt = f"{v_i.size} training images ({', '.join(counts)}) at their entries in eigenvectors {i} and {j}."
-    return describe(fig, alt)
+    alt = f"{v_i.size} training images ({', '.join(counts)}) at their entries in eigenvectors {i} and {j}"
+    return describe(fig, f"{alt}; of each class, one in {each} is drawn." if each > 1 else f"{alt}.")
 
 
 def _index_panels(

@@ -12,9 +12,10 @@ the memory it may take is refused, with what would fit::
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from ntkcore import data
+from ntkcore.analysis.leading import worthwhile
 from ntkcore.errors import NTKError
 from ntkcore.nets import FAMILIES
 from ntkcore.runs import costs, memory, specs
@@ -23,8 +24,10 @@ from ntkcore.runs.device import devices
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages import StageSpec
 from ntkcore.runs.store import Store
+from ntkcore.validation import Spec
 
 AUTOMATIC = 20.0  # seconds; estimates are good to a factor of two, and what takes ten should just run
+FEATURES = (500, 200, 100)  # that may be smaller choices
 LONG = 600.0  # seconds from which on a run is asked for twice
 SHARE = 0.5  # of the free memory, the same
 
@@ -92,7 +95,7 @@ class Demand:
     def _smaller(self, rates: Rates, store: Store) -> Iterator[tuple[str, Estimate]]:
         """For each way to make it smaller, the first step along it that is not heavy; if there is none, the last one
         that takes much less."""
-        for steps in (_fewer_images, _smaller_images, _narrower_nets, _fewer_nets):
+        for steps in (_fewer_features, _fewer_images, _smaller_images, _narrower_nets, _fewer_nets):
             last = None
             for words, smaller in steps(self.specs):
                 cost = sum(costs.estimate_all(smaller, rates, store), costs.NOTHING)
@@ -125,8 +128,24 @@ def amount(size: float) -> str:
 
 # -- what would be smaller: (words, specs) step by step ---------------------------------------------------------------
 
+AnySpec = TypeVar("AnySpec", bound=Spec)
 Steps = Iterator[tuple[str, list[specs.StageSpec]]]
 Fields = dict[str, Any]
+
+
+def _fewer_features(wanted: Sequence[specs.StageSpec]) -> Steps:
+    n = max(spec.n_train for spec in _data_of(wanted))
+    for k in FEATURES:
+        if worthwhile(n, k):
+            yield f"the {k} leading features", [_of_leading(spec, k) for spec in wanted]
+
+
+def _of_leading(spec: AnySpec, k: int) -> AnySpec:
+    """From the k leading eigenpairs, as far as it is made of eigenpairs."""
+    own = {"leading": k} if "leading" in type(spec).model_fields else {}
+    inner = ((name, getattr(spec, name)) for name in type(spec).model_fields)
+    changes = own | {name: _of_leading(value, k) for name, value in inner if isinstance(value, Spec)}
+    return spec.replace(**changes) if changes else spec
 
 
 def _fewer_images(wanted: Sequence[specs.StageSpec]) -> Steps:

@@ -43,6 +43,7 @@ KERNELS = {
     "conv-standardised-float32-ridge": CONV,
     "l2-far": FAR,
     "myrtle": {"net": "Myrtle", "depth": "5", "size": "7", "n": "12", "m": "4"},
+    "leading-features": {"n": "120", "leading": "100"},
     "erf-nngp-centred": {"act": "erf", "kind": "nngp", "depth": "3", "inputs": "centre", "w": "1.2", "b": "0.3"},
 }
 TRAINED = 0.03  # relative: how far velocities of a net trained twice, with other threads, may differ
@@ -121,6 +122,7 @@ def test_spectrum(kind: str, opened: Open) -> None:
     (line,) = (line for line in said if "more than half learned" in line)
     count, time = re.fullmatch(r"(\d+) modes are more than half learned at t = (\S+)", line).groups()
     assert int(count) == (-np.expm1(-values * float(time)) > 0.5).sum() > 0
+    assert ("the 100 leading of 120 eigenvalues, which hold 9" in text(at)) == (kind == "leading-features")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KERNELS if kind != "myrtle"])
@@ -135,6 +137,7 @@ def test_eigenfeatures(kind: str, opened: Open) -> None:
         assert sentence in shown, sentence
     assert len(sentences) - splits == (8 if experiment.data.n_train > 21 else 7)
     assert any(sentence.startswith("**Feature 2** (") for sentence in sentences)
+    assert ("Of the 100 leading of 120 features, which hold 9" in shown) == (kind == "leading-features")
     sweep = stored(experiment.sweep()).arrays
     stuck = float(sweep["zero_gradient"].sum() / sweep["right_before"].sum())
     assert f"no gradient at {stuck:.1%} of the right answers" in said

@@ -61,6 +61,16 @@ def test_a_cost_is_the_sum_of_what_is_missing_and_the_memory_of_the_largest(stor
     assert total.bytes == max(kernel.bytes, own.bytes)
 
 
+def test_leading_features_of_many_images_cost_far_less_than_all(store):
+    """10,000 images fit where all of their eigenpairs do not, and 50,000 take no more than a part of their kernel."""
+    pair = BASE.replace(data=DataSpec(name="cifar10", classes=("cat", "dog"), n_train=10_000, n_test=1000))
+    leading, whole = (sum(estimate_all(e.stages(), RATES, store), NOTHING) for e in (pair, pair.replace(leading="all")))
+    assert leading.seconds < whole.seconds / 5
+    assert leading.bytes < whole.bytes / 2
+    every = DataSpec(name="cifar10", classes=(), n_train=50_000, n_test=1000)
+    assert sum(estimate_all(pair.replace(data=every).stages(), RATES, store), NOTHING).bytes < 8 * 50_000**2 / 2
+
+
 MORE = {
     "training images": (BASE.replace(data=BASE.data.replace(n_train=800)), set(every_stage(BASE))),
     "test images": (BASE.replace(data=BASE.data.replace(n_test=240)), {"kernel", "predict", "sweep", "curves"}),

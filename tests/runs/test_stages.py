@@ -1,6 +1,7 @@
 """Stages: a chain gives what the library gives; inputs are found by key; nothing is half done when it is stopped."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,37 @@ def store(tmp_path) -> Store:
 
 
 # -- a chain is what the library gives -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "leading", "k"),
+    [(5000, None, None), (5001, None, 500), (10_000, "all", None), (10_000, 200, 200), (60, 50, 50), (60, 60, None)],
+)
+def test_leading_eigenpairs_are_for_many_images_unless_something_is_said(n, leading, k):
+    e = Experiment(data=ntk.DataSpec(name="toy", n_train=n, n_test=5), leading=leading)
+    assert {spec.leading for spec in (e.spectrum(), e.sweep(), e.predict(), e.flip(0))} == {k}
+    assert specs.experiment_of(e.sweep()).eigenpairs == k
+    assert ("leading" in e.sweep().model_dump()) == (k is not None)
+
+
+def test_a_kernel_that_is_not_held_gives_the_same(store, tmp_path, monkeypatch):
+    """From a file that is worked with and not kept, in place of one in memory."""
+    e, other = TINY.replace(leading=6), Store(tmp_path / "other")
+    held = [run(spec, store) for spec in e.stages()[1:]]
+    monkeypatch.setattr(sys.modules["ntkcore.runs.stages.kernel_side.spectrum"], "HELD", 0.0)
+    of_file = [run(spec, other) for spec in e.stages()]
+    for one, two in zip(held, of_file, strict=True):
+        assert same(one, {name: value for name, value in two.items() if name != "K_test"})
+    assert not other.has("kernel", key(e.kernel()))
+    assert is_whole(other)
+
+
+def test_a_file_that_the_disk_has_no_room_for_is_refused_before_it_begins(store, monkeypatch):
+    monkeypatch.setattr(sys.modules["ntkcore.runs.stages.kernel_side.spectrum"], "HELD", 0.0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 0))
+    with pytest.raises(NTKError, match=r"takes a file of 0\.0 GB .* single precision"):
+        run(TINY.replace(leading=6).spectrum(), store)
+    assert is_whole(store)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -142,7 +142,8 @@ class Experiment(Spec):
 
     def stages(self) -> tuple[StageSpec, ...]:
         """What a full run of the experiment computes, in order of need."""
-        return (self.kernel(), self.spectrum(), self.predict(), self.sweep(), self.curves())
+        kernel = (self.kernel(),) if self.spectrum().held else ()
+        return (*kernel, self.spectrum(), self.predict(), self.sweep(), self.curves())
 
     def in_words(self, kernel: bool = True) -> str:
         """One line for people: "Fashion-MNIST: Pullover / Coat, n = 1000, FC(1) NTK, FGSM eps 8/255".

@@ -20,6 +20,7 @@ A key covers all fields, defaults too, and the stage's name and integer version.
 import hashlib
 import json
 import math
+import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,6 +124,18 @@ class Context:
     def task(self, spec: data.DataSpec) -> data.Task:
         with self._waiting():
             return data.load(spec, root=self.data_root, progress=portion(self.progress, 0.0, 0.0))
+
+    @contextmanager
+    def scratch(self, size: float) -> Iterator[Path]:
+        """A folder for files of so many bytes beside the results, gone afterwards. NTKError where the disk is full."""
+        free = shutil.disk_usage(self.store.root).free
+        if size > free:
+            raise NTKError(
+                f"This takes a file of {size / 1e9:.1f} GB in {self.store.root}, where {free / 1e9:.1f} GB are free. "
+                "Free some space, choose fewer images or single precision, or set NTK_CACHE to another folder."
+            )
+        with self.store.scratch() as folder:
+            yield folder
 
     def put(self, x: Tensor) -> Tensor:
         """x on the device of this run."""

@@ -55,7 +55,7 @@ class ConsistencySpec(StageSpec):
         return tuple(SpectrumSpec(kernel=kernel, leading=self.leading) for kernel in self.kernels)
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return self.spectra
+        return (*self.spectra, *self.kernels)
 
     def compute(self, context: Context) -> Arrays:
         """``Agreement``'s arrays; of each pair |<v_i, v_j>| [pairs, top, top], partners and products [pairs, top]."""

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 
 from ntkcore.analysis.consistency.similarity import feature_gradients
@@ -28,7 +27,7 @@ class GradientsSpec(EigenpairsSpec):
     def compute(self, context: Context) -> Arrays:
         """``feature_gradients``, in the kernel's precision: [top, images, C, H, W]."""
         p = parts_of(self.eigenpairs, context, (0.0, 0.5))
-        x, images = p.x.to(getattr(torch, self.kernel.precision)), p.x_test[: self.images]
+        x, images = p.x.to(self.kernel.dtype), p.x_test[: self.images]
         features = range(min(self.top, p.s.rank))
         return {"gradients": feature_gradients(p.kernel, p.s, x, images, features, context.report((0.5, 1.0))).float()}
 

@@ -73,8 +73,7 @@ class KernelSpec(StageSpec):
 
     def compute(self, context: Context) -> Arrays:
         task = context.task(self.data)
-        dtype = getattr(torch, self.precision)
-        x, x_test = context.put(task.x_train.to(dtype)), context.put(task.x_test.to(dtype))
+        x, x_test = context.put(task.x_train.to(self.dtype)), context.put(task.x_test.to(self.dtype))
         kernel = kernel_of(self, task, context)
         if self.checkpoint is None:
             self.net.build().module(task.image_shape, width=1)  # refuses images that are too small to be pooled
@@ -106,6 +105,10 @@ class KernelSpec(StageSpec):
     @property
     def double(self) -> bool:
         return self.precision == "float64"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float64 if self.double else torch.float32
 
     def attack_cost(self, rates: Rates, predictors: float, images: float, steps: int) -> Estimate:
         """Of a checkpoint's kernel: so many predictors attacked at so many images in so many steps."""

@@ -42,13 +42,14 @@ class Parts:
 
 def read_by_parts(spec: SpectrumSpec) -> tuple[StageSpec, ...]:
     """The results that ``parts_of`` reads."""
-    return (spec, spec.kernel, *spec.kernel.reads())
+    return (spec, *((spec.kernel,) if spec.held else ()), *spec.kernel.reads())
 
 
 def parts_of(spec: SpectrumSpec, context: Context, share: tuple[float, float]) -> Parts:
     task = context.task(spec.kernel.data)
-    s = read_spectrum(context.get(spec, share)).to(choose_device(context.device))
-    K_test = context.get(spec.kernel, share).arrays["K_test"]
+    found = context.get(spec, share)
+    s = read_spectrum(found).to(choose_device(context.device))
+    K_test = (context.get(spec.kernel, share) if spec.held else found).arrays["K_test"]
     return Parts(
         spec,
         task,

@@ -7,23 +7,29 @@ All eigenpairs, or the ``leading`` ones: of n images all cost n^3, the k largest
     s = read_spectrum(result(SpectrumSpec(kernel=kernel, leading=500), store))      # values [500], vectors [n, 500]
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from ntkcore.analysis.block_means import block_means
 from ntkcore.analysis.leading import dimensions, worthwhile
-from ntkcore.analysis.spectrum import Spectrum, label_energy, projections, spectrum
+from ntkcore.analysis.spectrum import HELD, Spectrum, label_energy, projections, spectrum
+from ntkcore.kernels import kernel_to_file
 from ntkcore.kernels.products import square
 from ntkcore.runs.rates import Rates
-from ntkcore.runs.stages.kernel_side.kernel import KernelSpec
-from ntkcore.runs.stages.sizes import LEAST_MEMORY, Estimate, NetSize, passes
+from ntkcore.runs.stages.kernel_side.kernel import KernelSpec, kernel_of
+from ntkcore.runs.stages.sizes import LEAST_MEMORY, NOTHING, Estimate, KernelSize, NetSize, passes
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
 from ntkcore.runs.store import Artifact
 
 ALL_UP_TO = 5000  # training images whose eigenpairs are all computed where nothing else is said
 LEADING = 500  # eigenpairs of more
+TILES = 5e8  # bytes for tiles of a kernel that is written to a file
 SPACES = 2.5  # of the vectors of Lanczos' space: it is copied while it grows
 
 
@@ -51,6 +57,16 @@ class EigenpairsSpec(StageSpec):
         return SpectrumSpec(kernel=self.kernel, leading=self.leading)
 
     @property
+    def held(self) -> bool:
+        """Whether the kernel between training images is a result of its own, in memory as a whole; it is a file as long
+        as it is worked with where only leading eigenpairs are wanted of more than HELD bytes."""
+        return self.leading is None or 8.0 * self.kernel.data.n_train**2 <= HELD
+
+    def reads_kernel(self) -> tuple[StageSpec, ...]:
+        """What ``matrix_of`` reads."""
+        return (self.kernel,) if self.held else self.kernel.reads()
+
+    @property
     def features(self) -> int:
         """As many as there are at most."""
         return self.leading or self.kernel.data.n_train
@@ -72,19 +88,25 @@ class SpectrumSpec(EigenpairsSpec):
     version: ClassVar[int] = 1
 
     def reads(self) -> tuple[StageSpec, ...]:
-        return (self.kernel,)
+        return self.reads_kernel()
 
     def compute(self, context: Context) -> Arrays:
         task = context.task(self.kernel.data)
-        K = context.get(self.kernel, (0.0, 0.8 if self.leading is None else 0.2)).arrays["K"]
+        beside: Arrays = {}
         if self.leading is None:
+            K = context.get(self.kernel, (0.0, 0.8)).arrays["K"]
             if context.progress is not None:
                 context.progress(0.8, 1.0, "eigenvalues and eigenvectors")
-            s, beside = spectrum(K), {}
+            s = spectrum(K)
         else:
-            s = spectrum(K, self.leading, context.report((0.2, 1.0)))
-            means = block_means(square(K), np.asarray(task.labels_train), len(task.classes))
+            with matrix_of(self, context, (0.0, 0.2)) as matrix:
+                s = spectrum(matrix, self.leading, context.report((0.2, 0.9)))
+                means = block_means(square(matrix), np.asarray(task.labels_train), len(task.classes))
             beside = {"trace": np.array(s.trace), **means.arrays()}
+        if not self.held:
+            kernel = kernel_of(self.kernel, task, context).with_progress(context.report((0.9, 1.0)))
+            images = [context.put(x.to(self.kernel.dtype)) for x in (task.x_test, task.x_train)]
+            beside["K_test"] = kernel(*images).double().cpu()
         return {
             "values": s.values,
             "vectors": s.vectors,
@@ -97,12 +119,49 @@ class SpectrumSpec(EigenpairsSpec):
         n, k, whole = float(self.kernel.data.n_train), self.leading, 40.0 * self.kernel.data.n_train**2
         if k is not None and worthwhile(int(n), k):
             space = dimensions(k)
-            flops = 2 * n**2 * space + 3 * n * space**2 + 2 * n * space * k
+            flops = products(self, space) + 3 * n * space**2 + 2 * n * space * k
             seconds = flops * rates.flop64 + 4 * space**3 * rates.eigh
-            return Estimate(seconds, 8 * (n**2 + SPACES * n * space) + LEAST_MEMORY)
+            beside = 8.0 * n * self.kernel.data.n_test
+            return matrix_cost(self, rates) + Estimate(seconds, room_of_matrix(self) + 8 * SPACES * n * space + beside)
         if self.kernel.checkpoint is None:
             return Estimate(rates.eigh * n**3, whole)
         return passes(NetSize.of_run(self.kernel.checkpoint.run), rates, 0.0, cubed=n**3, more=whole)
+
+
+@contextmanager
+def matrix_of(spec: EigenpairsSpec, context: Context, share: tuple[float, float]) -> Iterator[Tensor | np.memmap]:
+    """The kernel between training images; where it is not held, a file that is gone afterwards."""
+    if spec.held:
+        yield context.get(spec.kernel, share).arrays["K"]
+        return
+    task = context.task(spec.kernel.data)
+    x = context.put(task.x_train.to(spec.kernel.dtype))
+    with context.scratch(x.element_size() * float(task.n) ** 2) as folder:
+        report = context.report(share)
+
+        def progress(done: float, total: float, note: str) -> None:
+            os.utime(folder)  # what is older than an hour is swept away
+            if report is not None:
+                report(done, total, note)
+
+        yield kernel_to_file(kernel_of(spec.kernel, task, context), x, folder / "kernel.npy", TILES, progress)
+
+
+def matrix_cost(spec: EigenpairsSpec, rates: Rates) -> Estimate:
+    """Of a kernel that ``matrix_of`` computes itself."""
+    return NOTHING if spec.held else Estimate(spec.kernel.cost(rates).seconds, 0.0)
+
+
+def products(spec: EigenpairsSpec, columns: float) -> float:
+    """Operations of the kernel's products with so many columns; of a file they take longer, as it is read."""
+    return (2.0 if spec.held else 6.0) * spec.kernel.data.n_train**2 * columns
+
+
+def room_of_matrix(spec: EigenpairsSpec) -> float:
+    """Bytes in memory while it is worked with."""
+    pixels = KernelSize.of(spec.kernel.data, spec.kernel.net).pixels
+    n = float(spec.kernel.data.n_train)
+    return LEAST_MEMORY + (8.0 * n**2 if spec.held else TILES + 16.0 * n * pixels)
 
 
 def leading_in_words(k: int | None) -> list[str]:
