@@ -72,7 +72,7 @@ def store(tmp_path) -> Store:
     [(5000, None, None), (5001, None, 500), (10_000, "all", None), (10_000, 200, 200), (60, 50, 50), (60, 60, None)],
 )
 def test_leading_eigenpairs_are_for_many_images_unless_something_is_said(n, leading, k):
-    e = Experiment(data=ntk.DataSpec(name="toy", n_train=n, n_test=5), leading=leading)
+    e = Experiment(data=ntk.DataSpec(name="cifar10", n_train=n, n_test=5), leading=leading)
     assert {spec.leading for spec in (e.spectrum(), e.sweep(), e.predict(), e.flip(0))} == {k}
     assert specs.experiment_of(e.sweep()).eigenpairs == k
     assert ("leading" in e.sweep().model_dump()) == (k is not None)

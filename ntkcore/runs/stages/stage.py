@@ -128,13 +128,13 @@ class Context:
     @contextmanager
     def scratch(self, size: float) -> Iterator[Path]:
         """A folder for files of so many bytes beside the results, gone afterwards. NTKError where the disk is full."""
-        free = shutil.disk_usage(self.store.root).free
-        if size > free:
-            raise NTKError(
-                f"This takes a file of {size / 1e9:.1f} GB in {self.store.root}, where {free / 1e9:.1f} GB are free. "
-                "Free some space, choose fewer images or single precision, or set NTK_CACHE to another folder."
-            )
         with self.store.scratch() as folder:
+            free, root = shutil.disk_usage(folder).free, self.store.root
+            if size > free:
+                raise NTKError(
+                    f"This takes a file of {size / 1e9:.1f} GB in {root}, where {free / 1e9:.1f} GB are free. "
+                    "Free some space, choose fewer images or single precision, or set NTK_CACHE to another folder."
+                )
             yield folder
 
     def put(self, x: Tensor) -> Tensor:
