@@ -10,7 +10,7 @@ eigenbasis: ``alpha = sum_i g_i v_i (v_i^T Y)``, ``g_i = (1 - exp(-t lam_i)) / (
     fit_steps(k, x, y, lr=1.0, momentum=0.9, steps=100)  # the same after so many steps of gradient descent
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,7 +23,7 @@ from ntkcore.analysis.solve import solve
 from ntkcore.analysis.spectrum import Spectrum, alike, learned_fraction, projections, spectrum, train_spectrum
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import frozen, untiled
-from ntkcore.kernels.products import KernelMatrix, square
+from ntkcore.kernels.products import KernelMatrix, SquareKernel, square
 from ntkcore.kernels.protocols import CombiningKernel, KernelFunction, Progress
 from ntkcore.modes import plain
 from ntkcore.training import Descent
@@ -104,11 +104,7 @@ def fit(
         residual = checks.number(residual, "residual", above=0, below=1)
         if time < float("inf"):
             raise SpecError("Conjugate gradients solve for time = inf alone; leave out time or residual.")
-        of = square(KernelMatrix(kernel, x) if K is None else K)
-        if len(of) != len(x):
-            raise SpecError(f"K is of {len(of)} images; there are {len(x)} in x.")
-        if K is not None and not alike(of.rows(slice(0, 2)).cpu(), KernelMatrix(kernel, x).rows(slice(0, 2)).cpu()):
-            raise SpecError("K is not this kernel on these images. Compute it anew: kernel(x), or kernel_to_file.")
+        of = square(KernelMatrix(kernel, x)) if K is None else _at_hand(K, kernel, x)
         s = None if spectrum_of_train is None else train_spectrum(kernel, x, spectrum_of_train)
         found = solve(of, y.double(), ridge, residual, s, checks.progress(progress))
         return KernelPredictor(kernel, x, found.alpha, residual=found.residual)
@@ -117,6 +113,16 @@ def fit(
     s = train_spectrum(kernel, x, spectrum_of_train)
     dropped = 0 if time < float("inf") and ridge == 0 else len(s.values) - s.rank
     return KernelPredictor(kernel, x, dual_weights(s, y, time, ridge), dropped)
+
+
+def _at_hand(K: Tensor | np.memmap, kernel: KernelFunction, x: Tensor) -> SquareKernel:
+    """K, where it is ``kernel(x)`` by the rows of two images."""
+    of = square(K)
+    if len(of) != len(x):
+        raise SpecError(f"K is of {len(of)} images; there are {len(x)} in x.")
+    if not alike(of.rows(slice(0, 2)).cpu(), KernelMatrix(kernel, x).rows(slice(0, 2)).cpu()):
+        raise SpecError("K is not this kernel on these images. Compute it anew: kernel(x), or kernel_to_file.")
+    return of
 
 
 def dual_weights(s: Spectrum, y: Tensor, time: float, ridge: float = 0.0) -> Tensor:
@@ -157,6 +163,22 @@ def descent_weights(s: Spectrum, lr: float, momentum: float, steps: int) -> Tens
     return g
 
 
+def descended(
+    K: SquareKernel, y: Tensor, largest: float, lr: float, momentum: float, steps: Sequence[int]
+) -> list[Tensor]:
+    """Dual weights [n, c] after each of some numbers of steps, from the smallest on, by products with K: what
+    ``descent_weights`` gives from all eigenpairs. largest: the largest eigenvalue; y [n, c] float64."""
+    lr, momentum, last = _descent(lr, momentum, max(steps))
+    alpha, velocity, found = torch.zeros_like(y), torch.zeros_like(y), []
+    for step in range(last + 1):
+        if step in steps:
+            found.append(alpha)
+        if step < last:
+            velocity = momentum * velocity + (K.times(alpha) - y)
+            alpha = alpha - lr / largest * velocity
+    return found
+
+
 def _descent(lr: float, momentum: float, steps: int) -> tuple[float, float, int]:
     d = Descent(lr=lr, momentum=momentum, steps=steps)
     if d.lr >= 2 * (1 + d.momentum):
@@ -184,17 +206,27 @@ def fit_steps(
     momentum: float = 0.9,
     steps: int = 100,
     spectrum_of_train: Spectrum | None = None,
+    K: Tensor | np.memmap | None = None,
 ) -> KernelPredictor:
     """The kernel predictor pushed through ``steps`` of gradient descent with momentum; see ``descent_weights``.
+
+    K: ``kernel(x)`` if at hand, also in a file; with it, of the spectrum the largest eigenvalue is enough.
 
     This is what a wide net in NTK parameterisation, centred and trained by the same recursion, tends to. Raises
     SpecError when the recursion diverges, and for images, targets or numbers that are not such.
     """
     _descent(lr, momentum, steps)
     kernel, x, y = _fitted(kernel, x, y)
+    if spectrum_of_train is None and K is not None:
+        spectrum_of_train = spectrum(K, 1)
     s = train_spectrum(kernel, x, spectrum_of_train)
     if not s.whole:
-        raise SpecError(f"{len(s.values)} of {s.n} eigenpairs are at hand; steps of gradient descent need all of them.")
+        if K is None:
+            raise SpecError(
+                f"{len(s.values)} of {s.n} eigenpairs are at hand; steps of gradient descent need all of them, or K."
+            )
+        (alpha,) = descended(_at_hand(K, kernel, x), y.double(), float(s.values[0]), lr, momentum, [steps])
+        return KernelPredictor(kernel, x, alpha)
     g = descent_weights(s, lr, momentum, steps)
     return KernelPredictor(kernel, x, s.vectors @ (g[:, None] * projections(s, y)))
 

@@ -125,6 +125,8 @@ def test_a_spectrum_at_hand_is_used():
     k = kernel_fn(fc(1))
     s = spectrum(k(x.double()))
     torch.testing.assert_close(fit_steps(k, x, y, spectrum_of_train=s)(x_test), fit_steps(k, x, y)(x_test))
+    by_products = fit_steps(k, x, y, K=k(x.double()), spectrum_of_train=spectrum(k(x.double()), 3))
+    torch.testing.assert_close(by_products(x_test), fit_steps(k, x, y)(x_test))
     almost = Spectrum(1.001 * s.values, s.vectors)
     assert not torch.allclose(fit_steps(k, x, y, spectrum_of_train=almost)(x_test), fit_steps(k, x, y)(x_test))
 

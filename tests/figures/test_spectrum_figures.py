@@ -148,6 +148,17 @@ def test_labels_beyond_the_class_names_are_refused():
         figures.eigenvectors([0.1, 0.2], [0.1, 0.2], [0, 2], ["a", "b"], i=0, j=1)
 
 
+def test_eigenvectors_of_a_whole_data_set_stay_light():
+    """Some images of each class are drawn, as many as a browser bears, and the rest is told."""
+    v, labels = np.random.default_rng(0).normal(size=(2, 50_000)), np.arange(50_000) % 10
+    fig = figures.eigenvectors(*v, labels, [f"class {i}" for i in range(10)], i=0, j=1, selected=17)
+    drawn = np.concatenate([trace.customdata for trace in fig.data if trace.customdata is not None])
+    assert len(drawn) == 5000
+    assert np.array_equal(np.bincount(labels[drawn]), [500] * 10)
+    assert len(fig.to_json()) < 300_000
+    assert figures.alt_text(fig).endswith("of each class, one in 10 is drawn.")
+
+
 # ------------------------------------------------------------------------------------------------ kernel heat map
 
 

@@ -20,6 +20,7 @@ from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.runs import specs, stages
 from ntkcore.runs.specs import Experiment, NetSpec, PredictSpec, Rule, StageSpec, key, parse
 from ntkcore.runs.store import Store
+from ntkcore.training import Descent
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Experiment(data=ntk.DataSpec(n_train=24, n_test=12, size=7), rule=Rule(fdr=0.3))
@@ -88,6 +89,21 @@ def test_a_kernel_that_is_not_held_gives_the_same(store, tmp_path, monkeypatch):
         assert same(one, {name: value for name, value in two.items() if name != "K_test"})
     assert not other.has("kernel", key(e.kernel()))
     assert is_whole(other)
+
+
+def test_steps_of_descent_are_the_same_from_products_with_the_kernel(store, tmp_path, monkeypatch):
+    descent = specs.KernelModel(kernel=TINY.kernel(), descent=Descent(steps=4))
+    wanted = specs.PathSpec(kernel=TINY.kernel(), steps=(5, 2)), specs.PerturbSpec(source=descent, eps=(0.05,))
+    of_all = [run(spec, store) for spec in wanted]
+    module = sys.modules["ntkcore.runs.stages.kernel_side.spectrum"]
+    monkeypatch.setattr(module, "ALL_UP_TO", 20)
+    monkeypatch.setattr(module, "LEADING", 3)
+    other = Store(tmp_path / "other")
+    for before, spec in zip(of_all, wanted, strict=True):
+        after = run(spec, other)
+        for name, value in before.items():
+            torch.testing.assert_close(after[name], value)
+    assert not other.has("spectrum", key(TINY.spectrum().replace(leading=None)))
 
 
 def test_a_file_that_the_disk_has_no_room_for_is_refused_before_it_begins(store, monkeypatch):

@@ -14,8 +14,8 @@ from ntkcore.analysis.predict import KernelPredictor, fit, fit_steps
 from ntkcore.data import DataSpec
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.kernel_side.kernel import KernelSpec, kernel_of
-from ntkcore.runs.stages.kernel_side.parts import read_by_parts
-from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum
+from ntkcore.runs.stages.kernel_side.parts import read_by_parts, room
+from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, matrix_of, read_spectrum, room_of_matrix
 from ntkcore.runs.stages.phrases import data_in_words, unusual
 from ntkcore.runs.stages.sizes import OVERHEAD, POOLED, Estimate, KernelSize
 from ntkcore.runs.stages.stage import Context, StageSpec
@@ -65,24 +65,31 @@ class KernelModel(Spec):
         return self.kernel.data
 
     def load(self, context: Context, share: tuple[float, float] = (0.0, 1.0)) -> KernelPredictor:
-        task = context.task(self.data)
-        s = read_spectrum(context.get(SpectrumSpec(kernel=self.kernel), share))
+        task, spec, d = context.task(self.data), self._eigenpairs(), self.descent
+        s = read_spectrum(context.get(spec, share))
         kernel, x, y = kernel_of(self.kernel, task, context), context.put(task.x_train), task.y_train
-        d = self.descent
         if d is None:
             f = fit(kernel, x, y, ridge=self.ridge, spectrum_of_train=s)
-        else:
+        elif s.whole:
             f = fit_steps(kernel, x, y, d.lr, d.momentum, d.steps, s)
+        else:
+            with matrix_of(spec, context, share) as K:
+                f = fit_steps(kernel, x, y, d.lr, d.momentum, d.steps, s, K)
         return KernelPredictor(kernel, f.x_train, context.put(f.alpha), f.left_out)
 
     def needs(self) -> tuple[StageSpec, ...]:
-        return read_by_parts(SpectrumSpec(kernel=self.kernel))
+        return read_by_parts(self._eigenpairs())
+
+    def _eigenpairs(self) -> SpectrumSpec:
+        """All of them, or, for steps, as many as are usual: what is missing follows from the kernel itself."""
+        return SpectrumSpec(kernel=self.kernel) if self.descent is None else SpectrumSpec.usual(self.kernel)
 
     def cost_of_passes(self, rates: Rates, count: float) -> Estimate:
         size = KernelSize.of(self.data, self.kernel.net)
         per_image = 5 * size.n * size.recursion(rates, True)  # forward and backward, in double precision
         per_image *= POOLED if size.pooled else 1
-        return Estimate(size.m * count * per_image / 3 + OVERHEAD, 32.0 * size.n**2 + size.gradient_bytes())
+        held = max(room(self._eigenpairs(), size), room_of_matrix(self._eigenpairs()))
+        return Estimate(size.m * count * per_image / 3 + OVERHEAD, held + size.gradient_bytes())
 
     def model_name(self) -> str:
         """ "FC(1) NTK after 100 steps"."""

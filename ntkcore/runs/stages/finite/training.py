@@ -96,7 +96,7 @@ class TrainedSpec(StageSpec):
 
     def reads(self) -> tuple[StageSpec, ...]:
         path = self._path()
-        return (SpectrumSpec(kernel=self.kernel), *(() if path is None else (path,)))
+        return (SpectrumSpec.usual(self.kernel), *(() if path is None else (path,)))
 
     def compute(self, context: Context) -> Arrays:
         """Train, and compare the net's loss gradients with the kernel predictor's on the way.
@@ -104,7 +104,7 @@ class TrainedSpec(StageSpec):
         A kernel that can follow the training is compared after the same steps, another one as it is.
         """
         recipe, task = self.training, context.task(self.data)
-        s = context.get(SpectrumSpec(kernel=self.kernel), (0.0, 0.1)).arrays["values"]
+        s = context.get(SpectrumSpec.usual(self.kernel), (0.0, 0.1)).arrays["values"]
         steps, along = checkpoint_steps(recipe.steps), self._path()
         if along is not None:
             path = context.get(along, (0.1, 0.3)).arrays["gradients"].expand(len(steps), *task.x_test.shape)

@@ -87,6 +87,11 @@ class SpectrumSpec(EigenpairsSpec):
     stage: ClassVar[str] = "spectrum"
     version: ClassVar[int] = 1
 
+    @classmethod
+    def usual(cls, kernel: KernelSpec) -> "SpectrumSpec":
+        """Those that are computed where nothing is said; for what is the same, whichever they are."""
+        return cls(kernel=kernel, leading=usual_leading(kernel.data.n_train))
+
     def reads(self) -> tuple[StageSpec, ...]:
         return self.reads_kernel()
 
