@@ -1,10 +1,8 @@
 """The kernel's spectrum: eigenvalues, label energy, learning times, the kernel itself, two eigenvectors."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import streamlit as st
-import torch
 
 from ntkcore.analysis.spectrum import effective_rank
 from ntkcore.figures.drawing.strip import Picture
@@ -35,9 +33,9 @@ MEASURES = {  # of the training images: no interval over test images
 }
 
 
-def _sum(a: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def _sum(arrays) -> float:
     """Of all eigenvalues."""
-    return a["trace"] if "trace" in a else a["values"].clamp(min=0).sum()
+    return float(arrays["trace"] if "trace" in arrays else arrays["values"].clamp(min=0).sum())
 
 
 experiment = page(
@@ -73,7 +71,7 @@ with right:
             a["values"],
             a["label_energy"],
             effective_rank=None if "trace" in a else effective_rank(a["values"]),
-            trace=float(_sum(a)),
+            trace=_sum(a),
             dark=night,
         ),
         key="cumulative",

@@ -36,6 +36,7 @@ from ntkcore.validation import Spec
 GOLDEN = {
     "kernel": "e6b16ebb65e28ecc29a3f6f657b982b3",
     "spectrum": "419eaf47568f22d18709d7ed00149778",
+    "solution": "e3dded93a7a56f7f67cd533e3221fc71",
     "predict": "1c4e3167e0af76fc757eadf0c910bf28",
     "sweep": "ea21b0eb4e57869c4a217420d0603cd0",
     "curves": "a7b9a759b07c3fdb6f28fabbe1a15f38",
