@@ -86,8 +86,11 @@ def eigenfeatures_lines(experiment: Experiment, feature: int, features: Sequence
     script.add(f"attack = {attack(experiment.attack)}")
     script.add("data = task.x_train, task.y_train, task.x_test, task.y_test")
     script.add(f"s = {eigenpairs(experiment)}")
-    end = "" if experiment.eigenpairs is None else f", end={fitted(experiment.replace(ridge=0.0))}.alpha"
     double = ".double()" if experiment.precision == "float32" else ""
+    end = ""
+    if experiment.eigenpairs is not None:
+        script.add(f"f = {fitted(experiment.replace(ridge=0.0))}  # at t = infinity")
+        end = ", end=f.alpha"
     script.add(f"K_test = k({images('x_test', experiment)}, {images('x_train', experiment)}){double}")
     script.add(
         f"""
