@@ -155,14 +155,6 @@ class Store:
         self._evict({(stage, key), *pinned})
         return done
 
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """An empty folder on the cache's disk, for what is worked with and not kept; gone afterwards."""
-        self._check()
-        with folders.scratch(self._scratch) as folder:
-            cachedir.mark(self.root, folder)
-            yield folder
-
     def entries(self) -> list[Artifact]:
         """All artifacts, most recently used first; cheap: the arrays are verified only when they are read."""
         found = [self._look(stage, key, verify=False) for stage, key, _ in self._walk()]

@@ -141,7 +141,8 @@ def matrix_of(spec: EigenpairsSpec, context: Context, share: tuple[float, float]
         return
     task = context.task(spec.kernel.data)
     x = context.put(task.x_train.to(spec.kernel.dtype))
-    with context.scratch(x.element_size() * float(task.n) ** 2) as folder:
+    size, divisible = x.element_size() * float(task.n) ** 2, spec.kernel.checkpoint is None
+    with context.scratch(size) as folder, context.workers(divisible) as (executor, _):
         report = context.report(share)
 
         def progress(done: float, total: float, note: str) -> None:
@@ -149,7 +150,8 @@ def matrix_of(spec: EigenpairsSpec, context: Context, share: tuple[float, float]
             if report is not None:
                 report(done, total, note)
 
-        yield kernel_to_file(kernel_of(spec.kernel, task, context), x, folder / "kernel.npy", TILES, progress)
+        kernel, file = kernel_of(spec.kernel, task, context), folder / "kernel.npy"
+        yield kernel_to_file(kernel, x, file, TILES, progress, executor=executor)
 
 
 def matrix_cost(spec: EigenpairsSpec, rates: Rates) -> Estimate:
