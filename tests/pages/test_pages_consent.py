@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ntkcore.data import DataSpec
 from ntkcore.runs import consent, memory
 from ntkcore.runs.comparison import ARCHITECTURES
 from ntkcore.runs.rates import Rates
@@ -106,7 +107,7 @@ def test_what_is_proposed_costs_what_is_said(most: int) -> None:
     (words, smaller), *_ = [step for step in consent._fewer_images([base.sweep()]) if f"{most} training" in step[0]]
     assert words == f"{most} training images"
     assert smaller == [base.replace(data=base.data.replace(n_train=most)).sweep()]
-    many = base.replace(data=base.data.replace(n_train=2000))
+    many = base.replace(data=DataSpec(name="cifar10", n_train=2000))
     features = dict(consent._fewer_features([many.curves(), many.twin(64)]))  # nets are made of all
     assert features["the 100 leading features"] == [many.replace(leading=100).curves(), many.twin(64)]
     sides = dict(consent._smaller_images([base.sweep()]))
