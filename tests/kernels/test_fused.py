@@ -35,9 +35,10 @@ def interpreted():
     before = os.environ.get("TRITON_INTERPRET"), sys.modules.pop("ntkcore.kernels.infinite.gpu.passes", None)
     os.environ["TRITON_INTERPRET"] = "1"
     fused._passes.cache_clear()
-    fused.BLOCK, block = 1 << 12, fused.BLOCK  # the interpreter takes its time for each program
+    kept = fused.BLOCK, fused.LANES
+    fused.BLOCK = fused.LANES = 1 << 12  # the interpreter takes its time for each program
     yield
-    fused.BLOCK = block
+    fused.BLOCK, fused.LANES = kept
     os.environ.pop("TRITON_INTERPRET") if before[0] is None else os.environ.update(TRITON_INTERPRET=before[0])
     sys.modules.pop("ntkcore.kernels.infinite.gpu.passes", None)
     fused._passes.cache_clear()
@@ -71,7 +72,7 @@ def test_a_rectangle_is_that_of_the_plain_way(net, dtype):
 def test_tiles_make_one_exactly_symmetric_matrix(net, monkeypatch):
     x, seen = images(5), []
     whole = by_passes(net, x)
-    monkeypatch.setattr(fused, "_at_once", lambda net, images: 4)
+    monkeypatch.setattr(fused, "_at_once", lambda net, images, **_: 4)
     found = by_passes(net, x, report=lambda done, total: seen.append((done, total)))
     assert torch.equal(found, found.T)
     torch.testing.assert_close(found, whole, rtol=1e-13, atol=0)
@@ -88,7 +89,7 @@ def test_tiles_make_one_exactly_symmetric_matrix(net, monkeypatch):
         by_passes(net, x, report=stop)
 
 
-@pytest.mark.parametrize("net", [NETS["fc"], NETS["deep conv"], NETS["pooled"]], ids=["fc", "conv", "pooled"])
+@pytest.mark.parametrize("net", [NETS["fc"], NETS["conv"], NETS["pooled"]], ids=["fc", "conv", "pooled"])
 @pytest.mark.parametrize("others", ["near", "sharing a region"])
 @pytest.mark.parametrize("many", [0.1, 1.0], ids=["all in double", "some in double"])
 def test_images_that_nearly_coincide_or_share_a_region_keep_their_digits_in_single_precision(
@@ -107,7 +108,7 @@ def test_images_that_nearly_coincide_or_share_a_region_keep_their_digits_in_sing
 def test_matched_pairs_and_the_variances(monkeypatch):
     net, x, y = NETS["pooled"], images(5, 4, 4), images(5, 4, 4, seed=1)
     for size in (100, 2):
-        monkeypatch.setattr(fused, "_at_once", lambda net, images, size=size: size)
+        monkeypatch.setattr(fused, "_at_once", lambda net, images, size=size, **_: size)
         one, two = fused.prepare(net, x), fused.prepare(net, y)
         for q, expected in zip(one.variances, InfiniteKernel(net).prepare(x.requires_grad_()).variances, strict=True):
             torch.testing.assert_close(q, expected.detach(), rtol=1e-12, atol=0)

@@ -1,7 +1,7 @@
 """Kernels of ReLU nets on a GPU: each layer and its ReLU in one pass over the covariances, in Triton.
 
 The recursion in torch takes some thirty passes over memory for a convolution and a ReLU; here there is one, and one for
-a pool. It remains for gradients, for erf nets, for systems where torch comes without Triton, and as the independent
+a pool; nets without a pool, which need equal positions only, are one pass as a whole. The recursion remains for gradients, for erf nets, for systems where torch comes without Triton, and as the independent
 check. A backend (``ntkcore.kernels.infinite.backend``) with another layout, images outside, positions inside::
 
     k[i, p, j, q]   [n1, H, W, n2, H, W]      nets that pool (every pair of positions)
@@ -30,6 +30,7 @@ from ntkcore.kernels.loops.arccosine import DOUBLE, SINGLE, constants
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, GlobalAvgPool, Net, conv
 
 BLOCK = 512  # numbers that a program of the GPU takes
+LANES, PROGRAMS = 64, 32  # of a plane's columns that a program takes at once; programs for each processor of the GPU
 NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 TILE_BYTES, TILE_SHARE = 8e9, 1 / 8  # of covariances at a time: at most, and of the GPU's memory
 GAPS = {dtype: float(constants(number)[7]) for dtype, number in NUMBERS.items()}  # below which directions are one
@@ -93,13 +94,16 @@ def matrix(net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, repo
     out = one.images.new_empty(len(one), len(two))
     single, close, found = out.dtype == torch.float32, [], 0
     lengths = [_each(net, x, x)[0].sqrt() for x in ((one,) if upper else (one, two))] if single else []
-    tiles = list(_tiles(len(one), len(two), _at_once(net, one.images), upper))
+    tiles = list(_tiles(len(one), len(two), _at_once(net, one.images, planes=_plane_by_plane(net)), upper))
     total, done = float(sum((i.stop - i.start) * (j.stop - j.start) for i, j in tiles)), 0.0
     for i, j in tiles:
         if report is not None:
             report(done, total)
         known = [(r1[i], r2[j]) for r1, r2 in zip(*sides, strict=True)]
-        k, t = _flattened(net, one.images[i], two.images[j], known, matched=False)
+        if _plane_by_plane(net):
+            k, t = _by_planes(net, one.images[i], two.images[j], known, upper and i == j)
+        else:
+            k, t = _flattened(net, one.images[i], two.images[j], known, matched=False)
         out[i, j] = _finished(net, kind, k, t)
         if single:
             near = k > (1 - CLOSE) * lengths[0][i, None] * lengths[-1][j]
@@ -151,9 +155,16 @@ def _in_double(net: Net, one: Prepared, two: Prepared, i: Tensor, j: Tensor) -> 
     return k, t
 
 
-def _at_once(net: Net, images: Tensor) -> int:
-    """Image pairs whose covariances, before and after a pass, fit in a tile; flattened images count as well."""
-    positions = 1 if net.flat_input else images.shape[2] * images.shape[3]
+def _plane_by_plane(net: Net) -> bool:
+    """Whether one pass takes a pair of images through the net, up to a flattening of equal positions."""
+    return not (net.flat_input or net.spatial_pairs)
+
+
+def _at_once(net: Net, images: Tensor, planes: bool = False) -> int:
+    """Image pairs whose covariances, before and after a pass, fit in a tile; flattened images count as well.
+
+    planes: of pairs that one pass takes through the net, only the results are kept."""
+    positions = 1 if net.flat_input or planes else images.shape[2] * images.shape[3]
     numbers = 4 * (positions**2 if net.spatial_pairs else positions) + 2
     device = torch.cuda.get_device_properties(images.device).total_memory if images.is_cuda else TILE_BYTES
     return max(1, int(min(TILE_BYTES, TILE_SHARE * device) / (numbers * images.element_size())))
@@ -184,6 +195,50 @@ def _flattened(net: Net, u1: Tensor, u2: Tensor, known: list[Sides], matched: bo
             activation += step.relu
     k, t = state.flat(isinstance(net.layers[flattening(net)], GlobalAvgPool))
     return (k[:, 0], t[:, 0]) if matched else (k, t)
+
+
+def _by_planes(net: Net, u1: Tensor, u2: Tensor, known: list[Sides], upper: bool) -> tuple[Tensor, Tensor]:
+    """NNGP and NTK [n1, n2] where a net without a pool flattens its image; upper: pairs with i > j are zero."""
+    steps, begun, numbers = _steps(net), [False], []
+    for step in steps:
+        begun.append(begun[-1] or step.weight is not None)
+        numbers.append(sum(number >= 0 for number in numbers) if step.relu else -1)
+    n, channels, height, width = u1.shape
+    across, all_of_them = (1 << (m - 1).bit_length() for m in (width, max(1, len(u2))))
+    block = min(max(1, LANES // across), all_of_them)
+    processors = torch.cuda.get_device_properties(u1.device).multi_processor_count if u1.is_cuda else 1
+    programs = min(PROGRAMS * processors, n * -(-len(u2) // block))
+    k, t = u1.new_zeros(2, n, len(u2))
+    r1, r2 = (torch.stack([side[:, 0] for side in sides], 1) if sides else u1 for sides in zip(*known, strict=True))
+    _passes().planes[(programs,)](
+        u1 / channels,
+        u2.contiguous(),
+        r1,
+        r2,
+        u1.new_empty(programs * block * 2 * height * width),
+        k,
+        t,
+        n,
+        len(u2),
+        UPPER=upper,
+        C=channels,
+        H=height,
+        W=width,
+        ACROSS=across,
+        BOX=tuple(int(step.box) for step in steps),
+        AFFINE=tuple(step.weight is not None for step in steps),
+        WEIGHT=tuple(step.weight or 0.0 for step in steps),
+        BIAS=tuple(step.bias for step in steps),
+        RELU=tuple(numbers),
+        BEGUN=tuple(begun[:-1]),
+        TIMES=1 + max(numbers),
+        GAP=GAPS[u1.dtype],
+        P=SERIES[u1.dtype],
+        BLOCK=block,
+        num_warps=1,
+        num_stages=1,
+    )
+    return k, t
 
 
 def _variances(net: Net, u: Tensor) -> list[Tensor]:

@@ -22,6 +22,21 @@ def _arcsin_over(w, P: tl.constexpr):
 
 
 @triton.jit
+def _rectified(k, t, s, per_s, GAP: tl.constexpr, P: tl.constexpr):
+    """k and t behind a ReLU; s: the product of the roots of both variances, per_s: its inverse."""
+    gap = 1.0 - tl.minimum(tl.maximum(k * per_s, -1.0), 1.0)
+    gap = tl.where(gap <= GAP, 0.0, gap)
+    cosine = 1.0 - gap
+    sine = tl.sqrt(gap * (2.0 - gap))
+    size = tl.abs(cosine)
+    w = tl.where(size > 0.5, 0.5 * (1.0 - size), cosine * cosine)
+    arcsin = tl.sqrt(w) * _arcsin_over(w, P)
+    theta = tl.where(size > 0.5, 2.0 * arcsin, 0.5 * PI - arcsin)  # of |cosine|
+    turn = PER_TURN * tl.where(cosine < 0.0, theta, PI - theta)
+    return (sine * PER_TURN + turn * cosine) * s, t * turn
+
+
+@triton.jit
 def _pair(at, n2, H: tl.constexpr, W: tl.constexpr):
     """Image, row and column of both sides at a place of [n1, H, W, n2, H, W]."""
     one = at // (W * H) // n2
@@ -93,17 +108,7 @@ def layer(
         two = r2 + (2 * (i if MATCHED else j) * H + qy) * W + qx
         s = tl.load(one, mask=inside, other=1.0) * tl.load(two, mask=inside, other=1.0)
         per_s = tl.load(one + H * W, mask=inside, other=1.0) * tl.load(two + H * W, mask=inside, other=1.0)
-        gap = 1.0 - tl.minimum(tl.maximum(k_here * per_s, -1.0), 1.0)
-        gap = tl.where(gap <= GAP, 0.0, gap)
-        cosine = 1.0 - gap
-        sine = tl.sqrt(gap * (2.0 - gap))
-        size = tl.abs(cosine)
-        w = tl.where(size > 0.5, 0.5 * (1.0 - size), cosine * cosine)
-        arcsin = tl.sqrt(w) * _arcsin_over(w, P)
-        theta = tl.where(size > 0.5, 2.0 * arcsin, 0.5 * PI - arcsin)  # of |cosine|
-        turn = PER_TURN * tl.where(cosine < 0.0, theta, PI - theta)
-        k_here = (sine * PER_TURN + turn * cosine) * s
-        t_here = t_here * turn
+        k_here, t_here = _rectified(k_here, t_here, s, per_s, GAP, P)
     tl.store(k_out + at, k_here, mask=inside)
     tl.store(t_out + at, t_here, mask=inside)
 
@@ -128,3 +133,114 @@ def pool(k, t, k_out, t_out, n2, numbers, H: tl.constexpr, W: tl.constexpr, FIRS
                     t_here += tl.load(t + to, mask=inside, other=0.0)
     tl.store(k_out + at, k_here / 16.0, mask=inside)
     tl.store(t_out + at, (k_here if FIRST else t_here) / 16.0, mask=inside)
+
+
+@triton.jit
+def _plus(a, b):
+    return a + b
+
+
+@triton.jit
+def planes(
+    u1,
+    u2,
+    r1,
+    r2,
+    room,
+    k_out,
+    t_out,
+    n1,
+    n2,
+    UPPER: tl.constexpr,
+    C: tl.constexpr,
+    H: tl.constexpr,
+    W: tl.constexpr,
+    ACROSS: tl.constexpr,
+    BOX: tl.constexpr,
+    AFFINE: tl.constexpr,
+    WEIGHT: tl.constexpr,
+    BIAS: tl.constexpr,
+    RELU: tl.constexpr,
+    BEGUN: tl.constexpr,
+    TIMES: tl.constexpr,
+    GAP: tl.constexpr,
+    P: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """A whole net that needs equal positions only: a program takes BLOCK pairs of images through all steps, then the
+    next ones. Their planes [BLOCK, 2, H, W] are written over again and again in its part of ``room``, small enough to
+    stay in the caches.
+
+    u1 [n1, C, H, W], u2: images; r1 [n1, TIMES, H, W], r2: roots of variances before each ReLU; ACROSS: a power of two
+    from W on. Of each step: BOX (over 3x3 positions) and AFFINE, 0 or 1, WEIGHT, BIAS, RELU (its number, or -1), BEGUN
+    (t is there). k_out, t_out [n1, n2]: means over all positions; UPPER: pairs with i > j are left out.
+    """
+    PLANE: tl.constexpr = H * W
+    x = tl.arange(0, ACROSS)[None, :]
+    number = tl.arange(0, BLOCK)[:, None]
+    k = room + (tl.program_id(0) * BLOCK + number) * (2 * PLANE) + x
+    t = k + PLANE
+    zero = tl.full([BLOCK, ACROSS], 0.0, room.dtype.element_ty)
+    blocks = (n2 + BLOCK - 1) // BLOCK
+    for item in range(tl.program_id(0), n1 * blocks, tl.num_programs(0)):
+        i = item // blocks
+        start = item % blocks * BLOCK
+        if not UPPER or i < start + BLOCK:
+            j = start + number
+            here = (j < n2) & (x < W)
+            one = u1 + i * (C * PLANE) + x
+            two = u2 + j * (C * PLANE) + x
+            for y in range(H):
+                product = zero
+                for c in tl.static_range(C):
+                    to = c * PLANE + y * W
+                    product += tl.load(one + to, mask=here, other=0.0) * tl.load(two + to, mask=here, other=0.0)
+                tl.store(k + y * W, product, mask=here)
+            tl.debug_barrier()
+            k_sum = zero
+            t_sum = zero
+            for step in tl.static_range(len(BOX)):
+                # Sums over three columns of the two rows before. Of two names for one value, Triton's loop forgets one.
+                k_0 = tl.full([BLOCK, ACROSS], 0.0, room.dtype.element_ty)
+                k_1 = tl.full([BLOCK, ACROSS], 0.0, room.dtype.element_ty)
+                t_0 = tl.full([BLOCK, ACROSS], 0.0, room.dtype.element_ty)
+                t_1 = tl.full([BLOCK, ACROSS], 0.0, room.dtype.element_ty)
+                for row in range(H + BOX[step]):
+                    inside = here & (row < H)
+                    k_here = tl.load(k + row * W, mask=inside, other=0.0)
+                    t_here = tl.load(t + row * W, mask=inside, other=0.0) if BEGUN[step] else k_here
+                    if BOX[step]:
+                        left = inside & (x > 0)
+                        right = inside & (x < W - 1)
+                        k_2 = k_here + tl.load(k + row * W - 1, mask=left, other=0.0)
+                        k_2 += tl.load(k + row * W + 1, mask=right, other=0.0)
+                        k_here = k_0 + k_1 + k_2
+                        k_0 = k_1
+                        k_1 = k_2
+                        if BEGUN[step]:
+                            t_2 = t_here + tl.load(t + row * W - 1, mask=left, other=0.0)
+                            t_2 += tl.load(t + row * W + 1, mask=right, other=0.0)
+                            t_here = t_0 + t_1 + t_2
+                            t_0 = t_1
+                            t_1 = t_2
+                    y = row - BOX[step]
+                    done = here & (y >= 0)
+                    if AFFINE[step]:
+                        k_here = k_here * WEIGHT[step] + BIAS[step]
+                        t_here = t_here * WEIGHT[step] + k_here if BEGUN[step] else k_here
+                    if RELU[step] >= 0:
+                        root = RELU[step] * PLANE + y * W + x
+                        s = tl.load(r1 + i * (TIMES * PLANE) + root, mask=done, other=1.0)
+                        s *= tl.load(r2 + j * (TIMES * PLANE) + root, mask=done, other=1.0)
+                        k_here, t_here = _rectified(k_here, t_here, s, 1.0 / s, GAP, P)
+                    if step == len(BOX) - 1:
+                        k_sum += tl.where(done, k_here, 0.0)
+                        t_sum += tl.where(done, t_here, 0.0)
+                    else:
+                        tl.debug_barrier()  # whoever needs the row that is written over has read it
+                        tl.store(k + y * W, k_here, mask=done)
+                        tl.store(t + y * W, t_here, mask=done)
+                tl.debug_barrier()
+            to = i * n2 + j
+            tl.store(k_out + to, tl.reduce(k_sum, 1, _plus, keep_dims=True) / PLANE, mask=j < n2)
+            tl.store(t_out + to, tl.reduce(t_sum, 1, _plus, keep_dims=True) / PLANE, mask=j < n2)
