@@ -9,7 +9,7 @@ import torch
 import ntkcore as ntk
 from ntkcore import Cancelled
 from ntkcore.kernels.infinite import InfiniteKernel
-from ntkcore.kernels.infinite.gpu import fused
+from ntkcore.kernels.infinite.gpu import fused, planes, steps
 from ntkcore.nets import Activation, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Net
 
 pytest.importorskip("triton", reason="torch comes without Triton here")
@@ -34,14 +34,14 @@ def interpreted():
     """Triton reads this when the passes are defined."""
     before = os.environ.get("TRITON_INTERPRET"), sys.modules.pop("ntkcore.kernels.infinite.gpu.passes", None)
     os.environ["TRITON_INTERPRET"] = "1"
-    fused._passes.cache_clear()
-    kept = fused.BLOCK, fused.LANES
-    fused.BLOCK = fused.LANES = 1 << 12  # the interpreter takes its time for each program
+    steps.passes.cache_clear()
+    kept = fused.BLOCK, planes.LANES
+    fused.BLOCK = planes.LANES = 1 << 12  # the interpreter takes its time for each program
     yield
-    fused.BLOCK, fused.LANES = kept
+    fused.BLOCK, planes.LANES = kept
     os.environ.pop("TRITON_INTERPRET") if before[0] is None else os.environ.update(TRITON_INTERPRET=before[0])
     sys.modules.pop("ntkcore.kernels.infinite.gpu.passes", None)
-    fused._passes.cache_clear()
+    steps.passes.cache_clear()
 
 
 def images(n: int, height: int = 5, width: int = 4, channels: int = 2, seed: int = 0) -> torch.Tensor:
@@ -130,11 +130,11 @@ def test_where_triton_does_not_run_the_plain_way_is_left(monkeypatch):
     fused._work_on.cache_clear()
     assert fused._work_on(torch.device("cpu"))
     fused._work_on.cache_clear()
-    monkeypatch.setattr(fused._passes(), "layer", Broken())
+    monkeypatch.setattr(steps.passes(), "layer", Broken())
     with pytest.warns(UserWarning, match="plain way on cpu.*C compiler"):
         assert not fused._work_on(torch.device("cpu"))
     fused._work_on.cache_clear()
-    monkeypatch.setattr(fused, "_passes", lambda: None)
+    monkeypatch.setattr(fused, "passes", lambda: None)
     assert not fused._work_on(torch.device("cpu"))
     fused._work_on.cache_clear()
 

@@ -1,8 +1,9 @@
 """Kernels of ReLU nets on a GPU: each layer and its ReLU in one pass over the covariances, in Triton.
 
 The recursion in torch takes some thirty passes over memory for a convolution and a ReLU; here there is one, and one for
-a pool; nets without a pool, which need equal positions only, are one pass as a whole. The recursion remains for gradients, for erf nets, for systems where torch comes without Triton, and as the independent
-check. A backend (``ntkcore.kernels.infinite.backend``) with another layout, images outside, positions inside::
+a pool; nets without a pool, which need equal positions only, are one pass as a whole (``planes``). The recursion stays
+for gradients, for erf nets, for systems where torch comes without Triton, and as the independent check. A backend
+(``ntkcore.kernels.infinite.backend``) with another layout, images outside, positions inside::
 
     k[i, p, j, q]   [n1, H, W, n2, H, W]      nets that pool (every pair of positions)
     k[p, i, j]      [H, W, n1, n2]            others (only equal positions; flattened images: H = W = 1)
@@ -14,27 +15,22 @@ check. A backend (``ntkcore.kernels.infinite.backend``) with another layout, ima
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from typing import Any
+from functools import cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ntkcore.kernels.blocks import mirror_, slices, tile_sides
 from ntkcore.kernels.infinite import recursion
 from ntkcore.kernels.infinite.backend import KernelKind, Report, asked
+from ntkcore.kernels.infinite.gpu.planes import by_planes, plane_by_plane
+from ntkcore.kernels.infinite.gpu.steps import GAPS, SERIES, Sides, Step, passes, steps
 from ntkcore.kernels.infinite.prepared import CLOSE, MANY, Prepared, roots
 from ntkcore.kernels.infinite.relu_nets import compiled, flattening, from_flattening
-from ntkcore.kernels.loops.arccosine import DOUBLE, SINGLE, constants
-from ntkcore.nets import Activation, AvgPool, Conv, Dense, GlobalAvgPool, Net, conv
+from ntkcore.nets import GlobalAvgPool, Net, conv
 
 BLOCK = 512  # numbers that a program of the GPU takes
-LANES, PROGRAMS = 64, 32  # of a plane's columns that a program takes at once; programs for each processor of the GPU
-NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 TILE_BYTES, TILE_SHARE = 8e9, 1 / 8  # of covariances at a time: at most, and of the GPU's memory
-GAPS = {dtype: float(constants(number)[7]) for dtype, number in NUMBERS.items()}  # below which directions are one
-SERIES = {torch.float32: tuple(map(float, SINGLE)), torch.float64: tuple(map(float, DOUBLE))}
 
 
 def covers(net: Net, images: Tensor) -> bool:
@@ -44,19 +40,9 @@ def covers(net: Net, images: Tensor) -> bool:
 
 
 @cache
-def _passes() -> Any:
-    """The compiled passes, None without Triton (it comes with torch for CUDA on Linux)."""
-    try:
-        from ntkcore.kernels.infinite.gpu import passes
-    except ImportError:
-        return None
-    return passes
-
-
-@cache
 def _work_on(device: torch.device) -> bool:
     """Whether the passes compile and run there: Triton wants a C compiler and a GPU that is not too old."""
-    if _passes() is None:
+    if passes() is None:
         return False
     try:
         prepare(conv(1), torch.ones(1, 1, 2, 2, device=device))
@@ -94,14 +80,14 @@ def matrix(net: Net, kind: KernelKind, one: Prepared, two: Prepared | None, repo
     out = one.images.new_empty(len(one), len(two))
     single, close, found = out.dtype == torch.float32, [], 0
     lengths = [_each(net, x, x)[0].sqrt() for x in ((one,) if upper else (one, two))] if single else []
-    tiles = list(_tiles(len(one), len(two), _at_once(net, one.images, planes=_plane_by_plane(net)), upper))
+    tiles = list(_tiles(len(one), len(two), _at_once(net, one.images, planes=plane_by_plane(net)), upper))
     total, done = float(sum((i.stop - i.start) * (j.stop - j.start) for i, j in tiles)), 0.0
     for i, j in tiles:
         if report is not None:
             report(done, total)
         known = [(r1[i], r2[j]) for r1, r2 in zip(*sides, strict=True)]
-        if _plane_by_plane(net):
-            k, t = _by_planes(net, one.images[i], two.images[j], known, upper and i == j)
+        if plane_by_plane(net):
+            k, t = by_planes(net, one.images[i], two.images[j], known, upper and i == j)
         else:
             k, t = _flattened(net, one.images[i], two.images[j], known, matched=False)
         out[i, j] = _finished(net, kind, k, t)
@@ -155,11 +141,6 @@ def _in_double(net: Net, one: Prepared, two: Prepared, i: Tensor, j: Tensor) -> 
     return k, t
 
 
-def _plane_by_plane(net: Net) -> bool:
-    """Whether one pass takes a pair of images through the net, up to a flattening of equal positions."""
-    return not (net.flat_input or net.spatial_pairs)
-
-
 def _at_once(net: Net, images: Tensor, planes: bool = False) -> int:
     """Image pairs whose covariances, before and after a pass, fit in a tile; flattened images count as well.
 
@@ -181,13 +162,11 @@ def _tiles(n1: int, n2: int, pairs: int, upper: bool) -> Iterator[tuple[slice, s
 
 # -- one tile through the net ------------------------------------------------------------------------------------------
 
-Sides = tuple[Tensor, Tensor]  # roots of variances of the rows and of the columns, as ``_sides`` makes them
-
 
 def _flattened(net: Net, u1: Tensor, u2: Tensor, known: list[Sides], matched: bool) -> tuple[Tensor, Tensor]:
     """NNGP and NTK where the net flattens its image: [n1, n2], or [n] of matched pairs."""
     state, activation = _State.of(net, u1, u2, matched), 0
-    for step in _steps(net):
+    for step in steps(net):
         if step.pool:
             state.pool()
         else:
@@ -197,54 +176,10 @@ def _flattened(net: Net, u1: Tensor, u2: Tensor, known: list[Sides], matched: bo
     return (k[:, 0], t[:, 0]) if matched else (k, t)
 
 
-def _by_planes(net: Net, u1: Tensor, u2: Tensor, known: list[Sides], upper: bool) -> tuple[Tensor, Tensor]:
-    """NNGP and NTK [n1, n2] where a net without a pool flattens its image; upper: pairs with i > j are zero."""
-    steps, begun, numbers = _steps(net), [False], []
-    for step in steps:
-        begun.append(begun[-1] or step.weight is not None)
-        numbers.append(sum(number >= 0 for number in numbers) if step.relu else -1)
-    n, channels, height, width = u1.shape
-    across, all_of_them = (1 << (m - 1).bit_length() for m in (width, max(1, len(u2))))
-    block = min(max(1, LANES // across), all_of_them)
-    processors = torch.cuda.get_device_properties(u1.device).multi_processor_count if u1.is_cuda else 1
-    programs = min(PROGRAMS * processors, n * -(-len(u2) // block))
-    k, t = u1.new_zeros(2, n, len(u2))
-    r1, r2 = (torch.stack([side[:, 0] for side in sides], 1) if sides else u1 for sides in zip(*known, strict=True))
-    _passes().planes[(programs,)](
-        u1 / channels,
-        u2.contiguous(),
-        r1,
-        r2,
-        u1.new_empty(programs * block * 2 * height * width),
-        k,
-        t,
-        n,
-        len(u2),
-        UPPER=upper,
-        C=channels,
-        H=height,
-        W=width,
-        ACROSS=across,
-        BOX=tuple(int(step.box) for step in steps),
-        AFFINE=tuple(step.weight is not None for step in steps),
-        WEIGHT=tuple(step.weight or 0.0 for step in steps),
-        BIAS=tuple(step.bias for step in steps),
-        RELU=tuple(numbers),
-        BEGUN=tuple(begun[:-1]),
-        TIMES=1 + max(numbers),
-        GAP=GAPS[u1.dtype],
-        P=SERIES[u1.dtype],
-        BLOCK=block,
-        num_warps=1,
-        num_stages=1,
-    )
-    return k, t
-
-
 def _variances(net: Net, u: Tensor) -> list[Tensor]:
     """Before each activation, [H, W, n]: from the covariances of each image with itself."""
     state, found = _State.of(net, u, u, True), []
-    for step in _steps(net):
+    for step in steps(net):
         if step.pool:
             state.pool()
             continue
@@ -255,7 +190,7 @@ def _variances(net: Net, u: Tensor) -> list[Tensor]:
             if len(found) == net.activations:
                 break
             side = _side(found[-1])
-            state.step(_Step(False, None, 0.0, True, False), (side, side))
+            state.step(Step(False, None, 0.0, True, False), (side, side))
     return found
 
 
@@ -267,37 +202,6 @@ def _side(q: Tensor) -> Tensor:
     """[n, 2, H, W]: roots of variances [H, W, n] or [n], and their inverses."""
     q = q if q.ndim == 3 else q[None, None]
     return roots(q.permute(2, 0, 1)).transpose(0, 1).contiguous()
-
-
-@dataclass(frozen=True)
-class _Step:
-    """An affine layer (weight None: none; box: over 3x3 positions), a ReLU behind it, or a pool."""
-
-    box: bool
-    weight: float | None
-    bias: float
-    relu: bool
-    pool: bool
-
-
-@lru_cache(32)
-def _steps(net: Net) -> tuple[_Step, ...]:
-    """Up to the flattening; of a net that flattens its image first, all layers."""
-    steps: list[_Step] = []
-    for layer in net.covariance_layers():
-        if isinstance(layer, Conv):
-            steps.append(_Step(True, layer.W_std**2 / 9, layer.b_std**2, False, False))
-        elif isinstance(layer, Dense):
-            steps.append(_Step(False, layer.W_std**2, layer.b_std**2, False, False))
-        elif isinstance(layer, AvgPool):
-            steps.append(_Step(False, None, 0.0, False, True))
-        elif not isinstance(layer, Activation):
-            break
-        elif steps and steps[-1].weight is not None and not steps[-1].relu:
-            steps[-1] = replace(steps[-1], relu=True)
-        else:
-            steps.append(_Step(False, None, 0.0, True, False))
-    return tuple(steps)
 
 
 @dataclass(eq=False)
@@ -331,11 +235,11 @@ class _State:
             k = u1.permute(2, 0, 1) @ u2.permute(2, 1, 0)  # [p, n1, n2]
         return cls(k.contiguous().view(-1), height, width, n, 1 if matched else len(u2), net.spatial_pairs, matched)
 
-    def step(self, step: _Step, sides: Sides | None) -> None:
+    def step(self, step: Step, sides: Sides | None) -> None:
         """An affine layer, a ReLU or both."""
         k_out, t_out = self._room(self.k.numel())
         r1, r2 = sides or (self.k, self.k)
-        _passes().layer[self._grid(self.k.numel())](
+        passes().layer[self._grid(self.k.numel())](
             self.k,
             self.k if self.t is None else self.t,
             k_out,
@@ -365,7 +269,7 @@ class _State:
         height, width = self.height // 2, self.width // 2
         numbers = self.n1 * self.n2 * (height * width) ** 2
         k_out, t_out = self._room(numbers)
-        _passes().pool[self._grid(numbers)](
+        passes().pool[self._grid(numbers)](
             self.k,
             self.k if self.t is None else self.t,
             k_out,
