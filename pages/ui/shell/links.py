@@ -22,7 +22,7 @@ from pages.ui.shell.vocabulary import in_words
 
 # Names that parameters of links had before, by the page's address: such links open as they did.
 OLD_NAMES = {"transfer": {"shown": "flipped"}}
-SWITCHES = ("present",)  # parameters of which a link may say 1
+SWITCHES = ("present",)  # of the visit, not of a view: a link may say 1, and Back does not move them
 
 
 class Sent(NamedTuple):
@@ -113,7 +113,7 @@ def read_address(page: str) -> None:
 
     Infinite numbers they would fail at; those are taken out of the address, and old names become the new ones. page:
     the address of the page. Of the link that opened the session the parameters are kept: widgets drop what they cannot
-    take in silence.
+    take in silence. A switch stays as it is at Back: the entry of a page that was left in haste may lack it.
     """
     context, old = get_script_run_ctx(), OLD_NAMES.get(page, {})
     arrives = "arrival" not in st.session_state
@@ -122,9 +122,12 @@ def read_address(page: str) -> None:
     given = {name: st.query_params.get_all(name) for name in st.query_params}
     named = {old[name]: given[name] for name in given if name in old}
     named |= {name: values for name, values in given.items() if name not in old}
-    named |= {name: ["true"] for name in SWITCHES if named.get(name) == ["1"]}
     if arrives:
+        named |= {name: ["true"] for name in SWITCHES if named.get(name) == ["1"]}
         st.session_state.arrival = named
+    else:
+        named = {name: values for name, values in named.items() if name not in SWITCHES}
+        named |= {name: ["true"] for name in SWITCHES if st.session_state.get(name)}
     usable = {
         name: [in_words(name, value) for value in values]
         for name, values in named.items()
@@ -133,6 +136,8 @@ def read_address(page: str) -> None:
     with context.session_state.query_params() as address:  # st.query_params does not change what a control is bound to
         for name in [name for name in usable if usable[name] != given.get(name)]:
             address.set_with_no_forward_msg(name, usable[name])
+            if name in SWITCHES and not arrives:  # the browser's address has it again, too
+                address.set_corrected_value(name, True, "bool_value")
         for name in given.keys() - usable.keys():
             address.remove_param(name)
         address.set_initial_query_params_from_current()
