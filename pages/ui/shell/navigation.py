@@ -21,27 +21,41 @@ ICON = (
 # Streamlit makes an entry in the browser's history of every change that the server makes in the address: on a move one
 # for the parameters that are left behind, written over the old page's, one for the new page, one for each value that is
 # restored there. Here a move is one entry: what follows a click makes one at most, by a change of the page, or by a
-# button that is a MOVE; the page that is left keeps the address that it had at the click.
-MOVES = '[class*="st-key-preset-"], .st-key-infinite'  # buttons that bring another view of the same page
+# control that is a MOVE, of which the arrow keys are those of the story's screens; the page that is left keeps the
+# address that it had at the click.
+MOVES = (  # controls that bring another view of the same page
+    '[class*="st-key-preset-"], .st-key-infinite, .st-key-story-back, .st-key-story-next, .st-key-claim'
+)
 ONE_ENTRY_A_MOVE = f"""<script>
 if (!window.oneEntryAMove) {{
   window.oneEntryAMove = true;
   const push = history.pushState.bind(history), replace = history.replaceState.bind(history);
   let left = location.href, moves = false, moved = false;
+  const to = (url) => new URL(url ?? "", location.href);
+  history.replaceState = (state, title, url) => {{  // a control writes its own value so
+    const turns = moves && !moved && to(url).pathname === location.pathname && to(url).search !== location.search;
+    return turns ? history.pushState(state, title, url) : replace(state, title, url);
+  }};
   history.pushState = (state, title, url) => {{
-    const stays = new URL(url, location.href).pathname === location.pathname;
+    const stays = to(url).pathname === location.pathname;
     if (moved || (stays && !moves)) return replace(state, title, url);
     if (new URL(left).pathname === location.pathname) replace(history.state, "", left);
     push(state, title, url);
     moved = true;
   }};
-  const begin = (event) => {{
-    if (event.detail > 1) return;  // a double click is one
+  const begin = (turns) => {{
     left = location.href;
-    moves = event.target.closest?.('{MOVES}') != null;
+    moves = turns;
     moved = false;
   }};
-  for (const kind of ["mouseup", "click"]) addEventListener(kind, begin, true);
+  const clicked = (event) => {{
+    if (event.detail < 2) begin(event.target.closest?.('{MOVES}') != null);  // a double click is one
+  }};
+  for (const kind of ["mouseup", "click"]) addEventListener(kind, clicked, true);
+  addEventListener("keydown", (event) => {{
+    const turns = ["ArrowLeft", "ArrowRight"].includes(event.key) && document.querySelector(".st-key-story-next");
+    if (turns && !event.target.closest?.("input, textarea, [role=slider]")) begin(true);
+  }}, true);
   addEventListener("popstate", () => {{ moved = true; }});  // Back makes no entry
 }}
 </script>"""
