@@ -33,6 +33,7 @@ from ntkcore.figures.drawing.template import (
     plain,
     short,
 )
+from ntkcore.readings.words import signed, within
 
 # Pairs of architectures mean nothing that has a colour of its own: they take those of the classes of images, which
 # these figures do not show.
@@ -160,7 +161,7 @@ def matched_features(match: Match, cosines: np.ndarray, *, n: int, dark: bool = 
     fig.add_trace(grey.update(hovertemplate="%{text}<br>overlap of eigenvectors %{y:.2f}<extra></extra>"))
     reach = np.where(np.isfinite(band.low), band.high - band.mean, 0)
     ends = [
-        f"{n}<br>cosine {m:+.2f} [{a:+.2f}, {b:+.2f}]"
+        f"{n}<br>cosine {within(m, a, b, '+.2f')}"
         for n, m, a, b in zip(names, band.mean, band.low, band.high, strict=True)
     ]
     colour = {"color": TEXT.colour(dark)}
@@ -183,7 +184,11 @@ def matched_features(match: Match, cosines: np.ndarray, *, n: int, dark: bool = 
     if not known.any():
         return describe(fig, f"{alt}; none of them has an input gradient.")
     groups = {"agree": mean_cosine(cosines[close]), "do not": mean_cosine(cosines[~close])}
-    means = [f"{float(found.mean):+.2f} where eigenvectors {which}" for which, found in groups.items() if found.known]
+    means = [
+        f"{signed(float(found.mean), '+.2f')} where eigenvectors {which}"
+        for which, found in groups.items()
+        if found.known
+    ]
     return describe(fig, f"{alt}; mean cosine of input gradients {', '.join(means)}.")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ntkcore.analysis.consistency.agreement import HALF, SURE, Agreement, agreeing, chance_product, mean_cosine
 from ntkcore.analysis.consistency.similarity import FeatureCount, Match, name_pairs
 from ntkcore.analysis.intervals import Band, mean_band
-from ntkcore.readings.words import percent, percent_within, within
+from ntkcore.readings.words import percent, percent_within, signed, within
 
 NOTHING = "There is nothing to compare with: choose a second architecture."
 
@@ -126,7 +126,7 @@ def read_matched(name: str, other: str, match: Match, cosines: np.ndarray, n: in
     told = [f"{within(float(b.mean), float(b.low), float(b.high), '+.2f')} {which}" for which, b in known.items()]
     each = mean_band(cosines).mean
     low, high = np.nanargmin(each), np.nanargmax(each)
-    ends = f"{each[low]:+.2f} (feature {low}) to {each[high]:+.2f} (feature {high})"
+    ends = f"{signed(each[low], '+.2f')} (feature {low}) to {signed(each[high], '+.2f')} (feature {high})"
     mean = f"its mean over {cosines.shape[1]} test images is {' and '.join(told)}"
     words += f"The cosine of their input gradients goes from {ends}; {mean}"
     unsure = [which for which, band in known.items() if not (band.low > 0 or band.high < 0)]

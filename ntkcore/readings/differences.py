@@ -18,7 +18,7 @@ import torch
 from ntkcore.analysis.evolution import seed_tests
 from ntkcore.analysis.evolution.seed_tests import FEWEST
 from ntkcore.analysis.intervals import Band, apart, difference
-from ntkcore.readings.words import percent, points, points_within, within
+from ntkcore.readings.words import percent, points, points_within, signed, within
 
 SHARE = "%"  # a form: shares of 1, told in per cent, their differences in points
 SAME, SAME_BY_SEED = "the same on every image", "the same for every seed"
@@ -73,7 +73,7 @@ def read_difference(now: Measured, other: Measured, same_images: bool = True, sa
         return [*shown, _changed(seed_tests.gain(now.right, other.right, paired=same_images), SHARE, unit=0.01)]
     if isinstance(now, float | int) and isinstance(other, float | int):
         known = np.isfinite(now) and np.isfinite(other)
-        return [_one(now, ".4g"), _one(other, ".4g"), f"{now - other:+.4g}, no interval" if known else ""]
+        return [_one(now, ".4g"), _one(other, ".4g"), f"{signed(now - other, '+.4g')}, no interval" if known else ""]
     first, second = (np.asarray(values, dtype=float) for values in (now, other))
     shown = [percent(first.mean()), percent(second.mean())]
     if same_images and np.array_equal(first, second):
@@ -88,7 +88,7 @@ def _ends(band: Band) -> tuple[float, float, float]:
 
 
 def _one(value: float, form: str) -> str:
-    return "none" if not np.isfinite(value) else percent(value) if form == SHARE else f"{value:{form}}"
+    return "none" if not np.isfinite(value) else percent(value) if form == SHARE else signed(value, form)
 
 
 def _known_mean(given: Sequence[float] | np.ndarray) -> float:
@@ -109,6 +109,6 @@ def _judged(ends: tuple[float, float, float], form: str, enough: bool = True) ->
     if not np.isfinite(mean):
         return ""
     if not np.isfinite(low):
-        return f"{points(mean) if form == SHARE else f'{mean:+{form}}'}, no interval: {CANNOT_TELL}"
+        return f"{points(mean) if form == SHARE else signed(mean, f'+{form}')}, no interval: {CANNOT_TELL}"
     told = points_within(mean, low, high) if form == SHARE else within(mean, low, high, f"+{form}")
     return f"{told}: {CANNOT_TELL if not enough else 'higher' if low > 0 else 'lower' if high < 0 else CANNOT_TELL}"

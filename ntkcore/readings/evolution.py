@@ -32,7 +32,7 @@ from ntkcore.analysis.evolution.seed_tests import (
     ratio,
     together,
 )
-from ntkcore.readings.words import percent, within
+from ntkcore.readings.words import percent, signed, within
 
 BASE = "standard"
 UNDERFIT = 5.0  # points: a frozen net that fits its training images this much worse than the whole run is underfit
@@ -250,7 +250,7 @@ def _gathered(one: Sequence[Concentration | None], base: Sequence[Concentration 
         (ratio(*pair(lambda c: 1 - c.mass)), -1, "times what is left of the squares", ".2f"),
     ]
     signs = {change.way * sense for change, sense, _, _ in measures if change.seeds}
-    told = [_number(change, number) + f" {words}" for change, _, words, number in measures if change.seeds]
+    told = [_with_interval(change, number) + f" {words}" for change, _, words, number in measures if change.seeds]
     seeds = measures[0][0].seeds
     verdict = {(1,): HOLDS, (-1,): NOT_HERE, (0,): UNKNOWN, (-1, 0): UNKNOWN}.get(tuple(sorted(signs)), IN_PART)
     return verdict, f"{_listed(told)} ({_over(seeds)})"
@@ -274,9 +274,10 @@ def read_accuracy(regimes: Mapping[str, tuple[np.ndarray, np.ndarray]], attack: 
         robust, cost = gain(hit, base_hit), gain(clean, base_clean)
         holds = {1: HOLDS, -1: NOT_HERE, 0: UNKNOWN}[robust.way]
         same = "" if cost.way or cost.seeds < FEWEST else ", which cannot be told from none"
+        more, price = (_with_interval(change, "+.1f") for change in (robust, cost))
         return (
-            f"{name} training makes the net more robust: {holds}, {_number(robust, '+.1f')} points under {attack}, and "
-            f"{_number(cost, '+.1f')} points clean{same} ({_over(*np.shape(hit))})."
+            f"{name} training makes the net more robust: {holds}, {more} points under {attack}, and {price} points "
+            f"clean{same} ({_over(*np.shape(hit))})."
         )
 
     return words + _compared(known, verdict)
@@ -300,7 +301,7 @@ def read_frozen(frozen: Sequence[Frozen], whole: Frozen) -> str:
     fit = [row for row in rows if 100 * (np.mean(whole.train) - np.mean(row.train)) <= UNDERFIT]
     changes = {row.epoch: gain(row.attacked, whole.attacked) for row in fit}
     if fit:
-        beside = [f"{_number(change, '+.1f')} points at epoch {epoch}" for epoch, change in changes.items()]
+        beside = [f"{_with_interval(change, '+.1f')} points at epoch {epoch}" for epoch, change in changes.items()]
         words += f" Beside the whole run that is {_listed(beside)} ({_over(*np.shape(whole.attacked))})."
     groups = {-1: "it is less robust", 1: "it is more robust", 0: "a difference cannot be told"}
     for way, said in groups.items():
@@ -349,15 +350,15 @@ def _known(seeds: Sequence[float] | np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
 
 
-def _number(change: Change, number: str) -> str:
+def _with_interval(change: Change, form: str) -> str:
     """``"0.65 [0.45, 0.95]"``, or without the interval where there is none."""
     if np.isnan(change.low):
-        return f"{change.value:{number}}"
-    return within(change.value, change.low, change.high, number)
+        return signed(change.value, form)
+    return within(change.value, change.low, change.high, form)
 
 
 def _by(change: Change, words: str) -> str:
-    return f"{_number(change, '.2f')} {words} ({_over(change.seeds)})"
+    return f"{_with_interval(change, '.2f')} {words} ({_over(change.seeds)})"
 
 
 def _over(seeds: int, images: int = 0) -> str:

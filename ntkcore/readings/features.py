@@ -20,7 +20,7 @@ from ntkcore.analysis.features.tradeoff import Curve, Judged, bands
 from ntkcore.analysis.intervals import Band, Resampling, share_band
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.readings.kernel import features_left
-from ntkcore.readings.words import p_words, percent, percent_within, span, within
+from ntkcore.readings.words import p_words, percent, percent_within, signed, span, within
 
 
 def read_bands(curve: Curve, features: int, chance: float, attack: str, m: int) -> str:
@@ -231,16 +231,17 @@ def read_split(
     other = (
         ""
         if np.isclose(change, after - before, rtol=1e-4, atol=1e-6)
-        else f" (against the class that competes with it after the attack, by {change:+.2f})"
+        else f" (against the class that competes with it after the attack, by {signed(change, '+.2f')})"
     )
     what = "the whole kernel" if whole else "the sum of the leading features"
     most = ", the larger part" if weak * change > change * change / 2 else ""
+    told = (before, after, parts[:top].sum(), parts[top:].sum(), robust, between, brittle, weak)
+    start, end, first, last, robust, between, brittle, weak = (signed(one, "+.2f") for one in told)
     return (
-        f"The attack on {what} moves the margin of this {label} from {before:+.2f} to {after:+.2f}{other}: the sum "
-        f"of what each feature's own output changes by. The first {top} features sum to "
-        f"{parts[:top].sum():+.2f}, the {len(parts) - top} behind them to {parts[top:].sum():+.2f}. By class: robust "
-        f"{robust:+.2f}, in between {between:+.2f}, brittle {brittle:+.2f}; those weak alone, none of which can be "
-        f"told from guessing by itself, together {weak:+.2f}{most}."
+        f"The attack on {what} moves the margin of this {label} from {start} to {end}{other}: the sum of what each "
+        f"feature's own output changes by. The first {top} features sum to {first}, the {len(parts) - top} behind them "
+        f"to {last}. By class: robust {robust}, in between {between}, brittle {brittle}; those weak alone, none of "
+        f"which can be told from guessing by itself, together {weak}{most}."
     )
 
 
@@ -323,7 +324,7 @@ def _last(curve: Curve, chance: float) -> str:
 def _gain(after: np.ndarray, best: int, than: str) -> str:
     """Accuracy under attack of predictor ``best`` over the last one's, on the same images: after [m, P]."""
     gain, low, high = _mean_within(after[:, best].astype(float) - after[:, -1])
-    points = f"{100 * gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    points = "{} points [{}, {}]".format(*(signed(100 * one, "+.1f") for one in (gain, low, high)))
     if low > 0:
         return f"more than {than} ({points})"
     if high < 0:

@@ -2,6 +2,7 @@
 
 ::
 
+    signed(-0.5, "+.2f")                        # "−0.50", with the minus sign that figures' axes have
     percent(0.793)                              # "79.3 %"
     percent_within(0.793, 0.71, 0.85)           # "79.3 % [71, 85]"
     within(0.67, 0.61, 0.722, ".2f")            # "0.67 [0.61, 0.72]"
@@ -12,7 +13,15 @@
 
 from ntkcore.analysis.attacks.balls import BALLS, Norm
 
+MINUS = "\N{MINUS SIGN}"
 SMALLEST_P = 1e-15  # below, a p-value is not told: its rounding errors are no smaller
+
+
+def signed(value: float, form: str) -> str:
+    """A number in this format, with a minus sign where it is below zero, and none before a zero."""
+    sign, digits = (form[0], form[1:]) if form[0] in "+-" else ("", form)
+    text = f"{value:{sign}z{digits}}"
+    return f"{MINUS}{text[1:]}" if text[0] == "-" else text
 
 
 def percent(share: float) -> str:
@@ -28,7 +37,7 @@ def percent_within(share: float, low: float, high: float) -> str:
 def points(difference: float) -> str:
     """A difference of two shares in per cent points: "1 point", "2.5 points"."""
     text = _short(100 * difference)
-    return f"{text} point{'' if text in ('1', '-1') else 's'}"
+    return f"{text} point{'' if text in ('1', f'{MINUS}1') else 's'}"
 
 
 def points_within(difference: float, low: float, high: float) -> str:
@@ -43,10 +52,9 @@ def points_lost(difference: float, low: float, high: float) -> str:
     return f"{points_within(difference, low, high)} less"
 
 
-def within(value: float, low: float, high: float, number: str) -> str:
-    """A value with its interval, all in the format ``number``; no minus before a zero."""
-    sign, digits = (number[0], number[1:]) if number[0] in "+-" else ("", number)
-    return "{} [{}, {}]".format(*(f"{one:{sign}z{digits}}" for one in (value, low, high)))
+def within(value: float, low: float, high: float, form: str) -> str:
+    """A value with its interval, all in one format."""
+    return "{} [{}, {}]".format(*(signed(one, form) for one in (value, low, high)))
 
 
 def radius(eps: float, norm: Norm = "linf") -> str:
@@ -71,5 +79,5 @@ def p_words(p: float) -> str:
 
 
 def _short(value: float) -> str:
-    value = round(float(value), 1) + 0.0  # as formats round, which numpy does not; no minus before a zero
-    return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+    value = round(float(value), 1)  # as formats round, which numpy does not
+    return signed(value, ".0f" if value == round(value) else ".1f")

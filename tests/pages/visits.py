@@ -17,7 +17,7 @@ import numpy as np
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.analysis.intervals import difference
-from ntkcore.readings.words import percent, points_within
+from ntkcore.readings.words import MINUS, percent, points_within
 from ntkcore.runs.comparison import with_net
 from ntkcore.runs.specs import Experiment, StageSpec, key
 from ntkcore.runs.store import Artifact, Store
@@ -152,7 +152,7 @@ def complaints(at: AppTest) -> list[str]:
 
 def number(pattern: str, where: str) -> float:
     """The number in ``where`` at the one group of ``pattern``."""
-    found = re.search(pattern, where)
+    found = re.search(pattern, where.replace(MINUS, "-"))
     assert found, f"nothing like {pattern!r} in: {where}"
     return float(found[1])
 

@@ -144,7 +144,7 @@ def test_matched_features_are_read_in_two_groups():
     assert "For 2 of them the eigenvectors overlap by 0.50 or more; on average it is 0.54." in text
     assert "gradients goes from +0.00 (feature 2) to +0.85 (feature 0); its mean" in text
     # Student's t of 1 degree of freedom: 0.7 and 0.8, -0.05 and 0.05
-    assert "its mean over 2 test images is +0.75 [+0.11, +1.39] there and +0.00 [-0.64, +0.64] for the others" in text
+    assert "its mean over 2 test images is +0.75 [+0.11, +1.39] there and +0.00 [−0.64, +0.64] for the others" in text
     assert "which cannot be told from 0 for the others: 1 would be the same picture" in text
 
 
@@ -181,10 +181,10 @@ FALLS, FLAT, FEW = counted(4, 3, -0.9, -0.95, -0.8), counted(1, 1, -0.2, -0.6, 0
     [
         ({"a": FALLS, "b": FLAT}, "Robust features among the 20 largest eigenvalues: a 3 of 4, b 1 of 1."),
         ({"a": FALLS, "b": FEW}, "a 3 of 4. No feature of b is found to be robust."),
-        ({"a": FALLS}, "keep falls along the index (Spearman a -0.90 [-0.95, -0.80])."),
-        ({"a": FALLS, "b": FALLS}, "keep falls along the index for all of them (Spearman a -0.90"),
+        ({"a": FALLS}, "keep falls along the index (Spearman a −0.90 [−0.95, −0.80])."),
+        ({"a": FALLS, "b": FALLS}, "keep falls along the index for all of them (Spearman a −0.90"),
         ({"a": FALLS, "b": FLAT}, "keep is seen to fall along the index for 1 of 2 (Spearman"),
-        ({"a": FLAT}, "keep is seen to fall along the index for 0 of 1 (Spearman a -0.20 [-0.60, +0.30])."),
+        ({"a": FLAT}, "keep is seen to fall along the index for 0 of 1 (Spearman a −0.20 [−0.60, +0.30])."),
         ({"a": FALLS, "b": FALLS, "c": FEW}, "falls along the index for 2 of 3 (Spearman"),
         ({"a": FALLS, "c": FEW}, "; for 1 too few features are useful to say."),
         ({"a": FEW, "c": FEW}, "No feature of a, c is found to be robust. Too few features are useful to say how"),

@@ -9,13 +9,14 @@ import scipy
 from ntkcore.analysis.evolution import seed_tests
 from ntkcore.analysis.intervals import Band, apart, difference
 from ntkcore.readings.differences import SAME, SAME_BY_SEED, BySeed, Estimate, RightBySeed, read_difference
+from ntkcore.readings.words import MINUS
 
 ONE, OTHER = [4.1, 4.3, 4.0], [7.0, 6.8, 7.4]
 
 
 def ends(said: str) -> list[float]:
     """The difference and its interval."""
-    return [float(number) for number in re.findall(r"[+-]?\d+\.?\d*", said)]
+    return [float(number) for number in re.findall(r"[+-]?\d+\.?\d*", said.replace(MINUS, "-"))]
 
 
 @pytest.mark.parametrize("same_seeds", [True, False], ids=["paired", "Welch"])
@@ -30,7 +31,7 @@ def test_seeds_by_students_and_welchs_interval(same_seeds: bool) -> None:
 
 def test_few_seeds_cannot_tell_and_equal_ones_are_called_so() -> None:
     assert read_difference(BySeed(ONE[:2], ".1f"), BySeed(OTHER[:2], ".1f"))[2].endswith("cannot tell")
-    assert read_difference(BySeed(ONE[:1], ".1f"), BySeed(OTHER[:1], ".1f"))[2] == "-2.9, no interval: cannot tell"
+    assert read_difference(BySeed(ONE[:1], ".1f"), BySeed(OTHER[:1], ".1f"))[2] == "−2.9, no interval: cannot tell"
     assert read_difference(BySeed(ONE), BySeed(ONE))[2] == SAME_BY_SEED
     assert read_difference(BySeed([np.nan], ".1f"), BySeed([1.0], ".1f"), same_seeds=False) == ["none", "1.0", ""]
     right = np.array([[True, False], [True, True]])

@@ -313,7 +313,7 @@ def right(share: float, seeds: int = 3, images: int = 200) -> np.ndarray:
     [
         (0.55, 0.31, HOLDS, "+28.0 ["),
         (0.62, 0.04, UNKNOWN, "points clean, which cannot be told from none"),
-        (0.60, 0.02, UNKNOWN, "-1.0 ["),
+        (0.60, 0.02, UNKNOWN, "−1.0 ["),
         (0.60, 0.03, UNKNOWN, "+0.0 ["),
     ],
     ids=["trade", "free", "loss", "no-gain"],
@@ -330,7 +330,7 @@ def test_accuracy(clean, hit, expected, price) -> None:
 
 def test_accuracy_of_a_training_that_makes_it_worse() -> None:
     words = read_accuracy({"standard": (right(0.6), right(0.5)), "FGSM": (right(0.6), right(0.1))})
-    assert f"more robust: {NOT_HERE}, -40.0 [" in words
+    assert f"more robust: {NOT_HERE}, −40.0 [" in words
 
 
 def test_accuracy_of_one_seed_is_of_its_nets() -> None:
@@ -365,7 +365,7 @@ def test_frozen_in_full() -> None:
         "Frozen, the net gets right under attack: 5.5 % at epoch 0 (45.5 % clean, 96 % of the training images), 10.5 % "
         "at epoch 5 (60.5 % clean, 52 % of the training images) and 30.5 % at epoch 10 (61.5 % clean, 98 % of the "
         "training images). The whole run of 20 epochs gets 31.5 % (62.5 % clean, 98 % of the training images). "
-        "Beside the whole run that is -26.0 ["
+        "Beside the whole run that is −26.0 ["
     )
     assert words.endswith(
         "(95 % intervals over 200 images and 3 seeds). Frozen at epoch 0 it is less robust. Frozen at epoch 10 a "

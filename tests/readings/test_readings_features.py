@@ -12,6 +12,7 @@ from ntkcore.analysis.features.label_test import Null, images_needed
 from ntkcore.analysis.features.tradeoff import Curve, Judged
 from ntkcore.analysis.intervals import Band, share_band
 from ntkcore.readings import features as readings
+from ntkcore.readings.words import signed
 from tests.made_up import made_up
 
 ATTACK = "FGSM"
@@ -125,7 +126,7 @@ def test_falling_needs_an_interval_without_zero(low, high, verdict):
     band = Band(*(np.array([value]) for value in ((low + high) / 2, low, high)))
     words = readings.read_falling(Falling(np.arange(7), np.ones(7), band))
     assert verdict in words
-    assert f"[{low:+.2f}, {high:+.2f}], over 7 features" in words
+    assert f"[{signed(low, '+.2f')}, {signed(high, '+.2f')}], over 7 features" in words
 
 
 def test_of_few_useful_features_no_order_is_told():
@@ -154,16 +155,16 @@ def test_the_tail_is_compared_with_permuted_labels_not_with_the_majority(share, 
 def test_a_split_adds_up():
     parts = np.array([-0.1, -0.2, -0.3, -1.0])
     words = readings.read_split(parts, np.array([ROBUST, BETWEEN, BRITTLE, WEAK]), 0.5, -1.1, "Coat", top=2)
-    assert words.startswith("The attack on the whole kernel moves the margin of this Coat from +0.50 to -1.10: the sum")
-    assert "The first 2 features sum to -0.30, the 2 behind them to -1.30." in words
-    assert "robust -0.10, in between -0.20, brittle -0.30; those weak alone" in words
-    assert words.endswith("together -1.00, the larger part.")
+    assert words.startswith("The attack on the whole kernel moves the margin of this Coat from +0.50 to −1.10: the sum")
+    assert "The first 2 features sum to −0.30, the 2 behind them to −1.30." in words
+    assert "robust −0.10, in between −0.20, brittle −0.30; those weak alone" in words
+    assert words.endswith("together −1.00, the larger part.")
 
 
 def test_a_split_against_another_rival_says_so():
     words = readings.read_split(np.array([-0.5, -0.5]), np.array([ROBUST, WEAK]), 0.5, -0.2, "Coat")
-    assert "to -0.20 (against the class that competes with it after the attack, by -1.00): the sum" in words
-    assert words.endswith("together -0.50.")
+    assert "to −0.20 (against the class that competes with it after the attack, by −1.00): the sum" in words
+    assert words.endswith("together −0.50.")
 
 
 # -- chosen on one half, told on the other ----------------------------------------------------------------------------
@@ -216,7 +217,7 @@ def test_kept_features_near_chance_are_not_called_useful():
             [(0.3, 0.4), (0.6, 0.1), (0.1, 0.1)],
             "not to be told from what is left at the end (+0.0 points [+0.0, +0.0])",
         ),
-        ([(0.3, 0.4), (0.6, 0.1), (0.1, 0.5)], "less than what is left at the end (-40"),
+        ([(0.3, 0.4), (0.6, 0.1), (0.1, 0.5)], "less than what is left at the end (−40"),
     ],
     ids=["more", "same", "less"],
 )

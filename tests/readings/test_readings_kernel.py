@@ -74,7 +74,7 @@ def test_shares_have_their_wilson_intervals():
         pytest.param(0.55, 0.0, 0.5, 1000, "more than half of the 5 points", id="clean is more than guessing"),
         pytest.param(0.3, 0.0, 0.5, 100, "That is worse than guessing.", id="worse than guessing"),
         pytest.param(0.3, 0.0, 0.1, 100, "more than half of the 20 points", id="ten classes"),
-        pytest.param(0.8, 0.8, 0.5, 300, "takes 0 points [-1.3, 1.3] of accuracy, less than half", id="radius 0"),
+        pytest.param(0.8, 0.8, 0.5, 300, "takes 0 points [−1.3, 1.3] of accuracy, less than half", id="radius 0"),
     ],
 )
 def test_an_attack_works_when_the_interval_of_what_it_takes_allows_it(clean, attacked, chance, m, expected):

@@ -45,7 +45,7 @@ def test_recovered_names_both_ends_with_their_intervals():
     ("rise", "share", "cosine"),
     [
         pytest.param((0.1, 0.0004, 0.2), "the share rises by 10 points", "the cosine rises by 0.10 [0.00", id="up"),
-        pytest.param((-0.1, -0.2, -1e-6), "does not rise but falls, the difference is -10 p", "falls", id="down"),
+        pytest.param((-0.1, -0.2, -1e-6), "does not rise but falls, the difference is −10 p", "falls", id="down"),
         pytest.param((0.1, -1e-6, 0.2), "the share rises from width 32 to 64 cannot be told", "told", id="open"),
         pytest.param((0.0, 0.0, 0.0), "cannot be told, the difference is 0 points [0, 0]", "told", id="constant"),
     ],
@@ -98,7 +98,7 @@ def test_one_value_for_each_width_is_needed():
     [
         (
             (-0.003, -0.01, 0.004),
-            "no net a measurable amount of accuracy (the hardest hit: -0.3 points [-1, 0.4]): what",
+            "no net a measurable amount of accuracy (the hardest hit: −0.3 points [−1, 0.4]): what",
         ),
         ((0.01, 0.002, 0.0199), "1 point [0.2, 2] of accuracy: what the attacks take beyond 2 points is due to their"),
         ((0.01, 0.002, 0.0201), "could be had without any attack"),
@@ -116,7 +116,7 @@ def test_noise_says_how_much_it_costs_at_this_radius_and_what_follows(cost, expe
 @pytest.mark.parametrize(
     ("apart", "expected"),
     [
-        ((-0.35, -0.4, -0.3), "it is further away from the kernel, the difference is -0.35 [-0.40, -0.30]."),
+        ((-0.35, -0.4, -0.3), "it is further away from the kernel, the difference is −0.35 [−0.40, −0.30]."),
         ((0.35, 0.3, 0.4), "here the twin is the one further away"),
         ((0.002, -0.001, 0.005), "cannot be told, the difference is 0.00 [0.00, 0.01]."),
         ((-0.002, -0.005, -0.001), "it is further away"),
@@ -133,8 +133,8 @@ def test_nets_are_compared_by_their_difference(apart, expected):
     ("more", "expected"),
     [
         ((0.09, 0.05, 0.13), "same radius 3 % [1, 5]. PGD takes 9 points [5, 13] more: FGSM is not the worst"),
-        ((0.01, -0.01, 0.03), "Whether PGD takes more cannot be told, the difference is 1 point [-1, 3]. Neither"),
-        ((-0.02, -0.04, -0.01), "PGD takes less here, the difference is -2 points [-4, -1]. Neither says what the wor"),
+        ((0.01, -0.01, 0.03), "Whether PGD takes more cannot be told, the difference is 1 point [−1, 3]. Neither"),
+        ((-0.02, -0.04, -0.01), "PGD takes less here, the difference is −2 points [−4, −1]. Neither says what the wor"),
     ],
     ids=["more", "open", "less"],
 )

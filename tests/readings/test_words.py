@@ -27,7 +27,7 @@ from ntkcore.readings.words import p_words, percent, percent_within, points, poi
         (p_words(1.0), "p = 1"),
         (p_words(0.0), "p < 1e-15"),
         (within(0.002, -0.001, 0.005, ".2f"), "0.00 [0.00, 0.01]"),
-        (within(-12, -15.2, 3, "+.1f"), "-12.0 [-15.2, +3.0]"),
+        (within(-12, -15.2, 3, "+.1f"), "−12.0 [−15.2, +3.0]"),
     ],
 )
 def test_numbers_in_words(words: str, expected: str) -> None:

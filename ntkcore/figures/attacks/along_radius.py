@@ -22,6 +22,7 @@ from ntkcore.figures.drawing.images import data_uri, signed_rgb, to_rgb
 from ntkcore.figures.drawing.palette import TEXT, Meaning
 from ntkcore.figures.drawing.player import add_player, fitting
 from ntkcore.figures.drawing.template import DECORATION, describe, dress, guide, plain
+from ntkcore.readings.words import signed
 
 LARGE, SMALL = 18, 16  # pixels of text
 Titles = tuple[str, str, str]
@@ -140,7 +141,7 @@ def attacked_image(
     steps = [in_pixels(float(radius), norm) for radius in eps]
 
     def judged(i: int) -> str:
-        return f"<b>{plain(says[i])}</b><br>margin {margin[i]:+.2f}"
+        return f"<b>{plain(says[i])}</b><br>margin {signed(margin[i], '+.2f')}"
 
     titles = [
         (

@@ -30,7 +30,7 @@ from ntkcore.figures.drawing.template import (
     plain,
     steady,
 )
-from ntkcore.readings.words import radius, radius_found
+from ntkcore.readings.words import radius, radius_found, signed
 
 MEANINGS = {**ATTACKS, **SOURCES}
 
@@ -129,7 +129,7 @@ def add_margins(
         for key, flip in flips.items()
     ]
     start = next(iter(lines.values()))[0]
-    return f"Margin of one image along the attack radius, {start:+.3g} at the start: {'; '.join(verdicts)}."
+    return f"Margin of one image along the attack radius, {signed(start, '+.3g')} at the start: {'; '.join(verdicts)}."
 
 
 def contact_sheet(

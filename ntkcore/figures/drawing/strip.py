@@ -20,6 +20,7 @@ from ntkcore.figures.drawing.checks import float32
 from ntkcore.figures.drawing.images import signed_plane, symmetric_scale, to_rgb
 from ntkcore.figures.drawing.palette import diverging_scale
 from ntkcore.figures.drawing.template import describe, dress, plain
+from ntkcore.readings.words import signed
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def strip(
         fig.update_yaxes(constrain="domain", constraintoward="top", automargin=False, **place)
     alt = "Pictures side by side: " + "; ".join(picture.title.replace("<br>", " ") for picture in pictures)
     if scales:
-        alt += f"; signed ones run from -{max(scales):.3g} (blue) to +{max(scales):.3g} (red)"
+        alt += f"; signed ones run from {signed(-max(scales), '.3g')} (blue) to +{max(scales):.3g} (red)"
     return describe(fig, alt + ".")
 
 

@@ -26,7 +26,7 @@ from ntkcore.figures.drawing.template import (
     new_figure,
     steady,
 )
-from ntkcore.readings.words import span
+from ntkcore.readings.words import signed, span
 
 
 def running_mean(values: np.ndarray, ratio: float = 1.3) -> np.ndarray:
@@ -171,9 +171,9 @@ def perturbation_split(
         fig.update_xaxes(axis, row=row, col=1)
         fig.update_yaxes(title_text=title, zeroline=True, zerolinecolor=MUTED.colour(dark), row=row, col=1)
     k, largest = min(10, parts.size), int(np.abs(parts).argmax())
-    alt = f"The {quantity}, {total[-1]:+.3g}, split over {plural(parts.size, 'feature')}: "
-    alt += f"the first {k} contribute {parts[:k].sum():+.3g}; "
-    alt += f"the largest part is {parts[largest]:+.3g}, from feature {largest}."
+    alt = f"The {quantity}, {signed(total[-1], '+.3g')}, split over {plural(parts.size, 'feature')}: "
+    alt += f"the first {k} contribute {signed(parts[:k].sum(), '+.3g')}; "
+    alt += f"the largest part is {signed(parts[largest], '+.3g')}, from feature {largest}."
     return describe(fig, alt)
 
 
