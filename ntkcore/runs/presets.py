@@ -33,10 +33,10 @@ class Preset:
 
     @cached_property
     def specs(self) -> tuple[StageSpec, ...]:
-        """What the page that it opens computes first: what it costs."""
+        """What is computed of its nets; empty for one about a kernel."""
         if self.evolution is not None:
             return tuple(self.evolution.wanted().values())
-        return tuple(self.story.transfers().values()) if self.story else (self.experiment.sweep(),)
+        return tuple(self.story.transfers().values()) if self.story else ()
 
 
 def _presets() -> tuple[Preset, ...]:

@@ -20,18 +20,25 @@ def story_specs(e: Experiment) -> tuple[StageSpec, ...]:
     return tuple(spec for claim in CLAIMS for spec in claim.specs(e).values())
 
 
+def first_specs(e: Experiment) -> tuple[StageSpec, ...]:
+    """What the Overview computes of an experiment under attack: one image, and all test images."""
+    return (*CLAIMS[0].specs(e).values(), e.predict())
+
+
 def overview_specs(e: Experiment) -> tuple[StageSpec, ...]:
-    """All that the Overview shows of an experiment under attack: one image, all test images, every feature as a dot."""
-    return (*CLAIMS[0].specs(e).values(), e.predict(), RobustFeaturesSpec(curves=e.curves()))
+    """All that it shows: every feature as a dot, too, which it draws only where that is there."""
+    return (*first_specs(e), RobustFeaturesSpec(curves=e.curves()))
+
+
+def opened_specs(preset: Preset) -> tuple[StageSpec, ...]:
+    """What the page computes which a preset opens: of finite nets, Transfer; of nets in training, Evolution; of a
+    kernel, Overview."""
+    return preset.specs or first_specs(preset.experiment)
 
 
 def preset_specs(preset: Preset) -> tuple[StageSpec, ...]:
-    """All that the page shows which a preset opens: of finite nets, Transfer; of nets in training, Evolution; of a
-    kernel, Overview, and what Spectrum and Eigenfeatures show of it beside pictures of single features."""
-    if preset.story is not None or preset.evolution is not None:
-        return preset.specs
-    e = preset.experiment
-    return (*overview_specs(e), *e.stages())
+    """All that it shows, and of a kernel what Spectrum and Eigenfeatures show beside pictures of single features."""
+    return preset.specs or (*overview_specs(preset.experiment), *preset.experiment.stages())
 
 
 def talk_specs(story: Experiment | None, presets: Sequence[Preset]) -> tuple[StageSpec, ...]:

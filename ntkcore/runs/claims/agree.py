@@ -56,5 +56,6 @@ AGREE = Claim(
     _agree,
     _judge,
     _draw,
+    lambda e: (agreement_of(compared(e)),),
     _controls,
 )

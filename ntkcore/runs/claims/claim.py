@@ -17,7 +17,8 @@ Found = Mapping[str, Artifact]
 @dataclass(frozen=True)
 class Claim:
     """title: the claim in plain words. look_at: one sentence, what to look at. rule: how it is judged. page: where more
-    is shown, and its name. controls: of that page, by their keys, so that it shows the same."""
+    is shown, and its name. closer: what that page computes of it. controls: of that page, by their keys, so that it
+    shows the same."""
 
     name: str
     title: str
@@ -27,7 +28,13 @@ class Claim:
     specs: Callable[[Experiment], dict[str, StageSpec]]
     judge: Callable[[Experiment, Found], Judgement]
     figure: Callable[[Experiment, Found, bool], go.Figure]
+    closer: Callable[[Experiment], tuple[StageSpec, ...]]
     controls: Callable[[Experiment, Found], dict[str, object]] = lambda e, found: {}
+
+
+def every_feature(e: Experiment) -> tuple[StageSpec, ...]:
+    """What the Eigenfeatures page computes."""
+    return e.sweep(), e.spectrum(), e.curves()
 
 
 def arrays_of(artifact: Artifact) -> dict[str, np.ndarray]:

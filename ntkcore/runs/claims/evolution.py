@@ -92,5 +92,6 @@ EVOLUTION = Claim(
     _specs,
     _judge,
     _draw,
+    lambda e: tuple(evolution_of(e).wanted().values()),
     _controls,
 )

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from ntkcore.figures.story.bands import paired_bands
 from ntkcore.figures.story.learning import features_along_time
 from ntkcore.readings.verdicts import Judgement, judge_robust_and_brittle, judge_robust_is_early
-from ntkcore.runs.claims.claim import Claim, Found
+from ntkcore.runs.claims.claim import Claim, Found, every_feature
 from ntkcore.runs.specs import Experiment, RobustFeatures, RobustFeaturesSpec, StageSpec, read_robust_features
 
 
@@ -60,6 +60,7 @@ ROBUST_AND_BRITTLE = Claim(
     _specs,
     _judge_counts,
     _draw_bands,
+    every_feature,
 )
 
 ROBUST_IS_EARLY = Claim(
@@ -76,4 +77,5 @@ ROBUST_IS_EARLY = Claim(
     _specs,
     _judge_order,
     _draw_learning,
+    every_feature,
 )

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 
 from ntkcore.figures.story.seen import features_seen
 from ntkcore.readings.verdicts import Judgement, damage_by_class, judge_seen
-from ntkcore.runs.claims.claim import Claim, Found, arrays_of, classes_of
+from ntkcore.runs.claims.claim import Claim, Found, arrays_of, classes_of, every_feature
 from ntkcore.runs.specs import Experiment, SeenSpec, StageSpec
 
 
@@ -57,5 +57,6 @@ SEEN = Claim(
     _seen,
     _judge,
     _draw,
+    every_feature,
     _controls,
 )

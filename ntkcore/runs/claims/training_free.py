@@ -52,5 +52,6 @@ TRAINING_FREE = Claim(
     _training_free,
     _judge_training_free,
     _draw_training_free,
+    lambda e: (e.predict(),),
     lambda e, found: {"image": int(found["all"].arrays["index"])},
 )

@@ -95,5 +95,6 @@ TRANSFER = Claim(
     _specs,
     _judge,
     _draw,
+    lambda e: tuple(story_of(e).transfers().values()),
     _controls,
 )

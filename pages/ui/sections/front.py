@@ -25,13 +25,14 @@ from ntkcore.errors import NTKError
 from ntkcore.figures.drawing.images import data_uri, montage, signed_rgb, symmetric_scale, to_rgb
 from ntkcore.figures.features.eigenfeatures import usefulness_robustness
 from ntkcore.readings.kernel import read_prediction
-from ntkcore.readings.words import percent
+from ntkcore.readings.words import percent, signed
 from ntkcore.runs.claims import CLAIMS
 from ntkcore.runs.presets import Preset
 from ntkcore.runs.specs import Experiment, RobustFeaturesSpec, StageSpec, key
 from ntkcore.runs.stages import read_robust_features
 from ntkcore.runs.stages.kernel_side.solution import RESIDUAL
 from ntkcore.runs.store import Artifact
+from ntkcore.runs.talk import opened_specs
 from pages.ui.code import overview_lines
 from pages.ui.sections.beside import Pair, need_both, table
 from pages.ui.sections.samples import class_pictures, predicted_classes
@@ -85,7 +86,11 @@ def the_sum(experiment: Experiment, task: Task, found: Artifact, key: str = "the
     noise, size = seen - image, in_pixels(eps, norm)
     scale = symmetric_scale([noise])
     three = (
-        (to_rgb(image), f"**{plain(said[0])}**, margin {margin[0]:+.2f}", f"the image; the kernel says {said[0]}"),
+        (
+            to_rgb(image),
+            f"**{plain(said[0])}**, margin {signed(margin[0], '+.2f')}",
+            f"the image; the kernel says {said[0]}",
+        ),
         (
             signed_rgb(noise, scale),
             f"{BALLS[norm].sign} ≤ {size}, drawn {0.5 / scale:.0f} times stronger",
@@ -93,7 +98,7 @@ def the_sum(experiment: Experiment, task: Task, found: Artifact, key: str = "the
         ),
         (
             to_rgb(np.clip(seen, 0, 1)),
-            f"**{plain(said[1])}**, margin {margin[1]:+.2f}",
+            f"**{plain(said[1])}**, margin {signed(margin[1], '+.2f')}",
             f"their sum; the kernel says {said[1]}",
         ),
     )
@@ -224,16 +229,16 @@ def glance(experiments: Pair[Experiment], task: Task, both: Pair[Mapping[str, to
 
 
 def cards(presets: Iterable[Preset], on_click: Callable[[Preset], None], with_pictures: bool = True) -> None:
-    """Presets in rows of cards: a picture of the data, the title, what to look for, what it costs where this machine is
-    measured."""
-    presets, measured = list(presets), services().known_rates is not None
+    """Presets in rows of cards: a picture of the data, the title, what to look for, what it costs to open."""
+    presets = list(presets)
     for start in range(0, len(presets), IN_A_ROW):
         for column, preset in zip(st.columns(IN_A_ROW), presets[start : start + IN_A_ROW], strict=False):
             with column.container(border=True, height="stretch"):
                 if with_pictures and (picture := _images_of(preset, presets.index(preset))):
                     st.image(picture, width="stretch", alt=f"Some images of {preset.title}")
                 st.markdown(f"**{preset.title}**")
-                note(f"{preset.look_for} *{cost_in_words(*preset.specs)}.*" if measured else preset.look_for)
+                cost = cost_in_words(*opened_specs(preset))
+                note(f"{preset.look_for} *{cost}.*" if cost else preset.look_for)
                 st.button(
                     "Open",
                     key=f"preset-{preset.name}",

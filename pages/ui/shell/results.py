@@ -36,6 +36,7 @@ from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.services import services, stored
 
 POLL = 0.4
+COMPUTED = "Already computed"
 REDRAW = 7.0  # seconds between two drawings of a page whose results come in one by one
 
 # All that follows the line that names the old result in its container, and the Overview's numbers below its presets.
@@ -350,14 +351,17 @@ def heavy(spec: StageSpec) -> bool:
 
 
 def cost_in_words(*wanted: StageSpec) -> str:
-    """What these still cost together: "already computed", or "about 12 s and 300 MB"."""
-    estimates = costs.estimate_all(wanted, services().rates, services().store)
-    return _cost_in_words(sum(estimates, costs.NOTHING), wanted[0])
+    """What these still cost together: "Already computed", or "About 12 s, 300 MB of memory"; nothing while this machine
+    is not measured."""
+    shared = services()
+    there, rates = [shared.store.has(spec.stage, key(spec)) for spec in wanted], shared.known_rates
+    if all(there) or rates is None:
+        return COMPUTED if all(there) else ""
+    words = _cost_in_words(sum(costs.estimate_all(wanted, rates, shared.store), costs.NOTHING), wanted[0])
+    return f"Partly computed; the rest: {words[0].lower()}{words[1:]}" if any(there) else words
 
 
 def _cost_in_words(cost: costs.Estimate, spec: StageSpec) -> str:
-    words = (
-        "Already computed" if cost.seconds == 0 else f"About {duration(cost.seconds)}, {amount(cost.bytes)} of memory"
-    )
+    words = COMPUTED if cost.seconds == 0 else f"About {duration(cost.seconds)}, {amount(cost.bytes)} of memory"
     known = data.info(specs.experiment_of(spec).data)
     return words if known.present else f"{words}, after a download of {known.download_mb} MB"
