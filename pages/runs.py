@@ -74,6 +74,8 @@ chosen = st.session_state.get("chosen_run")  # kept while other pages are looked
 state = st.dataframe(
     table,
     hide_index=True,
+    height=560,
+    row_height=62,  # three lines
     on_select="rerun",
     selection_mode="single-row",
     selection_default={"selection": {"rows": [names.index(chosen)] if chosen in names else []}},
@@ -82,11 +84,11 @@ state = st.dataframe(
         "Name": st.column_config.TextColumn(width=150),
         "Note": st.column_config.TextColumn(width=150),
         "Stage": st.column_config.TextColumn(width=90),
-        "Net": st.column_config.TextColumn(width=150),
-        "What": st.column_config.TextColumn(width=380),
-        "When": st.column_config.DatetimeColumn(width=150, format="YYYY-MM-DD HH:mm"),
-        "Size (MB)": st.column_config.NumberColumn(width=90, format="%.2f"),
-        "Time (s)": st.column_config.NumberColumn(width=90, format="%.1f"),
+        "Net": st.column_config.TextColumn(width=160),
+        "What": st.column_config.TextColumn(width=410),
+        "When": st.column_config.DatetimeColumn(width=130, format="YYYY-MM-DD HH:mm"),
+        "Size (MB)": st.column_config.NumberColumn(width=80, format="%.2f"),
+        "Time (s)": st.column_config.NumberColumn(width=75, format="%.1f"),
     },
 )
 rows = [row for row in state.selection.rows if row < len(entries)]
