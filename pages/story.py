@@ -26,13 +26,8 @@ from pages.ui.shell.terms import note, say
 
 # The verdicts' colours, legible on light and dark; the word says the same.
 COLOURS = dict(zip(VERDICTS, ("green", "orange", "red", "gray"), strict=True))
-# On a narrow screen the columns are stacked: the claim and its verdict come before the figure. Buttons of the figure
-# stand above it, so that they hide no title while the pointer moves its slider.
+# On a narrow screen the columns are stacked: the claim and its verdict come before the figure.
 _STACKED = """<style>
-@media (min-width: 641px) {
-  .st-key-screen :is(.js-plotly-plot, [data-testid="stElementContainer"]) { overflow: visible !important; }
-  .st-key-screen .modebar-container { top: -1.25rem !important; }
-}
 @media (max-width: 640px) { .st-key-screen [data-testid="stHorizontalBlock"] { flex-direction: column-reverse; } }
 </style>"""
 END = "All verdicts"

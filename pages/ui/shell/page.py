@@ -26,12 +26,17 @@ from pages.ui.shell.share import copy_link
 
 # What Streamlit says of a number outside its control's range, for screen readers and on hover alone, stands below it.
 # The scroll bar's place is kept, so that nothing moves when a page, or a claim of the story, is longer than the last.
-# The chosen one of several segments is filled: Streamlit's tint of it cannot be read on dark.
+# The chosen one of several segments is filled: Streamlit's tint of it cannot be read on dark. Buttons of a figure stand
+# above it, so that they hide no title while the pointer moves its slider.
 CONTROLS = """<style>
 [data-testid="stMain"] { scrollbar-gutter: stable; }
 button[data-variant="segmented_control"][data-selected="true"],
 button[data-variant="segmented_control"][data-selected="true"] * {
   background: #0072B2 !important; color: #FFFFFF !important;
+}
+@media (min-width: 641px) {
+  [data-testid="stElementContainer"]:has(.js-plotly-plot), .js-plotly-plot { overflow: visible !important; }
+  .modebar-container { top: -1.25rem !important; }
 }
 [data-testid="stNumberInputContainer"]:has([role="alert"]) {
   position: relative !important; overflow: visible !important; margin-bottom: 4.8rem !important;
