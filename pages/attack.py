@@ -10,6 +10,7 @@ from ntkcore.errors import NTKError
 from ntkcore.figures.attacks.attack import contact_sheet
 from ntkcore.figures.drawing.strip import strip
 from ntkcore.readings.kernel import read_flip
+from ntkcore.readings.words import signed
 from ntkcore.runs import demo
 from ntkcore.runs.specs import shorten
 from ntkcore.runs.stages import keep_image
@@ -37,7 +38,7 @@ from pages.ui.shell.present import folded, presenting
 from pages.ui.shell.results import latest
 from pages.ui.shell.services import services
 from pages.ui.shell.show import Figures, chart, dark, downloads, explain
-from pages.ui.shell.terms import heading, note, say
+from pages.ui.shell.terms import answer, heading, note
 
 KINDS = ["all", "right", "flipped", "wrong"]
 PAGE = 96  # thumbnails at a time
@@ -119,10 +120,8 @@ if view is not None:
     with right:
         right_before = view.says[0] == view.truth
         (_, fgsm), (_, pgd) = view.flips.items()
-        say(
-            f"True class: **{plain(view.truth)}**. "
-            + read_flip(fgsm, pgd, right_before, float(view.eps[-1]), norm, who, steps, view.halved)
-        )
+        found, how = read_flip(fgsm, pgd, right_before, float(view.eps[-1]), norm, who, steps, view.halved)
+        answer(f"**True class: {plain(view.truth)}. {found}** {how}")
         through = str(experiment.attack).split(" ")[0] if own is not None or alone else f"FGSM through {source}"
         note(
             f"Above the pictures: what the {who} says of them, and its margin, which is positive where it is right. "
@@ -169,7 +168,7 @@ if view.status is None:
 heading("All test images: click one")
 status = view.status
 captions = [
-    f"{task.classes[int(label)]}, margin {float(m0):+.2f} to {float(m1):+.2f}"
+    f"{task.classes[int(label)]}, margin {signed(float(m0), '+.2f')} to {signed(float(m1), '+.2f')}"
     for label, m0, m1 in zip(task.labels_test, *view.all_margins, strict=True)
 ]
 wanted = st.segmented_control("Show", KINDS, default="all", required=True, key="show", bind="query-params")

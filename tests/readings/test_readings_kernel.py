@@ -115,12 +115,12 @@ def test_the_kernel_of_a_trained_net_is_not_told_as_untrained():
     ids=["both", "PGD alone", "neither", "at once", "wrong"],
 )
 def test_flip_says_how_the_radius_was_found(found, expected):
-    assert expected in read_flip(*found)
+    assert expected in " ".join(read_flip(*found))
 
 
 def test_flip_of_a_net_is_read_off_a_line():
-    words = read_flip(0.01, 0.01, True, 0.2, "linf", "net", radii=14, halved=False)
-    assert words.endswith(
+    _, words = read_flip(0.01, 0.01, True, 0.2, "linf", "net", radii=14, halved=False)
+    assert words == (
         "Each attack was tried at 14 radii from 0 to 51/255; between the last that does not flip it and the first that "
         "does, the radius is read off a straight line."
     )
