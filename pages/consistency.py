@@ -8,32 +8,29 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ntkcore.analysis.consistency.agreement import Agreement
-from ntkcore.analysis.consistency.similarity import Match, matched_gradient_cosine, name_pairs, tally
-from ntkcore.figures.consistency import alignment_heatmap, matched_features, overlap_along_k, vector_overlap_heatmap
-from ntkcore.figures.drawing.strip import Picture, strip
+from ntkcore.analysis.consistency.similarity import name_pairs, tally
+from ntkcore.figures.consistency import alignment_heatmap, overlap_along_k
 from ntkcore.readings.consistency import (
     read_alignment,
     read_answer,
-    read_matched,
     read_overlap,
     read_tallies,
 )
 from ntkcore.readings.differences import Estimate, Measured
-from ntkcore.runs.comparison import agreement_of, few, same_comparison
+from ntkcore.runs.comparison import agreement_of, same_comparison
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_agreement, read_sweep
 from pages.ui.code import consistency_lines
 from pages.ui.controls.consistency import comparison_controls
 from pages.ui.sections.beside import beside, need_both, table
+from pages.ui.sections.one_pair import one_pair
 from pages.ui.sections.samples import task_of
 from pages.ui.shell.page import page
-from pages.ui.shell.plain import plain
 from pages.ui.shell.present import folded
-from pages.ui.shell.results import cost_in_words, heavy, latest, need, need_all
-from pages.ui.shell.show import Figures, dark, downloads, explain, pictures
+from pages.ui.shell.results import cost_in_words, heavy, latest, need
+from pages.ui.shell.show import Figures, dark, downloads, explain
 from pages.ui.shell.terms import answer, explained, heading, note, say, small_print
 
-SHOWN = 6  # leading features whose pictures stand side by side
 FALLING = "Spearman of index and share kept"
 
 chosen = page("Consistency", "Do different architectures have the same eigenfeatures?")
@@ -144,43 +141,15 @@ if long:
 
 heading("One pair, feature by feature")
 pair = st.selectbox("Pair", [name for name, _, _ in pairs], key="pair", bind="query-params")
-number = [name for name, _, _ in pairs].index(pair)
-_, one, two = pairs[number]
-match = Match(result.arrays["partner"][number], result.arrays["product"][number])
-found = need_all(
-    {names[i]: few(experiments[names[i]]).gradients() for i in (one, two)}, f"gradients of features of {pair}"
-)
-left, right = st.columns(2, gap="large")
-with left:
-    vectors = vector_overlap_heatmap(a["vectors"][number], names[one], names[two], dark=night)
-    figures.show("Eigenvectors of a pair", vectors, key="pair-vectors")
-if len(found) == 2:
-    gradients = [artifact.arrays["gradients"] for artifact in found.values()]
-    a["cosine"] = matched_gradient_cosine(*gradients, match).numpy()
-    with right:
-        figures.show("Matched features", matched_features(match, a["cosine"], n=task.n, dark=night), key="matched")
-        say(read_matched(names[one], names[two], match, a["cosine"], task.n))
-    heading("The same image through matched features")
-    index = st.number_input("Test image", 0, gradients[0].shape[1] - 1, 0, key="of-image", bind="query-params")
-    rows, leading = [], range(min(SHOWN, len(match.partner)))
-    of_two = [(int(match.partner[i]), 1 if match.product[i] >= 0 else -1) for i in leading]
-    for name, g, shown in zip(found, gradients, ([(i, 1) for i in leading], of_two), strict=True):
-        row = [Picture(sign * g[i, index].numpy(), f"feature {i}", signed=True) for i, sign in shown]
-        rows += [Picture(task.x_test[index].numpy(), name), *row]
-        pictures(rows[-len(row) - 1 :], width=120)
-    figures["Matched features as pictures"] = partial(strip, rows, columns=len(leading) + 1, dark=night)
-    label = plain(task.classes[int(task.labels_test[index])])
-    note(
-        f"Test image {index}, a {label}: gradients of the largest features of {names[one]}, below each its partner's, "
-        "turned the way in which both agree on the training images: an eigenvector's sign is free. Each on its own "
-        "scale. Red pixels, made brighter, raise the feature; blue ones lower it."
-    )
+cosine = one_pair(figures, pinned.map(partial(same_comparison, experiments)), both, pair)
+if cosine is not None:
+    a["cosine"] = cosine
 
 explain(
     "consistency",
     r"\mathrm{CKA}=\frac{\langle HAH,HBH\rangle}{\|HAH\|\,\|HBH\|},\qquad "
     r"\text{overlap}_k=\tfrac1k\,\|V_{A,k}^\top V_{B,k}\|_F^2",
     spec,
-    lambda: consistency_lines(experiments, names[one], names[two]),
+    lambda: consistency_lines(experiments, *pair.split(" and ")),
 )
 downloads("consistency", figures, a)

@@ -137,10 +137,9 @@ heading("What it is aligned with")
 _show("Alignment with the labels", InMotion.aligned, key="aligned")
 note(bands)
 
-stamp = f"{found.stamps[0]} {e} {night}"
-asked = at_one_epoch(figures, e, history, task, complete, stamp, night)
+asked = at_one_epoch(figures, moving, task, complete, night)
 if complete:
-    frozen_section(figures, e, history, moving.now.accuracy("test"), moving.now.chance, night)
+    frozen_section(figures, moving, night)
 
 explain(
     "evolution",

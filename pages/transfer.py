@@ -1,10 +1,8 @@
 """Perturbations made from the kernel alone, against networks that were trained: by radius, width, step and net."""
 
-import numpy as np
 import streamlit as st
 
 from ntkcore.analysis.attacks.transfer_statistics import difference_of_means
-from ntkcore.figures.attacks.attack import contact_sheet
 from ntkcore.readings.transfer import (
     read_beside,
     read_cosine,
@@ -28,6 +26,7 @@ from pages.ui.sections.transfers import (
     Transfers,
     accuracies,
     compared,
+    gallery,
     measures,
     percent_columns,
     statistics_of,
@@ -36,10 +35,8 @@ from pages.ui.shell.links import go_to
 from pages.ui.shell.page import page
 from pages.ui.shell.present import folded, presenting
 from pages.ui.shell.results import latest
-from pages.ui.shell.show import Figures, cached_figure, chart, dark, downloads, explain
+from pages.ui.shell.show import Figures, dark, downloads, explain
 from pages.ui.shell.terms import answer, heading, note, say, small_print
-
-SHOWN = 48  # images of the gallery
 
 experiment = page(
     "Transfer",
@@ -135,7 +132,6 @@ if st.session_state.get("flipped") not in targets:
     st.session_state.pop("flipped", None)
 group = st.selectbox("Net", list(targets), index=len(targets) - 1, key="flipped", bind="query-params")
 group = group if group in line.groups else line.groups[-1]
-verdict = found.get((group, 0, "kernel_fgsm"))
 
 
 def _open_image(index: int) -> None:
@@ -144,28 +140,8 @@ def _open_image(index: int) -> None:
     go_to("pages/attack.py", image=index, **twin)
 
 
-if verdict is not None:
-    before, after = verdict.arrays["right_before"].numpy(), verdict.arrays["right_after"].numpy()[at]
-    status = np.where(before, np.where(after, "right", "flipped"), "wrong")
-    order = np.argsort(np.where(status == "flipped", 0, np.where(status == "right", 1, 2)), kind="stable")[:SHOWN]
-    sheet = cached_figure(
-        f"sheet {verdict.key} {words} {night}",
-        lambda: contact_sheet(
-            task.x_test[order].numpy(),
-            status[order].tolist(),
-            [task.classes[int(label)] for label in task.labels_test[order]],
-            columns=8,
-            numbers=order,
-            dark=night,
-        ),
-    )
-    note(
-        f"{group}, seed 0, FGSM on the kernel at {words}: {int((status == 'flipped').sum())} of {task.m} test images "
-        f"flip. Shown: {len(order)} of the {task.m}, flipped ones first."
-    )
-    chart(sheet, "flipped-images", key="gallery", on_click=_open_image)
-
-crossed, width = matrix(figures, experiment, story, at, words, night)
+gallery(figures, told, group, words, _open_image)
+crossed, width = matrix(figures, experiments, stories, at, words, night)
 
 explain(
     "transfer",

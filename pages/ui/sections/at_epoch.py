@@ -2,45 +2,46 @@
 
 ::
 
-    asked = at_one_epoch(figures, e, history, task, complete=True, night=False)    # the epoch
+    asked = at_one_epoch(figures, moving, task, complete=True, night=False)        # the epoch; moving: a pair
 """
 
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
 
-from ntkcore.analysis.evolution.histories import Histories
 from ntkcore.data import Task
 from ntkcore.figures.drawing.strip import Picture, strip
-from ntkcore.figures.evolution.concentration import spectra_along_epochs
-from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, Evolution, TangentFeaturesSpec
+from ntkcore.runs.specs import REGIME_NAMES, EpochSpec, TangentFeaturesSpec
 from pages.ui.controls.checkpoint import use_checkpoint
+from pages.ui.sections.beside import Pair
+from pages.ui.sections.motion import InMotion
 from pages.ui.shell.links import go_to
 from pages.ui.shell.results import need_all
-from pages.ui.shell.show import Drawing, Figures, pictures
+from pages.ui.shell.show import Figures, pictures
 from pages.ui.shell.terms import heading, note
 
 
-def at_one_epoch(
-    figures: Figures, e: Evolution, history: Histories, task: Task, complete: bool, stamp: str, night: bool
-) -> int:
+def at_one_epoch(figures: Figures, moving: Pair[InMotion], task: Task, complete: bool, night: bool) -> int:
     """Draw it; the epoch that is asked for."""
+    e = moving.now.e
     heading("The kernel at one epoch, of seed 0")
-    there = [t for t in e.looks() if all(history.values(r, t) is not None for r in e.regimes)]
-    if not there:
+    if not moving.now.there:
         return e.epochs
     spectra = st.container()
     a, b = st.columns([3, 1])
     words = "Epoch of the net to use, and of its features"
     asked = a.select_slider(words, list(e.looks()), e.epochs, key="look", bind="query-params")
     index = b.number_input("Test image", 0, task.m - 1, 0, key="of", bind="query-params")
-    at = max((t for t in there if t <= asked), default=there[0])
+    at = moving.now.last_until(asked)
     if at != asked:
         note(f"Epoch {asked} is not there yet: this is epoch {at}.")
-    values = {r: [history.values(r, t) for t in there] for r in e.regimes}
-    draw = partial(spectra_along_epochs, there, values, at=there.index(at), dark=night)
+    if moving.pinned is not None and not moving.pinned.there:
+        moving = replace(moving, pinned=None)
     with spectra:
-        figures.show("Spectra at an epoch", Drawing(draw, f"{at} {stamp}"), key="spectra")
+        moving.show(
+            figures, "Spectra at an epoch", lambda one: one.spectra(asked), "spectra", f"{asked} {e}", apart=True
+        )
     nets = {r: e.tangent(r, 0, at).checkpoint for r in e.regimes}
     there_are = need_all(nets, f"nets of epoch {at}") if complete else nets  # a net may have been deleted since
     with st.container(horizontal=True):

@@ -2,21 +2,24 @@
 
 ::
 
-    frozen_section(figures, e, history, test, chance, dark=False)
+    frozen_section(figures, moving, dark=False)          # of the current evolution and of the pinned one
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
-from ntkcore.analysis.evolution.histories import Histories, seed_band
+from ntkcore.analysis.evolution.histories import seed_band
 from ntkcore.analysis.intervals import Band
 from ntkcore.figures.evolution.accuracy import frozen_accuracy
 from ntkcore.readings.evolution import Frozen, read_frozen
-from ntkcore.runs.specs import REGIME_NAMES, Evolution
+from ntkcore.runs.specs import REGIME_NAMES
 from ntkcore.runs.store import Artifact
+from pages.ui.sections.beside import Pair, need_all_of_both
+from pages.ui.sections.motion import InMotion
 from pages.ui.shell.results import need_all
 from pages.ui.shell.show import Figures
 from pages.ui.shell.terms import heading, note, say
@@ -25,15 +28,9 @@ KINDS = {"clean": "test_clean", "attacked": "test_pgd", "train": "train_clean"} 
 COLUMNS = {"Clean": "test_clean", "FGSM": "test_fgsm", "PGD": "test_pgd", "Training images, clean": "train_clean"}
 
 
-def frozen_section(
-    figures: Figures,
-    e: Evolution,
-    history: Histories,
-    test: Mapping[str, Mapping[str, Band]],
-    chance: float,
-    dark: bool,
-) -> None:
-    """Draw it."""
+def frozen_section(figures: Figures, moving: Pair[InMotion], dark: bool) -> None:
+    """Draw it; the figure is of both."""
+    e, history = moving.now.e, moving.now.history
     heading("Freeze the kernel and train on")
     if not e.freeze:
         note(
@@ -41,14 +38,13 @@ def frozen_section(
             "If it keeps its robustness, what came later was done by a fixed kernel."
         )
         return
-    trained = need_all(e.frozen(), "linearised nets in training")
-    solved = need_all(e.solved(), "linearised nets in closed form")
-    whole = {r: float(test[r]["pgd"].mean[-1]) for r in e.regimes}
-    freeze = sorted(set(e.freeze))
-    right = {r: [_right(trained, r, t) for t in freeze] for r in e.regimes}
-    curves = {r: _curves(right[r], e.seeds) for r in e.regimes}
-    figure = frozen_accuracy(freeze, curves, whole, chance=chance, dark=dark)
-    figures.show("Frozen at an epoch", figure, key="frozen")
+    both = need_all_of_both(moving.map(lambda one: one.e.frozen()), "linearised nets in training")
+    solved, trained = need_all(e.solved(), "linearised nets in closed form"), both.now
+    of = f"{moving.stamps} {e}"
+    both.joined(moving).show(
+        figures, "Frozen at an epoch", lambda one: _drawn(*one, dark), key="frozen", of=of, apart=True
+    )
+    right = {r: [_right(trained, r, t) for t in sorted(set(e.freeze))] for r in e.regimes}
     if len(trained) == len(e.frozen()):
         for regime in e.regimes:
             never = Frozen(e.epochs, *(history.right(regime, *name.split("_")) for name in KINDS.values()))
@@ -66,6 +62,14 @@ def frozen_section(
         f"{bands}Closed form: kernel regression with the frozen kernel on the first training images. A net that does "
         "not fit its training images looks robust for the wrong reason: look at the last column first."
     )
+
+
+def _drawn(found: Mapping[tuple[str, int, int], Artifact], one: InMotion, dark: bool) -> go.Figure:
+    """Accuracies of the nets that are there, beside those of the nets that were never frozen."""
+    e, test, freeze = one.e, one.accuracy("test"), sorted(set(one.e.freeze))
+    curves = {r: _curves([_right(found, r, t) for t in freeze], e.seeds) for r in e.regimes}
+    whole = {r: float(test[r]["pgd"].mean[-1]) for r in e.regimes}
+    return frozen_accuracy(freeze, curves, whole, chance=one.chance, dark=dark)
 
 
 def _right(found: Mapping[tuple[str, int, int], Artifact], regime: str, epoch: int) -> Frozen:

@@ -21,7 +21,7 @@ from ntkcore.analysis.evolution.motion import THRESHOLDS
 from ntkcore.analysis.intervals import Band
 from ntkcore.figures.drawing.palette import REGIMES
 from ntkcore.figures.evolution.accuracy import accuracy_along_epochs
-from ntkcore.figures.evolution.concentration import alignment_along_epochs, concentration
+from ntkcore.figures.evolution.concentration import alignment_along_epochs, concentration, spectra_along_epochs
 from ntkcore.figures.evolution.motion import kernel_distances, kernel_velocity, lazy_by_threshold, polar_paths
 from ntkcore.readings.differences import BySeed, Measured, RightBySeed
 from ntkcore.readings.evolution import median_seed
@@ -113,6 +113,21 @@ class InMotion:
     def aligned(self) -> go.Figure:
         special = {r: band for r, band in self.each(self.history.specialisation).items() if band is not None}
         return alignment_along_epochs(self.looks, self.each(self.history.alignment), special or None, dark=self.night)
+
+    def spectra(self, epoch: int) -> go.Figure:
+        """Of seed 0 at the epochs that are there; it begins at ``epoch``, or the last before it."""
+        there = self.there
+        values = {r: [self.history.values(r, t) for t in there] for r in self.e.regimes}
+        return spectra_along_epochs(there, values, at=there.index(self.last_until(epoch)), dark=self.night)
+
+    @property
+    def there(self) -> list[int]:
+        """The epochs whose spectra are there, of every training."""
+        return [t for t in self.e.looks() if all(self.history.values(r, t) is not None for r in self.e.regimes)]
+
+    def last_until(self, epoch: int) -> int:
+        """The last of these epochs until ``epoch``, or the first."""
+        return max((t for t in self.there if t <= epoch), default=self.there[0])
 
 
 def measures(e: Evolution, share: float) -> dict[str, Callable[[InMotion], Measured]]:

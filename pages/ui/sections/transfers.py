@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,14 +19,19 @@ import streamlit as st
 from ntkcore.analysis.attacks.transfer_statistics import TransferStatistics, mean_cosines
 from ntkcore.analysis.features.eigenfeatures import majority_share
 from ntkcore.analysis.intervals import Band
+from ntkcore.figures.attacks.attack import contact_sheet
 from ntkcore.figures.attacks.training import BY_SGD, cosine_along_training, training_curves
 from ntkcore.figures.attacks.transfer import accuracy_along_eps, strength_along_width
 from ntkcore.figures.drawing.palette import SOURCES
 from ntkcore.readings.differences import Estimate, Measured
 from ntkcore.runs.specs import Story
 from ntkcore.runs.store import Artifact
+from pages.ui.sections.beside import Pair
 from pages.ui.shell.services import NumpyArrays, load_task, stored
+from pages.ui.shell.show import Figures, OnClick
+from pages.ui.shell.terms import note
 
+SHOWN = 48  # images of the gallery
 WORST = "worst of all"
 WHITE = ("white_fgsm", "white_pgd")
 BESIDE = ("white_fgsm", "kernel_fgsm", "other_seed")  # sources whose lines need no dash of their own
@@ -106,8 +111,42 @@ class Transfers:
             curves[f"{self._label(group)}, seed {min(seeds)}"] = np.arange(len(loss)), loss
         return training_curves(curves, dark=self.night)
 
+    def status(self, group: str) -> np.ndarray | None:
+        """What FGSM on the kernel makes of every test image, for one net of a group; None while it is not known."""
+        verdict = self.found.get((group, 0, "kernel_fgsm"))
+        if verdict is None:
+            return None
+        before, after = (verdict.arrays[name].numpy() for name in ("right_before", "right_after"))
+        return np.where(before, np.where(after[self.at], "right", "flipped"), "wrong")
+
+    def gallery(self, group: str) -> go.Figure:
+        """Test images, flipped ones first."""
+        task, status = load_task(self.story.kernel.data), self.status(group)
+        order = np.argsort([("flipped", "right", "wrong").index(one) for one in status], kind="stable")[:SHOWN]
+        classes = [task.classes[int(label)] for label in task.labels_test[order]]
+        look = {"columns": 8, "numbers": order, "dark": self.night}
+        return contact_sheet(task.x_test[order].numpy(), status[order].tolist(), classes, **look)
+
     def _label(self, group: str) -> str:
         return group if group not in self.story.outside or group.endswith(BY_SGD) else f"{group}, {BY_SGD}"
+
+
+def gallery(figures: Figures, told: Pair[Transfers], group: str, words: str, on_click: OnClick) -> None:
+    """The images of a group's first net that the kernel's perturbation flips, of both; words: the radius."""
+    if told.now.status(group) is None:
+        return
+    if told.pinned is not None and told.pinned.status(group) is None:
+        note(f"The pinned experiment has no net of {group}.")
+        told = replace(told, pinned=None)
+    of = f"{group} {words} {told.now.night}"
+    told.show(figures, "Flipped images", lambda one: one.gallery(group), "gallery", of, on_click, apart=True)
+    for name, one in told.named():
+        status = one.status(group)
+        note(
+            f"{name}{': ' if name else ''}{group}, seed 0, FGSM on the kernel at {words}: "
+            f"{int((status == 'flipped').sum())} of {status.size} test images flip. Shown: {min(SHOWN, status.size)} "
+            f"of the {status.size}, flipped ones first."
+        )
 
 
 def measures(group: str, at: int, words: str) -> dict[str, Callable[[Transfers], Measured]]:
