@@ -149,7 +149,7 @@ pin.button(
     args=(entry,),
     disabled=foreign,
     width="stretch",
-    help="Its experiment is shown beside the current one on Overview, Spectrum, Eigenfeatures and Attack.",
+    help="Every other page then shows its experiment beside the current one.",
 )
 second.download_button(
     "Export as zip",

@@ -10,6 +10,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.analysis.spectrum import effective_rank
+from ntkcore.readings.words import signed
 from ntkcore.runs.claims import CLAIMS
 from ntkcore.runs.presets import FRONT, PRESETS
 from ntkcore.runs.specs import Experiment
@@ -136,10 +137,12 @@ def test_overview_begins_with_one_image(opened: Open) -> None:
     names = [["T-shirt/top", "Shirt"][int(output > 0)] for output in outputs]
     margins = [float(a["label"]) * output for output in outputs]
     image, noise, seen = pictures(at)[:3]
-    assert [image, seen] == [f"**{name}**, margin {m:+.2f}" for name, m in zip(names, margins, strict=True)]
+    assert [image, seen] == [f"**{name}**, margin {signed(m, '+.2f')}" for name, m in zip(names, margins, strict=True)]
     assert "≤ 8/255, drawn 16 times stronger" in noise
     clean, attacked = (100 * one.double().mean() for one in (a["right_before"], a["right_after"][at_eps]))
-    assert f"## {clean:.0f} % right, {attacked:.0f} % under an attack made without training a network" in text(at)
+    assert f"## {clean:.0f} % of test images right, {attacked:.0f} % under an attack. No network was trained." in text(
+        at
+    )
     assert link in text(at)
     assert not at.get("plotly_chart")
     opened("eigenfeatures", query)

@@ -138,7 +138,7 @@ def both_sums(experiments: Pair[Experiment], task: Task, found: Artifact) -> Non
 def in_one_sentence(experiments: Pair[Experiment], found: Artifact) -> None:
     """How many test images are right before and under the attack, in large type; of the pinned one below it."""
     before, after = _right(experiments.now, found)
-    st.markdown(f"## {before} right, {after} under an attack made without training a network")
+    st.markdown(f"## {before} of test images right, {after} under an attack. No network was trained.")
     picture = None if experiments.pinned is None else attacked(experiments.pinned)
     if picture is not None and (other := stored(picture)) is not None:
         before, after = _right(experiments.pinned, other)

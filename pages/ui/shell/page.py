@@ -26,10 +26,12 @@ from pages.ui.shell.share import copy_link
 
 # What Streamlit says of a number outside its control's range, for screen readers and on hover alone, stands below it.
 # The scroll bar's place is kept, so that nothing moves when a page, or a claim of the story, is longer than the last.
-# The chosen one of several segments is filled: Streamlit's tint of it cannot be read on dark. Buttons of a figure stand
-# above it, so that they hide no title while the pointer moves its slider.
+# The longest name of a data set fits its field. The chosen one of several segments is filled: Streamlit's tint of it
+# cannot be read on dark. Buttons of a figure stand above it, so that they hide no title while the pointer moves its
+# slider.
 CONTROLS = """<style>
 [data-testid="stMain"] { scrollbar-gutter: stable; }
+.st-key-data input { font-size: 0.92em; }
 button[data-variant="segmented_control"][data-selected="true"],
 button[data-variant="segmented_control"][data-selected="true"] * {
   background: #0072B2 !important; color: #FFFFFF !important;
