@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from ntkcore.errors import NTKError
+from ntkcore.errors import NTKError, brief
 from ntkcore.runs import demo
 from ntkcore.runs.consent import amount, duration
 from ntkcore.runs.specs import MOTION
@@ -21,6 +21,7 @@ from pages.ui.shell.plain import plain
 from pages.ui.shell.services import services
 from pages.ui.shell.show import python_lines
 
+IN_A_ROW = 165  # letters of what a run is of: three lines; a selected row's stand whole below the table
 OF_EPOCHS = {spec.stage for spec in MOTION}  # one or more for every epoch of a run
 
 
@@ -63,7 +64,7 @@ table = pd.DataFrame(
     | {
         "Stage": [entry.stage for entry in entries],
         "Net": [net_in_words(entry) for entry in entries],
-        "What": [entry.words for entry in entries],
+        "What": [brief(entry.words, IN_A_ROW) for entry in entries],
         "When": [datetime.datetime.fromtimestamp(entry.created) for entry in entries],
         "Size (MB)": [entry.bytes / 1e6 for entry in entries],
         "Time (s)": [entry.seconds for entry in entries],

@@ -188,7 +188,7 @@ def glance(experiments: Pair[Experiment], task: Task, both: Pair[Mapping[str, to
     e, a = experiments.now, both.now
     left, right = st.columns([3, 2], gap="large")
     with left:
-        pictures(class_pictures(task), width=88)
+        pictures(class_pictures(task), width=78)
     with right:
         kind = str(e.attack).split()[0]
         clean, attacked, pgd = (float(a[name].double().mean()) for name in ("right", "attack_right", "pgd_right"))

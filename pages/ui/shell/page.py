@@ -31,7 +31,7 @@ from pages.ui.shell.share import copy_link
 # slider.
 CONTROLS = """<style>
 [data-testid="stMain"] { scrollbar-gutter: stable; }
-.st-key-data input { font-size: 0.92em; }
+.st-key-data input { font-size: 0.8rem; }
 button[data-variant="segmented_control"][data-selected="true"],
 button[data-variant="segmented_control"][data-selected="true"] * {
   background: #0072B2 !important; color: #FFFFFF !important;
