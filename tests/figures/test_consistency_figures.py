@@ -131,9 +131,9 @@ def test_matched_features_stand_at_their_index_and_gaps_stay_gaps():
     reach = 4.303 * 0.1 / 3**0.5  # Student's t of 2 degrees of freedom
     np.testing.assert_allclose(cosine.error_y.array, [reach, 0, reach], rtol=1e-3)
     assert list(cosine.marker.symbol) == ["circle", "circle", "circle-open"]
-    assert cosine.text[2] == "feature 2, partner 1<br>cosine -0.40 [-0.65, -0.15]"
+    assert cosine.text[2] == "feature 2, partner 1<br>cosine −0.40 [−0.65, −0.15]"
     assert fig.layout.yaxis.range[0] < -0.4 - reach
-    assert "+0.90 where eigenvectors agree, -0.40 where eigenvectors do not" in figures.alt_text(fig)
+    assert "+0.90 where eigenvectors agree, −0.40 where eigenvectors do not" in figures.alt_text(fig)
 
 
 def test_features_without_a_gradient_say_so():

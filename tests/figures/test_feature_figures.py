@@ -14,6 +14,7 @@ from ntkcore.errors import DataError
 from ntkcore.figures.drawing.palette import FEATURES
 from ntkcore.figures.features.along_index import index_bins, running_mean
 from ntkcore.figures.features.null import share_bins
+from ntkcore.readings.words import signed
 
 
 def dots(fig: go.Figure) -> list[go.Scatter]:
@@ -163,7 +164,7 @@ def test_perturbation_split_adds_up(results):
         assert np.sum(bar.y) == pytest.approx(results.contributions[results.codes == code].sum(), abs=1e-5)
         assert bar.marker.color == FEATURES[code].light
     np.testing.assert_allclose(line.y, results.contributions.cumsum(), atol=1e-6)
-    assert f"{results.contributions.sum():+.3g}" in figures.alt_text(fig)
+    assert signed(results.contributions.sum(), "+.3g") in figures.alt_text(fig)
 
 
 def test_perturbation_split_has_a_bar_for_each_of_the_first_features():

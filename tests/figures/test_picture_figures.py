@@ -126,7 +126,7 @@ def test_strip_shares_a_scale_and_shows_one_colour_bar():
     fig = figures.strip(pictures, colorbar=True)
     assert {(trace.zmin, trace.zmax) for trace in fig.data} == {(-5.0, 5.0)}
     assert [trace.showscale for trace in fig.data] == [True, False]
-    assert "-5 (blue) to +5 (red)" in figures.alt_text(fig)
+    assert "−5 (blue) to +5 (red)" in figures.alt_text(fig)
 
 
 def test_strip_breaks_into_rows():

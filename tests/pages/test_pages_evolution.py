@@ -8,7 +8,7 @@ from scipy import stats
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.analysis.evolution.motion import Motion, effective_rank, gram_of, top_share
-from ntkcore.readings.words import percent
+from ntkcore.readings.words import percent, signed
 from ntkcore.runs import consent, specs
 from ntkcore.runs.specs import EpochSpec, Evolution, NamedNet, TwinNet
 from ntkcore.runs.store import Store
@@ -53,7 +53,7 @@ def test_numbers_of_the_sentences(opened: Open) -> None:
     assert f"hold {shares[0]} of the trace under standard training and {shares[1]} under FGSM training" in words
     assert f"effective rank {rank['standard'].mean():.1f} against {rank['FGSM'].mean():.1f}" in words
     told = stats.ttest_rel(100 * share["FGSM"], 100 * share["standard"]).confidence_interval(0.95)
-    assert f"[{told.low:.1f}, {told.high:.1f}] points of the trace more" in words
+    assert f"[{signed(told.low, '.1f')}, {signed(told.high, '.1f')}] points of the trace more" in words
     told = stats.ttest_rel(np.log(late["FGSM"]), np.log(late["standard"])).confidence_interval(0.95)
     assert f"[{np.exp(told.low):.2f}, {np.exp(told.high):.2f}] times as fast" in words
     slower = "holds" if told.high < 0 else "does not hold here" if told.low > 0 else "cannot tell"

@@ -230,7 +230,7 @@ def test_attack_numbers(opened: Open) -> None:
     assert float(change) == pytest.approx(8 / 255, rel=1e-5)
     image, noise, seen = over_pictures(at)
     assert noise[:2] == ["+ noise × 5", "ℓ∞ ≤ 8/255"]
-    assert [image[2], seen[2]] == [f"margin {float(flip['margin'][i]):+.2f}" for i in (0, own)]
+    assert [image[2], seen[2]] == [f"margin {signed(float(flip['margin'][i]), '+.2f')}" for i in (0, own)]
 
 
 def test_eps_0_changes_nothing(opened: Open) -> None:

@@ -271,7 +271,7 @@ class FeatureSections:
             own = [i for i in chosen if all(i < len(artifact.arrays["contributions"]) for artifact in one.values())]
             rows, width = feature_rows({label: artifact.arrays for label, artifact in one.items()}, own), len(own) + 1
             for start in range(0, len(rows), width):
-                pictures(rows[start : start + width], width=130)
+                pictures(rows[start : start + width], width=120)
             if rows:
                 title = f"Feature pictures {name}".strip()
                 self.figures[title] = partial(strip, rows, columns=width, dark=dark())
@@ -288,7 +288,7 @@ class FeatureSections:
             if name:
                 st.caption(name)
             row = perturbation_row(one.arrays, label)
-            pictures(row, width=130)
+            pictures(row, width=120)
             self.figures[f"Perturbation {name}".strip()] = partial(strip, row, dark=dark())
         both = both.stamped(lambda artifact: artifact.key)
         both.show(self.figures, "Perturbation over features", _split, key="split")
