@@ -1,4 +1,4 @@
 """Parts of pages: of Attack (``attack``), Eigenfeatures (``eigenfeatures``), Transfer (``transfers``, ``matrix``),
 Consistency (``one_pair``), Evolution (``motion``, ``at_epoch``, ``frozen``) and Runs (``exports``, ``run_figures``);
-``samples`` and ``pictures`` serve several.
+``samples`` serves several.
 """

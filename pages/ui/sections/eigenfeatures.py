@@ -33,8 +33,7 @@ from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_curves, read_null, read_sweep
 from ntkcore.runs.store import Artifact
 from pages.ui.sections.beside import Pair, need_both, table
-from pages.ui.sections.pictures import feature_rows, perturbation_row
-from pages.ui.sections.samples import examples
+from pages.ui.sections.samples import examples, feature_rows, perturbation_row
 from pages.ui.shell.links import set_controls
 from pages.ui.shell.plain import plain
 from pages.ui.shell.results import need

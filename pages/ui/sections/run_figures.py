@@ -31,7 +31,7 @@ from ntkcore.figures.spectrum import cumulative, eigenvalues
 from ntkcore.runs import specs
 from ntkcore.runs.stages import read_agreement, read_curves, read_spectrum
 from ntkcore.runs.store import Artifact
-from pages.ui.sections.pictures import feature_rows, perturbation_row
+from pages.ui.sections.samples import feature_rows, perturbation_row
 from pages.ui.shell.services import NumpyArrays, load_task
 
 Figures = dict[str, go.Figure]

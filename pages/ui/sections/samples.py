@@ -1,13 +1,20 @@
-"""The experiment's images, and choosing and labelling some of them: examples of each class, captions of thumbnails.
+"""The experiment's images, and choosing and labelling some of them: examples of each class, captions of thumbnails;
+rows of labelled pictures of its features.
 
 ::
 
     strip(class_pictures(task, per_class=3))
+    strip(feature_rows({"Coat": arrays, "Shirt": others}, (0, 1, 5)), columns=4)
 """
+
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 import torch
+from torch import Tensor
 
+from ntkcore.analysis.features.classes import WORDS
+from ntkcore.analysis.features.pictures import GROUPS
 from ntkcore.analysis.predict import class_numbers
 from ntkcore.data import Task
 from ntkcore.errors import NTKError
@@ -60,3 +67,28 @@ def examples(task: Task, nth: int) -> dict[str, int]:
 def predicted_classes(outputs: torch.Tensor, task: Task) -> list[str]:
     """The name of the class that each row of outputs [m, c] predicts."""
     return [task.classes[code] for code in class_numbers(outputs).tolist()]
+
+
+def feature_rows(of_class: Mapping[str, Mapping[str, Tensor]], features: Sequence[int]) -> list[Picture]:
+    """For each class one row: the image, then every feature's picture."""
+    rows = []
+    for label, arrays in of_class.items():
+        rows.append(Picture(arrays["image"].numpy(), label))
+        rows += [
+            Picture(picture.numpy(), f"feature {index}", signed=True)
+            for index, picture in zip(features, arrays["pictures"], strict=True)
+        ]
+    return rows
+
+
+def perturbation_row(arrays: Mapping[str, Tensor], label: str) -> list[Picture]:
+    """The image, the perturbation, the adversarial image, and the loss gradient split by class of feature."""
+    image, x_adv = arrays["image"].numpy(), arrays["x_adv"].numpy()
+    groups = arrays["group_gradients"].numpy()
+    words = [f"{WORDS[kind]} part" for kind in GROUPS]
+    return [
+        Picture(image, label),
+        Picture(x_adv - image, "perturbation", signed=True),
+        Picture(x_adv, "adversarial"),
+        *(Picture(group, name, signed=True) for group, name in zip(groups, words, strict=True)),
+    ]
