@@ -10,8 +10,11 @@ from ntkcore.runs import scheduler, stages
 from ntkcore.runs.specs import Experiment, Story
 from ntkcore.runs.store import Store
 from ntkcore.runs.worker import team
+from ntkcore.training import LAZY, PLAIN
 
 TINY = {"data": {"n_train": 150, "n_test": 10, "size": 7}, "net": {"family": "conv", "depth": 1}}
+
+SHORT, SHORT_PLAIN = LAZY.replace(steps=10), PLAIN.replace(steps=10)
 
 
 @pytest.fixture
@@ -92,7 +95,7 @@ def test_a_run_goes_on_alone_where_no_scheduler_answers(address, swept, capsys):
 def test_nets_of_several_seeds_by_the_workers_of_a_scheduler(address, tmp_path, monkeypatch):
     monkeypatch.setattr(stages.stage, "WORTHWHILE", 0.0)
     kernel = Experiment.model_validate(TINY).kernel()
-    story = Story(kernel=kernel, widths=(4,), outside=("cnn-small",), seeds=2, strong=False)
+    story = Story(kernel=kernel, widths=(4,), outside=("cnn-small",), seeds=2, training=SHORT, plain=SHORT_PLAIN)
     wanted = [spec for name, spec in story.transfers().items() if name[2] in ("kernel_fgsm", "other_seed")]
     batch = stages.batch([stages.request(spec, "cpu") for spec in wanted], [1.0] * len(wanted))
     address.scale(2)
