@@ -38,6 +38,8 @@ def free_after_fork(lock: Any) -> Any:
 
 
 _DEFAULTS = free_after_fork(RLock())  # torch's default dtype is one for all threads
+ALONE = free_after_fork(RLock())
+"""Held by one thread at a time: for torch's random numbers and levels of forward derivatives, which are one for all."""
 
 
 def plain(function: Callable[P, R]) -> Callable[P, R]:

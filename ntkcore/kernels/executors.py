@@ -46,6 +46,14 @@ IN_USE = 60.0  # seconds after which a folder's time says again that it is in us
 Arrays = Mapping[str, Tensor | np.ndarray]
 
 
+class GivenUp(NTKError):
+    """The executor, or all its workers, are gone: another one, or none, may do what is left. after: what to do then."""
+
+    def __init__(self, why: str, after: str):
+        super().__init__(f"{why} {after}")
+        self.why = why
+
+
 class Piece(NamedTuple):
     """Part of a tile of a matrix: which images, or predictors, stand on both sides."""
 
@@ -137,7 +145,7 @@ class Workers:
         """Pieces with what was found of them as they come; at most so many are asked for at once.
 
         files: the arrays, .npy of absolute names. wake: called now and then; it may raise. Raises what the work said,
-        NTKError where a piece was lost TRIES times while none came back.
+        GivenUp for an executor that is closed, and where a piece was lost TRIES times while none came back.
         """
         names = {name: str(file) for name, file in files.items()}
         asked: dict[Job, Piece] = {}
@@ -169,9 +177,10 @@ class Workers:
                         lost.clear()
                         yield piece, found
                     if max(lost.values(), default=0) >= TRIES:
-                        raise NTKError(
+                        raise GivenUp(
                             f"Workers were lost {TRIES} times with a tile, at last by {why}. Each needs this library, "
-                            f"memory for a tile, and the folder {next(iter(files.values())).parent}. {self.after}"
+                            f"memory for a tile, and the folder {next(iter(files.values())).parent}.",
+                            self.after,
                         )
                     if why:
                         self.tell(f"Lost with a worker, and asked for again: {len(again)} tiles on their way ({why}).")
@@ -192,9 +201,8 @@ class Workers:
             self.executor = pool
             return pool.submit(*call)
         except Exception as error:  # closed, or out of reach
-            raise NTKError(
-                f"The executor takes no tiles: {type(error).__name__}: {reason(error)}. {self.after}"
-            ) from error
+            why = f"The executor takes no tiles: {type(error).__name__}: {reason(error)}."
+            raise GivenUp(why, self.after) from error
 
     def _answer(self, job: Job, piece: Piece) -> Any:
         """What a worker found; raises NTKError for what its work said, for an executor that has given up, and for one
@@ -202,9 +210,8 @@ class Workers:
         try:
             answer = job.result()
         except CancelledError as error:  # not by us: what it is asked for from now on it may keep for ever
-            raise NTKError(
-                f"The executor cancelled a tile: it was closed, or lost its scheduler. {self.after}"
-            ) from error
+            why = "The executor cancelled a tile: it was closed, or lost its scheduler."
+            raise GivenUp(why, self.after) from error
         except Exception as error:
             raise _LostError(brief(f"{type(error).__name__}: {reason(error)}", 200)) from error
         found = answer.found if isinstance(answer, Answer) else answer

@@ -17,10 +17,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 from ntkcore.errors import NTKError, brief, optional, reason
-from ntkcore.kernels.executors import Answer, Executor
+from ntkcore.kernels.executors import Answer, Executor, GivenUp
 from ntkcore.runs.worker import team
 from ntkcore.runs.worker.team import Team
 
@@ -73,10 +74,23 @@ def at_hand() -> Iterator[Executor | None]:
             try:
                 executor = stack.enter_context(workers(address))
             except NTKError as error:
-                team.present = Team(address, problem=str(error))
-                print(team.present.in_words(), file=sys.stderr, flush=True)
+                _say(Team(address, str(error)))
             stack.callback(_held.reset, _held.set(executor))
         yield executor
+
+
+@contextmanager
+def told_when_gone() -> Iterator[None]:
+    """What workers do; where they are given up, that is said, and who asked goes on behind this block."""
+    try:
+        yield
+    except GivenUp as error:
+        _say(Team("", error.why) if team.present is None else replace(team.present, problem=error.why))
+
+
+def _say(problem: Team) -> None:
+    team.present = problem
+    print(problem.in_words(), file=sys.stderr, flush=True)
 
 
 class _Counted:

@@ -37,7 +37,7 @@ from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import of_prepared, prepared, slices, untiled
 from ntkcore.kernels.executors import Arrays, Executor, Piece, is_block, part, spread
 from ntkcore.kernels.protocols import CombiningKernel, DifferentiatingKernel, Images, KernelFunction, Progress
-from ntkcore.modes import plain
+from ntkcore.modes import ALONE, plain
 
 # Bound on a float32 error of K(x, X) w, in units of max|K| |w|: some twenty times the largest error that was met
 # (tests/analysis/features/test_eigenfeatures.py holds it).
@@ -181,7 +181,8 @@ class BankAttack:
         inside = untiled(self.kernel)
         with torch.no_grad():
             if isinstance(inside, CombiningKernel):
-                found = _one_by_one(inside, train, bank, x, y, self.attack, progress, right)
+                with ALONE:
+                    found = _one_by_one(inside, train, bank, x, y, self.attack, progress, right)
             else:
                 found = self._by_gradients(piece, train, bank, x, y, K, inner, right, progress)
         return torch.stack(found).numpy(force=True)

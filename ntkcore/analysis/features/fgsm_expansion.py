@@ -28,7 +28,6 @@ with the gradient ``G = sum_j w_bj K'(c_j) u_j / d + ...`` that the step was mad
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from threading import Lock
 
 import numpy as np
 import torch
@@ -44,7 +43,7 @@ from ntkcore.kernels.loops.arccosine import constants
 from ntkcore.kernels.loops.registers import COLUMNS
 from ntkcore.kernels.loops.vectors import LANES, threads
 from ntkcore.kernels.protocols import Images, KernelFunction
-from ntkcore.modes import free_after_fork
+from ntkcore.modes import ALONE
 
 DIRECTIONS, PROBES = 32, 64
 ALL_UP_TO = 128  # directions, where there are no more than these
@@ -55,7 +54,6 @@ ROUGHLY = 0.04  # of the slopes, that their mixture may leave out
 MOST_MIXED = 12  # products of that mixture
 CLOSE, SAME = 0.03, 1e-13  # one less the cosine of two images that nearly coincide; of an image and itself
 SHARE = 256  # pairs that a thread takes at a time
-_ONE = free_after_fork(Lock())  # torch's random numbers are one for all threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +124,7 @@ class Expansion:
         if train.dtype != torch.float32 or not cls.fits(kernel, train.images):
             return None
         u, x = train.images.detach().flatten(1), x.float()
-        with _ONE, torch.random.fork_rng(devices=[]), torch.no_grad():
+        with ALONE, torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
             rank = min(u.shape)
             directions = torch.svd_lowrank(u, q=rank if rank <= ALL_UP_TO else DIRECTIONS, niter=3)[2]

@@ -23,11 +23,11 @@ import math
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -44,6 +44,7 @@ from ntkcore.runs.store import Artifact, Store, declare
 from ntkcore.validation import Spec
 
 Arrays = dict[str, Tensor | np.ndarray]
+T = TypeVar("T")
 WORTHWHILE = 10.0  # seconds of this machine, from which on the workers of a scheduler are asked
 STAGES: dict[str, type["StageSpec"]] = {}  # every stage by its name
 
@@ -141,19 +142,16 @@ class Context:
         """x on the device of this run."""
         return x.to(choose_device(self.device))
 
-    @contextmanager
-    def workers(self, divisible: bool = True) -> Iterator[tuple[Executor | None, Path | None]]:
-        """Who computes pieces for the stage that works, and a folder that they see, for this block; (None, None) where
-        this process does: without NTK_SCHEDULER, for what is short or not divisible, and on a GPU."""
-        with ExitStack() as stack:
-            executor = None
-            if divisible and self._worthwhile():
-                executor = stack.enter_context(scheduler.at_hand())
-            if executor is None:
-                yield None, None
-                return
-            self.waits.append(math.inf)  # how long others take says nothing of this machine
-            yield executor, stack.enter_context(self.store.scratch())
+    def divided(self, compute: Callable[[Executor | None, Path | None], T], divisible: bool = True) -> T:
+        """``compute`` with an executor and a folder that its workers see; with (None, None) where this process does it
+        all: without NTK_SCHEDULER, for what is short or not divisible, on a GPU, and when the workers are gone."""
+        if divisible and self._worthwhile():
+            with scheduler.at_hand() as executor:
+                if executor is not None:
+                    self.waits.append(math.inf)  # how long others take says nothing of this machine
+                    with scheduler.told_when_gone(), self.store.scratch() as folder:
+                        return compute(executor, folder)
+        return compute(None, None)
 
     def _worthwhile(self) -> bool:
         if scheduler.setting() is None or self.reader is None or choose_device(self.device).type != "cpu":

@@ -10,7 +10,6 @@ is not of nets (kernels, spectra) it computes itself on the way. So nets of seve
 """
 
 import json
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from ntkcore import data
 from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.kernels.executors import Arrays, Executor, Piece, part, spread
 from ntkcore.kernels.protocols import Progress
-from ntkcore.modes import free_after_fork
+from ntkcore.modes import ALONE
 from ntkcore.runs import scheduler
 from ntkcore.runs.device import choose_device
 from ntkcore.runs.rates import calibrate
@@ -35,7 +34,6 @@ from ntkcore.runs.store import SHIPPED, Store
 from ntkcore.writing import user_data
 
 AT_ONCE = 64  # stages that workers are asked for, at most
-_ONE = free_after_fork(threading.Lock())  # torch's random numbers, from which nets begin, are one for all threads
 
 
 def parse(name: str, fields: Mapping[str, Any]) -> StageSpec:
@@ -95,7 +93,8 @@ def _by_workers(parts: Sequence[Mapping[str, Any]], store: Store, progress: Prog
         return
     with scheduler.at_hand() as executor:
         if executor is not None:
-            at_once(wanted, store, executor, parts[0].get("data_root"), progress)
+            with scheduler.told_when_gone():
+                at_once(wanted, store, executor, parts[0].get("data_root"), progress)
 
 
 def at_once(
@@ -170,7 +169,7 @@ class WholeStage:
         name, fields = json.loads(part(arrays["specs"], piece.rows).numpy().tobytes())
         spec, store, start = parse(name, fields), Store(self.root, shipped=SHIPPED), time.perf_counter()
         try:
-            with _ONE:
+            with ALONE:
                 found = spec.compute(context_of(spec, store, progress, self.data_root, "cpu"))
         except Cancelled:
             raise

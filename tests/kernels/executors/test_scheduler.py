@@ -2,6 +2,8 @@
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 
@@ -89,6 +91,16 @@ def test_a_run_goes_on_alone_where_no_scheduler_answers(address, swept, capsys):
     assert "No scheduler answers at tcp://127.0.0.1:9: " in (said := capsys.readouterr().err)
     assert said.count("This machine computes alone.") == 2  # kernel, sweep
     assert "This machine computes alone." in team.present.in_words()
+    assert alone == swept("here")
+
+
+def test_a_run_goes_on_alone_when_its_workers_are_gone(swept, capsys, monkeypatch):
+    with ThreadPoolExecutor(1) as closed:
+        pass
+    monkeypatch.setattr(scheduler, "workers", lambda address: nullcontext(closed))
+    alone = swept("alone", "tcp://127.0.0.1:9")
+    assert "The executor takes no tiles: RuntimeError: cannot schedule" in (said := capsys.readouterr().err)
+    assert said.count("This machine computes alone.") == 2  # kernel, sweep
     assert alone == swept("here")
 
 

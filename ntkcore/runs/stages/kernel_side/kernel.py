@@ -6,16 +6,19 @@
     kernel_of(spec, task)                       # the kernel function, x1, x2 -> [n1, n2]
 """
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import model_validator
+from torch import Tensor
 
 from ntkcore import data
 from ntkcore.analysis.tangent import tangent_kernel
 from ntkcore.data import DataSpec
 from ntkcore.errors import SpecError
 from ntkcore.kernels import TiledKernel, input_map, kernel_fn
+from ntkcore.kernels.executors import Executor
 from ntkcore.kernels.inputs import InputMapName
 from ntkcore.kernels.streamed import kernel_among
 from ntkcore.runs.rates import Rates
@@ -80,13 +83,15 @@ class KernelSpec(StageSpec):
         n, m = task.n, task.m
         square = n * (n + 1) / 2
         split = square / (square + n * m)
-        divisible = self.checkpoint is None  # by tiles, the gradients of a net would be taken again and again
-        with context.workers(divisible) as (executor, folder):
+
+        def matrices(executor: Executor | None, folder: Path | None) -> tuple[Tensor, Tensor]:
             if executor is not None:
-                K, K_test = kernel_among(kernel, x, x_test, executor, folder, context.report())
-            else:
-                K = kernel.with_progress(context.report((0.0, split)))(x)
-                K_test = kernel.with_progress(context.report((split, 1.0)))(x_test, x)
+                return kernel_among(kernel, x, x_test, executor, folder, context.report())
+            K = kernel.with_progress(context.report((0.0, split)))(x)
+            return K, kernel.with_progress(context.report((split, 1.0)))(x_test, x)
+
+        divisible = self.checkpoint is None  # by tiles, the gradients of a net would be taken again and again
+        K, K_test = context.divided(matrices, divisible)
         if not (torch.isfinite(K).all() and torch.isfinite(K_test).all()):
             raise SpecError("The kernel overflows with these settings. Choose a smaller W_std, b_std or depth.")
         return {"K": K.double().cpu(), "K_test": K_test.double().cpu()}

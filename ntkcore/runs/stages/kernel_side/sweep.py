@@ -32,20 +32,9 @@ class SweepSpec(EigenpairsSpec):
 
     def compute(self, context: Context) -> Arrays:
         p = parts_of(self.eigenpairs, context, (0.0, 0.2))
-        with context.workers() as (executor, folder):
-            sweep = eigenfeatures(
-                p.kernel,
-                p.x,
-                context.put(p.task.y_train),
-                p.x_test,
-                context.put(p.task.y_test),
-                self.attack,
-                p.s,
-                p.K_test,
-                context.report((0.2, 1.0)),
-                executor=executor,
-                folder=folder,
-            )
+        y, y_test = context.put(p.task.y_train), context.put(p.task.y_test)
+        arguments = (p.kernel, p.x, y, p.x_test, y_test, self.attack, p.s, p.K_test, context.report((0.2, 1.0)))
+        sweep = context.divided(lambda executor, folder: eigenfeatures(*arguments, executor=executor, folder=folder))
         null = sweep.permuted()
         return {
             **{name: getattr(sweep, name).cpu() for name in SWEPT},
