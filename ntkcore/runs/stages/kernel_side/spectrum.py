@@ -142,7 +142,7 @@ def matrix_of(spec: EigenpairsSpec, context: Context, share: tuple[float, float]
     task = context.task(spec.kernel.data)
     x = context.put(task.x_train.to(spec.kernel.dtype))
     size, divisible = x.element_size() * float(task.n) ** 2, spec.kernel.checkpoint is None
-    with context.scratch(size) as folder, context.workers(divisible) as (executor, _):
+    with context.scratch(size) as folder:
         report = context.report(share)
 
         def progress(done: float, total: float, note: str) -> None:
@@ -151,7 +151,9 @@ def matrix_of(spec: EigenpairsSpec, context: Context, share: tuple[float, float]
                 report(done, total, note)
 
         kernel, file = kernel_of(spec.kernel, task, context), folder / "kernel.npy"
-        yield kernel_to_file(kernel, x, file, TILES, progress, executor=executor)
+        yield context.divided(
+            lambda executor, _: kernel_to_file(kernel, x, file, TILES, progress, executor=executor), divisible
+        )
 
 
 def matrix_cost(spec: EigenpairsSpec, rates: Rates) -> Estimate:
