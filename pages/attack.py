@@ -120,8 +120,8 @@ if view is not None:
     with right:
         right_before = view.says[0] == view.truth
         (_, fgsm), (_, pgd) = view.flips.items()
-        found, how = read_flip(fgsm, pgd, right_before, float(view.eps[-1]), norm, who, steps, view.halved)
-        answer(f"**True class: {plain(view.truth)}. {found}** {how}")
+        found, *how = read_flip(fgsm, pgd, right_before, float(view.eps[-1]), norm, who, steps, view.halved)
+        answer(f"**True class: {plain(view.truth)}. {found}** {' '.join(how)}")
         through = str(experiment.attack).split(" ")[0] if own is not None or alone else f"FGSM through {source}"
         note(
             f"Above the pictures: what the {who} says of them, and its margin, which is positive where it is right. "

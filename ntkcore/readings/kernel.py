@@ -95,7 +95,7 @@ def read_flip(
     who: str = "kernel",
     radii: int = 25,
     halved: bool = True,
-) -> tuple[str, str]:
+) -> tuple[str, ...]:
     """The smallest radius found, for each of two attacks, that flips one image; and how it was found, if it was.
 
     Args:
@@ -107,12 +107,12 @@ def read_flip(
             off a straight line between its two ends.
     """
     if not right:
-        return f"The {who} gets this image wrong before any attack.", ""
+        return (f"The {who} gets this image wrong before any attack.",)
     words, tried = f"The {who} gets this image right.", f"{radii} radii from 0 to {radius(largest, norm)}"
     attacks = {"FGSM": fgsm, "PGD": pgd}
     found = [f"{radius_found(eps, norm)} with {name}" for name, eps in attacks.items() if np.isfinite(eps)]
     if not found:
-        return f"{words} Neither FGSM nor PGD flips it at any of {tried}.", ""
+        return (f"{words} Neither FGSM nor PGD flips it at any of {tried}.",)
     words += f" The smallest radius found that flips it is {' and '.join(found)}"
     words += "".join(
         f"; {name} flips it at no radius that was tried" for name, eps in attacks.items() if not np.isfinite(eps)

@@ -78,7 +78,7 @@ def _alone(script: Script, experiment: Experiment) -> None:
             for a in (ntk.fgsm({largest!r}{ball}), ntk.pgd({largest!r}{more}{ball}))
         )
         right = bool(fgsm.margins[0] > 0)
-        print(*read_flip(fgsm.flip_eps, pgd.flip_eps, right, {largest!r}, {literal(norm)}, radii=len(radii)))
+        print(*read_flip(fgsm.flip_eps, pgd.flip_eps, right, {largest!r}, {literal(norm)}, radii=len(radii)), sep="\\n")
         print("margins under FGSM", fgsm.margins.tolist())
         print("margins under PGD", pgd.margins.tolist())
         """
@@ -143,7 +143,8 @@ def _through(experiment: Experiment, task: Task, index: int, source: str, target
         pgd, fgsm = flips
         print(f"{who}: {{says(v.clean[i : i + 1])}}, of the adversarial image: {{says(v.attacked[at, i : i + 1])}}")
         right = bool(v.right_before[i])
-        print(*read_flip(fgsm, pgd, right, {largest!r}, {literal(norm)}, {literal(who)}, len(radii), halved=False))
+        flip = read_flip(fgsm, pgd, right, {largest!r}, {literal(norm)}, {literal(who)}, len(radii), halved=False)
+        print(*flip, sep="\\n")
 
         for name, f in predictors.items():  # the table: what each says of this image
             outputs = [f(z[i : i + 1]) for z in (x, x_adv[at])]
