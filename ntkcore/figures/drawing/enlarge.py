@@ -14,7 +14,7 @@ SMALLEST = 18.0  # pixels of the smallest text
 SHIFTED = 0.7  # what plotly makes of the size of a sub- or superscript
 LARGEST = 24.0  # text that is large already grows to here
 WIDER = 1.3  # times that a figure with a width of its own grows: two of them stand side by side
-TALLEST = 700  # pixels of a figure that fits a screen of 900 below a page's head
+TALLEST = 670  # pixels of a figure that fits a screen of 900 below a page's head
 _WORDS = ("font", "tickfont", "textfont", "insidetextfont", "outsidetextfont")
 _DRAWN = {"marker": "size", "line": "width"}
 
