@@ -28,7 +28,7 @@ INTRODUCTION = (
     "with its **neural tangent kernel** (NTK). So the kernel alone, without training, makes adversarial examples "
     "for such networks. Its eigenvectors are **features**: the paper finds robust ones among the first, and "
     "useful but brittle ones behind them. These pages test that, and say how sure every number is. Pick data and "
-    "an architecture on the left, or start from one of these."
+    "an architecture in the sidebar, or start from one of these."
 )
 
 

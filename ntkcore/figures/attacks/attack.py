@@ -113,7 +113,7 @@ def add_margins(
             _add_flip(fig, MEANINGS[key], key, flip * unit, height, f"ε = {radius_found(flip, norm)}", dark, **place)
     if any(flip is not None for flip in flips.values()):
         open_circle = {"symbol": "circle-open", "size": 11, "color": TEXT.colour(dark), "line": {"width": 2}}
-        legend_entry(fig, "mark on the zero line: smallest ε found that flips it", marker=open_circle)
+        legend_entry(fig, "on the zero line: smallest ε that flips it", marker=open_circle)
     if eps_mark is not None:
         fig.add_vline(x=eps_mark * unit, line=guide(dark, "dash"), **place)
         top = {"y": 1, "yref": "y domain", "yanchor": "top"}
