@@ -22,9 +22,9 @@ from ntkcore import checks
 from ntkcore.analysis.solve import solve
 from ntkcore.analysis.spectrum import Spectrum, alike, learned_fraction, projections, spectrum, train_spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import frozen, untiled
+from ntkcore.kernels.blocks import frozen, of_prepared, prepared, untiled
 from ntkcore.kernels.products import KernelMatrix, SquareKernel, square
-from ntkcore.kernels.protocols import CombiningKernel, KernelFunction, Progress
+from ntkcore.kernels.protocols import CombiningKernel, Images, KernelFunction, Progress
 from ntkcore.modes import plain
 from ntkcore.training import Descent
 
@@ -53,7 +53,13 @@ class KernelPredictor:
     def __call__(self, x: Tensor) -> Tensor:
         x = checks.image_form(x, shape=self.x_train.shape[1:]).to(self.alpha)
         combined = self._combined
-        return self.kernel(x, self.x_train) @ self.alpha if combined is None else combined(x)
+        return of_prepared(self.kernel, x, self._train) @ self.alpha if combined is None else combined(x)
+
+    @cached_property
+    def _train(self) -> Images:
+        """The training images, with what the kernel computes of each one alone: at each step of an attack on one image
+        that would be most of the work."""
+        return self.x_train if self.x_train.requires_grad else prepared(self.kernel, self.x_train)
 
     @cached_property
     def _combined(self) -> Callable[[Tensor], Tensor] | None:

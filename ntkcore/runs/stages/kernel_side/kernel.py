@@ -28,6 +28,7 @@ from ntkcore.runs.stages.phrases import data_in_words, draw_in_words, unusual
 from ntkcore.runs.stages.sizes import LEAST_MEMORY, LINEAR, Estimate, KernelSize, NetSize, outputs_of, passes
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
 
+ROWS = 1000  # of a kernel that are looked at together
 Precision = Literal["float64", "float32"]
 Kind = Literal["ntk", "nngp", "empirical"]
 
@@ -92,7 +93,7 @@ class KernelSpec(StageSpec):
 
         divisible = self.checkpoint is None  # by tiles, the gradients of a net would be taken again and again
         K, K_test = context.divided(matrices, divisible)
-        if not (torch.isfinite(K).all() and torch.isfinite(K_test).all()):
+        if not all(torch.isfinite(rows).all() for part in (K, K_test) for rows in part.split(ROWS)):
             raise SpecError("The kernel overflows with these settings. Choose a smaller W_std, b_std or depth.")
         return {"K": K.double().cpu(), "K_test": K_test.double().cpu()}
 
