@@ -66,7 +66,7 @@ def test_leading_features_of_many_images_cost_far_less_than_all(store):
     pair = BASE.replace(data=DataSpec(name="cifar10", classes=("cat", "dog"), n_train=10_000, n_test=1000))
     leading, whole = (sum(estimate_all(e.stages(), RATES, store), NOTHING) for e in (pair, pair.replace(leading="all")))
     assert leading.seconds < whole.seconds / 5
-    assert leading.bytes < whole.bytes / 2
+    assert leading.bytes < 0.6 * whole.bytes
     every = DataSpec(name="cifar10", classes=(), n_train=50_000, n_test=1000)
     assert sum(estimate_all(pair.replace(data=every).stages(), RATES, store), NOTHING).bytes < 8 * 50_000**2 / 2
 

@@ -28,6 +28,7 @@ from ntkcore.runs.stages.phrases import data_in_words, draw_in_words, unusual
 from ntkcore.runs.stages.sizes import LEAST_MEMORY, LINEAR, Estimate, KernelSize, NetSize, outputs_of, passes
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
 
+COPIES = 3  # of the images, that are in memory together
 ROWS = 1000  # of a kernel that are looked at together
 Precision = Literal["float64", "float32"]
 Kind = Literal["ntk", "nngp", "empirical"]
@@ -101,8 +102,9 @@ class KernelSpec(StageSpec):
         n, m, double = self.data.n_train, self.data.n_test, self.double
         pairs = n * (n + 1) / 2 + n * m
         if self.checkpoint is None:
-            seconds = pairs * KernelSize.of(self.data, self.net).pair(rates, double)
-            return Estimate(seconds, 8.0 * n * n + 8.0 * n * m + LEAST_MEMORY)
+            size = KernelSize.of(self.data, self.net)
+            images = COPIES * 8.0 * (n + m) * size.pixels
+            return Estimate(pairs * size.pair(rates, double), 8.0 * n * (n + m) + images + LEAST_MEMORY)
         net, c = NetSize.of_run(self.checkpoint.run), outputs_of(self.data)
         operations = 4 if double else 2  # a product, in single-precision time
         flops = operations * net.weights * c * (n * n / 2 + n * m) + 12.0 * c * (n + m) * net.flops

@@ -24,6 +24,7 @@ from ntkcore.runs.stages.kernel_side.spectrum import SpectrumSpec, read_spectrum
 from ntkcore.runs.stages.sizes import DENSE_GRADIENT, OVERHEAD, Estimate, KernelSize
 from ntkcore.runs.stages.stage import Context, StageSpec
 
+READ = 1e9  # bytes that are read and looked at in a second
 PGD_STEPS = 10  # at least, of the attack that stands beside every other
 
 
@@ -91,14 +92,16 @@ def cost_of_passes(spec: SpectrumSpec, rates: Rates, count: int) -> Estimate:
     """So many gradients of a kernel predictor in one image."""
     size = KernelSize.of(spec.kernel.data, spec.kernel.net)
     each = 15 * size.n * size.recursion(rates, True) * (DENSE_GRADIENT if size.loops and size.dense else 1)
-    return Estimate(count * each + 20 * OVERHEAD, room(spec, size) + size.gradient_bytes())
+    held = room(spec, size)
+    read = 0.0 if spec.leading is None else held / READ
+    return Estimate(count * each + read + 20 * OVERHEAD, held + size.gradient_bytes())
 
 
 def room(spec: SpectrumSpec, size: KernelSize) -> float:
     """Bytes of eigenpairs and kernel rows at hand, of the images in double precision, and of what is made of them."""
     if spec.leading is None:
         return 32.0 * size.n**2
-    return 16.0 * size.n * (size.m + 2 * spec.leading + size.pixels)
+    return 16.0 * size.n * (size.m + 2 * spec.leading) + 40.0 * size.n * size.pixels
 
 
 def check_index(index: int, task: data.Task) -> None:

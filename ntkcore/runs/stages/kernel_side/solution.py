@@ -27,7 +27,7 @@ from ntkcore.runs.stages.sizes import Estimate, outputs_of
 from ntkcore.runs.stages.stage import Arrays, Context, StageSpec
 
 RESIDUAL = 1e-3
-PRODUCTS = 100  # that it takes, about
+PRODUCTS = 50  # that it takes, about
 COLUMNS = 8  # at least, that a product costs: those with fewer wait for the memory
 
 

@@ -20,7 +20,7 @@ from ntkcore.analysis.block_means import block_means
 from ntkcore.analysis.leading import dimensions, worthwhile
 from ntkcore.analysis.spectrum import HELD, Spectrum, label_energy, projections, spectrum
 from ntkcore.kernels import kernel_to_file
-from ntkcore.kernels.products import square
+from ntkcore.kernels.products import BLOCK, square
 from ntkcore.runs.rates import Rates
 from ntkcore.runs.stages.kernel_side.kernel import KernelSpec, kernel_of
 from ntkcore.runs.stages.sizes import LEAST_MEMORY, NOTHING, Estimate, KernelSize, NetSize, passes
@@ -170,7 +170,7 @@ def room_of_matrix(spec: EigenpairsSpec) -> float:
     """Bytes in memory while it is worked with."""
     pixels = KernelSize.of(spec.kernel.data, spec.kernel.net).pixels
     n = float(spec.kernel.data.n_train)
-    return LEAST_MEMORY + (8.0 * n**2 if spec.held else TILES + 16.0 * n * pixels)
+    return LEAST_MEMORY + 3 * BLOCK + (8.0 * n**2 if spec.held else TILES + 16.0 * n * pixels)
 
 
 def leading_in_words(k: int | None) -> list[str]:
