@@ -18,7 +18,7 @@ from pages.ui.shell.links import go_to, set_controls
 from pages.ui.shell.page import page
 from pages.ui.shell.plain import plain
 from pages.ui.shell.present import presenting
-from pages.ui.shell.results import COMPUTED, cost_in_words, prepare
+from pages.ui.shell.results import prepare, wait_in_words
 from pages.ui.shell.services import services, stored
 from pages.ui.shell.share import copy_link
 from pages.ui.shell.show import cached_figure, cached_judgement, chart, dark
@@ -82,9 +82,9 @@ def _screen(number: int, claim: Claim) -> None:
         say(f"*{claim.look_at}*")
         script, name = claim.page
         controls = claim.controls(experiment, found) if found is not None else {}
-        st.button(f"Look closer: {name}", key="look-closer", on_click=go_to, args=(script,), kwargs=controls)
-        if (cost := cost_in_words(*claim.closer(experiment))) not in ("", COMPUTED):
-            note(f"There: {cost[0].lower()}{cost[1:]}.")
+        wait = wait_in_words(*claim.closer(experiment))
+        label = f"Look closer: {name}{f', {wait}' if wait else ''}"
+        st.button(label, key="look-closer", on_click=go_to, args=(script,), kwargs=controls)
     with wide:
         if found is None:
             st.info("This screen is drawn when its results are there.")

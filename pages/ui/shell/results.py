@@ -36,7 +36,6 @@ from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.services import services, stored
 
 POLL = 0.4
-COMPUTED = "Already computed"
 REDRAW = 7.0  # seconds between two drawings of a page whose results come in one by one
 
 # All that follows the line that names the old result in its container, and the Overview's numbers below its presets.
@@ -353,15 +352,27 @@ def heavy(spec: StageSpec) -> bool:
 def cost_in_words(*wanted: StageSpec) -> str:
     """What these still cost together: "Already computed", or "About 12 s, 300 MB of memory"; nothing while this machine
     is not measured."""
-    shared = services()
-    there, rates = [shared.store.has(spec.stage, key(spec)) for spec in wanted], shared.known_rates
-    if all(there) or rates is None:
-        return COMPUTED if all(there) else ""
-    words = _cost_in_words(sum(costs.estimate_all(wanted, rates, shared.store), costs.NOTHING), wanted[0])
-    return f"Partly computed; the rest: {words[0].lower()}{words[1:]}" if any(there) else words
+    cost = _cost(wanted)
+    return "" if cost is None else _cost_in_words(cost, wanted[0])
+
+
+def wait_in_words(*wanted: StageSpec) -> str:
+    """How long they still take, "about 12 s"; nothing where all is there, or while this machine is not measured."""
+    cost = _cost(wanted)
+    return "" if cost is None or cost.seconds == 0 else f"about {duration(cost.seconds)}"
+
+
+def _cost(wanted: tuple[StageSpec, ...]) -> costs.Estimate | None:
+    """Of what is not there of these, and of what that reads; None while this machine is not measured."""
+    store, rates = services().store, services().known_rates
+    if all(store.has(spec.stage, key(spec)) for spec in wanted):
+        return costs.NOTHING
+    return None if rates is None else sum(costs.estimate_all(wanted, rates, store), costs.NOTHING)
 
 
 def _cost_in_words(cost: costs.Estimate, spec: StageSpec) -> str:
-    words = COMPUTED if cost.seconds == 0 else f"About {duration(cost.seconds)}, {amount(cost.bytes)} of memory"
+    words = (
+        "Already computed" if cost.seconds == 0 else f"About {duration(cost.seconds)}, {amount(cost.bytes)} of memory"
+    )
     known = data.info(specs.experiment_of(spec).data)
     return words if known.present else f"{words}, after a download of {known.download_mb} MB"
