@@ -2,11 +2,12 @@
 
 import datetime
 import math
+from textwrap import shorten
 
 import pandas as pd
 import streamlit as st
 
-from ntkcore.errors import NTKError, brief
+from ntkcore.errors import NTKError
 from ntkcore.runs import demo
 from ntkcore.runs.consent import amount, duration
 from ntkcore.runs.specs import MOTION
@@ -64,7 +65,7 @@ table = pd.DataFrame(
     | {
         "Stage": [entry.stage for entry in entries],
         "Net": [net_in_words(entry) for entry in entries],
-        "What": [brief(entry.words, IN_A_ROW) for entry in entries],
+        "What": [shorten(entry.words, IN_A_ROW, placeholder=" ...") for entry in entries],
         "When": [datetime.datetime.fromtimestamp(entry.created) for entry in entries],
         "Size (MB)": [entry.bytes / 1e6 for entry in entries],
         "Time (s)": [entry.seconds for entry in entries],
