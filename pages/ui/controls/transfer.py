@@ -42,7 +42,7 @@ STORY = Controls(
         lambda e: f"Largest radius, {BALLS[e.attack.norm].unit_in_words}",
         "",
         0.0,
-        lambda e: None if e.attack.norm == "linf" else 100.0,
+        lambda e: 255.0 if e.attack.norm == "linf" else 100.0,
         format="%.2f",
         read=lambda story: max(story.eps) * BALLS[story.norm].unit,
         start=lambda e: FIRST_RADIUS[e.attack.norm],
