@@ -272,7 +272,6 @@ def test_features_that_take_long_to_attack_are_left_out(opened: Open, monkeypatc
 
 WRONG = {
     "no-width": ("transfer", {"widths": ""}, "Choose at least one width"),
-    "radius-beyond-the-pixels": ("transfer", {"radius": "300"}, "at most 1 (255/255)"),
     "rate-beyond-the-kernel": ("transfer", {"lr": "100"}, "a learning rate of 100 n/λmax diverges"),
     "one-architecture": ("consistency", {"compared": "FC(1)"}, "Choose two to five architectures"),
     "no-architecture": ("consistency", {"compared": ""}, "Choose two to five architectures"),
