@@ -245,7 +245,8 @@ def spread(
         nonlocal used
         if time.monotonic() - used > IN_USE:
             used = time.monotonic()
-            os.utime(own.parent)
+            with suppress(OSError):  # the folder for temporary files is not ours
+                os.utime(own.parent)
         wake()
 
     with ExitStack() as stack:

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from ntkcore.runs import consent, specs
 from ntkcore.runs.store import Artifact, Store
+from ntkcore.runs.worker.team import Team
 from pages.ui.sections import exports
 from pages.ui.sections.exports import run_zip
 from pages.ui.shell.services import services
@@ -391,6 +393,26 @@ def wait_for(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def seen(at: AppTest) -> str:
+    """Its text without the signs that keep an address from being a link."""
+    return text(at).replace("\u2060", "")
+
+
+def test_who_computes(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Workers:" not in seen(opened("runs"))
+    monkeypatch.setenv("NTK_SCHEDULER", "tcp://10.0.0.1:8786")
+    assert "Workers: tcp://10.0.0.1:8786 computes long kernels, sweeps and nets." in seen(opened("runs"))
+    worker, team = services().worker, Team("tcp://10.0.0.1:8786", "", 2, 9, 7, Counter({"a, process 1": 4, "b": 3}))
+    job = worker.submit("of workers", {"download": {"name": "toy"}, "what": "the kernel"})
+    assert job.wait(60)
+    job.report(7, 9, "tiles", team.as_json())  # as the worker's process does
+    at = opened("runs")
+    assert "the kernel. Computed by 2 workers of tcp://10.0.0.1:8786: 7 tiles done, 2 on the way." in seen(at)
+    assert at.dataframe[0].value["Tiles done"].tolist() == [4, 3]
+    job.report(7, 9, "tiles", Team("tcp://10.0.0.1:8786", "No scheduler answers.").as_json())
+    assert "the kernel. No scheduler answers. This machine computes alone." in complaints(opened("runs"))[0]
 
 
 def test_delete_all(opened: Open) -> None:

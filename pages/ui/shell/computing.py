@@ -24,10 +24,8 @@ def who_computes() -> None:
 def _who_computes() -> None:
     helped = [job for job in services().worker.jobs() if job.team is not None]
     if not helped:
-        st.caption(
-            f"Long kernels and sweeps are computed by the workers of {plain(scheduler.setting())}. "
-            "None was asked for since this app was started."
-        )
+        name = plain(scheduler.setting())
+        st.caption(f"Workers: {name} computes long kernels, sweeps and nets. Not asked since this app was started.")
         return
     job, team = helped[-1], helped[-1].team
     assert team is not None  # of those
