@@ -1,9 +1,9 @@
 """One step of signs against every predictor of a bank, where the kernel tells what such a step does (``Expansion``).
 
-Three passes, each for what the one before it left open: gradients as mixtures, with a bound on what they leave out;
-each pair's own gradient, still with a bound for its value after the step; the kernel itself at the attacked images,
-in double precision. The first decides nearly all, so a sweep costs a few matrix products in place of two for each
-test image::
+Passes, each for what the one before it left open: gradients as mixtures, with a bound on what they and few directions
+leave out; the same with many directions; each pair's own gradient, still with a bound for its value after the step; the
+kernel itself at the attacked images, in single and then in double precision. The first decides nearly all, so a sweep
+costs a few matrix products in place of two for each test image::
 
     found = sweep_by_signs(around, bank, inner, right, y_test, attack, tolerance, progress)
     found.right_after, found.stuck                       # [m, B] bool
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ntkcore.analysis.attacks.attack import Attack, loss
 from ntkcore.analysis.features.bank import Bank
-from ntkcore.analysis.features.fgsm_expansion import Expansion, SignSteps
+from ntkcore.analysis.features.fgsm_expansion import FEW, MANY, Expansion, SignSteps
 from ntkcore.analysis.predict import correct, margins
 from ntkcore.kernels.blocks import slices
 from ntkcore.kernels.protocols import Progress
@@ -64,12 +64,13 @@ def sweep_by_signs(
     attacked = _AttackedPairs(around, bank, inner[:, :, 0], y.float(), attack)
     total, done, numbers = max(1, int(right.sum())), 0, around.x[0].numel() + 2 * bank.weights.shape[1]
     open_ = torch.nonzero(right.T)[:, [1, 0]]  # (image, predictor), one predictor after the other
-    for rough in (True, False) if around.worthwhile else (False,):
+    passes = ((FEW, True), (MANY, True), (MANY, False)) if around.worthwhile else ((MANY, False),)
+    for directions, rough in passes:
         left = []
         for pairs in _by_predictors(open_) if rough else _by_size(open_, numbers):
             if progress is not None:
                 progress(done, total, NOTE)
-            steps, outputs = attacked.step(pairs, rough)
+            steps, outputs = attacked.step(pairs, directions, rough)
             i, b = pairs[:, 0], pairs[:, 1]
             verdict, sure = attacked.judge(steps, outputs, pairs, tolerance)
             found.right_after[i, b], found.stuck[i, b] = verdict, steps.stuck
@@ -92,7 +93,7 @@ class _AttackedPairs:
     y: Tensor
     attack: Attack
 
-    def step(self, pairs: Tensor, rough: bool) -> tuple[SignSteps, Tensor]:
+    def step(self, pairs: Tensor, directions: int, rough: bool) -> tuple[SignSteps, Tensor]:
         """pairs [P, 2] -> the steps, outputs [P, c] after them."""
         i, b = pairs[:, 0], pairs[:, 1]
         before = self.inner[i, b]
@@ -101,7 +102,7 @@ class _AttackedPairs:
             (uphill,) = torch.autograd.grad(loss(self._read(g, b), self.y[i]).sum(), g)
         size = min(self.attack.eps, self.attack.step_size)
         ways = uphill.sign().numpy()
-        steps = self.around.sign_steps(b.numpy(), i.numpy(), ways, size, rough)
+        steps = self.around.sign_steps(b.numpy(), i.numpy(), ways, size, directions, rough)
         return steps, self._read((before + steps.change).float(), b)
 
     def judge(self, steps: SignSteps, outputs: Tensor, pairs: Tensor, tolerance: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,10 @@ step s of the mapped image u the value is, exactly::
 
 with the gradient ``G = sum_j w_bj K'(c_j) u_j / d + ...`` that the step was made of. Two things make that cheap:
 
-* The last sum is small, so the moves e_j may be known roughly, from the strongest DIRECTIONS of the training images.
-  What that leaves open is at most ``|w_b (K'(c + e) - K'(c))| missed |s_rest| / d``: ``missed`` is the largest
-  singular value of what the directions leave of the images, s_rest what they leave of the step.
+* The last sum is small, so the moves e_j may be known roughly, from the strongest directions of the training images,
+  FEW of them at first and MANY for the pairs that these do not decide. What that leaves open is at most
+  ``|w_b (K'(c + e) - K'(c))| missed |s_rest| / d``: ``missed`` is the largest singular value of what the directions
+  leave of the images, s_rest what they leave of the step.
 * The slopes ``K'(c_ij)`` of image i and training image j are nearly a sum of few products ``a_ir b_rj``. The
   gradients of a predictor at all images are then mixtures of the few vectors ``sum_j w_bj b_rj u_j``; of the rest of
   the slopes, only what lies along the directions is added. (Where images have 256 levels and integers are multiplied
@@ -21,7 +22,7 @@ with the gradient ``G = sum_j w_bj K'(c_j) u_j / d + ...`` that the step was mad
 ::
 
     around = Expansion.of(kernel, kernel.prepare(x_train), x_test, weights) # None: not for this kernel
-    step = around.sign_steps(b, i, ways, eps, rough=True)                   # of predictors b at images i
+    step = around.sign_steps(b, i, ways, eps, FEW, rough=True)              # of predictors b at images i
     step.change, step.bound                                                 # [P] each: f_b(z) - f_b(x_i)
 """
 
@@ -31,25 +32,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ntkcore.analysis.features import fgsm_loops
+from ntkcore.analysis.features.fgsm_directions import PROBES, Directions, filled, same_random_numbers
 from ntkcore.kernels.blocks import slices, untiled
 from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.kernels.infinite.cpu import dense, integers
 from ntkcore.kernels.infinite.prepared import Prepared, local_variances
 from ntkcore.kernels.loops.arccosine import constants
-from ntkcore.kernels.loops.registers import COLUMNS
-from ntkcore.kernels.loops.vectors import LANES, threads
+from ntkcore.kernels.loops.vectors import threads
 from ntkcore.kernels.protocols import Images, KernelFunction
-from ntkcore.modes import ALONE
 
-DIRECTIONS, PROBES = 32, 64
-ALL_UP_TO = 128  # directions, where there are no more than these
+FEW, MANY = 32, 128  # directions
 SAFE = 2.0
 SLACK = 2.0  # on the bounds: for what is of second order in them, and the rounding of single precision
-POWER_STEPS = 12  # to find the largest singular value of what the directions miss
 ROUGHLY = 0.04  # of the slopes, that their mixture may leave out
 MOST_MIXED = 12  # products of that mixture
 CLOSE, SAME = 0.03, 1e-13  # one less the cosine of two images that nearly coincide; of an image and itself
@@ -92,11 +89,6 @@ class Expansion:
     squares: np.ndarray  # [m]
     train: np.ndarray  # [n, d] mapped
     roots: np.ndarray  # of the training images' variances
-    directions: np.ndarray  # [d, r], r filled up to whole tiles
-    across: np.ndarray  # [r, d filled up to whole tiles]: the same
-    along: np.ndarray  # [n, r + PROBES]: the training images along the directions, and random projections of the rest
-    reach: np.ndarray  # [r, n filled up to whole tiles]: the training images along the directions, over d
-    missed: float  # its largest singular value
     around: np.ndarray  # [3, m, n]: covariances, kernel, slopes of each test image with each training image
     twists: Tensor  # [m, n]: slopes of each test image's kernel in its variance, twice, over d
     tilts: np.ndarray  # [F, m]: of each predictor
@@ -104,6 +96,7 @@ class Expansion:
     mixture: np.ndarray  # [R, n]: b
     rest: np.ndarray  # [m, n]: slopes less a b
     levels: integers.Integers | None  # the training images, where that is faster
+    directions: dict[int, Directions] = field(default_factory=dict)  # of the training images, by their number
     space: dict[str, np.ndarray] = field(default_factory=dict)  # large arrays, used again by every call
 
     @staticmethod
@@ -124,15 +117,7 @@ class Expansion:
         if train.dtype != torch.float32 or not cls.fits(kernel, train.images):
             return None
         u, x = train.images.detach().flatten(1), x.float()
-        with ALONE, torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(0)
-            rank = min(u.shape)
-            directions = torch.svd_lowrank(u, q=rank if rank <= ALL_UP_TO else DIRECTIONS, niter=3)[2]
-            directions = F.pad(directions, (0, -directions.shape[1] % COLUMNS))
-            along = u @ directions
-            probe = torch.randn(u.shape[1], PROBES, dtype=u.dtype, device="cpu") / PROBES**0.5
-            probes = u @ probe - along @ (directions.T @ probe)
-            missed = _largest(u, along, directions)
+        with same_random_numbers():
             mapped = bare.inputs(x).flatten(1)
             d = float(u.shape[1])
             covariances, squares = mapped @ u.T / d, (mapped * mapped).sum(1) / d
@@ -154,11 +139,6 @@ class Expansion:
             squares.numpy(),
             filled(u),
             roots,
-            filled(directions.T).T.copy(),
-            filled(directions.T, COLUMNS),
-            filled(torch.cat([along, probes], 1).T).T.copy(),
-            filled(along.T / d, COLUMNS),
-            missed,
             around,
             2 / d * tilts,
             (weights @ (2 / d * tilts).T).numpy(),
@@ -177,17 +157,20 @@ class Expansion:
         """Whether mixtures cost less than each pair's own gradient."""
         return 4 * self.shares.shape[1] < len(self.x)
 
-    def sign_steps(self, b: np.ndarray, i: np.ndarray, ways: np.ndarray, eps: float, rough: bool) -> SignSteps:
+    def sign_steps(
+        self, b: np.ndarray, i: np.ndarray, ways: np.ndarray, eps: float, directions: int, rough: bool
+    ) -> SignSteps:
         """The steps ``eps sign(ways_p G_p)`` of predictors b [P] at images i [P], clipped to [0, 1].
 
-        ways [P]: which way along the gradient, or 0. rough: gradients as mixtures (the module's text), best where b
-        repeats itself; otherwise from the slopes themselves.
+        ways [P]: which way along the gradient, or 0. directions: how many of them. rough: gradients as mixtures (the
+        module's text), best where b repeats itself; otherwise from the slopes themselves.
         """
+        known = self._directions(directions)
         d, n, count, weights = np.float32(self.x[0].numel()), len(self.train), len(b), self.weights
         c, net = constants(np.float32), dense.steps_of(self.kernel.net, np.dtype(np.float32))
         ntk, scale = self.kernel.kind == "ntk", np.float32(self.kernel.inputs.scale)
         sums, rest = np.zeros((count, 4)), np.zeros((count, 2))
-        steered = np.empty((count, self.directions.shape[1]), np.float32)
+        steered = np.empty((count, known.vectors.shape[1]), np.float32)
         tilts = self.tilts[b, i]
         with ThreadPoolExecutor(threads()) as pool:
 
@@ -196,11 +179,11 @@ class Expansion:
 
             if rough:
                 gradients = np.empty((0, 0), np.float32)
-                seen = np.empty((count, self.along.shape[1]), np.float32)
+                seen = np.empty((count, known.along.shape[1]), np.float32)
                 first = int(b.min())
                 mixes, lost = self._mixes(first, int(b.max()) + 1)
                 which, shares, factors = b - first, self.shares[i], self.rest / d
-                open_ = (weights, b, factors, i, shares, which, lost, self.along)
+                open_ = (weights, b, factors, i, shares, which, lost, known.along)
                 each(lambda part: fgsm_loops.along_directions(*open_, part, seen))
                 unknown = SAFE * np.linalg.norm(seen[:, -PROBES:].astype(np.float64), axis=1)
                 seen = np.ascontiguousarray(seen[:, :-PROBES])
@@ -212,21 +195,26 @@ class Expansion:
                 unknown, mixes = np.zeros(count), np.empty((0, 0, 0), np.float32)
                 which, shares = np.zeros(count, np.int64), np.empty((count, 0), np.float32)
                 seen = np.empty((0, 0), np.float32)
-            images = (self.pixels, self.u, scale, i, gradients, not rough, seen, self.across, self.directions)
+            images = (self.pixels, self.u, scale, i, gradients, not rough, seen, known.across, known.vectors)
             follow = (mixes, which, shares, tilts, ways, np.float32(eps))
             each(lambda part: fgsm_loops.sign_steps(*images, *follow, part, c, sums, steered))
             after = self.squares[i] + (2 * sums[:, 1] + sums[:, 2]) / d
             roots = dense.roots_of_squares(self.kernel.net, torch.from_numpy(after).float())
-            moved = (self.around, i, steered, self.reach, roots, self.roots, weights, b)
+            moved = (self.around, i, steered, known.reach, roots, self.roots, weights, b)
             each(lambda part: fgsm_loops.remainders(net, *moved, part, ntk, c, rest))
         change = sums[:, 0] + rest[:, 0] - tilts * sums[:, 1]
         missed = np.sqrt(np.maximum(sums[:, 2] - (steered.astype(np.float64) ** 2).sum(1), 1e-6 * sums[:, 2]))
-        bound = SLACK * self.missed / d * np.sqrt(rest[:, 1]) * missed
+        bound = SLACK * known.missed / d * np.sqrt(rest[:, 1]) * missed
         if rough:  # a step of signs takes <G, s> as far as it goes, so G less by D takes it at most eps |D|_1 less far
             bound += unknown * eps / scale * d**0.5 + np.abs(rest[:, 0])
         steps = None if rough else torch.from_numpy(gradients)
         found = (torch.from_numpy(a) for a in (change, bound, (sums[:, 3] == 0) | (ways == 0)))
         return SignSteps(self.x, torch.from_numpy(i), float(scale), steps, *found)
+
+    def _directions(self, count: int) -> Directions:
+        if count not in self.directions:
+            self.directions[count] = Directions.of(torch.from_numpy(self.train[:, : self.x[0].numel()]), count)
+        return self.directions[count]
 
     def _mixes(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """``sum_j w_bj b_rj u_j / d`` [G, R, d filled up] of some predictors, and what rounding has lost of ``w_bj b_rj
@@ -246,11 +234,6 @@ class Expansion:
             width = self.train.shape[1] if name == "gradients" else self.weights.shape[1]
             kept = self.space[name] = np.zeros((rows, width), np.float32)
         return kept[:rows]
-
-
-def filled(rows: Tensor, whole: int = LANES) -> np.ndarray:
-    """[n, d] with rows filled up to whole lanes, or tiles, with zeros."""
-    return F.pad(rows.detach(), (0, -rows.shape[1] % whole)).contiguous().numpy()
 
 
 def _slopes(
@@ -286,14 +269,3 @@ def _mixture(slopes: Tensor) -> tuple[Tensor, Tensor]:
     enough = (open_ < ROUGHLY**2).nonzero()
     rank = int(enough[0]) + 1 if len(enough) else most
     return (left * sizes)[:, :rank], right.T[:rank]
-
-
-def _largest(u: Tensor, along: Tensor, directions: Tensor) -> float:
-    """Largest singular value of ``u - along directions^T``, from below by power steps, a tenth added."""
-    v, size = torch.randn(u.shape[1], 1, dtype=u.dtype, device="cpu"), 0.0
-    for _ in range(POWER_STEPS):
-        v = v / v.norm().clamp(min=1e-30)
-        w = u @ v - along @ (directions.T @ v)
-        size = float(w.norm())
-        v = u.T @ w - directions @ (along.T @ w)
-    return 1.1 * size

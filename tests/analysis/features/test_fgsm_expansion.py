@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import ntkcore as ntk
-from ntkcore.analysis.features import fgsm_expansion, fgsm_loops
+from ntkcore.analysis.features import fgsm_directions, fgsm_expansion, fgsm_loops
 from ntkcore.analysis.features.bank_attacks import DOUBT
 from ntkcore.analysis.features.fgsm_expansion import Expansion
 from ntkcore.kernels.infinite.cpu import integers
@@ -42,13 +42,13 @@ def setting(task, net, kind, inputs):
 def test_changes_are_those_of_the_kernel_up_to_the_bound(task, net, kind, inputs, way, all_up_to, monkeypatch):
     rough = way != "own gradients"
     by_integers(monkeypatch, way == "rounded mixtures")
-    monkeypatch.setattr(fgsm_expansion, "ALL_UP_TO", all_up_to)
+    monkeypatch.setattr(fgsm_directions, "ALL_UP_TO", all_up_to)
     kernel, around, weights = setting(task, net, kind, inputs)
     assert around.shares.shape[1] <= fgsm_expansion.MOST_MIXED
     assert (around.levels is not None) == (way == "rounded mixtures" and inputs == "raw")
     b, i = np.repeat(np.arange(7), 20), np.tile(np.arange(0, 60, 3), 7)
     signs = np.where((b + i) % 2, 1, -1).astype(np.float32)
-    steps = around.sign_steps(b, i, signs, EPS, rough)
+    steps = around.sign_steps(b, i, signs, EPS, 32, rough)
 
     x = task.x_test.double().requires_grad_()
     outputs = kernel(x, task.x_train.double()) @ weights.T  # [m, 7]
@@ -74,7 +74,7 @@ def test_no_way_to_go_is_stuck(task):
     _, around, _ = setting(task, NETS["fc"], "ntk", "raw")
     b, i = np.array([0, 1, 2]), np.array([3, 4, 5])
     signs = np.array([0, 1, -1], np.float32)
-    steps = around.sign_steps(b, i, signs, EPS, False)
+    steps = around.sign_steps(b, i, signs, EPS, 32, False)
     assert steps.stuck.tolist() == [True, False, False]
     assert float(steps.change[0]) == pytest.approx(0, abs=1e-6)
     assert torch.equal(steps.images(torch.tensor([0]))[0], task.x_test[3])
