@@ -175,7 +175,7 @@ def room_of_matrix(spec: EigenpairsSpec) -> float:
 
 def leading_in_words(k: int | None) -> list[str]:
     """How many eigenpairs are worked from, where that is not all."""
-    return [] if k is None else [f"{k} leading features"]
+    return [] if k is None else [f"{k} leading eigenpairs"]
 
 
 def read_spectrum(artifact: Artifact) -> Spectrum:
