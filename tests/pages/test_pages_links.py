@@ -32,6 +32,7 @@ SIDEBAR = {
     "unknown-order": ("order", "random", "balanced"),
     "draw-negative": ("draw", "-1", None),
     "draw-too-large": ("draw", str(2**32), None),
+    "net-empty": ("net", "", "FC"),
     "unknown-net": ("net", "ResNet", "FC"),
     "too-deep": ("depth", "11", 1),
     "w-0": ("w", "0", pytest.approx(2**0.5)),

@@ -23,6 +23,8 @@ from pages.ui.shell.vocabulary import in_words
 # Names that parameters of links had before, by the page's address: such links open as they did.
 OLD_NAMES = {"transfer": {"shown": "flipped"}}
 SWITCHES = ("present",)  # of the visit, not of a view: a link may say 1, and Back does not move them
+# Parameters of controls that always have one of several segments: Streamlit would take a link's nothing for none.
+NEVER_EMPTY = ("act", "attack", "claim", "colour", "kind", "net", "show")
 
 
 class Sent(NamedTuple):
@@ -111,7 +113,8 @@ def follow_callback() -> None:
 def read_address(page: str) -> None:
     """Called by app.py before any control is drawn: make what a link, or Back, brings something that controls can take.
 
-    Infinite numbers they would fail at; those are taken out of the address, and old names become the new ones. page:
+    Infinite numbers they would fail at, and segments at nothing; those are taken out of the address, and old names
+    become the new ones. page:
     the address of the page. Of the link that opened the session the parameters are kept: widgets drop what they cannot
     take in silence. A switch stays as it is at Back: the entry of a page that was left in haste may lack it.
     """
@@ -131,7 +134,7 @@ def read_address(page: str) -> None:
     usable = {
         name: [in_words(name, value) for value in values]
         for name, values in named.items()
-        if not any(map(_is_infinite, values))
+        if not (any(map(_is_infinite, values)) or (name in NEVER_EMPTY and not any(values)))
     }
     with context.session_state.query_params() as address:  # st.query_params does not change what a control is bound to
         for name in [name for name in usable if usable[name] != given.get(name)]:
