@@ -1,5 +1,6 @@
 """A pinned experiment beside the current one where nets are trained or architectures compared: numbers of both."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +14,7 @@ from ntkcore.runs.comparison import agreement_of, few
 from ntkcore.runs.specs import Evolution, Experiment, Story, lengthen
 from ntkcore.runs.stages import read_agreement
 from ntkcore.training import LAZY
-from visits import complaints, drawn, of_shares, side_by_side, small, stored, text
+from visits import charts, complaints, drawn, of_shares, side_by_side, small, stored, text
 
 Open = Callable[..., AppTest]
 OF_SMALL = "data.n_train=60&data.n_test=20"
@@ -28,9 +29,12 @@ def two(at: AppTest) -> tuple[Experiment, Experiment]:
 def test_transfers_are_those_of_the_two_alone(opened: Open) -> None:
     at = opened("transfer", {"pin": f"{OF_SMALL}&net.depth=3", "widths": ["8"]})
     stories = [Story(kernel=e.ntk(), widths=(8,), seeds=1, training=LAZY.replace(lr=0.05)).transfers() for e in two(at)]
-    lines, after = drawn(at, "along-eps"), []
-    for transfers, prefix in zip(stories, ("", "pinned, "), strict=True):
-        verdicts = stored(transfers["width 8", 0, "kernel_fgsm"]).arrays["right_after"].double().numpy()
+    lines, after, shown = drawn(at, "along-eps"), [], text(at)
+    for transfers, prefix, name in zip(stories, ("", "pinned, "), ("Now", "Pinned"), strict=True):
+        arrays = stored(transfers["width 8", 0, "kernel_fgsm"]).arrays
+        verdicts = arrays["right_after"].double().numpy()
+        flipped = int((arrays["right_before"] & ~arrays["right_after"][3]).sum())
+        assert re.search(rf"{name}: .*: width 8, seed 0, .* eps 8/255: {flipped} of 20 test images flip", shown)
         np.testing.assert_allclose(lines[f"{prefix}FGSM on the kernel, width 8"], verdicts.mean(1), atol=1e-6)
         after.append(verdicts[3])
     assert "pinned, white-box PGD, width 8" not in lines  # its dash is what tells it from FGSM
@@ -78,6 +82,8 @@ def test_comparisons_are_those_of_the_two_alone(opened: Open) -> None:
         np.testing.assert_allclose(
             drawn(at, "overlap")[f"{prefix}FC(1) and Conv(2)"], agreed[-1].overlap.mean[0], atol=1e-6
         )
+    for key in ("pair-vectors-pinned", "matched-pinned"):
+        assert any(chart.endswith(key) for chart in charts(at))
     band = apart(*(one.alignment.one((0, 1)) for one in agreed))
     told = within(*(float(end[0]) for end in (band.mean, band.low, band.high)), "+.3f")
     assert side_by_side(at)["Centred alignment of FC(1) and Conv(2)"][2].startswith(told)
