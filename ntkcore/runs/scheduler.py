@@ -85,7 +85,9 @@ def told_when_gone() -> Iterator[None]:
     try:
         yield
     except GivenUp as error:
-        _say(Team("", error.why) if team.present is None else replace(team.present, problem=error.why))
+        known = team.present or Team(setting() or "")
+        why = f"The workers of {known.address} were given up: {error.why[0].lower()}{error.why[1:]}"
+        _say(replace(known, problem=why))
 
 
 def _say(problem: Team) -> None:

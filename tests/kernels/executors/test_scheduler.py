@@ -99,7 +99,9 @@ def test_a_run_goes_on_alone_when_its_workers_are_gone(swept, capsys, monkeypatc
         pass
     monkeypatch.setattr(scheduler, "workers", lambda address: nullcontext(closed))
     alone = swept("alone", "tcp://127.0.0.1:9")
-    assert "The executor takes no tiles: RuntimeError: cannot schedule" in (said := capsys.readouterr().err)
+    assert "tcp://127.0.0.1:9 were given up: the executor takes no tiles: RuntimeError: cannot" in (
+        said := capsys.readouterr().err
+    )
     assert said.count("This machine computes alone.") == 2  # kernel, sweep
     assert alone == swept("here")
 
