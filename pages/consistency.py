@@ -17,6 +17,7 @@ from ntkcore.readings.consistency import (
     read_tallies,
 )
 from ntkcore.readings.differences import Estimate, Measured
+from ntkcore.readings.words import signed
 from ntkcore.runs.comparison import agreement_of, same_comparison
 from ntkcore.runs.specs import Experiment
 from ntkcore.runs.stages import read_agreement, read_sweep
@@ -121,7 +122,9 @@ table = pd.DataFrame(
         "Brittle": [c.brittle for c in counts.values()],
         "Weak alone": [c.weak for c in counts.values()],
         "Robust among the top 20": [c.top_robust for c in counts.values()],
-        FALLING: [c.spearman.mean[0] for c in counts.values()],
+        FALLING: [
+            signed(c.spearman.mean[0], "+.2f") if c.spearman.known else "too few useful ones" for c in counts.values()
+        ],
     }
 )
 st.dataframe(
@@ -129,7 +132,7 @@ st.dataframe(
     hide_index=True,
     width="stretch",
     column_config={
-        FALLING: st.column_config.NumberColumn(format="%+.2f", help=explained(FALLING)),
+        FALLING: st.column_config.TextColumn(help=explained(FALLING)),
         "Weak alone": st.column_config.NumberColumn(help=explained("weak alone")),
     },
 )
