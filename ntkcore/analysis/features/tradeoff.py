@@ -12,6 +12,7 @@ The verdicts of every image are kept, so that what was picked on some images can
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from ntkcore.analysis.intervals import Band, share_band
 from ntkcore.analysis.predict import dual_weights, latest_time
 from ntkcore.analysis.spectrum import Spectrum
 from ntkcore.kernels.blocks import KernelFunction, Progress
+from ntkcore.kernels.executors import Executor
 from ntkcore.modes import plain
 
 
@@ -158,12 +160,17 @@ def trade_offs(
     K_test: Tensor | None = None,
     progress: Progress | None = None,
     end: Tensor | None = None,
+    executor: Executor | None = None,
+    folder: Path | None = None,
 ) -> dict[str, Judged]:
-    """``kept_features``, with ``along_time`` as "time" and ``band_sums`` as "bands": in one pass over the images."""
+    """``kept_features``, with ``along_time`` as "time" and ``band_sums`` as "bands": in one pass over the images.
+
+    executor, folder: as in ``eigenfeatures``.
+    """
     x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, s, K_test, progress)
     classes = checks.codes(classes, s.rank, CLASSES, "classes")
     plan = {**_kept(s, y, classes), "time": _times(s, y, end=end), "bands": _bands(s, y)}
-    return _judged(kernel, x, plan, x_test, y_test, attack, K_test, progress)
+    return _judged(kernel, x, plan, x_test, y_test, attack, K_test, progress, executor, folder)
 
 
 def bands(features: int) -> list[tuple[int, int]]:
@@ -216,10 +223,12 @@ def _judged(
     attack: Attack,
     K_test: Tensor | None,
     progress: Progress | None,
+    executor: Executor | None = None,
+    folder: Path | None = None,
 ) -> dict[str, Judged]:
     """The predictors of each kind, attacked at every test image, all together: they share the kernel's gradients."""
     bank = Bank(torch.stack([one for _, weights in plan.values() for one in weights]))
-    result = attack_bank(kernel, x, bank, x_test, y_test, attack, progress, K_test)
+    result = attack_bank(kernel, x, bank, x_test, y_test, attack, progress, K_test, executor, folder)
     before, after = result.right_before.cpu().numpy(), result.right_after.cpu().numpy()
     found, start = {}, 0
     for kind, (k, _) in plan.items():

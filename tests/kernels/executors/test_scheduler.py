@@ -65,13 +65,13 @@ def test_without_the_package_or_with_an_npz(kernel, monkeypatch, tmp_path):
 
 @pytest.fixture
 def swept(tmp_path, monkeypatch):
-    """The arrays of a kernel and its sweep, computed anew: by the workers of an address, or by this process."""
+    """The arrays of a kernel, its sweep and curves, computed anew: by the workers of an address, or by this process."""
     monkeypatch.setattr(stages.stage, "WORTHWHILE", 0.0)
 
     def run(name: str, address: str = "") -> list[dict[str, list]]:
         monkeypatch.setenv("NTK_SCHEDULER", address)
-        sweep, store = Experiment.model_validate(TINY).sweep(), Store(tmp_path / name)
-        found = [stages.result(spec, store).arrays for spec in (sweep.kernel, sweep)]
+        e, store = Experiment.model_validate(TINY), Store(tmp_path / name)
+        found = [stages.result(spec, store).arrays for spec in (e.kernel(), e.sweep(), e.curves())]
         assert list((store.root / ".tmp").iterdir()) == []
         return [{key: value.tolist() for key, value in arrays.items()} for arrays in found]
 
@@ -89,7 +89,7 @@ def test_stages_by_the_workers_of_a_scheduler(address, swept):
 def test_a_run_goes_on_alone_where_no_scheduler_answers(address, swept, capsys):
     alone = swept("alone", "tcp://127.0.0.1:9")
     assert "No scheduler answers at tcp://127.0.0.1:9: " in (said := capsys.readouterr().err)
-    assert said.count("This machine computes alone.") == 2  # kernel, sweep
+    assert said.count("This machine computes alone.") == 3  # kernel, sweep, curves
     assert "This machine computes alone." in team.present.in_words()
     assert alone == swept("here")
 
@@ -102,7 +102,7 @@ def test_a_run_goes_on_alone_when_its_workers_are_gone(swept, capsys, monkeypatc
     assert "tcp://127.0.0.1:9 were given up: the executor takes no tiles: RuntimeError: cannot" in (
         said := capsys.readouterr().err
     )
-    assert said.count("This machine computes alone.") == 2  # kernel, sweep
+    assert said.count("This machine computes alone.") == 3  # kernel, sweep, curves
     assert alone == swept("here")
 
 

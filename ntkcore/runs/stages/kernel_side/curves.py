@@ -53,7 +53,8 @@ class CurvesSpec(StageSpec):
         y, y_test = context.put(p.task.y_train), context.put(p.task.y_test)
         images, attack = (p.x, y, p.x_test, y_test), self.sweep.attack
         end = None if p.s.whole else predictor(p, None, 0.0, context).alpha
-        judged = trade_offs(p.kernel, p.s, *images, attack, classes, p.K_test, context.report((0.6, 1.0)), end)
+        arguments = (p.kernel, p.s, *images, attack, classes, p.K_test, context.report((0.6, 1.0)), end)
+        judged = context.divided(lambda executor, folder: trade_offs(*arguments, executor, folder))
         arrays: Arrays = {"classes": classes.astype(np.int64)}
         for name, one in judged.items():
             arrays |= {f"{name}_k": one.k, f"{name}_before": one.before, f"{name}_after": one.after}
