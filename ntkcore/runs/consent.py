@@ -134,17 +134,20 @@ Fields = dict[str, Any]
 
 
 def _fewer_features(wanted: Sequence[specs.StageSpec]) -> Steps:
-    n = max(spec.n_train for spec in _data_of(wanted))
     for k in FEATURES:
-        if worthwhile(n, k):
-            yield f"the {k} leading features", [_of_leading(spec, k) for spec in wanted]
+        fewer = [_of_leading(spec, k) for spec in wanted]
+        if fewer != list(wanted):
+            yield f"the {k} leading features", fewer
 
 
 def _of_leading(spec: AnySpec, k: int) -> AnySpec:
-    """From the k leading eigenpairs, as far as it is made of eigenpairs."""
-    own = {"leading": k} if "leading" in type(spec).model_fields else {}
-    inner = ((name, getattr(spec, name)) for name in type(spec).model_fields)
-    changes = own | {name: _of_leading(value, k) for name, value in inner if isinstance(value, Spec)}
+    """From the k leading eigenpairs, as far as it is made of more, and these of so many images that it is worth it."""
+    own = dict(spec)
+    changes: Fields = {name: _of_leading(value, k) for name, value in own.items() if isinstance(value, Spec)}
+    if isinstance(spec, specs.StageSpec) and "leading" in own:
+        n = specs.experiment_of(spec).data.n_train
+        if worthwhile(n, k) and k < (own["leading"] or n):
+            changes["leading"] = k
     return spec.replace(**changes) if changes else spec
 
 
