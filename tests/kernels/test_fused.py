@@ -20,6 +20,7 @@ NETS = {
     "fc without a layer": Net((Flatten(), DENSE)),
     "two dense layers at once": Net((Flatten(), DENSE, DENSE, RELU, DENSE)),
     "conv": ntk.conv(2),
+    "conv without a ReLU": Net((CONV, Flatten(), DENSE)),
     "myrtle": ntk.myrtle(5),
     "deep conv": ntk.conv(4),
     "pooled": Net((CONV, RELU, AvgPool(), CONV, RELU, GlobalAvgPool(), DENSE)),

@@ -27,7 +27,7 @@ def by_planes(net: Net, u1: Tensor, u2: Tensor, known: list[Sides], upper: bool)
     processors = torch.cuda.get_device_properties(u1.device).multi_processor_count if u1.is_cuda else 1
     programs = min(PROGRAMS * processors, n * -(-len(u2) // block))
     k, t = u1.new_zeros(2, n, len(u2))
-    r1, r2 = (torch.stack([side[:, 0] for side in sides], 1) if sides else u1 for sides in zip(*known, strict=True))
+    r1, r2 = (torch.stack([pair[side][:, 0] for pair in known], 1) if known else u1 for side in (0, 1))
     passes().planes[(programs,)](
         u1 / channels,
         u2.contiguous(),
