@@ -111,7 +111,7 @@ def test_export(opened: Open) -> None:
     pages = [opened(page, least(page) | link) for page in names]
     experiment = pages[0].session_state.experiment
     entries = {entry.stage: entry for entry in Store().entries() if "draw 26" in entry.meta["words"]}
-    assert set(entries) == set(specs.STAGES) - {"upload"}
+    assert set(entries) == set(specs.STAGES) - {"upload", "solution"}  # the second is of many images
     for entry in entries.values():
         with zipfile.ZipFile(io.BytesIO(run_zip(entry))) as archive:
             assert archive.testzip() is None
