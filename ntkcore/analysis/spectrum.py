@@ -164,7 +164,8 @@ def effective_rank(values: Tensor) -> float:
 
 
 def effective_rank_within(values: Tensor, trace: float, n: int) -> tuple[float, float]:
-    """What ``effective_rank`` of n eigenvalues lies between when only the leading ones, [k], and their sum are known.
+    """What ``effective_rank`` of n eigenvalues lies between when only the leading ones, [k], and the sum of all are
+    known.
 
     The rest adds least to the entropy where as many as can be are as large as the smallest that is known, and most
     where all are equal.

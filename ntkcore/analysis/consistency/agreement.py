@@ -78,8 +78,8 @@ def agreement(kernels: Sequence[Tensor], progress: Progress | None = None, vecto
     """Compare kernel matrices [n, n] of the same images, in the order of the draw, each with each other.
 
     Groups to be left out are neighbours in that order, which a balanced draw makes balanced, too. progress counts
-    groups. vectors: overlaps of so many leading ones at most, for which not all are computed. Raises SpecError for
-    kernels that have no alignment or fewer than 4 images.
+    groups. vectors: how many leading eigenvectors are computed of each, and compared at most; None: all. Raises
+    SpecError for kernels that have no alignment or fewer than 4 images.
     """
     checks.progress(progress)
     alignment_matrix(kernels, centred=True)  # says what does not fit

@@ -114,9 +114,9 @@ def read_address(page: str) -> None:
     """Called by app.py before any control is drawn: make what a link, or Back, brings something that controls can take.
 
     Infinite numbers they would fail at, and segments at nothing; those are taken out of the address, and old names
-    become the new ones. page:
-    the address of the page. Of the link that opened the session the parameters are kept: widgets drop what they cannot
-    take in silence. A switch stays as it is at Back: the entry of a page that was left in haste may lack it.
+    become the new ones. page: the address of the page. Of the link that opened the session the parameters are kept:
+    widgets drop what they cannot take in silence. A switch stays as it is at Back: the entry of a page that was left in
+    haste may lack it.
     """
     context, old = get_script_run_ctx(), OLD_NAMES.get(page, {})
     arrives = "arrival" not in st.session_state
