@@ -19,7 +19,7 @@ from ntkcore.analysis.features.label_test import MODEST, Null, cutoff, images_ne
 from ntkcore.analysis.features.tradeoff import Curve, Judged, bands
 from ntkcore.analysis.intervals import Band, Resampling, share_band
 from ntkcore.analysis.spectrum import Spectrum
-from ntkcore.readings.kernel import features_left
+from ntkcore.readings.kernel import known_part
 from ntkcore.readings.words import p_words, percent, percent_within, signed, span, within
 
 
@@ -91,7 +91,7 @@ def features_in_words(s: Spectrum) -> str:
     """ "1000 features", or "the 500 leading of 10,000 features, which hold 97.3 % of the trace,"."""
     if s.whole:
         return f"{s.rank} features"
-    return f"the {features_left(s, 'features')},"
+    return f"the {known_part(s, 'features')},"
 
 
 # -- one by one ----------------------------------------------------------------------------------------------------

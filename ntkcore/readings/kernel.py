@@ -32,7 +32,7 @@ def read_spectrum(s: Spectrum, energy: ArrayLike) -> str:
     if not s.whole:
         low, high = effective_rank_within(s.values, trace, s.n)
         rank = f"lies between {low:.1f} and {high:.1f}"
-        known = f" Known are the {features_left(s)}."
+        known = f" Known are the {known_part(s)}."
         if total[-1] < HALF:
             told = f"All of them together hold {percent(float(total[-1]))} of the energy of the training labels."
     return (
@@ -42,7 +42,7 @@ def read_spectrum(s: Spectrum, energy: ArrayLike) -> str:
     )
 
 
-def features_left(s: Spectrum, what: str = "eigenvalues") -> str:
+def known_part(s: Spectrum, what: str = "eigenvalues") -> str:
     """Of a leading part of a spectrum: "500 leading of 10,000 eigenvalues, which hold 97.3 % of the trace"."""
     return f"{s.rank:,} leading of {s.n:,} {what}, which hold {percent(1 - s.left_out)} of the trace"
 
