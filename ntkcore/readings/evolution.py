@@ -203,7 +203,7 @@ def read_late_velocity(regimes: BySeed) -> str:
     told = [f"{v.mean():.2g} under {name} training" for name, v in late.items()]
     words = (
         f"Over the second half of training the kernel moves by {_listed(told)} per epoch "
-        f"(1 - similarity{_mean_of(late)})."
+        f"(1 − similarity{_mean_of(late)})."
     )
     return words + _judged("It is slower", late, regimes, _late)
 

@@ -184,7 +184,7 @@ def test_late_velocity_in_full() -> None:
     standard, fgsm = [0.0009, 0.0012, 0.0012], [0.0005, 0.0009, 0.0008]
     assert read_late_velocity({"standard": standard, "FGSM": fgsm}) == (
         "Over the second half of training the kernel moves by 0.0011 under standard training and 0.00073 under FGSM "
-        "training per epoch (1 - similarity; means of 3 seeds). It is slower under FGSM training: holds, "
+        "training per epoch (1 − similarity; means of 3 seeds). It is slower under FGSM training: holds, "
         "0.65 [0.45, 0.95] times as fast (95 % intervals over 3 seeds)."
     )
 

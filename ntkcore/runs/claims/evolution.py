@@ -83,7 +83,7 @@ EVOLUTION = Claim(
     "line has settled; a higher share means that fewer eigenvalues carry the kernel.",
     "The smaller of the paper's networks is trained on clean images (standard) and on images that FGSM perturbs at "
     "the radius of the sidebar, three seeds each, and its kernel is taken after every epoch on the same 128 training "
-    "images (fewer where there are not so many). A kernel is lazy from the epoch on from which every step (1 - its "
+    "images (fewer where there are not so many). A kernel is lazy from the epoch on from which every step (1 − its "
     "cosine with the kernel of the next epoch) is below 10 % of the first step. Three parts are judged seed by seed: "
     "lazy earlier (an exact rank test at 5 %), slower over the second half of training (95 % interval of the ratio), "
     "and more concentrated at the end (share of the 20 largest eigenvalues, effective rank, and what is left of the "
