@@ -128,9 +128,10 @@ class SpectrumSpec(EigenpairsSpec):
             seconds = flops * rates.flop64 + 4 * space**3 * rates.eigh
             beside = 8.0 * n * self.kernel.data.n_test
             return matrix_cost(self, rates) + Estimate(seconds, room_of_matrix(self) + 8 * SPACES * n * space + beside)
-        if self.kernel.checkpoint is None:
-            return Estimate(rates.eigh * n**3, whole)
-        return passes(NetSize.of_run(self.kernel.checkpoint.run), rates, 0.0, cubed=n**3, more=whole)
+        full = Estimate(rates.eigh * n**3, whole)
+        if self.kernel.checkpoint is not None:
+            full = passes(NetSize.of_run(self.kernel.checkpoint.run), rates, 0.0, cubed=n**3, more=whole)
+        return matrix_cost(self, rates) + full
 
 
 @contextmanager
