@@ -38,7 +38,8 @@ def judge_robust_and_brittle(
     chance = f"at most {high} {'is' if high == 1 else 'are'}" if high else "none is"
     of_what = f"of {len(codes)} {of}, under {attack}. In 95 % of shuffles of the test labels {chance} useful."
     if robust > high and brittle > high:
-        few = "" if brittle > robust else ", but the robust ones are not the few"
+        among = "" if of == "features" else "among these "
+        few = "" if brittle > robust else f", but {among}the robust ones are not the few"
         return Judgement(IN_PART if few else HOLDS, number, of_what, f"Both are more than chance gives{few}.")
     if robust > high or brittle > high:
         words = ("robust", "brittle") if robust > high else ("brittle", "robust")
