@@ -182,7 +182,7 @@ def test_only_nets_that_are_no_twins(opened: Open) -> None:
     assert "cnn-small, seed 0, FGSM on the kernel" in text(at)
 
 
-def test_across_architectures(opened: Open) -> None:
+def test_across_architectures(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """The matrix: each kernel against each net, as a share of what the net's own FGSM takes."""
     at = opened("transfer", {"architectures": ["FC(1)", "FC(3)"], "lr": "1"})
     experiment = at.session_state.experiment
@@ -203,6 +203,9 @@ def test_across_architectures(opened: Open) -> None:
     for extreme, share in (("highest", max(shares.values())), ("lowest", min(shares.values()))):
         assert number(rf"{extreme} (-?\d+\.?\d*) %", words) == pytest.approx(100 * share, abs=0.06)
     assert "of width 128" in text(at)
+    monkeypatch.setattr(consent, "AUTOMATIC", 0.0)
+    at.multiselect(key="architectures").set_value(["FC(1)", "FC(3)", "FC(5)"]).run()
+    assert "4 of 9 cells filled" in alt(at, "across")
 
 
 def test_consistency_numbers(opened: Open) -> None:

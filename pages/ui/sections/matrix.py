@@ -50,8 +50,8 @@ def matrix(
     architectures = {name: with_net(experiments.now, name).net for name in names}
     if not found.now:
         return architectures, width
-    count = len(wanted.now)
-    found.show(figures, "Across architectures", lambda one: _drawn(one, names, count, dark), "across", apart=True)
+    count, of = len(wanted.now), " ".join(names)
+    found.show(figures, "Across architectures", lambda one: _drawn(one, names, count, dark), "across", of, apart=True)
     note(
         f"Rows: the kernel whose FGSM perturbs the images, at {words}. Columns: the net, of width {width}, one seed, "
         "that judges them; 100 % is what its own white-box FGSM takes. On hover, in brackets: 95 % over test images."
