@@ -88,20 +88,21 @@ def strong(attack: Attack) -> Attack:
     return attack.model_copy(update={"steps": steps, "step_size": 2.5 * attack.eps / steps, "random_start": False})
 
 
-def cost_of_passes(spec: SpectrumSpec, rates: Rates, count: int) -> Estimate:
-    """So many gradients of a kernel predictor in one image."""
+def cost_of_passes(spec: SpectrumSpec, rates: Rates, count: int, copies: int = 3) -> Estimate:
+    """So many gradients of a kernel predictor in one image; copies: as in ``room``."""
     size = KernelSize.of(spec.kernel.data, spec.kernel.net)
     each = 15 * size.n * size.recursion(rates, True) * (DENSE_GRADIENT if size.loops and size.dense else 1)
-    held = room(spec, size)
+    held = room(spec, size, copies)
     read = 0.0 if spec.leading is None else held / READ
     return Estimate(count * each + read + 20 * OVERHEAD, held + size.gradient_bytes())
 
 
-def room(spec: SpectrumSpec, size: KernelSize) -> float:
-    """Bytes of eigenpairs and kernel rows at hand, of the images in double precision, and of what is made of them."""
+def room(spec: SpectrumSpec, size: KernelSize, copies: int = 5) -> float:
+    """Bytes of eigenpairs and kernel rows at hand, of the images, and of what is made of them. copies: of the images or
+    of their gradients, that are in memory in double precision."""
     if spec.leading is None:
         return 32.0 * size.n**2
-    return 16.0 * size.n * (size.m + 2 * spec.leading) + 40.0 * size.n * size.pixels
+    return 16.0 * size.n * (size.m + 2 * spec.leading) + 8.0 * copies * size.n * size.pixels
 
 
 def check_index(index: int, task: data.Task) -> None:

@@ -60,7 +60,7 @@ class PicturesSpec(StageSpec):
         kernel = self.sweep.kernel
         if kernel.checkpoint is not None:
             return kernel.attack_cost(rates, self.sweep.features, 3, 1)
-        return cost_of_passes(self.sweep.eigenpairs, rates, 4)
+        return cost_of_passes(self.sweep.eigenpairs, rates, 4, copies=5)
 
     def in_words(self) -> str:
         words = [self.sweep.in_words(), *unusual(self.rule), *unusual(self, "features")]

@@ -50,8 +50,9 @@ class SweepSpec(EigenpairsSpec):
         if kernel.checkpoint is not None:
             return kernel.attack_cost(rates, self.features, m / 2, self.attack.steps)
         size = KernelSize.of(kernel.data, kernel.net)
-        held = room(self.eigenpairs, size) + 12.0 * n * size.pixels + size.gradient_bytes()
-        return Estimate(m * size.attack(self.features, self.attack, rates), held)
+        held = room(self.eigenpairs, size) + (12.0 * n * size.pixels if self.leading is None else 0.0)
+        seconds = m * size.attack(self.features, self.attack, rates)
+        return Estimate(seconds, held + size.gradient_bytes())
 
     def in_words(self) -> str:
         return f"{super().in_words()}, {self.attack}"
