@@ -9,10 +9,10 @@ layers' outputs only, leave the records of ``products``, and those are multiplie
     layer_kernel(found, x1, x2, traced=True)             # [n1, n2], (1/c) sum over outputs
     plan(found, KernelShape(64, 64, True, 10), torch.float32)   # what is taken together, and how
 
-Memory beside the images and the result is at most WORKING_BYTES, however many images there are. Layers, and output
-channels of a layer, are taken in groups whose records fit in RECORD_BYTES, at the price of one more pass for each
-group; images of which a few channels are too much already are taken in tiles. (What a pass over one image leaves, for
-the largest layer at least, must fit.)
+Memory beside the images and the result is at most WORKING_BYTES, on a GPU MORE_ON_A_GPU times as much, however many
+images there are. Layers, and output channels of a layer, are taken in groups whose records fit in RECORD_BYTES, at the
+price of one more pass for each group; images of which a few channels are too much already are taken in tiles. (What a
+pass over one image leaves, for the largest layer at least, must fit.)
 """
 
 from collections import defaultdict
@@ -33,12 +33,14 @@ from ntkcore.kernels.empirical.records import (
     PositionPairs,
     StoredJacobian,
     even_slices,
+    there,
 )
 from ntkcore.kernels.empirical.sequential import GRADIENTS_AT_ONCE, Chain, chain_of
 
 RECORD_BYTES = 320e6  # what passes leave for the products, of all images of a tile
 PASS_BYTES = 128e6  # what a forward pass over a block of images leaves for its backward passes, and those for J
 WORKING_BYTES = RECORD_BYTES + max(PASS_BYTES, CHUNK_BYTES) + 3 * PATCH_BYTES
+CPU = torch.device("cpu")
 FEWEST_CHANNELS = 2  # of a layer at a time, before images are taken in tiles instead
 
 Report = Callable[[float, float], None]  # (done, total) in flops; may raise
@@ -111,7 +113,7 @@ def layer_kernel(
     """[n1 c, n2 c], or [n1, n2] traced; x2 = None means x1. Call it with gradients enabled; the result has none."""
     columns = x1 if x2 is None else x2
     whole = KernelShape(len(x1), len(columns), x2 is None, found.outputs, traced)
-    made = plan(found, whole, x1.dtype, chain_of(found, x1))
+    made = plan(found, whole, x1.dtype, chain_of(found, x1), x1.device)
     k = 1 if traced else found.outputs
     theta = x1.new_zeros(len(x1) * k, len(columns) * k)
     tiles = [(i, j) for i in even_slices(len(x1), made.tile) for j in even_slices(len(columns), made.tile)]
@@ -131,27 +133,34 @@ def layer_kernel(
     return theta
 
 
-def plan(found: Dissection, shape: KernelShape, dtype: torch.dtype, chain: Chain | None = None) -> Plan:
+def plan(
+    found: Dissection,
+    shape: KernelShape,
+    dtype: torch.dtype,
+    chain: Chain | None = None,
+    device: torch.device = CPU,
+) -> Plan:
     """How to take the layers: kinds by flops, then by size, and groups, tiles and blocks that fit in memory."""
     c, size = found.outputs, dtype.itemsize
+    records, passes, chunk = (there(most, device) for most in (RECORD_BYTES, PASS_BYTES, CHUNK_BYTES))
     kinds = {layer: _kind(layer, shape) for layer in found.layers}
     tile = max(shape.rows, shape.columns)
     for layer, kind in kinds.items():
         fixed, each = kind.sizes(layer, c)
         least = size * (fixed + each * min(FEWEST_CHANNELS, layer.outputs))
-        tile = min(tile, max(1, int(RECORD_BYTES / (2 * least))))
+        tile = min(tile, max(1, int(records / (2 * least))))
     whole = tile >= max(shape.rows, shape.columns)
     images = shape.images if whole else min(tile, shape.rows) + min(tile, shape.columns)
     groups: list[list[LayerPart]] = [[]]
     filled = 0.0
     for layer, kind in reversed(kinds.items()):
         fixed, each = kind.sizes(layer, c)
-        room = (RECORD_BYTES / (size * images) - fixed) / each
+        room = (records / (size * images) - fixed) / each
         if kind is FactoredJacobian:  # J for one channel of the input must fit as well
-            room = min(room, CHUNK_BYTES * layer.inputs / (size * images * c * layer.window))
+            room = min(room, chunk * layer.inputs / (size * images * c * layer.window))
         for channels in even_slices(layer.outputs, room):
             needed = size * images * (fixed + each * (channels.stop - channels.start))
-            if groups[-1] and filled + needed > RECORD_BYTES:
+            if groups[-1] and filled + needed > records:
                 groups.append([])
                 filled = 0.0
             groups[-1].append(LayerPart(layer, kind, channels))
@@ -159,13 +168,13 @@ def plan(found: Dissection, shape: KernelShape, dtype: torch.dtype, chain: Chain
     stored = sum(layer.outputs * layer.positions for layer, kind in kinds.items() if kind is StoredJacobian)
     saved = sum(layer.input_size + layer.outputs * layer.positions for layer in found.layers)
     passing = max(layer.outputs * layer.positions for layer in found.layers)
-    if chain and size * c * GRADIENTS_AT_ONCE * passing > PASS_BYTES:
+    if chain and size * c * GRADIENTS_AT_ONCE * passing > passes:
         chain = None  # all outputs of an image at once are too much
     if chain:
         image = size * (saved + c * (stored + GRADIENTS_AT_ONCE * passing))
     else:  # of one output at a time: copies and gradients on their way
         image = size * (saved + c * stored + 3 * passing)
-    return Plan(groups, tile, max(1, int(PASS_BYTES / image)), chain)
+    return Plan(groups, tile, max(1, int(passes / image)), chain)
 
 
 def _add(

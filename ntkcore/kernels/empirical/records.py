@@ -28,11 +28,17 @@ from ntkcore.kernels.empirical.layers import Affine, Layer, Norm
 
 CHUNK_BYTES = 40e6  # J of some channels of all images, or some products of G
 PATCH_BYTES = 8e6  # patches of a block of images
+MORE_ON_A_GPU = 4  # times as much of all these: it is fed by large pieces, which need not fit in a cache
 FEW_COLUMNS = 48  # below this a product is faster transposed
 STRIP_ROWS = 160  # of a symmetric result that are multiplied together: what is above the diagonal is left out
 SQUARE_ROWS = 1024  # the same where the product of a square takes half of the work
 
 Report = Callable[[float], None]  # share of one addition done since the last report; may raise
+
+
+def there(most: float, device: torch.device) -> float:
+    """Bytes of one of the limits on a device."""
+    return most * MORE_ON_A_GPU if device.type == "cuda" else most
 
 
 def even_slices(n: int, most: float) -> Iterator[slice]:
@@ -74,7 +80,7 @@ class Gram:
         k = self.k
         g1, g2 = (g.view(len(g) * k, -1) for g in (g1, g2))
         for strip, columns in self.strips():
-            most = CHUNK_BYTES / (g1.element_size() * k * k * (strip.stop - strip.start))
+            most = there(CHUNK_BYTES, g1.device) / (g1.element_size() * k * k * (strip.stop - strip.start))
             for across in even_slices(columns, most):
                 weights = (u1[strip] @ u2[across].T).mul_(factor * self.scale).add_(constant * self.scale)
                 product = g1[self._rows(strip)] @ g2[self._rows(across)].T
@@ -205,7 +211,7 @@ class FactoredJacobian(GradientRecord):
 
     def __init__(self, layer: Layer, channels: slice, n: int, c: int, images: int, like: Tensor):
         super().__init__(layer, channels, n, c, images, like)
-        self.columns = CHUNK_BYTES / (like.element_size() * c * images)  # of J, that fit in a chunk
+        self.columns = there(CHUNK_BYTES, like.device) / (like.element_size() * c * images)  # of J, that fit in a chunk
         # J of an image is a product [c o, P] [P, K], fastest when it is square; a little less for K, because patches
         # are made again for each part of the output channels
         window = min(layer.window, 0.75 * (self.columns * c) ** 0.5)
@@ -294,7 +300,7 @@ def _room_for(g: Tensor, n: int, c: int) -> Tensor:
 def _form(rule: Affine, g: Tensor, x: Tensor, j: Tensor) -> None:
     """J for some channels of the input, into j: [n, c, o, P] [n, P, K] -> [n, c, o, K], a block of images at a time."""
     patch = j.shape[-1] * g.shape[-1] * g.element_size()
-    for block in even_slices(len(g), PATCH_BYTES / patch):
+    for block in even_slices(len(g), there(PATCH_BYTES, g.device) / patch):
         patches, rows, out = rule.patches(x[block]), g[block], j[block]
         if rows.stride(2) < rows.stride(3):  # channels side by side
             for image, of_image, of_out in zip(rows, patches, out, strict=True):  # [c, o, P] [P, K]
