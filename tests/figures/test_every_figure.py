@@ -39,7 +39,7 @@ def test_describes_itself_in_one_sentence_with_numbers(figure_function, results)
         ("vector-overlap", ("40 leading eigenvectors", "Conv(2) (columns)")),
         (
             "matched-features",
-            ("100 matched features", "overlap of eigenvectors 0.64", "-0.08 where eigenvectors agree"),
+            ("100 matched features", "overlap of eigenvectors 0.64", "−0.08 where eigenvectors agree"),
         ),
         ("accuracy-along-eps", ("2 of 3 panels", "width 512 at ε = 8/255", "FGSM on the kernel 55 %")),
         ("strength-along-width", ("3 widths", "FGSM on the kernel 60 % at width 32, 95 % at width 4096", "0.40")),
