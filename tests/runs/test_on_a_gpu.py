@@ -74,6 +74,7 @@ def agreement(*experiments: Experiment) -> specs.ConsistencySpec:
 
 SPECS = {
     "two classes": [*chain(TINY), TINY.flip(1, time=40.0)],
+    "leading features": [*chain(TINY.replace(leading=4)), specs.SolutionSpec(kernel=TINY.kernel(), leading=4)],
     "the story": [
         specs.TrainingFreeSpec(kernel=TINY.kernel(), eps=0.1),
         specs.SeenSpec(sweep=TINY.sweep()),
