@@ -83,7 +83,7 @@ def _screen(number: int, claim: Claim) -> None:
         script, name = claim.page
         controls = claim.controls(experiment, found) if found is not None else {}
         wait = wait_in_words(*claim.closer(experiment))
-        label = f"Look closer: {name}{f', {wait}' if wait else ''}"
+        label = f"Look closer: {name}{f' ({wait})' if wait else ''}"
         st.button(label, key="look-closer", on_click=go_to, args=(script,), kwargs=controls)
     with wide:
         if found is None:

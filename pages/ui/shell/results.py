@@ -357,9 +357,9 @@ def cost_in_words(*wanted: StageSpec) -> str:
 
 
 def wait_in_words(*wanted: StageSpec) -> str:
-    """How long they still take, "about 12 s"; nothing where all is there, or while this machine is not measured."""
+    """About how long they still take, "12 s"; nothing where all is there, or while this machine is not measured."""
     cost = _cost(wanted)
-    return "" if cost is None or cost.seconds == 0 else f"about {duration(cost.seconds)}"
+    return "" if cost is None or cost.seconds == 0 else duration(cost.seconds)
 
 
 def _cost(wanted: tuple[StageSpec, ...]) -> costs.Estimate | None:
