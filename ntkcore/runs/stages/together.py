@@ -167,14 +167,15 @@ class WholeStage:
     def __call__(self, arrays: Arrays, piece: Piece, progress: Progress | None) -> Made | str:
         """arrays: "specs", bytes, of which the piece's rows are one."""
         name, fields = json.loads(part(arrays["specs"], piece.rows).numpy().tobytes())
-        spec, store, start = parse(name, fields), Store(self.root, shipped=SHIPPED), time.perf_counter()
+        start = time.perf_counter()
         try:
+            spec, store = parse(name, fields), Store(self.root, shipped=SHIPPED)
             with ALONE:
                 found = spec.compute(context_of(spec, store, progress, self.data_root, "cpu"))
         except Cancelled:
             raise
-        except NTKError as error:
-            return str(error)
+        except Exception as error:  # of whatever kind: other stages can be computed, and this one perhaps elsewhere
+            return f"{type(error).__name__}: {error}"
         numbers = {name: np.asarray(value) for name, value in found.items()}
         return Made(numbers, time.perf_counter() - start)
 

@@ -9,7 +9,8 @@ import pytest
 
 from ntkcore import cli
 from ntkcore.runs import scheduler, stages
-from ntkcore.runs.specs import Experiment, Story
+from ntkcore.runs.specs import Experiment, Story, TwinSpec, key
+from ntkcore.runs.stages.together import at_once
 from ntkcore.runs.store import Store
 from ntkcore.runs.worker import team
 from ntkcore.training import LAZY, PLAIN
@@ -104,6 +105,20 @@ def test_a_run_goes_on_alone_when_its_workers_are_gone(swept, capsys, monkeypatc
     )
     assert said.count("This machine computes alone.") == 3  # kernel, sweep, curves
     assert alone == swept("here")
+
+
+def test_a_stage_that_no_worker_can_compute_keeps_no_other_from_being_done(tmp_path, monkeypatch):
+    def compute(spec, context):
+        if spec.seed == 0:
+            raise MemoryError
+        return plainly(spec, context)
+
+    kernel, store, plainly = Experiment.model_validate(TINY).kernel(), Store(tmp_path), TwinSpec.compute
+    monkeypatch.setattr(TwinSpec, "compute", compute)
+    nets = [TwinSpec(kernel=kernel, width=4, seed=seed, training=SHORT) for seed in (0, 1)]
+    with ThreadPoolExecutor(1) as executor:
+        at_once(nets, store, executor)
+    assert [store.has(net.stage, key(net)) for net in nets] == [False, True]
 
 
 def test_nets_of_several_seeds_by_the_workers_of_a_scheduler(address, tmp_path, monkeypatch):
