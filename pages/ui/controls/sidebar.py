@@ -192,7 +192,7 @@ EXPERIMENT = Controls(
         ["usual", "all", 100, 200, 500, 1000, 2000],
         absent="usual",
         help="The leading ones have the largest eigenvalues, and take seconds where all take minutes or hours. Pages "
-        "say what is left out.",
+        "say what is left out. n is the number of training images.",
     ),
     Choice("attack", "Attack", "", ["FGSM", "PGD"], "stretch", read=lambda e: "FGSM" if e.attack.one_step else "PGD"),
     Choice("norm", "How the radius is measured", "attack.norm", list(BALLS), on_change=_norm_changed),

@@ -19,7 +19,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "kind": {"ntk": "NTK", "nngp": "NNGP", "empirical": "of a trained net"},
     "inputs": {"raw": "as they are", "centre": "centred", "standardise": "standardised"},
     "precision": {"float64": "double", "float32": "single"},
-    "leading": {"usual": f"all up to {ALL_UP_TO:,} images, then {LEADING}"},
+    "leading": {"usual": f"all; {LEADING} if n > {ALL_UP_TO:,}"},
     "norm": {"linf": "ℓ∞ of each pixel", "l2": "ℓ2 of all pixels"},
     "form": {"ntk": "NTK"},
     "init": {"he": "He et al. 2015", "torch": "PyTorch's own"},
