@@ -34,7 +34,7 @@ _held: ContextVar[Executor | None] = ContextVar("held", default=None)
 @contextmanager
 def workers(address: str) -> Iterator[Executor]:
     """Raises NTKError where nobody answers at the address within a few seconds, or no worker is there."""
-    with optional("distributed", "--scheduler"):
+    with optional("distributed", "A scheduler"):
         from distributed import Client
     try:
         client = Client(address, timeout=PATIENCE)

@@ -59,7 +59,7 @@ def test_nobody_answers(kernel, address, tmp_path):
 
 def test_without_the_package_or_with_an_npz(kernel, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    for file, words in {"k.npy": "--scheduler needs distributed, which is not", "k.npz": "Name an .npy"}.items():
+    for file, words in {"k.npy": "A scheduler needs distributed, which is not", "k.npz": "Name an .npy"}.items():
         status, err = kernel("--out", str(tmp_path / file), "--scheduler", "tcp://127.0.0.1:9")
         assert (status, words in err) == (1, True)
 
