@@ -36,6 +36,7 @@ FIELDS = {
     "kind": "The kernel",
     "inputs": "The choice of inputs",
     "precision": "The precision",
+    "leading": "The number of features that are computed",
     "ridge": "The ridge",
     "norm": "The measure of the radius",
     "eps": "The radius",
