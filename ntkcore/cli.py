@@ -165,8 +165,7 @@ def _evolution(options: argparse.Namespace) -> specs.Evolution:
     if preset.evolution is not None:
         return preset.evolution
     e = preset.experiment
-    probe = min(specs.Evolution().probe, e.data.n_train)
-    return specs.Evolution(data=e.data, inputs=e.inputs, probe=probe)
+    return specs.Evolution(data=e.data, inputs=e.inputs, probe=min(specs.Evolution().probe, e.data.n_train))
 
 
 def _preset(name: str) -> Preset:
@@ -202,8 +201,10 @@ def _out(path: str, *endings: str) -> Path:
 
 
 def _admit(options: argparse.Namespace, store: Store, wanted: Sequence[specs.StageSpec], most: float = 0.0) -> None:
-    """Ask about what is long or large, and hold the rest of this command to the memory that it may have."""
+    """Ask about what is long or large, hold the rest to its memory, and have workers do beforehand what they can."""
     options.until_the_end.enter_context(admitted(wanted, store, options.yes, most))
+    with Bar("workers") as bar:
+        stages.beforehand(wanted, store, bar, options.data, options.device)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -380,8 +381,7 @@ def _kernel_by_tiles(options: argparse.Namespace, experiment: specs.Experiment) 
     if not 0 < options.memory <= MOST_MEMORY:
         raise NTKError(f"--memory is {options.memory:g} MB; it must be above 0 and at most {MOST_MEMORY:g}.")
     task = data.load(experiment.data, root=options.data)
-    x = task.x_train.double() if spec.precision == "float64" else task.x_train.float()
-    x = x.to("cpu" if options.scheduler is not None else choose_device(options.device))
+    x = task.x_train.to("cpu" if options.scheduler is not None else choose_device(options.device), spec.dtype)
     with TemporaryDirectory() as nothing_kept:  # such a kernel is neither taken from the cache nor put there
         _admit(options, Store(nothing_kept), [spec], 1e6 * options.memory + x.nbytes)
     with nullcontext() if options.scheduler is None else workers(options.scheduler) as executor, Bar("kernel") as bar:

@@ -43,7 +43,7 @@ from ntkcore.runs.stages.motion.tangent import TangentSpec
 from ntkcore.runs.stages.motion.tangent_features import TangentFeaturesSpec
 from ntkcore.runs.stages.nets import NamedNet, NetSpec, Regime, RunSpec, TwinNet
 from ntkcore.runs.stages.stage import STAGES, Context, StageSpec, canonical, forward_only, key, portion, result
-from ntkcore.runs.stages.together import execute, missing, parse
+from ntkcore.runs.stages.together import beforehand, execute, missing, parse
 
 for _room in (kernel_side, finite, motion, claims):
     for _module in iter_modules(_room.__path__, f"{_room.__name__}."):
@@ -110,6 +110,7 @@ __all__ = [
     "TwinSpec",
     "UploadSpec",
     "batch",
+    "beforehand",
     "canonical",
     "execute",
     "forward_only",

@@ -13,7 +13,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,7 +65,12 @@ def execute_all(
     the end.
     """
     progress = forward_only(progress)
-    _by_workers(parts, store, progress)
+    wanted: list[StageSpec] = []
+    for one in parts if scheduler.setting() else ():
+        with suppress(NTKError):  # said when it is its turn
+            wanted += [parse(one["stage"], one["spec"])] if "stage" in one else []
+    if wanted:
+        beforehand(wanted, store, progress, parts[0].get("data_root"), parts[0].get("device", "auto"))
     total, done = sum(weights) or 1.0, 0.0
     problems: list[NTKError] = []
     for one, weight in zip(parts, weights, strict=True):
@@ -80,21 +85,23 @@ def execute_all(
         raise NTKError(f"{len(problems)} of {len(parts)} parts failed. The first: {problems[0]}") from problems[0]
 
 
-def _by_workers(parts: Sequence[Mapping[str, Any]], store: Store, progress: Progress | None) -> None:
-    """What the workers of NTK_SCHEDULER can do of a batch beforehand, where that is worth it."""
-    if scheduler.setting() is None or len(parts) < 2 or not all("stage" in one for one in parts):
+def beforehand(
+    wanted: Sequence[StageSpec],
+    store: Store,
+    progress: Progress | None = None,
+    data_root: str | None = None,
+    device: str = "auto",
+) -> None:
+    """What the workers of NTK_SCHEDULER can do of several stages at once, where that is worth it; nothing else."""
+    if scheduler.setting() is None or choose_device(device).type != "cpu":
         return
-    if choose_device(parts[0].get("device", "auto")).type != "cpu":
-        return
-    wanted = [parse(one["stage"], one["spec"]) for one in parts]
     theirs = [spec for spec in missing(wanted, store).values() if spec.of_nets]
-    rates = calibrate(store.root)
-    if len(theirs) < 2 or sum(spec.cost(rates).seconds for spec in theirs) < stage.WORTHWHILE:
+    if len(theirs) < 2 or sum(spec.cost(calibrate(store.root)).seconds for spec in theirs) < stage.WORTHWHILE:
         return
     with scheduler.at_hand() as executor:
         if executor is not None:
             with scheduler.told_when_gone():
-                at_once(wanted, store, executor, parts[0].get("data_root"), progress)
+                at_once(wanted, store, executor, data_root, progress)
 
 
 def at_once(
