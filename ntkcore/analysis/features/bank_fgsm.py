@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ntkcore.analysis.attacks.attack import Attack, loss
 from ntkcore.analysis.features.bank import Bank
+from ntkcore.analysis.features.fgsm_directions import ALL_UP_TO
 from ntkcore.analysis.features.fgsm_expansion import FEW, MANY, Expansion, SignSteps
 from ntkcore.analysis.predict import correct, margins
 from ntkcore.kernels.blocks import slices
@@ -64,8 +65,9 @@ def sweep_by_signs(
     attacked = _AttackedPairs(around, bank, inner[:, :, 0], y.float(), attack)
     total, done, numbers = max(1, int(right.sum())), 0, around.x[0].numel() + 2 * bank.weights.shape[1]
     open_ = torch.nonzero(right.T)[:, [1, 0]]  # (image, predictor), one predictor after the other
-    passes = ((FEW, True), (MANY, True), (MANY, False)) if around.worthwhile else ((MANY, False),)
-    for directions, rough in passes:
+    many = MANY if min(around.train.shape) > ALL_UP_TO else FEW  # where there are few, both are all of them
+    passes = [(FEW, True), (many, True), (many, False)] if around.worthwhile else [(many, False)]
+    for directions, rough in dict.fromkeys(passes):
         left = []
         for pairs in _by_predictors(open_) if rough else _by_size(open_, numbers):
             if progress is not None:

@@ -188,8 +188,11 @@ def planes(
         if not UPPER or i < start + BLOCK:
             j = start + number
             here = (j < n2) & (x < W)
-            one = u1 + i * (C * PLANE) + x
-            two = u2 + j * (C * PLANE) + x
+            row, column = i.to(tl.int64), j.to(tl.int64)  # of many large images, more numbers than 32 bits count
+            one = u1 + row * (C * PLANE) + x
+            two = u2 + column * (C * PLANE) + x
+            root_one = r1 + row * (TIMES * PLANE) + x
+            root_two = r2 + column * (TIMES * PLANE) + x
             for y in range(H):
                 product = zero
                 for c in tl.static_range(C):
@@ -205,33 +208,33 @@ def planes(
                 k_1 = tl.full([BLOCK, ACROSS], 0.0, room.dtype.element_ty)
                 t_0 = tl.full([BLOCK, ACROSS], 0.0, room.dtype.element_ty)
                 t_1 = tl.full([BLOCK, ACROSS], 0.0, room.dtype.element_ty)
-                for row in range(H + BOX[step]):
-                    inside = here & (row < H)
-                    k_here = tl.load(k + row * W, mask=inside, other=0.0)
-                    t_here = tl.load(t + row * W, mask=inside, other=0.0) if BEGUN[step] else k_here
+                for reached in range(H + BOX[step]):
+                    inside = here & (reached < H)
+                    k_here = tl.load(k + reached * W, mask=inside, other=0.0)
+                    t_here = tl.load(t + reached * W, mask=inside, other=0.0) if BEGUN[step] else k_here
                     if BOX[step]:
                         left = inside & (x > 0)
                         right = inside & (x < W - 1)
-                        k_2 = k_here + tl.load(k + row * W - 1, mask=left, other=0.0)
-                        k_2 += tl.load(k + row * W + 1, mask=right, other=0.0)
+                        k_2 = k_here + tl.load(k + reached * W - 1, mask=left, other=0.0)
+                        k_2 += tl.load(k + reached * W + 1, mask=right, other=0.0)
                         k_here = k_0 + k_1 + k_2
                         k_0 = k_1
                         k_1 = k_2
                         if BEGUN[step]:
-                            t_2 = t_here + tl.load(t + row * W - 1, mask=left, other=0.0)
-                            t_2 += tl.load(t + row * W + 1, mask=right, other=0.0)
+                            t_2 = t_here + tl.load(t + reached * W - 1, mask=left, other=0.0)
+                            t_2 += tl.load(t + reached * W + 1, mask=right, other=0.0)
                             t_here = t_0 + t_1 + t_2
                             t_0 = t_1
                             t_1 = t_2
-                    y = row - BOX[step]
+                    y = reached - BOX[step]
                     done = here & (y >= 0)
                     if AFFINE[step]:
                         k_here = k_here * WEIGHT[step] + BIAS[step]
                         t_here = t_here * WEIGHT[step] + k_here if BEGUN[step] else k_here
                     if RELU[step] >= 0:
-                        root = RELU[step] * PLANE + y * W + x
-                        s = tl.load(r1 + i * (TIMES * PLANE) + root, mask=done, other=1.0)
-                        s *= tl.load(r2 + j * (TIMES * PLANE) + root, mask=done, other=1.0)
+                        root = RELU[step] * PLANE + y * W
+                        s = tl.load(root_one + root, mask=done, other=1.0)
+                        s *= tl.load(root_two + root, mask=done, other=1.0)
                         k_here, t_here = _rectified(k_here, t_here, s, 1.0 / s, GAP, P)
                     if step == len(BOX) - 1:
                         k_sum += tl.where(done, k_here, 0.0)
