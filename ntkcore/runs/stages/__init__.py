@@ -44,6 +44,7 @@ from ntkcore.runs.stages.motion.tangent_features import TangentFeaturesSpec
 from ntkcore.runs.stages.nets import NamedNet, NetSpec, Regime, RunSpec, TwinNet
 from ntkcore.runs.stages.stage import STAGES, Context, StageSpec, canonical, forward_only, key, portion, result
 from ntkcore.runs.stages.together import beforehand, execute, missing, parse
+from ntkcore.runs.store import Store
 
 for _room in (kernel_side, finite, motion, claims):
     for _module in iter_modules(_room.__path__, f"{_room.__name__}."):
@@ -101,6 +102,7 @@ __all__ = [
     "SolutionSpec",
     "SpectrumSpec",
     "StageSpec",
+    "Store",
     "SweepSpec",
     "TangentSpec",
     "TrainedSpec",
