@@ -45,15 +45,17 @@ def read_bands(curve: Curve, features: int, chance: float, attack: str, m: int) 
             shares = f"{_share(clean, example)} clean, {_share(attacked, example)} attacked"
             parts.append(f"{_named(which, spans)} {verdict} ({span(*spans[example])}: {shares})")
     where = f"Each band alone, on {m} test images, where guessing gives {percent(chance)}"
-    return f"**{_message(stand, fall, more, attack)}** {where}: {'; '.join(parts)}."
+    return f"**{_message(stand, fall, more, attack, spans)}** {where}: {'; '.join(parts)}."
 
 
-def _message(stand: np.ndarray, fall: np.ndarray, more: np.ndarray, attack: str) -> str:
+def _message(stand: np.ndarray, fall: np.ndarray, more: np.ndarray, attack: str, spans: list[tuple[int, int]]) -> str:
     if not more.any():
         return "With these test images no band of features can be told from guessing."
     if stand.any() and fall.any():
-        if np.flatnonzero(stand)[-1] < np.flatnonzero(fall)[0]:
-            return f"Useful bands of large eigenvalues survive {attack}, useful bands behind them do not."
+        last, first = np.flatnonzero(stand)[-1], np.flatnonzero(fall)[0]
+        if last < first:
+            until, since = (span(*spans[at]) for at in (last, first))
+            return f"Useful bands of features up to {until} survive {attack}, those from {since} on do not."
         return f"Some useful bands of features survive {attack}, others do not."
     if stand.any():
         return f"No useful band of features is seen to fall to {attack}."

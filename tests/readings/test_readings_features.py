@@ -44,7 +44,7 @@ def test_bands_are_told_one_by_one_with_their_intervals():
         (
             [BETTER] * 3,
             [BETTER, BETTER, WORSE],
-            "Useful bands of large eigenvalues survive FGSM, useful bands behind them do not.",
+            "Useful bands of features up to 1 survive FGSM, those from 2–3 on do not.",
         ),
         ([BETTER] * 3, [WORSE, BETTER, WORSE], "Some useful bands of features survive FGSM, others do not."),
         ([BETTER] * 3, [BETTER, GUESS, GUESS], "No useful band of features is seen to fall to FGSM."),

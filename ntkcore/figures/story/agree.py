@@ -73,7 +73,9 @@ def architectures_agree(
     band = known_band(curves[least], least, len(ks))
     add_band(fig, ks, band, PAIR, dark, hover=f"{plain(least)}<br>k = %{{x:.0f}}: %{{y:.1%}}", name=least, **place)
     random = go.Scatter(x=float32(ks), y=float32(chance), mode="lines", line=guide(dark) | {"width": 2.5})
-    random.update(name="random", showlegend=False, hovertemplate="random, k = %{x:.0f}: %{y:.1%}<extra></extra>")
+    random.update(
+        name="images shuffled", showlegend=False, hovertemplate="images shuffled, k = %{x:.0f}: %{y:.1%}<extra></extra>"
+    )
     fig.add_trace(random, **place)
     fig.add_vline(x=float(ks[at]), line=guide(dark), layer="below", **place)
     axis = fig.data[-1].xaxis.removeprefix("x")
@@ -81,7 +83,7 @@ def architectures_agree(
     start, size = float(np.log10(ks[at])), {"size": TITLE, "color": TEXT.colour(dark)}
     for words, y, side, shift in (
         (f"least similar: {plain(least)}", float(band.low[at]), "top", -8),
-        ("random subspaces", float(chance[at]), "bottom", 8),
+        ("images shuffled", float(chance[at]), "bottom", 8),
     ):
         beside = {"xanchor": "center", "bgcolor": PAPER.colour(dark), "yanchor": side, "yshift": shift}
         fig.add_annotation(text=words, x=start, y=y, font=size, **beside, **label)
@@ -93,7 +95,7 @@ def architectures_agree(
     fig.update_yaxes(ticks, title_text="shared", range=[0, 1.03], tickformat=".0%", dtick=0.5, **place)
     names = ", ".join(plain(name) for name in rows)
     shared = f"{plain(least)} share {percent(float(band.mean[at]))} of the space of their {ks[at]:.0f} leading ones"
-    by_chance = f"random subspaces {percent(float(chance[at]))}"
+    by_chance = f"with the images of one shuffled {percent(float(chance[at]))}"
     return describe(
         fig,
         f"One test image through {SHOWN} leading features of {names}, up to sign. Least alike, {shared}, {by_chance}.",

@@ -31,8 +31,8 @@ def judge_evolution(
         number = "neither is lazy"
         seeds = f"by seed: {name} {listed[0]}, standard {listed[1]}"
         if min(min(one) for one in both) == inf:
-            seeds = f"with none of {len(both[0])} seeds" if len(both[0]) > 1 else "with the one seed"
-        of_what = f"of the two trainings, {name} and standard, within {epochs} epochs, {seeds}. {slow}."
+            seeds = f"in any of {len(both[0])} seeds" if len(both[0]) > 1 else "with the one seed"
+        of_what = f"of {name} training and standard training, within {epochs} epochs, {seeds}. {slow}."
     else:
         first, second = map(_epoch, medians)
         number = f"lazy: never against {second}" if medians[0] == inf else f"lazy: epoch {first} against {second}"

@@ -40,7 +40,9 @@ def judge_robust_and_brittle(
     if robust > high and brittle > high:
         among = "" if of == "features" else "among these "
         few = "" if brittle > robust else f", but {among}the robust ones are not the few"
-        return Judgement(IN_PART if few else HOLDS, number, of_what, f"Both are more than chance gives{few}.")
+        return Judgement(
+            IN_PART if few else HOLDS, number, of_what, f"Of both kinds there are more than chance gives{few}."
+        )
     if robust > high or brittle > high:
         words = ("robust", "brittle") if robust > high else ("brittle", "robust")
         reason = f"There are more {words[0]} features than chance gives, but not more {words[1]} ones."
@@ -68,7 +70,7 @@ def judge_robust_is_early(
     }[falls]
     if np.isfinite(spearman.mean[0]):
         value, low, high = (float(one[0]) for one in (spearman.mean, spearman.low, spearman.high))
-        order += f" (rank correlation {within(value, low, high, '+.2f')})"
+        order += f" (rank correlation of index and share kept {within(value, low, high, '+.2f')})"
     if first.all():
         return Judgement(UNKNOWN, "no number", f"of {len(first)} test images, too few to choose on", f"{order}.")
     best, after = int(time.after[first].mean(0).argmax()), time.after[~first].astype(float)
