@@ -229,7 +229,7 @@ def test_attack_numbers(opened: Open) -> None:
     change = (flip["x_adv"][own] - flip["image"]).abs().max()
     assert float(change) == pytest.approx(8 / 255, rel=1e-5)
     image, noise, seen = over_pictures(at)
-    assert noise[:2] == ["+ noise × 5", "ℓ∞ ≤ 8/255"]
+    assert noise == ["+ noise", "ℓ∞ ≤ 8/255", "shown × 5"]
     assert [image[2], seen[2]] == [f"margin {signed(float(flip['margin'][i]), '+.2f')}" for i in (0, own)]
 
 

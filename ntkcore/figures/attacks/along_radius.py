@@ -146,7 +146,7 @@ def attacked_image(
     titles = [
         (
             f"image<br>{judged(0)}",
-            f"+ noise × {factor:g}<br>{BALLS[norm].sign} ≤ {steps[i]}<br> ",
+            f"+ noise<br>{BALLS[norm].sign} ≤ {steps[i]}<br>shown × {factor:g}",
             f"= their sum<br>{judged(i)}",
         )
         for i in range(len(eps))
