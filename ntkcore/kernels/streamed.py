@@ -91,7 +91,7 @@ def kernel_to_file(
                 if workers is None:
                     source = partial(_here, work, x, report)
                 else:
-                    ahead = int(min(at_once, memory / (min(most, file.side) ** 2 * x.element_size())))
+                    ahead = max(1, int(min(at_once, memory / (min(most, file.side) ** 2 * x.element_size()))))
                     images = {"images": file.lay_out(x.numpy(force=True))}
                     source = partial(workers.computed, images, ahead, report)
                 _fill(file, n, most, report, source)

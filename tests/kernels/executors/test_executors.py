@@ -319,3 +319,10 @@ def sweep_data():
 
 def verdicts(sweep):
     return [getattr(sweep, name).tolist() for name in ("right_before", "right_after", "zero_gradient")]
+
+
+def test_memory_for_less_than_an_entry_still_computes_one_tile_after_another(tmp_path):
+    k, x = ntk.kernel_fn(ntk.fc(1)), images()[:3]
+    with ThreadPoolExecutor(1) as executor:
+        found = kernel_to_file(k, x, tmp_path / "k.npy", memory=1, executor=executor)
+    torch.testing.assert_close(torch.from_numpy(np.array(found)).double(), k(x).double(), rtol=1e-6, atol=0)
