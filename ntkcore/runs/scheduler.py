@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
@@ -37,8 +38,8 @@ def workers(address: str) -> Iterator[Executor]:
     with optional("distributed", "A scheduler"):
         from distributed import Client
     try:
-        client = Client(address, timeout=PATIENCE)
-    except (OSError, ValueError, RuntimeError) as error:  # out of reach, no address, another protocol
+        client = _in_time(lambda: Client(address, timeout=PATIENCE))
+    except Exception as error:  # out of reach, no address, another protocol, or what else answers there is no scheduler
         raise NTKError(
             f"No scheduler answers at {brief(address, 100)}: {brief(reason(error), 200)}. Start one: "
             "`dask scheduler` prints its address."
@@ -57,6 +58,25 @@ def workers(address: str) -> Iterator[Executor]:
             yield _Counted(client.get_executor(pure=False), team.present)
         finally:
             over.set()
+
+
+def _in_time(make: Callable[[], Any]) -> Any:
+    """What is made, in twice PATIENCE at most: whoever answers a call and then says nothing is waited for no longer."""
+    made: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            made.set_result(make())
+        except BaseException as error:
+            made.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return made.result(2 * PATIENCE)
+    except TimeoutError:
+        if made.done():
+            raise
+        raise TimeoutError("what answers there says nothing") from None
 
 
 def setting() -> str | None:

@@ -1,6 +1,7 @@
 """The workers of a Dask scheduler, through command line and stages, and what is said where there are none."""
 
 import json
+import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -55,6 +56,15 @@ def test_nobody_answers(kernel, address, tmp_path):
     assert status == 1
     assert err.startswith("No scheduler answers at tcp://127.0.0.1:9: ")
     assert not (tmp_path / "k.npy").exists()
+
+
+def test_somebody_answers_who_is_no_scheduler(kernel, monkeypatch, tmp_path):
+    monkeypatch.setattr(scheduler, "PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        for there in (address, address.replace("tcp", "tls")):
+            status, err = kernel("--out", str(tmp_path / "k.npy"), "--scheduler", there)
+            assert (status, err.startswith(f"No scheduler answers at {there}: ")) == (1, True), err
 
 
 def test_without_the_package_or_with_an_npz(kernel, monkeypatch, tmp_path):
