@@ -24,7 +24,7 @@ M = 400
 
 def counted(robust: int, brittle: int, smallest: float = 0.55) -> Judgement:
     codes = np.array([ROBUST] * robust + [BETWEEN] * 2 + [BRITTLE] * brittle + [WEAK] * 20)
-    return judge_robust_and_brittle(codes, PERMUTED, smallest, 2, M, "FGSM")
+    return judge_robust_and_brittle(codes, PERMUTED, smallest, 2, M, "FGSM", 0.5)
 
 
 @pytest.mark.parametrize(

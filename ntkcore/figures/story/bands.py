@@ -50,8 +50,8 @@ def paired_bands(
         legend_entry(fig, f"chance {chance:.0%}", line=guide(dark) | {"width": 2.5})
     fig.update_layout(barmode="group", bargap=0.25, bargroupgap=0.0, legend={"font": {"size": 18}})
     large = {"title_font_size": 18, "tickfont_size": 15}
-    title = "bands of features (0 = largest eigenvalue)"
-    ticks = {"tickvals": names, "ticktext": [f"{start:.0f}" for start in first], "tickangle": 0}
+    title = "bands of features<br>(0 = largest eigenvalue)"
+    ticks = {"tickvals": names, "ticktext": [f"{start:.0f}" for start in first], "autotickangles": [0, 90]}
     fig.update_xaxes(type="category", showgrid=False, title_text=title, **ticks, **large)
     fig.update_yaxes(title_text="right, each band alone", tickformat=".0%", range=[0, 1], **large)
     kept = np.flatnonzero(attacked.low > (chance or 0))

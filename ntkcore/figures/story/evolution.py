@@ -73,7 +73,9 @@ def calming(
         fig.add_vline(x=epoch, line=line, layer="below", row=1, col=1)
         words = {"text": f"<b>{epoch}</b>", "font": {"size": LARGE, "color": colour}, "yref": "y domain"}
         fig.add_annotation(x=epoch, y=1, yanchor="bottom", showarrow=False, **words)
-    for number, words in enumerate(("speed of<br>the kernel", f"share of its {top}<br>top eigenvalues"), 1):
+    for number, words in enumerate(
+        ("speed of the kernel,<br>to the next epoch", f"share of its {top}<br>top eigenvalues"), 1
+    ):
         axis = axis_number(number)
         corner = {"x": 0, "y": 1, "xref": f"x{axis} domain", "yref": f"y{axis} domain", "yshift": 22}
         font = {"size": LARGE, "color": TEXT.colour(dark)}
@@ -105,6 +107,7 @@ def _line(epochs: np.ndarray, band: Band, regime: str, at: int, dark: bool) -> g
     colour, there = meaning.colour(dark), np.arange(at + 1)[band.known[: at + 1]]
     sizes = np.where(there == there.max(initial=-1), 14, 0)
     line = go.Scatter(x=epochs[there], y=float32(band.mean[there]), mode="lines+markers", name=meaning.words)
+    line.cliponaxis = False  # the head of a line that ends at the edge
     marker = {"size": sizes, "symbol": meaning.symbol, "color": colour, "opacity": 1, "line": {"width": 0}}
     hover = f"{meaning.words}, epoch %{{x}}<br>%{{y:.1%}}<extra></extra>"
     return line.update(line={"color": colour, "width": 4}, marker=marker, showlegend=False, hovertemplate=hover)

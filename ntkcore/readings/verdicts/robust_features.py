@@ -2,13 +2,13 @@
 
 ::
 
-    judge_robust_and_brittle(codes, by_chance, smallest=0.56, guesses=2, m=2000, attack="FGSM, eps 8/255")
+    judge_robust_and_brittle(codes, by_chance, smallest=0.56, guesses=2, m=2000, attack="FGSM", keep=0.5)
     judge_robust_is_early(spearman, useful=24, time=judged["time"], first=halves(labels), chance=0.5, attack="FGSM")
 """
 
 import numpy as np
 
-from ntkcore.analysis.features.classes import BRITTLE, FEWEST, ROBUST
+from ntkcore.analysis.features.classes import BRITTLE, BRITTLE_KEEPS, FEWEST, ROBUST
 from ntkcore.analysis.features.label_test import MODEST
 from ntkcore.analysis.features.tradeoff import Judged
 from ntkcore.analysis.intervals import LEVEL, Band, Resampling
@@ -23,6 +23,7 @@ def judge_robust_and_brittle(
     guesses: int,
     m: int,
     attack: str,
+    keep: float,
     of: str = "features",
 ) -> Judgement:
     """Classes of features [F], and how many are useful in each of P permutations of the test labels, [P].
@@ -30,13 +31,15 @@ def judge_robust_and_brittle(
     Holds when there are more robust and more brittle features than 95 % of the permutations give useful ones of any
     kind, and more brittle than robust ones. smallest: the share of m images on which a feature has to be right to be
     called useful; a feature MODEST times as often right as guessing between ``guesses`` classes has to pass, or there
-    is nothing to be seen. of: what they are, where that is not all features.
+    is nothing to be seen. keep: the share of its right answers that a robust feature keeps. of: what they
+    are, where that is not all features.
     """
     robust, brittle = int((codes == ROBUST).sum()), int((codes == BRITTLE).sum())
     high = int(np.quantile(by_chance, LEVEL, method="inverted_cdf"))
     number = f"{robust} robust, {brittle} brittle"
     chance = f"at most {high} {'is' if high == 1 else 'are'}" if high else "none is"
-    of_what = f"of {len(codes)} {of}, under {attack}. In 95 % of shuffles of the test labels {chance} useful."
+    kinds = f"Robust: {percent(keep)} or more of its right answers stand; brittle: at most {percent(BRITTLE_KEEPS)}."
+    of_what = f"of {len(codes)} {of}, under {attack}. {kinds} In 95 % of shuffles of the test labels {chance} useful."
     if robust > high and brittle > high:
         among = "" if of == "features" else "among these "
         few = "" if brittle > robust else f", but {among}the robust ones are not the few"

@@ -21,7 +21,9 @@ def _read(found: Found) -> RobustFeatures:
 def _judge_counts(e: Experiment, found: Found) -> Judgement:
     a = _read(found)
     of = "features" if e.eigenpairs is None else "leading features"
-    return judge_robust_and_brittle(a.codes, a.by_chance, a.smallest, a.guesses, len(a.labels), str(e.attack), of)
+    return judge_robust_and_brittle(
+        a.codes, a.by_chance, a.smallest, a.guesses, len(a.labels), str(e.attack), e.rule.keep, of
+    )
 
 
 def _draw_bands(e: Experiment, found: Found, dark: bool) -> go.Figure:
@@ -48,8 +50,8 @@ def _draw_learning(e: Experiment, found: Found, dark: bool) -> go.Figure:
 ROBUST_AND_BRITTLE = Claim(
     "robust_and_brittle",
     "A few features are robust. Many are useful, and break under attack.",
-    "A feature is what one eigenvector of the kernel says of an image. Each pair of bars is a band of them: what it "
-    "gets right, and what is left of that under attack.",
+    "A feature is what one eigenvector of the kernel says of an image. Each pair of bars is a band of them: what they "
+    "get right together, and what is left of that under attack.",
     "A feature is called useful when its answers know the test labels: an exact test of each, with a false discovery "
     "rate over all of them. Robust ones keep at least half of their right answers when they are attacked (or the share "
     "set in the sidebar), brittle ones at most 5 %. The claim holds when there are more robust and more brittle ones "
