@@ -11,11 +11,10 @@ An artifact is the result of one stage for one key (the digest of everything tha
 Nothing else below the root is ever read, counted, moved or deleted, nor is an artifact in whose folder something else
 lies; links are not followed. A stage is one that was declared, a key has 32 hexadecimal digits.
 
-An artifact is written in ``.tmp``, flushed to the disk and renamed into place, and leaves by a rename too: at
-no moment is there half of one, whoever is killed. Several processes may share a root; of two that write the
-same key the later one keeps what the earlier one wrote. Every read verifies both files; an arrays file that
-this process has verified and that has not changed since is not read again for it. A folder's own modification
-time is the time of its last use.
+An artifact is written in ``.tmp``, flushed to the disk and renamed into place, and leaves by a rename too: at no
+moment is there half of one, whoever is killed. Several processes may share a root; of two that write the same key the
+later one keeps what the earlier one wrote. Every read verifies both files; an arrays file that this process has
+verified and that has not changed since is not read again. A folder's modification time is that of its last use.
 
 Tensors come back on the CPU in the shape and type they were stored with::
 
@@ -46,6 +45,7 @@ from ntkcore.runs.store.artifact import Artifact, Broken
 from ntkcore.runs.store.cachedir import InTheWay, in_the_way, is_there
 from ntkcore.runs.store.incidents import Incident, judge, read_incident
 from ntkcore.runs.store.places import default_max_bytes, default_root
+from ntkcore.runs.store.room import Room
 from ntkcore.runs.store.zips import zip_of
 from ntkcore.writing import sync_folder
 
@@ -85,8 +85,8 @@ class Store:
 
     ``root`` defaults to :func:`default_root`, ``max_bytes`` to :func:`default_max_bytes`, ``stages`` to those that
     were declared. ``shipped`` is a folder of artifacts that is only read, where the root has none. Opening sweeps what
-    killed writers left. Raises :class:`StoreError`, always with a sentence for the
-    user: also for a folder that is neither new, empty nor a cache, in which nothing is then written.
+    killed writers left. Raises :class:`StoreError`, always with a sentence for the user: also for a folder that is
+    neither new, empty nor a cache, in which nothing is then written.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class Store:
         self._scratch = self.root / cachedir.SCRATCH
         self._known: dict[Path, tuple[files.Signature, str]] = {}
         self._unmoved: dict[Path, Incident] = {}  # broken, on a disk that refuses to move them
+        self._room = Room(self.max_bytes)
         self._lock = threading.Lock()
         folders.sweep(self._scratch)
 
@@ -137,9 +138,9 @@ class Store:
     ) -> Artifact:
         """Store ``arrays`` (any shape, any type of safetensors) and ``meta`` (JSON) as ``stage/key``.
 
-        A sound artifact that is already there stays as it is. Afterwards the least recently used artifacts
-        are dropped until ``max_bytes`` is kept; this one, those used within the last minute and ``pinned``
-        ones (pairs of stage and key) are spared. Raises :class:`StoreError` if the disk is full or read-only.
+        A sound artifact that is already there stays as it is. Afterwards, unless there is known to be ``room``, the
+        least recently used artifacts are dropped until ``max_bytes`` is kept; this one, those used within the last
+        minute and ``pinned`` ones (pairs of stage and key) are spared. StoreError if the disk is full or read-only.
         """
         if (present := self.get(stage, key)) is not None:
             return present
@@ -152,7 +153,8 @@ class Store:
                 done = self._install(new, stage, key)
         except (OSError, SafetensorError) as error:
             raise StoreError(folders.refusal(f"{stage}/{key} cannot be stored in {self.root}", error)) from error
-        self._evict({(stage, key), *pinned})
+        if self._room.used_up(done.bytes):
+            self._evict({(stage, key), *pinned})
         return done
 
     def entries(self) -> list[Artifact]:
@@ -375,9 +377,9 @@ class Store:
 
         A time in the future tells nothing about the last use: such an artifact goes first.
         """
-        now = time.time()
-        candidates = [(-1.0, folder / "artifact", files.size_of(folder / "artifact")) for folder in self._aside()]
-        total = sum(map(folders.size_of, self._aside()))
+        now, aside = time.time(), self._aside()
+        candidates = [(-1.0, folder / "artifact", files.size_of(folder / "artifact")) for folder in aside]
+        total = sum(map(folders.size_of, aside))
         for stage, key, folder in self._walk():
             total += (size := files.size_of(folder))
             with suppress(OSError):
@@ -386,12 +388,12 @@ class Store:
                     candidates.append((used if used < now else 0.0, folder, size))
         for _, folder, size in sorted(candidates):
             if total <= self.max_bytes:
-                return
+                break
             with suppress(StoreError):  # another process is at it, or may not: what was just stored is stored
                 total -= size * self._remove(folder, files.strangers)
+        self._room.measured(total)
 
-    def _walk(self) -> Iterator[tuple[str, str, Path]]:
-        """(stage, key, folder) of every artifact, whole or damaged."""
+    def _walk(self) -> Iterator[tuple[str, str, Path]]:  # stage, key, folder of every artifact, whole or damaged
         return cachedir.artifacts(self.root, self.stages)
 
     def _aside(self) -> list[Path]:
