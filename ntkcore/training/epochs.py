@@ -24,7 +24,7 @@ from ntkcore import checks
 from ntkcore.errors import NTKError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.looking import in_words, predicted
-from ntkcore.training.steps import BLOWN_UP, FiniteNet, learned_from, learning, training_loss
+from ntkcore.training.steps import BLOWN_UP, FiniteNet, descend, learned_from, learning, training_loss
 from ntkcore.validation import Spec
 
 # (net, images [b, C, H, W] in pixel units, labels [b, c], draw) -> images of the same shape to train on instead; draw
@@ -140,10 +140,6 @@ def _one_epoch(
 ) -> float:
     """Mean loss over the steps; ``momentum`` is moved along."""
     batches, losses, y = order(len(x), schedule, epoch), [], y.float()
-    parameters = dict(net.module.named_parameters())
-    optimiser = torch.optim.SGD(parameters.values(), lr=schedule.lr, momentum=schedule.momentum)
-    for name, v in momentum.items():
-        optimiser.state[parameters[name]]["momentum_buffer"] = v
     for step, rows in enumerate(batches):
         if progress is not None:
             progress(step, len(batches), f"epoch {epoch}, step {step + 1} of {len(batches)}")
@@ -154,7 +150,7 @@ def _one_epoch(
             images = adversary(net, images, labels, epoch * len(batches) + step)
             images = checks.image_form(images, "What the adversary gave", shape=x.shape[1:]).detach()
         net.module.train()
-        optimiser.zero_grad()
+        net.module.zero_grad()
         value = training_loss(_outputs(net, images), labels, schedule.loss)
         losses.append(float(value.detach()))
         if not losses[-1] <= BLOWN_UP:  # also when it is not a number
@@ -163,10 +159,7 @@ def _one_epoch(
                 f"Choose a smaller learning rate than {schedule.lr:g}."
             )
         value.backward()
-        optimiser.step()
-    for name, p in parameters.items():
-        if optimiser.state[p].get("momentum_buffer") is not None:
-            momentum[name] = optimiser.state[p]["momentum_buffer"]
+        descend(net.module, momentum, schedule.lr, schedule.momentum)
     return sum(losses) / len(losses)
 
 

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from ntkcore import checks
 from ntkcore.errors import NTKError, SpecError
@@ -195,7 +196,7 @@ def _steps(net: FiniteNet, x: Tensor, y: Tensor, recipe: Training, lr: float, se
     with plain_modes(), torch.no_grad():
         z, y = net.inputs(x.float()), y.float()
         start = None if net.base is None else predicted(net.base, z.clone())
-    optimiser = torch.optim.SGD(net.module.parameters(), lr=lr, momentum=recipe.momentum)
+    velocities: dict[str, Tensor] = {}
     batches = _batches(len(x), recipe.batch, seed, x.device)
     first = None
     for step in range(recipe.steps + 1):
@@ -216,9 +217,31 @@ def _steps(net: FiniteNet, x: Tensor, y: Tensor, recipe: Training, lr: float, se
         if step == recipe.steps or loss <= recipe.until:
             return
         with learning(net.module):
-            optimiser.zero_grad()
+            net.module.zero_grad()
             value.backward()
-            optimiser.step()
+            descend(net.module, velocities, lr, recipe.momentum)
+
+
+def descend(module: nn.Module, velocities: dict[str, Tensor], lr: float, momentum: float) -> None:
+    """A step of ``torch.optim.SGD`` along the gradients; velocities: of the weights by name, moved along.
+
+    The class itself would import torch's compiler, a second of a processor in each process that trains.
+    """
+    named = {name: p for name, p in module.named_parameters() if p.grad is not None}
+    moved = [velocities.get(name) for name in named]
+    with torch.no_grad():
+        sgd(
+            list(named.values()),
+            [p.grad for p in named.values() if p.grad is not None],
+            moved,
+            weight_decay=0.0,
+            momentum=momentum,
+            lr=lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+    velocities |= {name: v for name, v in zip(named, moved, strict=True) if v is not None}
 
 
 @contextmanager
