@@ -15,7 +15,7 @@ from ntkcore.runs.specs import Experiment, canonical
 from ntkcore.runs.stages import result
 from ntkcore.runs.store import Store
 
-E = Experiment(data=DataSpec(n_train=40, n_test=20))
+E = Experiment(data=DataSpec(n_train=40, n_test=20, size=7))
 
 
 @pytest.fixture(scope="module")

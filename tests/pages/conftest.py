@@ -20,6 +20,7 @@ OF_PAGE = {
     "transfer": {"widths": ["8", "16"], "seeds": "1", "lr": "0.05"},
     "evolution": {"epochs": "2", "eseeds": "1"},
     "consistency": {"compared": ["FC(1)", "Conv(2)"]},
+    "story": {"size": "7"},
 }
 Query = Mapping[str, str | Sequence[str]]
 

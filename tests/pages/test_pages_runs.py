@@ -107,7 +107,7 @@ def test_table(opened: Open) -> None:
 def test_export(opened: Open) -> None:
     """The zip holds an experiment the command line takes, readable arrays and figures that need no network."""
     names = ("eigenfeatures", "attack", "overview", "transfer", "consistency", "evolution", "story")
-    link = {"draw": "26", "widths": "16", "beside": "cnn-small", "epochs": "2", "freeze": "1"}
+    link = {"draw": "26", "size": "7", "widths": "16", "beside": "cnn-small", "epochs": "2", "freeze": "1"}
     pages = [opened(page, least(page) | link) for page in names]
     experiment = pages[0].session_state.experiment
     entries = {entry.stage: entry for entry in Store().entries() if "draw 26" in entry.meta["words"]}
