@@ -65,6 +65,11 @@ def run_it(page: Page) -> None:
         yes.click()
 
 
+def is_titled(page: Page, title: str) -> None:
+    """Wait until the page with this title is shown; by its tag: a role is looked for among all elements."""
+    expect(page.locator("[data-testid=stMain] h1", has_text=re.compile(rf"^\s*{title}\s*$"))).to_be_visible()
+
+
 def working(page: Page) -> Locator:
     """The progress bars of jobs under way."""
     return page.get_by_test_id("stProgress")

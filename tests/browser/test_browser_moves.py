@@ -8,7 +8,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from driver import Server, no_exception, wait_idle
 from pages.ui.shell.vocabulary import in_words
-from steps import arrive, at_key, caption, click_point, enter, expect_query, field, press, query, ready
+from steps import arrive, at_key, caption, click_point, enter, expect_query, field, is_titled, press, query, ready
 
 TINY = {"n": "20", "m": "10"}
 TOY = in_words("data", "toy")
@@ -46,7 +46,7 @@ def menu(page: Page, title: str) -> None:
 def is_at(page: Page, title: str) -> None:
     """Wait until this page is drawn, of the same experiment, with what was chosen there, in the control and in the
     address."""
-    expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+    is_titled(page, title)
     expect_query(page, data="toy", **TINY)
     if title in CHOSEN:
         key, value = CHOSEN[title]
@@ -64,7 +64,7 @@ def test_every_pair_of_pages(page: Page, app: Server) -> None:
     arrive(page, app, "evolution", **TINY, data=TOY, **OFFERED)
     for title in ("Evolution", *(title for title in PAGES[1:] if title != "Evolution")):
         menu(page, title)
-        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+        is_titled(page, title)
         ready(page)
         if title in CHOSEN:
             enter(page, *CHOSEN[title])
@@ -99,7 +99,7 @@ def test_a_move_is_one_entry(page: Page, app: Server) -> None:
         """The parameters that a move leads to, which makes so many entries."""
         before = entries(page)
         move()
-        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+        is_titled(page, title)
         ready(page)
         assert entries(page) == before + more
         return query(page)
@@ -134,11 +134,11 @@ def test_pictures_and_kernels_are_one_entry(page: Page, app: Server) -> None:
     arrive(page, app, "transfer", **TINY, widths="8", seeds="1", descent="5", radius="12")
     before, left = entries(page), query(page)
     click_point(page, "gallery", 3)
-    expect(page.get_by_role("heading", name="Attack", exact=True)).to_be_visible()
+    is_titled(page, "Attack")
     ready(page)
     expect_query(page, image="3", n="20")
     page.go_back()
-    expect(page.get_by_role("heading", name="Transfer", exact=True)).to_be_visible()
+    is_titled(page, "Transfer")
     ready(page)
     assert query(page) == left
     assert entries(page) == before + 1
@@ -146,7 +146,7 @@ def test_pictures_and_kernels_are_one_entry(page: Page, app: Server) -> None:
     arrive(page, app, "evolution", **TINY, epochs="1", eseeds="1", regimes="standard")
     before, left = entries(page), query(page)
     press(page, "use-standard")
-    expect(page.get_by_role("heading", name="Spectrum", exact=True)).to_be_visible()
+    is_titled(page, "Spectrum")
     ready(page)
     kernel = query(page)
     expect(page.get_by_test_id("stSidebar").get_by_text("have no effect on this page")).to_be_visible()
@@ -159,7 +159,7 @@ def test_pictures_and_kernels_are_one_entry(page: Page, app: Server) -> None:
     ready(page)
     assert query(page) == kernel
     page.go_back()
-    expect(page.get_by_role("heading", name="Evolution", exact=True)).to_be_visible()
+    is_titled(page, "Evolution")
     ready(page)
     assert query(page) == left
 

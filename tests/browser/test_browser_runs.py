@@ -13,7 +13,7 @@ from safetensors.torch import load
 from driver import Server
 from ntkcore.analysis.features.classes import WORDS
 from ntkcore.runs import specs
-from steps import arrive, at_key, caption, expect_query, expect_words, field, query, ready, run_it, working
+from steps import arrive, at_key, caption, expect_query, expect_words, field, is_titled, query, ready, run_it, working
 
 
 def select_row(page: Page, row: int) -> None:
@@ -78,7 +78,7 @@ def test_runs(page: Page, app: Server) -> None:
     page.get_by_role("button", name="Verify all").click()
     expect_words(page, "all whole")
     page.get_by_role("button", name="Open", exact=True).last.click()
-    expect(page.get_by_role("heading", name="Attack", exact=True)).to_be_visible()
+    is_titled(page, "Attack")
     ready(page)
     expect(caption(page)).to_contain_text("Dress / Coat, 60 training")
     expect(field(page, "image")).to_have_value("6")

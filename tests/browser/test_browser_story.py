@@ -10,7 +10,7 @@ from driver import Server, no_exception
 from ntkcore.figures.drawing.enlarge import SMALLEST
 from ntkcore.readings.verdicts import VERDICTS
 from ntkcore.runs.claims import CLAIMS
-from steps import at_key, drawn, ready
+from steps import at_key, drawn, is_titled, ready
 
 # Pixels, as drawn, of the smallest text in a figure.
 SMALLEST_TEXT = """
@@ -41,7 +41,7 @@ def test_told_as_a_talk(page: Page, app: Server) -> None:
     page.goto(f"{app.url}/story")
     expect(page.get_by_role("heading", name=f"1. {CLAIMS[0].title}")).to_be_visible()
     page.get_by_test_id("stSidebarNav").get_by_text("Runs", exact=True).click()
-    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    is_titled(page, "Runs")
     page.go_back()  # to an address that names no screen
     for number, claim in enumerate(CLAIMS, 1):
         title = page.get_by_role("heading", name=f"{number}. {claim.title}")

@@ -21,6 +21,7 @@ from steps import (
     expect_query,
     expect_words,
     field,
+    is_titled,
     query,
     ready,
     working,
@@ -73,7 +74,7 @@ def test_story_by_a_link(page: Page, app: Server) -> None:
     expect_query(page, architectures=["FC(1)", "FC(3)"])
     expect_words(page, re.compile("Columns: the net, of width 128"))
     click_point(page, "gallery", 13)
-    expect(page.get_by_role("heading", name="Attack", exact=True)).to_be_visible()
+    is_titled(page, "Attack")
     expect(field(page, "image")).to_have_value("13")
     expect_query(page, image="13", target="width 64", n="60", m="20")
     ready(page)
@@ -150,7 +151,7 @@ def test_wrong_input(page: Page, app: Server) -> None:
     ready(page)
     assert "Traceback" not in "\n".join(words(page))
     page.get_by_test_id("stSidebarNav").get_by_text("Spectrum", exact=True).click()
-    expect(page.get_by_role("heading", name="Spectrum", exact=True)).to_be_visible()
+    is_titled(page, "Spectrum")
     ready(page)
     drawn(page, "eigenvalues")
 

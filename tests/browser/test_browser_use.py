@@ -17,6 +17,7 @@ from steps import (
     expect_query,
     expect_words,
     field,
+    is_titled,
     press,
     query,
     ready,
@@ -123,16 +124,16 @@ def test_presets_open_their_pages(page: Page, app: Server) -> None:
     begins = page.get_by_role("button", name=re.compile("^(Run|Cancel)$"))
     arrive(page, app)
     press(page, "preset-story")
-    expect(page.get_by_role("heading", name="Transfer", exact=True)).to_be_visible()
+    is_titled(page, "Transfer")
     expect(caption(page)).to_contain_text("500 training and 300 test images, inputs centred, FC(1) NTK")
     expect_query(page, inputs="centre", n="500", radius="12.75")
     expect(tags(page, "widths")).to_have_count(4)
     assert chosen(page, "widths") == ["64", "128", "512", "2048"]
     expect(begins).to_be_visible()
     page.go_back()
-    expect(page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
+    is_titled(page, "Overview")
     press(page, "preset-evolution")
-    expect(page.get_by_role("heading", name="Evolution", exact=True)).to_be_visible()
+    is_titled(page, "Evolution")
     expect(caption(page)).to_contain_text("1000 training and 200 test images, inputs centred")
     expect_query(page, inputs="centre", eps="16.0")
     expect(tags(page, "regimes")).to_have_count(2)

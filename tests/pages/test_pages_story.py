@@ -110,7 +110,9 @@ def test_each_result_is_wanted_once() -> None:
 
 def test_what_is_shipped_is_ready(opened: Open) -> None:
     """The default experiment's story comes with the project."""
-    at = prepared(opened("story", {"n": "1000", "m": "2000", "size": "full", "claim": "All verdicts"}, wait=False), STORY)
+    at = prepared(
+        opened("story", {"n": "1000", "m": "2000", "size": "full", "claim": "All verdicts"}, wait=False), STORY
+    )
     assert at.success[0].value == ready_in_words(True, 0)
     assert "Prepare my talk" not in [button.label for button in at.main.button]
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 MOST = 600_000  # bytes of frames, with which a figure stays below 1 MB
+GRIP = "#8C8C8C"  # filled: no marker of a figure looks like it
+TITLE = 18  # pixels that an axis's title takes
 
 
 def in_figures(time: float) -> str:
@@ -28,15 +30,20 @@ def fitting(sizes: Sequence[int], at: int) -> list[int]:
     return shown
 
 
-def add_player(fig: go.Figure, steps: Sequence[str], at: int, prefix: str) -> None:
-    """The slider and its buttons under the plot: steps names the frames "0", "1", ... in words; it begins at ``at``."""
+def add_player(fig: go.Figure, steps: Sequence[str], at: int, prefix: str, titled: bool = False) -> None:
+    """The slider and its buttons under the plot: steps names the frames "0", "1", ... in words; it begins at ``at``.
+    titled: there is an axis's title between."""
+    down = TITLE if titled else 0
     still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     play = {"fromcurrent": False, "frame": {"duration": 350, "redraw": True}, "transition": {"duration": 0}}
     fig.update_layout(
         sliders=[
             {
                 "active": at,
-                "pad": {"t": 48, "l": 90},
+                "pad": {"t": 48 + down, "l": 90},
+                "bgcolor": GRIP,
+                "activebgcolor": GRIP,
+                "bordercolor": GRIP,
                 "font": {"size": 14},
                 "currentvalue": {"prefix": prefix, "font": {"size": 18}},
                 "steps": [
@@ -53,7 +60,7 @@ def add_player(fig: go.Figure, steps: Sequence[str], at: int, prefix: str) -> No
                 "xanchor": "left",
                 "y": 0,
                 "yanchor": "top",
-                "pad": {"t": 62},
+                "pad": {"t": 62 + down},
                 "buttons": [
                     {"label": "▶", "method": "animate", "args": [None, play]},
                     {"label": "❚❚", "method": "animate", "args": [[None], still]},

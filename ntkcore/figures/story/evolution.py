@@ -89,8 +89,7 @@ def calming(
     ticks = {"tickvals": [0.001, 0.01, 0.1, 1], "ticktext": ["0.1%", "1%", "10%", "100%"]}
     fig.update_yaxes(type="log", title_text="as a share of its first step", range=reach, **ticks, row=1, col=1)
     fig.update_yaxes(tickformat=".0%", nticks=5, row=1, col=2)
-    add_player(fig, [str(epoch) for epoch in epochs], last, "epoch ")
-    fig.update_layout(sliders=[{"pad": {"t": 66}}], updatemenus=[{"pad": {"t": 80}}])  # below the axis's title
+    add_player(fig, [str(epoch) for epoch in epochs], last, "epoch ", titled=True)
     fig.update_layout(margin_t=112, legend={"y": 1, "yanchor": "top"})
     legible(fig)
     said = [f"{REGIMES[regime].words} lazy from epoch {epoch}" for regime, epoch in lazy.items()]

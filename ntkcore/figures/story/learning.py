@@ -84,14 +84,14 @@ def features_along_time(
         )
         for i, time in enumerate(times)
     ]
-    add_player(fig, [in_figures(time) for time in times], at, "training time ")
+    add_player(fig, [in_figures(time) for time in times], at, "training time ", titled=True)
     large = {"title_font_size": 18, "tickfont_size": 15}
     ticks = np.unique(np.linspace(0, max(0, len(index) - 1), min(8, len(index))).round().astype(int))
     fig.update_xaxes(tickvals=ticks, ticktext=[str(index[i]) for i in ticks], showgrid=False, row=1, col=1, **large)
     fig.update_xaxes(title_text="useful features, by index", row=1, col=1)
     fig.update_yaxes(title_text="learned", tickformat=".0%", range=[0, 1.03], row=1, col=1, **large)
     decades = np.log10(times[-1] / times[0])
-    axis = log_axis() | {"title_text": None, "dtick": 1 if decades < 6 else 2}
+    axis = log_axis() | {"title_text": "training time", "dtick": 1 if decades < 6 else 2}
     fig.update_xaxes(axis | large, row=2, col=1)
     fig.update_yaxes(title_text="right", tickformat=".0%", range=SHARES, row=2, col=1, **large)
     fig.update_layout(barmode="overlay", bargap=0.15, legend={"font": {"size": 14}}, margin={"t": 50})
