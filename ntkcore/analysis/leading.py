@@ -16,6 +16,7 @@ whether anything as large is left.
 import torch
 from torch import Tensor
 
+from ntkcore.analysis.eigenpairs import eigenpairs
 from ntkcore.kernels.products import SquareKernel
 from ntkcore.kernels.protocols import Progress
 
@@ -67,7 +68,7 @@ def leading(K: SquareKernel, k: int, progress: Progress | None = None) -> tuple[
         block, R = torch.linalg.qr(_outside(product - space.T @ inside, space))
         done += 1
         if len(space) >= asked:
-            values, S = torch.linalg.eigh((H + H.T) / 2)
+            values, S = eigenpairs((H + H.T) / 2)
             values, S = values[-k:].flip(0), S[:, -k:].flip(1)
             residuals = (R @ S[-p:]).norm(dim=0)
             if (residuals <= torch.maximum(RESIDUAL * values.abs(), NOISE * values[0].abs())).all():

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ntkcore import checks
+from ntkcore.analysis.eigenpairs import eigenpairs
 from ntkcore.analysis.leading import leading, most_leading, worthwhile
 from ntkcore.errors import SpecError
 from ntkcore.kernels.blocks import KernelFunction, TiledKernel, of_prepared
@@ -92,7 +93,7 @@ def spectrum(K: Tensor | np.memmap | KernelMatrix, k: int | None = None, progres
                 f"The {k} leading of {len(found)} eigenpairs would take the whole kernel in memory, "
                 f"{8e-9 * len(found) ** 2:.0f} GB. Ask for fewer, k = {most_leading(len(found))} or less."
             )
-        values, vectors = torch.linalg.eigh(_symmetric(found))
+        values, vectors = eigenpairs(_symmetric(found))
         pairs = values.flip(0)[:k].clone(), vectors.flip(1)[:, :k].contiguous()
     values, vectors = pairs
     for columns in vectors.split(COLUMNS, 1):

@@ -121,7 +121,7 @@ class SpectrumSpec(EigenpairsSpec):
         }
 
     def cost(self, rates: Rates) -> Estimate:
-        n, k, whole = float(self.kernel.data.n_train), self.leading, 40.0 * self.kernel.data.n_train**2
+        n, k, whole = float(self.kernel.data.n_train), self.leading, 48.0 * self.kernel.data.n_train**2
         if k is not None and worthwhile(int(n), k):
             space = dimensions(k)
             flops = products(self, space) + 3 * n * space**2 + 2 * n * space * k
