@@ -91,11 +91,15 @@ def features_along_time(
     fig.update_xaxes(title_text="useful features, by index", row=1, col=1)
     fig.update_yaxes(title_text="learned", tickformat=".0%", range=[0, 1.03], row=1, col=1, **large)
     decades = np.log10(times[-1] / times[0])
-    axis = log_axis() | {"title_text": "training time", "dtick": 1 if decades < 6 else 2}
+    axis = log_axis() | {"title_text": None, "dtick": 1 if decades < 6 else 2}
     fig.update_xaxes(axis | large, row=2, col=1)
     fig.update_yaxes(title_text="right", tickformat=".0%", range=SHARES, row=2, col=1, **large)
     fig.update_layout(barmode="overlay", bargap=0.15, legend={"font": {"size": 14}}, margin={"t": 50})
     fig.update_annotations(font_size=15)
+    below = {"x": 0.5, "y": 0, "xref": "x2 domain", "yref": "y2 domain", "yanchor": "top", "yshift": -24}
+    fig.add_annotation(
+        text="training time", font={"size": 18, "color": TEXT.colour(dark)}, **below
+    )  # an axis's own title lies on its ticks here
     best = int(attacked.mean.argmax())
     words = f"{len(index)} useful features fill as they are learned, those of large eigenvalues first. Under {attack} "
     words += f"{attacked.mean[best]:.0%} are right at best, at training time {times[best]:.2g}, and "
