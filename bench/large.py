@@ -36,19 +36,23 @@ LEADING, CHECKED = (500, 200), 8000  # features of the pair and of all classes; 
 
 @dataclass
 class Steps:
-    """Seconds of each step, of wall and of processor time, and the most memory, in GB."""
+    """Seconds of each step, of wall and of processor time, and the most memory that it holds, in GB."""
 
-    rows: list[tuple[str, float, float, str]] = field(default_factory=list)
-    most: float = 0.0
+    rows: list[tuple[str, float, float, float, str]] = field(default_factory=list)
+
+    @property
+    def most(self) -> float:
+        """Memory of all steps."""
+        return max((row[3] for row in self.rows), default=0.0)
 
     @contextmanager
     def step(self, name: str, found: list[str] | None = None) -> Iterator[None]:
         """found: what the step tells in words, filled while it works."""
-        wall, busy, done = perf_counter(), process_time(), threading.Event()
+        wall, busy, done, seen = perf_counter(), process_time(), threading.Event(), [held() / 1e9]
 
         def look() -> None:
             while not done.wait(0.2):
-                self.most = max(self.most, held() / 1e9)
+                seen.append(held() / 1e9)
 
         watch = threading.Thread(target=look)
         watch.start()
@@ -57,16 +61,17 @@ class Steps:
         finally:
             done.set()
             watch.join()
-        row = name, perf_counter() - wall, process_time() - busy, "; ".join(found or [])
+        row = name, perf_counter() - wall, process_time() - busy, max(seen), "; ".join(found or [])
         self.rows.append(row)
-        print(f"  {row[0]:<48} {row[1]:7.0f} s, processor {row[2]:7.0f} s  {row[3]}", flush=True)
+        print(f"  {row[0]:<48} {row[1]:7.0f} s, processor {row[2]:7.0f} s, {row[3]:4.1f} GB  {row[4]}", flush=True)
 
     def table(self, title: str) -> list[str]:
-        total = ("all of it", sum(row[1] for row in self.rows), sum(row[2] for row in self.rows), "")
+        total = ("all of it", sum(row[1] for row in self.rows), sum(row[2] for row in self.rows), self.most, "")
         lines = [
-            f"| {name} | {wall:.0f} s | {busy:.0f} s | {words} |" for name, wall, busy, words in [*self.rows, total]
+            f"| {name} | {wall:.0f} s | {busy:.0f} s | {most:.1f} GB | {words} |"
+            for name, wall, busy, most, words in [*self.rows, total]
         ]
-        return [f"| {title} | wall | processor | |", "|---|---|---|---|", *lines, "", f"At most {self.most:.1f} GB."]
+        return [f"| {title} | wall | processor | at most | |", "|---|---|---|---|---|", *lines]
 
 
 def main(options: argparse.Namespace) -> None:

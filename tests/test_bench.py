@@ -194,7 +194,7 @@ def test_whole_data_sets_become_a_section_of_the_costs(monkeypatch, tmp_path):
         (tmp_path / "costs.md").read_text().startswith("# Costs\n\n## Before\n\nis kept\n\n## Whole data sets\n\nMeas")
     )
     assert (tmp_path / "costs.md").read_text().count(large.TITLE) == 1
-    assert re.search(r"fit to a residual of 0.001 \| \d+ s \| \d+ s \| residual [\d.]+e-\d\d", text)
+    assert re.search(r"fit to a residual of 0.001 \| \d+ s \| \d+ s \| [\d.]+ GB \| residual [\d.]+e-\d\d", text)
     assert text.count("of the trace left out") == 2
     put_section(tmp_path / "costs.md", "Before", ["is new"])
     assert "## Before\n\nis new\n\n## Whole" in (tmp_path / "costs.md").read_text()

@@ -32,6 +32,7 @@ from ntkcore.kernels.protocols import (
 from ntkcore.modes import plain
 
 PAIRS = "kernel: image pairs"
+CONVERTED = 8192  # images that are converted to double precision together
 TILE_BYTES = {"cpu": 16e6, "cuda": 1e9}  # what stays in a cache, and what fills a GPU
 
 
@@ -217,6 +218,13 @@ def of_prepared(kernel: KernelFunction, one: Images, two: Images | None = None) 
             f"The kernel gives shape {tuple(found.shape)} for {shape[0]} and {shape[1]} images, not {shape}."
         )
     return found
+
+
+def in_double(kernel: KernelFunction, x1: Tensor, x2: Tensor) -> Tensor:
+    """The kernel in double precision, [n1, n2]; x2 [n2, C, H, W] is converted by parts: of 50,000 images more than a
+    gigabyte as a whole."""
+    x1 = x1.double()
+    return torch.cat([kernel(x1, part.double()) for part in x2.split(CONVERTED)], 1)
 
 
 def frozen(kernel: KernelFunction) -> KernelFunction:

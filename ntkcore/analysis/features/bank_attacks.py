@@ -34,7 +34,7 @@ from ntkcore.analysis.features.fgsm_expansion import Expansion
 from ntkcore.analysis.predict import correct, margins
 from ntkcore.analysis.spectrum import Spectrum, train_spectrum
 from ntkcore.errors import SpecError
-from ntkcore.kernels.blocks import of_prepared, prepared, slices, untiled
+from ntkcore.kernels.blocks import in_double, of_prepared, prepared, slices, untiled
 from ntkcore.kernels.executors import Arrays, Executor, Piece, is_block, part, spread
 from ntkcore.kernels.protocols import CombiningKernel, DifferentiatingKernel, Images, KernelFunction, Progress
 from ntkcore.modes import ALONE, plain
@@ -112,7 +112,7 @@ def attack_bank(
     prediction is right or wrong.
     """
     if K_test is None:
-        K_test = kernel(x_test.double(), x_train.double())
+        K_test = in_double(kernel, x_test, x_train)
     if not torch.isfinite(K_test).all():
         raise SpecError(
             "The kernel of test and training images is not finite. Look at the net's weights and its scales."
@@ -208,9 +208,6 @@ class BankAttack:
         tolerance = (DOUBT * self.scale * bank.size()).float()
         together, attack, around = _BankPredictor(self.kernel, train, single), self.attack, None
 
-        def exact_x() -> Tensor:  # of 50,000 images more than a gigabyte, and often nothing is so close
-            return self._once("exact", None, x_train.double)
-
         if covers(bank, attack):
             weights = single.weights[:, :, 0]
             around = self._once("around", piece.rows, lambda: Expansion.of(self.kernel, train, x, weights))
@@ -218,7 +215,7 @@ class BankAttack:
             around = around.with_predictors(weights)
             found = sweep_by_signs(around, single, inner, right, y, attack, tolerance, progress)
             open_ = _decide_in_single(together, y, found.doubtful, tolerance, found.right_after)
-            _decide_in_double(self.kernel, exact_x, bank, y, open_, found.right_after)
+            _decide_in_double(self.kernel, x_train, bank, y, open_, found.right_after)
             return found.right_after, found.stuck
         right_after, stuck = torch.zeros_like(right), torch.zeros_like(right)
         for i in range(len(x)):
@@ -236,7 +233,7 @@ class BankAttack:
             right_after[i, b] = correct(attacked, labels)
             open_ = (~(margins(attacked, labels).abs() >= tolerance[b])).nonzero().squeeze(1)  # not a number: open
             doubtful = [(torch.full_like(open_, i), b[open_], z[open_])] if len(open_) else []
-            _decide_in_double(self.kernel, exact_x, bank, y, doubtful, right_after)
+            _decide_in_double(self.kernel, x_train, bank, y, doubtful, right_after)
         return right_after, stuck
 
     def _once(self, name: str, of: slice | None, make: Callable[[], Any]) -> Any:
@@ -270,7 +267,7 @@ def _portions(doubtful: Doubtful) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
 
 def _decide_in_double(
     kernel: KernelFunction,
-    exact_x: Callable[[], Tensor],
+    x_train: Tensor,
     bank: Bank,
     y_test: Tensor,
     doubtful: Doubtful,
@@ -278,7 +275,7 @@ def _decide_in_double(
 ) -> None:
     """In double precision, what single precision left open."""
     for rows, predictors, images in _portions(doubtful):
-        exact = bank[predictors].outputs(kernel(images.double(), exact_x()))
+        exact = bank[predictors].outputs(in_double(kernel, images, x_train))
         verdicts[rows, predictors] = correct(exact, y_test[rows].double())
 
 

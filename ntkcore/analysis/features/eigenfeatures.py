@@ -24,7 +24,7 @@ from ntkcore.analysis.features.bank_attacks import Bank, attack_bank, checked_ar
 from ntkcore.analysis.features.label_test import PERMUTATIONS, Null, null_of, p_values
 from ntkcore.analysis.predict import KernelPredictor, class_numbers
 from ntkcore.analysis.spectrum import Spectrum, projections, train_spectrum
-from ntkcore.kernels.blocks import KernelFunction, Progress, frozen
+from ntkcore.kernels.blocks import CONVERTED, KernelFunction, Progress, frozen, in_double
 from ntkcore.kernels.executors import Executor
 from ntkcore.modes import plain
 
@@ -139,8 +139,9 @@ def eigenfeatures(
     attack = fgsm() if attack is None else attack
     x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, None, K_test, progress)
     kernel = frozen(kernel)
-    s = train_spectrum(kernel, x.double(), spectrum_of_train, k)
-    K_test = kernel(x_test.double(), x.double()) if K_test is None else K_test
+    few = spectrum_of_train is None or len(x) <= CONVERTED  # one at hand is compared in any precision
+    s = train_spectrum(kernel, x.double() if few else x, spectrum_of_train, k)
+    K_test = in_double(kernel, x_test, x) if K_test is None else K_test
     place = None if folder is None else Path(folder)
     result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test, executor, place)
     labels = class_numbers(y_test)
