@@ -20,6 +20,8 @@ from ntkcore.version import __version__
 # when torch and numpy are imported: whoever imports those before this package sets them in the shell.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+if "NTK_THREADS" in os.environ:  # a limit of the user's, which torch is told where it works
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["NTK_THREADS"])
 
 if TYPE_CHECKING:
     from ntkcore.analysis.attacks.attack import Attack, AttackResult, fgsm, pgd

@@ -17,13 +17,14 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ntkcore import covariance as cov
 from ntkcore.analysis.eigenpairs import eigenpairs
 from ntkcore.runs.store import cachedir, folders
 
-FORMAT = 2
+FORMAT = 3
 ROUNDS, SECONDS = 3, 0.07  # of looks at every rate, and for each look
 MOST_OFF = 5.0  # seconds taken over seconds estimated, or the other way round: what is further off counts as this
 
@@ -89,7 +90,7 @@ def write(root: Path, kept: Kept) -> None:
 def _signature() -> dict[str, object]:
     """What rates belong to."""
     threads = os.environ.get("NTK_THREADS") or str(os.cpu_count())
-    return {"format": FORMAT, "threads": threads, "torch": torch.__version__}
+    return {"format": FORMAT, "threads": threads, "torch": torch.__version__, "numpy": np.__version__}
 
 
 def _between(low: float, value: float, high: float) -> float:

@@ -21,11 +21,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ntkcore import checks
-from ntkcore.errors import NTKError
+from ntkcore.errors import NTKError, SpecError
 from ntkcore.kernels.blocks import Progress
 from ntkcore.looking import in_words, predicted
 from ntkcore.training.steps import BLOWN_UP, FiniteNet, descend, learned_from, learning, training_loss
-from ntkcore.validation import Spec
+from ntkcore.validation import Spec, shown
 
 # (net, images [b, C, H, W] in pixel units, labels [b, c], draw) -> images of the same shape to train on instead; draw
 # is another number at every step of a run, for what is random
@@ -98,6 +98,11 @@ def train_epochs(
     )
     checks.progress(progress)
     checks.trainable(net.module, x.float())
+    names = [name for name, _ in net.module.named_parameters()]
+    if strange := [name for name in start.momentum if name not in names]:
+        raise SpecError(
+            f"The net has no weights {shown(strange[0])}, of which there is a momentum; {names[0]!r} is one."
+        )
     return _epochs(net, x, y, schedule, epochs, adversary, start, progress)
 
 
@@ -150,7 +155,6 @@ def _one_epoch(
             images = adversary(net, images, labels, epoch * len(batches) + step)
             images = checks.image_form(images, "What the adversary gave", shape=x.shape[1:]).detach()
         net.module.train()
-        net.module.zero_grad()
         value = training_loss(_outputs(net, images), labels, schedule.loss)
         losses.append(float(value.detach()))
         if not losses[-1] <= BLOWN_UP:  # also when it is not a number
@@ -158,8 +162,7 @@ def _one_epoch(
                 f"The training diverged: in epoch {epoch} the loss is {losses[-1]:.3g}. "
                 f"Choose a smaller learning rate than {schedule.lr:g}."
             )
-        value.backward()
-        descend(net.module, momentum, schedule.lr, schedule.momentum)
+        descend(net.module, value, momentum, schedule.lr, schedule.momentum)
     return sum(losses) / len(losses)
 
 

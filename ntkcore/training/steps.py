@@ -217,22 +217,22 @@ def _steps(net: FiniteNet, x: Tensor, y: Tensor, recipe: Training, lr: float, se
         if step == recipe.steps or loss <= recipe.until:
             return
         with learning(net.module):
-            net.module.zero_grad()
-            value.backward()
-            descend(net.module, velocities, lr, recipe.momentum)
+            descend(net.module, value, velocities, lr, recipe.momentum)
 
 
-def descend(module: nn.Module, velocities: dict[str, Tensor], lr: float, momentum: float) -> None:
-    """A step of ``torch.optim.SGD`` along the gradients; velocities: of the weights by name, moved along.
+def descend(module: nn.Module, loss: Tensor, velocities: dict[str, Tensor], lr: float, momentum: float) -> None:
+    """A step of ``torch.optim.SGD`` down the loss; velocities: of the weights by name, moved along.
 
     The class itself would import torch's compiler, a second of a processor in each process that trains.
     """
-    named = {name: p for name, p in module.named_parameters() if p.grad is not None}
+    module.zero_grad()
+    loss.backward()
+    named = {name: (p, p.grad) for name, p in module.named_parameters() if p.grad is not None}
     moved = [velocities.get(name) for name in named]
     with torch.no_grad():
         sgd(
-            list(named.values()),
-            [p.grad for p in named.values() if p.grad is not None],
+            [p for p, _ in named.values()],
+            [gradient for _, gradient in named.values()],
             moved,
             weight_decay=0.0,
             momentum=momentum,

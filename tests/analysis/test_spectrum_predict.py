@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 from ntkcore import SpecError, fc, fit, kernel_fn, margin, spectrum
-from ntkcore.analysis import eigenpairs as by
+from ntkcore.analysis import eigenpairs as module
 from ntkcore.analysis.predict import correct
 from ntkcore.analysis.spectrum import effective_rank, label_energy, learned_fraction, top_mass
 
@@ -31,17 +31,17 @@ def test_spectrum_rebuilds_the_kernel_and_descends():
     np.testing.assert_allclose(s.values, np.linalg.eigvalsh(K.numpy())[::-1], rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("amd", [False, True])
+@pytest.mark.parametrize("amd", [False, True], ids=["torch", "numpy"])
 def test_eigenpairs_are_those_of_another_algorithm(amd, monkeypatch):
     """MRRR of scipy, beside divide and conquer of torch's and of numpy's LAPACK; in single precision, too."""
-    monkeypatch.setattr(by, "AMD", amd)
+    monkeypatch.setattr(module, "AMD", amd)
     a = torch.randn(150, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     K = a @ a.T + 0.1 * torch.diag(torch.arange(150.0, dtype=torch.float64))
-    values, vectors = by.eigenpairs(K)
+    values, vectors = module.eigenpairs(K)
     known = torch.from_numpy(scipy.linalg.eigh(K.numpy(), driver="evr", eigvals_only=True))
     torch.testing.assert_close(values, known, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(vectors @ torch.diag(values) @ vectors.T, K, rtol=0, atol=1e-11)
-    single = by.eigenpairs(K.float())
+    single = module.eigenpairs(K.float())
     assert {one.dtype for one in single} == {torch.float32}
     torch.testing.assert_close(single[0].double(), known, rtol=1e-4, atol=1e-3)
 

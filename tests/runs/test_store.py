@@ -15,8 +15,9 @@ import safetensors.numpy
 import torch
 
 from ntkcore.errors import Cancelled, StoreError
-from ntkcore.runs.store import Store, declare, default_max_bytes, default_root, notes, room
+from ntkcore.runs.store import Store, declare, default_max_bytes, default_root, notes
 from ntkcore.runs.store.artifact import ARRAYS, META
+from ntkcore.runs.store.room import Room
 
 KEY = "3f9a0c" + 26 * "0"
 WORDS = {KEY: "key"}
@@ -411,26 +412,32 @@ def test_least_recently_used_is_dropped(tmp_path):
     assert set(words(store.entries())) == {"a", "d", "e"}
 
 
-def test_a_cache_with_room_left_is_not_measured_each_time(tmp_path, monkeypatch):
-    """What others put there is seen after half a minute, or when half of the room is used up."""
+def test_a_cache_is_measured_again_when_half_of_its_room_is_used_up_or_after_half_a_minute():
+    now = [0.0]
+    room = Room(clock=lambda: now[0])
+    assert room.used_up(1)  # nothing is known yet
+    room.left(1000)
+    assert [room.used_up(200), room.used_up(300), room.used_up(1)] == [False, False, True]
+    room.left(1000)
+    now[0] = 30.5
+    assert room.used_up(1)
+    room.left(-5)
+    assert room.used_up(0)
+
+
+def test_what_others_put_there_is_seen_when_half_of_the_room_is_used_up(tmp_path):
     size = fill(Store(tmp_path / "sizing")).bytes
     store, other = (Store(tmp_path / "cache", max_bytes=7 * size) for _ in range(2))
-    clock = [0.0]
-    monkeypatch.setattr(room.time, "monotonic", lambda: clock[0])
-    age(fill(store, named("a")), 1000)  # room for six, so three are put there unmeasured
-    with monkeypatch.context() as blind:
-        blind.setattr(store, "_walk", lambda: pytest.fail("measured although there was room"))
-        fill(store, named("b"))
-    for word in "cdefgh":
-        fill(other, named(word))
-    assert set(words(store.entries())) == set("bcdefgh")  # the other one has measured
-    age(store.get("kernel", named("b")), 1000)
+    age(fill(store, named("a")), 1000)  # it has room for six, so the next two are put there without a look
     other.max_bytes = 100 * size
-    fill(other, named("i"))
-    assert store.size() > 7 * size
-    clock[0] = 31.0
-    fill(store, named("j"))
-    assert "b" not in words(store.entries())
+    for word in "bcdefgh":
+        fill(other, named(word))
+    for word in "ij":
+        fill(store, named(word))
+    assert "a" in words(store.entries())
+    for word in "kl":
+        fill(store, named(word))
+    assert "a" not in words(store.entries())
 
 
 def test_pinned_recent_and_just_written_are_spared(tmp_path):

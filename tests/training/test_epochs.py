@@ -9,7 +9,7 @@ from torch.func import functional_call, jacrev
 
 from ntkcore.analysis.attacks.attack import Attack, fgsm, loss_gradient, pgd
 from ntkcore.architectures import build
-from ntkcore.errors import Cancelled, NTKError
+from ntkcore.errors import Cancelled, NTKError, SpecError
 from ntkcore.kernels import input_map
 from ntkcore.training import FiniteNet, Linearised, Schedule, Start, finite_net, train_epochs, training_loss
 from ntkcore.training.epochs import order
@@ -105,6 +105,11 @@ def test_resumed_is_uninterrupted(images: tuple[Tensor, Tensor], momentum: float
     again.module.load_state_dict(weights(first))
     assert run(again, x, y, schedule, 4, start=kept, **kind)[1:] == losses[3:]
     assert all(torch.equal(a, b) for a, b in zip(weights(again).values(), weights(whole).values(), strict=True))
+
+
+def test_a_momentum_of_other_weights_is_refused(images: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(SpecError, match=r"The net has no weights 'net\.0'"):
+        train_epochs(small(), *images, Schedule(), 4, start=Start(1, {"net.0": torch.zeros(1)}))
 
 
 def test_the_adversary_is_what_is_trained_on(images: tuple[Tensor, Tensor]) -> None:

@@ -38,7 +38,8 @@ def judge_robust_and_brittle(
     high = int(np.quantile(by_chance, LEVEL, method="inverted_cdf"))
     number = f"{robust} robust, {brittle} brittle"
     chance = f"at most {high} {'is' if high == 1 else 'are'}" if high else "none is"
-    kinds = f"Robust: {percent(keep)} or more of its right answers stand; brittle: at most {percent(BRITTLE_KEEPS)}."
+    least, most = percent(keep), percent(BRITTLE_KEEPS)
+    kinds = f"A robust one keeps at least {least} of its right answers, a brittle one at most {most}."
     of_what = f"of {len(codes)} {of}, under {attack}. {kinds} In 95 % of shuffles of the test labels {chance} useful."
     if robust > high and brittle > high:
         among = "" if of == "features" else "among these "

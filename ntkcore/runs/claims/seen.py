@@ -44,16 +44,16 @@ SEEN = Claim(
     "Above, robust features (blue frames); in the middle, brittle ones (orange), if any: which shapes can you tell? "
     "Red pixels, made brighter, help the true class. Below, the noise and its parts: red made brighter, blue darker.",
     "The prediction is a sum of features, one for each eigenvector of the kernel. Robust: right more often than "
-    "chance, and under attack still on half (the sidebar's share) of the images on which it was right. Brittle: right "
-    "more often than chance, and almost never under attack. Weak alone: not to be told from chance one by one. "
-    "Features are classed on one half of the test images, where fewer may be found than on all (claim 3); on the other "
-    "half, the fall of the margin (how sure the kernel of the true class) under the attack is split over them, and the "
-    "shares are of all images together, with a 95 % interval (bootstrap over images). The claim holds when brittle "
-    "features alone do more than half of the damage, in part when they do less, but all that are not robust do more "
-    "than half together; where no feature is robust, or none brittle, nothing can be told. What eyes see in the "
-    "pictures is not judged. The image shown is, of those that the attack turns, the one of which the kernel was most "
-    "sure; the features shown are the four robust and the four brittle ones of the largest eigenvalues, each picture "
-    "on its own scale.",
+    "chance, and under attack still on at least half (the sidebar's share) of the images on which it was right. "
+    "Brittle: right more often than chance, and almost never under attack. Weak alone: not to be told from chance one "
+    "by one. Features are classed on one half of the test images, where fewer may be found than on all (claim 3); on "
+    "the other half, the fall of the margin (how sure the kernel is of the true class) under the attack is split over "
+    "them, and the shares are of all images together, with a 95 % interval (bootstrap over images). The claim holds "
+    "when brittle features alone do more than half of the damage, in part when they do less, but all that are not "
+    "robust do more than half together; where no feature is robust, or none brittle, nothing can be told. What eyes "
+    "see in the pictures is not judged. The image shown is, of those that the attack turns, the one of which the "
+    "kernel was most sure; the features shown are the four robust and the four brittle ones of the largest "
+    "eigenvalues, each picture on its own scale.",
     ("pages/eigenfeatures.py", "Eigenfeatures"),
     _seen,
     _judge,

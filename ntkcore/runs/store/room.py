@@ -2,22 +2,23 @@
 
 ::
 
-    room = Room(max_bytes)
-    if room.used_up(done.bytes):            # at first, and whenever half of what was left may be gone
-        room.measured(total)                # bytes that are in it now
+    room = Room()
+    if room.used_up(done.bytes):            # at first, and whenever half of what was left is gone
+        room.left(max_bytes - total)        # after a measure
 """
 
 import threading
 import time
+from collections.abc import Callable
 
 MEASURED = 30.0  # seconds for which a measure is good enough: others may fill the cache, too
 
 
 class Room:
-    """Of a cache that is to hold ``max_bytes`` at most; safe to share between threads."""
+    """In a cache; safe to share between threads. clock: tells the time in seconds."""
 
-    def __init__(self, max_bytes: int):
-        self._max_bytes = max_bytes
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
         self._left, self._until = 0.0, 0.0
         self._lock = threading.Lock()
 
@@ -25,9 +26,9 @@ class Room:
         """Whether to measure, now that so many bytes more were put there."""
         with self._lock:
             self._left -= more
-            return self._left < 0 or time.monotonic() > self._until
+            return self._left < 0 or self._clock() > self._until
 
-    def measured(self, total: int) -> None:
-        """So many bytes are in it."""
+    def left(self, size: int) -> None:
+        """So many bytes were left by a measure just now; half of them, since others may be filling it, too."""
         with self._lock:
-            self._left, self._until = (self._max_bytes - total) / 2, time.monotonic() + MEASURED
+            self._left, self._until = size / 2, self._clock() + MEASURED

@@ -106,7 +106,7 @@ class Store:
         self._scratch = self.root / cachedir.SCRATCH
         self._known: dict[Path, tuple[files.Signature, str]] = {}
         self._unmoved: dict[Path, Incident] = {}  # broken, on a disk that refuses to move them
-        self._room = Room(self.max_bytes)
+        self._room = Room()
         self._lock = threading.Lock()
         folders.sweep(self._scratch)
 
@@ -138,9 +138,9 @@ class Store:
     ) -> Artifact:
         """Store ``arrays`` (any shape, any type of safetensors) and ``meta`` (JSON) as ``stage/key``.
 
-        A sound artifact that is already there stays as it is. Afterwards, unless there is known to be ``room``, the
-        least recently used artifacts are dropped until ``max_bytes`` is kept; this one, those used within the last
-        minute and ``pinned`` ones (pairs of stage and key) are spared. StoreError if the disk is full or read-only.
+        A sound one that is there stays. Afterwards, unless a look of the last half minute found room, the least
+        recently used artifacts are dropped until ``max_bytes`` is kept; this one, those used within the last minute
+        and ``pinned`` ones (pairs of stage and key) are spared. StoreError if the disk is full or read-only.
         """
         if (present := self.get(stage, key)) is not None:
             return present
@@ -391,7 +391,7 @@ class Store:
                 break
             with suppress(StoreError):  # another process is at it, or may not: what was just stored is stored
                 total -= size * self._remove(folder, files.strangers)
-        self._room.measured(total)
+        self._room.left(self.max_bytes - total)
 
     def _walk(self) -> Iterator[tuple[str, str, Path]]:  # stage, key, folder of every artifact, whole or damaged
         return cachedir.artifacts(self.root, self.stages)
