@@ -176,13 +176,14 @@ def subset_predictor(kernel: KernelFunction, s: Spectrum, x: Tensor, y: Tensor, 
     checks.function(kernel, "kernel", "It maps images to [n1, n2]; kernel_fn makes one.")
     x = checks.images(x)
     train_spectrum(kernel, x, checks.instance(s, Spectrum, "s", "spectrum(kernel(x)) makes one."))
-    weights = subset_weights(s, checks.targets(y, len(x)).to(x.device), chosen_features(s, features))
+    (weights,) = subset_weights(s, checks.targets(y, len(x)).to(x.device), [chosen_features(s, features)])
     return KernelPredictor(kernel, x.double(), weights)
 
 
-def subset_weights(s: Spectrum, y: Tensor, index: Tensor) -> Tensor:
-    """Dual weights [n, c] of the sum over the features ``index`` [k], as ``chosen_features`` gives it."""
-    bank = feature_bank(s, y, index)
-    if len(bank) == 0:
-        return s.vectors.new_zeros(s.n, y.shape[1])
-    return bank.weights[:, :, 0].T @ bank.single_readout()
+def subset_weights(s: Spectrum, y: Tensor, subsets: Sequence[Tensor]) -> list[Tensor]:
+    """Dual weights [n, c] of the sum of the features of each subset: indices [k] as ``chosen_features`` gives them."""
+    each = projections(s, y) / s.values[:, None]  # any number where an eigenvalue is zero up to rounding: never chosen
+    chosen = each.new_zeros(len(subsets), *each.shape)
+    for one, index in zip(chosen, subsets, strict=True):
+        one[index] = each[index]
+    return list(torch.einsum("ni,sic->snc", s.vectors, chosen))  # sum over features

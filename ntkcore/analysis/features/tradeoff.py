@@ -197,7 +197,7 @@ def _kept(s: Spectrum, y: Tensor, classes: np.ndarray) -> dict[str, Predictors]:
     for kind in KEPT if s.whole else [kind for kind in KEPT if kind != "bottom"]:
         k = counts(len(order[kind]))
         chosen = [torch.from_numpy(order[kind][:one].copy()) for one in k]
-        plan[kind] = np.array(k, dtype=int), [subset_weights(s, y, features) for features in chosen]
+        plan[kind] = np.array(k, dtype=int), subset_weights(s, y, chosen)
     return plan
 
 
@@ -210,7 +210,7 @@ def _times(s: Spectrum, y: Tensor, ridge: float = 0.0, points: int = TIMES, end:
 
 def _bands(s: Spectrum, y: Tensor) -> Predictors:
     spans = bands(s.rank)
-    weights = [subset_weights(s, y, torch.arange(start, stop)) for start, stop in spans]
+    weights = subset_weights(s, y, [torch.arange(start, stop) for start, stop in spans])
     return np.array([start for start, _ in spans]), weights
 
 
