@@ -1,5 +1,7 @@
 """Eigenfeatures: the shared sweep against the feature-by-feature way, sums, classes and intervals."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,20 @@ def test_features_sum_to_the_prediction(classes):
     s = spectrum(k(x.double()))
     total = sum(subset_predictor(k, s, x, y, [i])(x_test) for i in range(s.rank))
     torch.testing.assert_close(total, fit(k, x, y)(x_test))
+
+
+def test_images_converted_by_parts_give_the_same_sweep(monkeypatch):
+    x, y, x_test, y_test = problem()
+    k = kernel_fn(fc(1))
+    for s in (spectrum(k(x.double())), spectrum(k(x.double()), 6)):
+        whole = eigenfeatures(k, x, y, x_test, y_test, spectrum_of_train=s)
+        with monkeypatch.context() as small:
+            for module in ("kernels.blocks", "analysis.features.eigenfeatures"):
+                small.setattr(sys.modules[f"ntkcore.{module}"], "CONVERTED", 5)
+            parts = eigenfeatures(k, x, y, x_test, y_test, spectrum_of_train=s)
+        assert torch.equal(parts.right_before, whole.right_before)
+        assert torch.equal(parts.right_after, whole.right_after)
+        np.testing.assert_allclose(parts.usefulness, whole.usefulness)
 
 
 def test_duplicate_images_leave_features_without_a_value_out():
