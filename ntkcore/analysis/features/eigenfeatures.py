@@ -139,8 +139,8 @@ def eigenfeatures(
     attack = fgsm() if attack is None else attack
     x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, None, K_test, progress)
     kernel = frozen(kernel)
-    few = spectrum_of_train is None or len(x) <= CONVERTED  # one at hand is compared in any precision
-    s = train_spectrum(kernel, x.double() if few else x, spectrum_of_train, k)
+    as_given = spectrum_of_train is not None and len(x) > CONVERTED  # one at hand is compared in any precision
+    s = train_spectrum(kernel, x if as_given else x.double(), spectrum_of_train, k)
     K_test = in_double(kernel, x_test, x) if K_test is None else K_test
     place = None if folder is None else Path(folder)
     result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test, executor, place)

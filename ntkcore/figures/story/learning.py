@@ -96,10 +96,10 @@ def features_along_time(
     fig.update_yaxes(title_text="right", tickformat=".0%", range=SHARES, row=2, col=1, **large)
     fig.update_layout(barmode="overlay", bargap=0.15, legend={"font": {"size": 14}}, margin={"t": 50})
     fig.update_annotations(font_size=15)
+    # The title of the lower axis: its own would lie on its ticks here.
+    title = {"text": "training time", "font": {"size": 18, "color": TEXT.colour(dark)}}
     below = {"x": 0.5, "y": 0, "xref": "x2 domain", "yref": "y2 domain", "yanchor": "top", "yshift": -24}
-    fig.add_annotation(
-        text="training time", font={"size": 18, "color": TEXT.colour(dark)}, **below
-    )  # an axis's own title lies on its ticks here
+    fig.add_annotation(title | below)
     best = int(attacked.mean.argmax())
     words = f"{len(index)} useful features fill as they are learned, those of large eigenvalues first. Under {attack} "
     words += f"{attacked.mean[best]:.0%} are right at best, at training time {times[best]:.2g}, and "
