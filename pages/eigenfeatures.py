@@ -25,7 +25,8 @@ if view is None:
     st.stop()
 count = view.now.count
 
-left, right = st.columns([3, 2], gap="large")
+with st.container(key="answer"):
+    left, right = st.columns([3, 2], gap="large")
 with left:
     curves = need_both(both, Experiment.curves, "bands of features, kept features and training time")
     if curves is not None:

@@ -26,10 +26,6 @@ from pages.ui.shell.terms import note, say
 
 # The verdicts' colours, legible on light and dark; the word says the same.
 COLOURS = dict(zip(VERDICTS, ("green", "orange", "red", "gray"), strict=True))
-# On a narrow screen the columns are stacked: the claim and its verdict come before the figure.
-_STACKED = """<style>
-@media (max-width: 640px) { .st-key-screen [data-testid="stHorizontalBlock"] { flex-direction: column-reverse; } }
-</style>"""
 END = "All verdicts"
 SCREENS = [*(str(number) for number in range(1, len(CLAIMS) + 1)), END]
 
@@ -68,7 +64,6 @@ def _unbroken(number: str) -> str:
 def _screen(number: int, claim: Claim) -> None:
     """One claim: the figure at the left; at the right the claim, the number, the verdict and where to see more."""
     found = _results(claim)
-    st.html(_STACKED)
     with st.container(key="screen"):
         wide, narrow = st.columns([10, 3] if presenting() else [2, 1], gap="medium" if presenting() else "large")
     with narrow:

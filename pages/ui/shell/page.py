@@ -28,7 +28,7 @@ from pages.ui.shell.share import copy_link
 # The scroll bar's place is kept, so that nothing moves when a page, or a claim of the story, is longer than the last.
 # The longest name of a data set fits its field. The chosen one of several segments is filled: Streamlit's tint of it
 # cannot be read on dark. Buttons of a figure stand above it, so that they hide no title while the pointer moves its
-# slider. On a narrow screen four pictures stand side by side.
+# slider. On a narrow screen four pictures stand side by side, and what answers the question comes before its figure.
 CONTROLS = """<style>
 [data-testid="stMain"] { scrollbar-gutter: stable; }
 .st-key-data input { font-size: 0.8rem; }
@@ -41,6 +41,7 @@ button[data-variant="segmented_control"][data-selected="true"] * {
   .modebar-container { top: -1.25rem !important; }
 }
 @media (max-width: 640px) {
+  :is(.st-key-screen, .st-key-answer) [data-testid="stHorizontalBlock"] { flex-direction: column-reverse; }
   [data-testid="stHorizontalBlock"]:not([class*="st-key-the-sum"])
     > [data-testid="stElementContainer"]:has([data-testid="stImage"]) { flex: 0 0 calc(25% - 0.75rem) !important; }
   [data-testid="stHorizontalBlock"]:not([class*="st-key-the-sum"]) > [data-testid="stElementContainer"]
