@@ -337,6 +337,27 @@ def test_damage_beside_notes_is_reported_and_stays(tmp_path):
     assert "cannot be moved and stays there" in str(incident)
 
 
+def test_one_folder_that_may_not_be_looked_into_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one made by another user of the machine; the others are listed, and this one is told of and left."""
+    fill(tmp_path)
+    closed = fill(tmp_path, OTHER).path
+    scandir = os.scandir
+
+    def refuse(path: os.PathLike[str] | int) -> object:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    store = Store(tmp_path)
+    assert [entry.key for entry in store.entries()] == [KEY]
+    assert store.left_alone() == f"Left alone, not the cache's: kernel/{OTHER}."
+    assert store.verify().checked == 1
+    assert store.clear() == 1
+    monkeypatch.undo()
+    assert Store(tmp_path).get("kernel", OTHER) is not None
+
+
 @pytest.mark.parametrize("name", [".tmp", ".broken"])
 def test_a_link_in_place_of_the_caches_own_folders(name, tmp_path):
     """A writer says so; nothing behind the link is swept, set aside or removed."""

@@ -240,8 +240,12 @@ def is_sealed(folder: Path, stage: str, key: str) -> bool:
 
 
 def is_ours(folder: Path, stage: str, key: str) -> bool:
-    """Whether a folder in an artifact's place is one, whole or damaged: nothing else lies in it, or it is sealed."""
-    return not strangers(folder) or is_sealed(folder, stage, key)
+    """Whether a folder in an artifact's place is one, whole or damaged: nothing else lies in it, or it is sealed. One
+    that may not be looked into counts as somebody else's."""
+    try:
+        return not strangers(folder) or is_sealed(folder, stage, key)
+    except StoreError:
+        return False
 
 
 def signature(file: Path) -> Signature:
