@@ -2,13 +2,13 @@
 
 A term is found in a sentence by its pattern, so that a page can explain it where it stands first::
 
-    terms_in("the effective rank is 3.2")       # ["effective rank"]
+    terms_in("the effective rank is 3.2")       # ("effective rank",)
     GLOSSARY["effective rank"].markdown         # "**Effective rank.** How many equal ... *Roy & Vetterli 2007.*"
 """
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,8 @@ GLOSSARY: dict[str, Term] = {
 }
 
 
-def terms_in(text: str) -> list[str]:
+@lru_cache(1024)  # a page asks for the same again with every control that moves
+def terms_in(text: str) -> tuple[str, ...]:
     """Which terms stand in a text, in the order in which they do."""
     places = {name: found.start() for name, term in GLOSSARY.items() if (found := term.found.search(text))}
-    return sorted(places, key=lambda name: places[name])
+    return tuple(sorted(places, key=lambda name: places[name]))

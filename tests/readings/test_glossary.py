@@ -46,7 +46,7 @@ def help_texts() -> dict[str, str]:
     ],
 )
 def test_terms_in_a_sentence(text: str, terms: list[str]) -> None:
-    assert terms_in(text) == terms
+    assert list(terms_in(text)) == terms
 
 
 @pytest.mark.parametrize("name", GLOSSARY)

@@ -7,6 +7,7 @@
 """
 
 import json
+from functools import lru_cache
 
 from ntkcore.errors import NTKError
 from ntkcore.figures import export
@@ -34,11 +35,16 @@ def pin_run(entry: Artifact) -> None:
 
 def spec_of(entry: Artifact) -> specs.StageSpec | None:
     """What the run was of; None when another version of the app wrote it, of which this one would compute another."""
+    return _parsed(entry.stage, entry.key, json.dumps(entry.meta.get("spec")))
+
+
+@lru_cache(4096)  # Runs asks for all of them with every control that moves
+def _parsed(stage: str, key: str, text: str) -> specs.StageSpec | None:
     try:
-        spec = specs.parse(entry.stage, entry.meta.get("spec"))
+        spec = specs.parse(stage, json.loads(text))
     except NTKError:
         return None
-    return spec if specs.key(spec) == entry.key else None
+    return spec if specs.key(spec) == key else None
 
 
 def net_in_words(entry: Artifact) -> str:
