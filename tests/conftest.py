@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 
-LONGEST = ("browser", "campaign", "pages", "runs")  # the folders of the files that take longest
+LONGEST = ("browser", "campaign", "pages", "runs", "test_cli.py")  # the files, or their folders, that take longest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,12 +13,13 @@ from steps import (
     drawn,
     expect_query,
     expect_words,
+    query,
     ready,
     run_it,
     working,
 )
 
-MOTION = {"epochs": "3", "eseeds": "1", "inputs": "centre", "eps": "16", "freeze": "1"}
+MOTION = {"size": "7", "epochs": "3", "eseeds": "1", "inputs": "centre", "eps": "16", "freeze": "1"}
 FIGURES = (
     "accuracies",
     "velocity",
@@ -48,10 +49,11 @@ def test_by_a_link(page: Page, app: Server) -> None:
         expect_words(page, re.compile(sentence))
     assert page.get_by_alt_text("feature 3").count() == 2
     handle = at_key(page, "look").get_by_role("slider")  # one step back: the spectrum and pictures of the epoch before
-    for _ in range(3):  # a page drawn anew in this very moment forgets the key
-        if handle.get_attribute("aria-valuetext") == "3":
-            handle.press("ArrowLeft")
-        page.wait_for_timeout(500)
+    for _ in range(20):  # a page drawn anew in this very moment forgets the key, or what it has set
+        if query(page).get("look") == ["2"]:
+            break
+        handle.press("ArrowLeft" if handle.get_attribute("aria-valuetext") == "3" else "ArrowRight")
+        page.wait_for_timeout(1000)
     expect_query(page, look="2")
     ready(page)
     expect(page.get_by_text("FGSM training, epoch 2").first).to_be_visible()

@@ -18,8 +18,8 @@ CHARTS = {
     "runs": [],
 }
 OF_PAGE = {
-    "transfer": {"widths": ["16", "64"], "seeds": "2"},
-    "evolution": {"epochs": "2", "eseeds": "1"},
+    "transfer": {"size": "7", "widths": ["16", "64"], "seeds": "2"},
+    "evolution": {"size": "7", "epochs": "2", "eseeds": "1"},
     "consistency": {"compared": ["FC(1)", "Conv(2)"], "cn": "40", "cm": "10"},
 }
 

@@ -14,8 +14,8 @@ Open = Callable[..., AppTest]
 CONTROLS = {"Number", "Choice", "Several", "Toggle", "Text"}  # whose first argument is the key
 # What shows more controls than a page has at first.
 MORE = {
-    "transfer": {"size": "14", "architectures": ["FC(1)", "FC(3)"], "mwidth": "8"},
-    "evolution": {"size": "14", "trained": "twin of the sidebar's net", "ewidth": "16", "freeze": ["0"]},
+    "transfer": {"size": "7", "architectures": ["FC(1)", "FC(3)"], "mwidth": "8"},
+    "evolution": {"size": "7", "trained": "twin of the sidebar's net", "ewidth": "16", "freeze": ["0"]},
 }
 
 
