@@ -74,6 +74,7 @@ def test_told_as_a_talk(page: Page, app: Server) -> None:
     no_exception(page)
     at_key(page, "present").get_by_text("Presenter mode").click()
     expect(at_key(page, "leave-presenting")).to_be_visible()
+    ready(page)
     for claim in reversed(CLAIMS):
         page.keyboard.press("ArrowLeft")
         figure = at_key(page, f"story-{claim.name}")

@@ -183,6 +183,22 @@ def test_what_is_typed_after_a_click_stays(knows: bool, sent: dict[str, float], 
     assert all(at.number_input(key=name).proto.set_value for name in HELD if sent[name] != shown[name])
 
 
+def test_a_control_that_the_receipt_overtook() -> None:
+    """A part that polls sends it as it was; drawn anew by itself, the page has it as set. What is typed back stays."""
+    at = opened_by({})
+    at.session_state.wanted = HELD
+    at.main.button[0].click().run()
+    at.number_input(key="n").set_value(1000)
+    at.session_state.by_itself = True
+    at.run()
+    assert {name: at.number_input(key=name).value for name in HELD} == HELD
+    at.number_input(key="n").set_value(1000)
+    at.run()
+    at.session_state.by_itself = True
+    at.run()
+    assert {name: at.number_input(key=name).value for name in HELD} == HELD | {"n": 1000}
+
+
 def test_two_clicks_before_the_browser_knows_of_the_first() -> None:
     """What it sends then, as it was before both, is not taken for something typed."""
     at = opened_by({})

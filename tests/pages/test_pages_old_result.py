@@ -6,6 +6,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.runs import consent
+from ntkcore.runs.specs import StageSpec
+from ntkcore.runs.store import Artifact
+from pages.ui.shell import results
 from pages.ui.shell.services import services
 from visits import CHARTS, RESULTS, charts, complaints, press, run_until_ready, text
 
@@ -48,6 +51,25 @@ def test_the_old_result_stays_until_the_new_one_is_there(page: str, by_hand: Cal
         run_until_ready(at)
         assert below(at) == []
         assert charts(at) == CHARTS[page]
+
+
+def test_a_result_that_comes_between_two_looks(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page asks for it while the worker is about to store it, and asks again a moment later."""
+    opened("spectrum", {"draw": "78", "n": "50"})
+    at = opened("spectrum", {"draw": "78"})
+    found, missed = results.stored, []
+
+    def late(spec: StageSpec) -> Artifact | None:
+        if not missed and "50 training" in spec.in_words():
+            missed.append(spec)
+            return None
+        return found(spec)
+
+    monkeypatch.setattr(results, "stored", late)
+    run_until_ready(at.number_input(key="n").set_value(50).run())
+    assert missed
+    assert "50 training" in at.main.caption[0].value
+    assert charts(at) == CHARTS["spectrum"]
 
 
 @pytest.mark.parametrize("page", ["overview", "eigenfeatures", "attack"])

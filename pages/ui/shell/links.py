@@ -58,10 +58,16 @@ def keep_controls() -> None:
     browser had been told of it; with that request the browser sends all controls as they were, and Streamlit would take
     them back. The receipt tells: a control that nobody sees, set by the same callback and drawn last of all. While the
     browser sends an older one, it said so before it knew: what the callback has set is set again, and told again; but
-    what has been typed since stays.
+    what has been typed since stays. The receipt may overtake a control, and a part that polls send both: so what comes
+    with it is believed once somebody has chosen something, not where the app draws the page anew by itself.
     """
     sent, state = st.session_state.get("sent"), st.session_state
-    if sent is None or _received(sent):
+    by_itself = state.pop("by_itself", False)
+    if sent is None:
+        return
+    if _received(sent) and not by_itself:
+        if any(state.get(name, value) != value for name, (_, value) in sent.values.items()):
+            del st.session_state["sent"]  # what somebody has chosen since
         return
     if get_script_run_ctx().is_history_navigation:  # Back: the address says what is wanted
         del st.session_state["sent"]
@@ -69,6 +75,12 @@ def keep_controls() -> None:
     for name, (before, value) in sent.values.items():
         state[name] = value if name not in state or state[name] in before else state[name]
     state.receipt = sent.receipt
+
+
+def draw_anew() -> None:
+    """From a part of the page that polls: draw all of it anew, though nobody has chosen anything."""
+    st.session_state.by_itself = True
+    st.rerun()
 
 
 def draw_receipt() -> None:

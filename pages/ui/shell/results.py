@@ -32,6 +32,7 @@ from ntkcore.runs.consent import amount, duration
 from ntkcore.runs.specs import StageSpec, key
 from ntkcore.runs.store import Artifact
 from ntkcore.runs.worker.jobs import Job
+from pages.ui.shell.links import draw_anew
 from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.services import services, stored
 
@@ -101,16 +102,13 @@ def latest(
     """
     shown, specs_ = st.session_state.setdefault("shown_last", {}), wanted(choices)
     old = shown.get(place)
-    if not specs_ or _there(specs_, one_by_one):
+    missing = next((spec for spec in specs_.values() if stored(spec) is None), None)  # asked once: it may come
+    if missing is None or (one_by_one and _there(specs_, one_by_one)):
         shown[place] = choices
         return choices
     if old is None or not _there(wanted(old), one_by_one):
         return choices
-    if one_by_one:
-        work = _Work.batch(specs_, what)
-    else:
-        spec = next(spec for spec in specs_.values() if stored(spec) is None)
-        work = _Work(key(spec), (spec,), what)
+    work = _Work.batch(specs_, what) if one_by_one else _Work(key(missing), (missing,), what)
     work.draw()
     with st.container(key="old-result"):
         st.caption(f"Below, the last result, until there is a new one: {plain(words(old))}.")
@@ -309,12 +307,12 @@ def _watch(name: str, place: str, missing: tuple[tuple[str, str], ...] = ()) -> 
     if job is not None:
         st.session_state.setdefault("watched", set()).add(job.number)
     if job is None or job.finished:
-        st.rerun()
+        draw_anew()
     if any(services().store.has(*part) for part in missing):
         seen = st.session_state.setdefault(f"drawn-{name}", 0.0)
         if time.monotonic() - seen > REDRAW:
             st.session_state[f"drawn-{name}"] = time.monotonic()
-            st.rerun()
+            draw_anew()
     share, what = min(1.0, job.done / job.total) if job.total else 0.0, job.request["what"]
     if ahead := job.ahead:
         more = f", and {len(ahead) - 1} more" if len(ahead) > 1 else ""
