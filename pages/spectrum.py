@@ -56,7 +56,9 @@ values, energy, vectors = (both.now[name].numpy() for name in ("values", "label_
 night = dark()
 figures = Figures()
 
-left, right = st.columns(2, gap="large")
+with st.container(key="answer-below"):
+    left, right = st.columns(2, gap="large")
+    below = st.container()
 with left:
     heading("Eigenvalues and the labels' energy on each")
     both.show(
@@ -76,7 +78,8 @@ with right:
         ),
         key="cumulative",
     )
-answer(read_spectrum(stages.read_spectrum(found.now), energy))
+with below:
+    answer(read_spectrum(stages.read_spectrum(found.now), energy))
 table(experiments, both, MEASURES | ({} if any("trace" in a for a in both.both) else RANK))
 
 heading("What has been learned by time t")

@@ -41,7 +41,9 @@ button[data-variant="segmented_control"][data-selected="true"] * {
   .modebar-container { top: -1.25rem !important; }
 }
 @media (max-width: 640px) {
-  :is(.st-key-screen, .st-key-answer) [data-testid="stHorizontalBlock"] { flex-direction: column-reverse; }
+  :is(.st-key-screen, .st-key-answer) [data-testid="stHorizontalBlock"], .st-key-answer-below {
+    flex-direction: column-reverse;
+  }
   [data-testid="stHorizontalBlock"]:not([class*="st-key-the-sum"])
     > [data-testid="stElementContainer"]:has([data-testid="stImage"]) { flex: 0 0 calc(25% - 0.75rem) !important; }
   [data-testid="stHorizontalBlock"]:not([class*="st-key-the-sum"]) > [data-testid="stElementContainer"]
