@@ -16,9 +16,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from ntkcore.errors import NTKError, reason
+from ntkcore.errors import NTKError, SpecError, reason
 
 if sys.platform == "win32":
     import msvcrt
@@ -60,6 +60,13 @@ def refused_in_words(path: Path, mend: str) -> Iterator[None]:
     except OSError as error:
         known = (words for codes, words in _REASONS.items() if error.errno in codes)
         raise NTKError(f"Cannot write {path}: {next(known, reason(error))}. {mend}") from None
+
+
+def path_of(value: Any, name: str) -> Path:
+    """The path of a file or a folder that somebody has given."""
+    if not isinstance(value, str | os.PathLike):
+        raise SpecError(f"{name} must be the path of a place on this machine, as text; got {type(value).__name__}.")
+    return Path(value)
 
 
 def check_place(path: Path) -> None:

@@ -32,7 +32,7 @@ from ntkcore.kernels.infinite import InfiniteKernel
 from ntkcore.kernels.protocols import SizedKernel
 from ntkcore.kernels.unfinished import UnfinishedKernel
 from ntkcore.modes import plain
-from ntkcore.writing import check_place, refused_in_words
+from ntkcore.writing import check_place, path_of, refused_in_words
 
 COPIES = 6  # of a tile that are in memory at once: NNGP and NTK, scaled and not, and the transpose
 PARTS, LEAST_SIDE = 16, 64  # of a side: tiles at least, images of a tile at least
@@ -72,7 +72,7 @@ def kernel_to_file(
     """
     checks.instance(kernel, TiledKernel, "kernel", "kernel_fn and tiled make one.")
     checks.progress(progress)
-    path, n = Path(path), len(checks.images(x))
+    path, n = path_of(path, "path"), len(checks.images(x))
     memory, at_once = checks.number(memory, "memory", above=0, inf=True), checks.whole(at_once, "at_once", 1)
     if executor is not None and x.device.type != "cpu":
         raise SpecError(f"The images are on {x.device}; workers have processors alone. Give x.cpu().")

@@ -905,3 +905,12 @@ def test_a_kernel_passes_on_that_a_pixel_is_no_number(net, value):
     torch.testing.assert_close(K[1:, 1:], ntk.kernel_fn(net)(X)[1:, 1:], rtol=1e-6, atol=0)
     with pytest.raises(ntk.SpecError, match="not finite"):
         ntk.spectrum(K)
+
+
+@pytest.mark.parametrize("given", [3, b"k.npy", ["k.npy"]], ids=["number", "bytes", "list"])
+def test_a_path_that_is_none(given):
+    k = ntk.kernel_fn(ntk.fc(1))
+    with pytest.raises(ntk.SpecError, match="path must be the path of a place"):
+        ntk.kernel_to_file(k, X, given)
+    with pytest.raises(ntk.SpecError, match="folder must be the path of a place"):
+        ntk.eigenfeatures(k, X, SIGNS, X, SIGNS, folder=given)

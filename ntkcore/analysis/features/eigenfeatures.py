@@ -27,6 +27,7 @@ from ntkcore.analysis.spectrum import Spectrum, projections, train_spectrum
 from ntkcore.kernels.blocks import CONVERTED, KernelFunction, Progress, frozen, in_double
 from ntkcore.kernels.executors import Executor
 from ntkcore.modes import plain
+from ntkcore.writing import path_of
 
 Selection = Sequence[int] | Sequence[bool] | np.ndarray | Tensor  # indices, or a mask
 
@@ -138,11 +139,11 @@ def eigenfeatures(
     """
     attack = fgsm() if attack is None else attack
     x, y, x_test, y_test = checked_arguments(kernel, x, y, x_test, y_test, attack, None, K_test, progress)
+    place = None if folder is None else path_of(folder, "folder")
     kernel = frozen(kernel)
     as_given = spectrum_of_train is not None and len(x) > CONVERTED  # one at hand is compared in any precision
     s = train_spectrum(kernel, x if as_given else x.double(), spectrum_of_train, k)
     K_test = in_double(kernel, x_test, x) if K_test is None else K_test
-    place = None if folder is None else Path(folder)
     result = attack_bank(kernel, x, feature_bank(s, y), x_test, y_test, attack, progress, K_test, executor, place)
     labels = class_numbers(y_test)
     answers = feature_answers(s, y, K_test)
