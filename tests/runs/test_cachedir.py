@@ -358,6 +358,29 @@ def test_one_folder_that_may_not_be_looked_into_hides_no_other(tmp_path: Path, m
     assert Store(tmp_path).get("kernel", OTHER) is not None
 
 
+def test_one_file_that_may_not_be_read_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    closed = fill(tmp_path, OTHER).path / META
+    content = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return content(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    store = Store(tmp_path)
+    assert [entry.key for entry in store.entries()] == [KEY]
+    (incident,) = store.incidents()
+    told = f"kernel/{OTHER} cannot be used: it cannot be read (Permission denied). It cannot be moved and stays there."
+    assert str(incident) == told
+    assert store.verify().checked == 1
+    with pytest.raises(StoreError, match="no permission"):
+        store.get("kernel", OTHER)
+    monkeypatch.undo()
+    assert Store(tmp_path).get("kernel", OTHER) is not None
+
+
 @pytest.mark.parametrize("name", [".tmp", ".broken"])
 def test_a_link_in_place_of_the_caches_own_folders(name, tmp_path):
     """A writer says so; nothing behind the link is swept, set aside or removed."""

@@ -244,8 +244,10 @@ def is_ours(folder: Path, stage: str, key: str) -> bool:
     that may not be looked into counts as somebody else's."""
     try:
         return not strangers(folder) or is_sealed(folder, stage, key)
-    except StoreError:
-        return False
+    except StoreError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return False
+        raise
 
 
 def signature(file: Path) -> Signature:

@@ -26,8 +26,22 @@ class Incident:
 
     def __str__(self) -> str:
         moved = Path(self.path).parent.name == cachedir.BROKEN
+        how = "is damaged" if moved else "cannot be used"
         what = "was set aside and is computed again when it is needed" if moved else "cannot be moved and stays there"
-        return f"{self.stage}/{self.key} is damaged: {self.reason}. It {what}."
+        return f"{self.stage}/{self.key} {how}: {self.reason}. It {what}."
+
+
+@dataclass(frozen=True)
+class Report:
+    """Outcome of ``Store.verify``: artifacts read, their bytes, and those that were found broken."""
+
+    checked: int
+    bytes: int
+    broken: tuple[Incident, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.broken
 
 
 def read_incident(aside: Path) -> Incident | None:

@@ -32,7 +32,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ from ntkcore.runs.store import artifact as files
 from ntkcore.runs.store import cachedir, folders
 from ntkcore.runs.store.artifact import Artifact, Broken
 from ntkcore.runs.store.cachedir import InTheWay, in_the_way, is_there
-from ntkcore.runs.store.incidents import Incident, judge, read_incident
+from ntkcore.runs.store.incidents import Incident, Report, judge, read_incident
 from ntkcore.runs.store.places import default_max_bytes, default_root
 from ntkcore.runs.store.room import Room
 from ntkcore.runs.store.zips import zip_of
@@ -65,19 +65,6 @@ _declared: set[str] = set()
 def declare(*stages: str) -> None:
     """Say under which names results are kept: a store touches no others. Whoever puts into stores says so on import."""
     _declared.update(stages)
-
-
-@dataclass(frozen=True)
-class Report:
-    """Outcome of :meth:`Store.verify`: artifacts read, their bytes, and those that were found broken."""
-
-    checked: int
-    bytes: int
-    broken: tuple[Incident, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.broken
 
 
 class Store:
@@ -105,7 +92,7 @@ class Store:
         self._check()
         self._scratch = self.root / cachedir.SCRATCH
         self._known: dict[Path, tuple[files.Signature, str]] = {}
-        self._unmoved: dict[Path, Incident] = {}  # broken, on a disk that refuses to move them
+        self._unmoved: dict[Path, Incident] = {}  # what cannot be used and stays where it is
         self._room = Room()
         self._lock = threading.Lock()
         folders.sweep(self._scratch)
@@ -270,7 +257,7 @@ class Store:
             self._set_aside(folder, stage, key)
             return None
         if files.is_sealed(folder, stage, key):
-            self._leave(folder, Incident(stage, key, judge(folder, stage, key), time.time(), str(folder)))
+            self._leave(stage, key)
         raise InTheWay(f"{stage}/{key} cannot be read or stored: {in_the_way(folder)}")
 
     def _from_shipped(self, stage: str, key: str) -> Artifact | None:
@@ -284,9 +271,14 @@ class Store:
         return None
 
     def _look(self, stage: str, key: str, verify: bool = True) -> Artifact | None:
-        """As ``_read``; None also where something that is not ours lies."""
-        with suppress(InTheWay):
+        """As ``_read``; None also where something that is not ours lies, or what may not be read, which is told."""
+        try:
             return self._read(stage, key, verify)
+        except StoreError as error:
+            if isinstance(error.__cause__, PermissionError):
+                self._leave(stage, key)
+            elif not isinstance(error, InTheWay):
+                raise
         return None
 
     def _verify(self, arrays: files.Arrays) -> None:
@@ -328,13 +320,14 @@ class Store:
         except FileNotFoundError:
             return
         except OSError:
-            reason = incident.reason or judge(folder, stage, key)
-            self._leave(folder, replace(incident, reason=reason, path=str(folder)))
+            self._leave(stage, key, incident.reason)
 
-    def _leave(self, folder: Path, incident: Incident) -> None:
-        """Remember something broken that stays where it is."""
+    def _leave(self, stage: str, key: str, reason: str = "") -> None:
+        """Remember something that cannot be used and stays where it is."""
+        folder = self._folder(stage, key)
+        reason = reason or judge(folder, stage, key)
         with self._lock:
-            self._unmoved.setdefault(folder, incident)
+            self._unmoved.setdefault(folder, Incident(stage, key, reason, time.time(), str(folder)))
 
     def _install(self, new: Path, stage: str, key: str) -> Artifact:
         """Rename ``new`` into place; if another writer was first, keep that one's artifact."""
