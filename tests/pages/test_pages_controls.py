@@ -1,7 +1,9 @@
 """Every control both ways: a spec, what the controls show of it, the link to that, and the spec that the link opens."""
 
+import ast
 import random
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -183,20 +185,52 @@ def test_what_is_typed_after_a_click_stays(knows: bool, sent: dict[str, float], 
     assert all(at.number_input(key=name).proto.set_value for name in HELD if sent[name] != shown[name])
 
 
-def test_a_control_that_the_receipt_overtook() -> None:
-    """A part that polls sends it as it was; drawn anew by itself, the page has it as set. What is typed back stays."""
+def pressed() -> AppTest:
+    """The controls after a button has set some of them, of which the browser knows."""
     at = opened_by({})
     at.session_state.wanted = HELD
     at.main.button[0].click().run()
+    return at.run()
+
+
+def drawn_anew(at: AppTest, **sent: float) -> dict[str, float]:
+    """What controls show after a part that polls has sent some as they were, and has the page drawn anew."""
+    for name, value in sent.items():
+        at.number_input(key=name).set_value(value)
+    at.session_state.drawn_anew = HELD | sent
+    at.run()
+    return {name: at.number_input(key=name).value for name in HELD}
+
+
+def test_a_control_that_the_receipt_overtook() -> None:
+    """Drawn anew by itself, the page has it as the button has set it, and sets no other control."""
+    at = pressed()
+    assert drawn_anew(at, n=1000) == HELD
+    assert [name for name in HELD if at.number_input(key=name).proto.set_value] == ["n"]
+
+
+def test_what_somebody_chose_stays_when_the_page_is_drawn_anew() -> None:
+    """Also what was there before the button: typed back, or typed while the page is about to be drawn anew."""
+    at = pressed()
     at.number_input(key="n").set_value(1000)
-    at.session_state.by_itself = True
     at.run()
-    assert {name: at.number_input(key=name).value for name in HELD} == HELD
+    assert drawn_anew(at) == HELD | {"n": 1000}
+    at = pressed()
     at.number_input(key="n").set_value(1000)
+    at.session_state.drawn_anew = HELD
     at.run()
-    at.session_state.by_itself = True
-    at.run()
-    assert {name: at.number_input(key=name).value for name in HELD} == HELD | {"n": 1000}
+    assert at.number_input(key="n").value == 1000
+
+
+def test_only_draw_anew_runs_a_page_again_from_a_part_that_polls() -> None:
+    parts = [
+        node
+        for path in (Path(__file__).parents[2] / "pages").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and any("run_every" in ast.unparse(one) for one in node.decorator_list)
+    ]
+    assert "draw_anew()" in "".join(map(ast.unparse, parts))
+    assert [part.name for part in parts if "st.rerun(" in ast.unparse(part)] == []
 
 
 def test_two_clicks_before_the_browser_knows_of_the_first() -> None:

@@ -28,7 +28,7 @@ NEVER_EMPTY = ("act", "attack", "claim", "colour", "kind", "net", "show")
 
 
 class Sent(NamedTuple):
-    """What callbacks have set since the browser last knew of everything.
+    """What callbacks have set and nobody has changed since.
 
     values: by key, all that a control has shown before, and what it has been set to. receipt: what the browser gives
     back once it has got that.
@@ -58,28 +58,36 @@ def keep_controls() -> None:
     browser had been told of it; with that request the browser sends all controls as they were, and Streamlit would take
     them back. The receipt tells: a control that nobody sees, set by the same callback and drawn last of all. While the
     browser sends an older one, it said so before it knew: what the callback has set is set again, and told again; but
-    what has been typed since stays. The receipt may overtake a control, and a part that polls send both: so what comes
-    with it is believed once somebody has chosen something, not where the app draws the page anew by itself.
+    what has been typed since stays.
+
+    The browser may send the receipt a moment before it sends a control that was drawn earlier. So in a run that nobody
+    has asked for (``draw_anew``) a control that is as it was before is set again; in others that is somebody's choice.
     """
     sent, state = st.session_state.get("sent"), st.session_state
-    by_itself = state.pop("by_itself", False)
+    as_sent = state.pop("drawn_anew", None)
     if sent is None:
-        return
-    if _received(sent) and not by_itself:
-        if any(state.get(name, value) != value for name, (_, value) in sent.values.items()):
-            del st.session_state["sent"]  # what somebody has chosen since
         return
     if get_script_run_ctx().is_history_navigation:  # Back: the address says what is wanted
         del st.session_state["sent"]
-        return
-    for name, (before, value) in sent.values.items():
-        state[name] = value if name not in state or state[name] in before else state[name]
-    state.receipt = sent.receipt
+    elif not _received(sent):
+        for name, (before, value) in sent.values.items():
+            state[name] = value if name not in state or state[name] in before else state[name]
+        state.receipt = sent.receipt
+    elif as_sent is None:
+        state.sent = sent._replace(values={name: v for name, v in sent.values.items() if state.get(name, v[1]) == v[1]})
+    else:
+        for name, (before, value) in sent.values.items():
+            if name in state and value != state[name] == as_sent.get(name) and state[name] in before:
+                state[name] = value
 
 
 def draw_anew() -> None:
-    """From a part of the page that polls: draw all of it anew, though nobody has chosen anything."""
-    st.session_state.by_itself = True
+    """From a part of the page that polls: draw all of it anew, though nobody has chosen anything.
+
+    What the controls are now is kept: one that differs in the next run was chosen meanwhile.
+    """
+    sent = st.session_state.get("sent")
+    st.session_state.drawn_anew = {} if sent is None else {name: st.session_state.get(name) for name in sent.values}
     st.rerun()
 
 

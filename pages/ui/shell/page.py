@@ -17,7 +17,7 @@ from ntkcore.runs import demo
 from ntkcore.runs.specs import Experiment, balance_in_words, key
 from pages.ui.controls import pinned, sidebar
 from pages.ui.shell import results, terms
-from pages.ui.shell.links import refusal
+from pages.ui.shell.links import draw_anew, refusal
 from pages.ui.shell.navigation import enter
 from pages.ui.shell.plain import complaint, plain
 from pages.ui.shell.present import begin_headline, presenting
@@ -129,4 +129,4 @@ def _damage(experiment: Experiment | None, everywhere: bool) -> None:
 def _follow_theme(drawn: str | None) -> None:
     """Draw the page anew when the reader has changed the theme: figures carry their colours themselves."""
     if st.context.theme.type != drawn:
-        st.rerun()
+        draw_anew()
