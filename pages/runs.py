@@ -106,8 +106,8 @@ else:
             st.success(f"{report.checked} results read, {amount(report.bytes)}: all whole.")
         else:
             st.error(
-                f"{len(report.broken)} of {report.checked} results were damaged. "
-                "They were set aside and are computed again when needed."
+                f"{len(report.broken)} of {report.checked} results cannot be used. "
+                "Those that could be moved were set aside and are computed again when they are needed."
             )
     with clear.popover("Delete all", icon=":material/delete:", width="stretch"):
         st.markdown("Everything is computed again when it is needed.")

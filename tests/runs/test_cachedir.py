@@ -337,18 +337,21 @@ def test_damage_beside_notes_is_reported_and_stays(tmp_path):
     assert "cannot be moved and stays there" in str(incident)
 
 
-def test_one_folder_that_may_not_be_looked_into_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one made by another user of the machine; the others are listed, and this one is told of and left."""
-    fill(tmp_path)
-    closed = fill(tmp_path, OTHER).path
-    scandir = os.scandir
+def close(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, closed: Path) -> None:
+    """A function of the system refuses one path, as it does what another user of the machine has made."""
+    allowed = getattr(owner, name)
 
-    def refuse(path: os.PathLike[str] | int) -> object:
+    def refuse(path: Path) -> object:
         if path == closed:
             raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
+        return allowed(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(owner, name, refuse)
+
+
+def test_a_folder_that_may_not_be_looked_into_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    close(monkeypatch, os, "scandir", fill(tmp_path, OTHER).path)
     store = Store(tmp_path)
     assert [entry.key for entry in store.entries()] == [KEY]
     assert store.left_alone() == f"Left alone, not the cache's: kernel/{OTHER}."
@@ -358,27 +361,22 @@ def test_one_folder_that_may_not_be_looked_into_hides_no_other(tmp_path: Path, m
     assert Store(tmp_path).get("kernel", OTHER) is not None
 
 
-def test_one_file_that_may_not_be_read_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_may_not_be_read_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told of until it may be read."""
     fill(tmp_path)
-    closed = fill(tmp_path, OTHER).path / META
-    content = Path.read_bytes
-
-    def refuse(path: Path) -> bytes:
-        if path == closed:
-            raise PermissionError(13, "Permission denied", str(path))
-        return content(path)
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    close(monkeypatch, Path, "read_bytes", fill(tmp_path, OTHER).path / META)
     store = Store(tmp_path)
     assert [entry.key for entry in store.entries()] == [KEY]
-    (incident,) = store.incidents()
     told = f"kernel/{OTHER} cannot be used: it cannot be read (Permission denied). It cannot be moved and stays there."
-    assert str(incident) == told
-    assert store.verify().checked == 1
+    assert [str(incident) for incident in store.incidents()] == [told]
+    for _ in range(2):
+        report = store.verify()
+        assert (report.checked, [str(incident) for incident in report.broken]) == (2, [told])
     with pytest.raises(StoreError, match="no permission"):
         store.get("kernel", OTHER)
     monkeypatch.undo()
-    assert Store(tmp_path).get("kernel", OTHER) is not None
+    assert store.verify().ok
+    assert store.incidents() == ()
 
 
 @pytest.mark.parametrize("name", [".tmp", ".broken"])

@@ -182,6 +182,7 @@ class Store:
         before = set(self.incidents())
         with self._lock:
             self._known.clear()
+            self._unmoved.clear()  # looked at again like all others
         for stage, key, size in todo:
             if progress:
                 progress(done, total, f"{stage}/{key}")
