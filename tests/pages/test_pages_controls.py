@@ -3,9 +3,11 @@
 import ast
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.testing.v1 import AppTest
 
 from ntkcore.analysis.attacks.attack import fgsm, pgd
@@ -19,6 +21,7 @@ from pages.ui.controls.consistency import COMPARISON
 from pages.ui.controls.evolution import EVOLUTION
 from pages.ui.controls.sidebar import DEEPEST, EXPERIMENT, RATES
 from pages.ui.controls.transfer import STORY, WIDTHS
+from pages.ui.shell import links
 from pages.ui.shell.links import in_address
 
 COMPARED = ["FC(3)", "FC(1)", "Conv(4)"]
@@ -220,6 +223,24 @@ def test_what_somebody_chose_stays_when_the_page_is_drawn_anew() -> None:
     at.session_state.drawn_anew = HELD
     at.run()
     assert at.number_input(key="n").value == 1000
+
+
+def test_what_back_has_brought_stays_when_the_page_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = pressed()
+    with monkeypatch.context() as patch:
+        patch.setattr(links, "get_script_run_ctx", lambda: replace(get_script_run_ctx(), is_history_navigation=True))
+        at.run()
+    assert drawn_anew(at, n=1000) == HELD | {"n": 1000}
+
+
+def test_a_control_of_another_page_is_not_set_when_the_page_is_drawn_anew() -> None:
+    at = opened_by({})
+    at.session_state.wanted = HELD | {"image": 3}
+    at.main.button[0].click().run()
+    at.run()
+    del at.session_state["image"]
+    assert drawn_anew(at) == HELD
+    assert "image" not in at.session_state
 
 
 def test_only_draw_anew_runs_a_page_again_from_a_part_that_polls() -> None:

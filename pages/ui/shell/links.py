@@ -77,7 +77,8 @@ def keep_controls() -> None:
         state.sent = sent._replace(values={name: v for name, v in sent.values.items() if state.get(name, v[1]) == v[1]})
     else:
         for name, (before, value) in sent.values.items():
-            if name in state and value != state[name] == as_sent.get(name) and state[name] in before:
+            chosen_meanwhile = state.get(name) != as_sent.get(name)
+            if name in state and state[name] in before and state[name] != value and not chosen_meanwhile:
                 state[name] = value
 
 
